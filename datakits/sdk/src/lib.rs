@@ -1,0 +1,1 @@
+//! What a datakit author writes against.

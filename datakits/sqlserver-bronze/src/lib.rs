@@ -1,0 +1,1 @@
+//! SQL Server tables and views into Bronze.

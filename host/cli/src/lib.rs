@@ -1,0 +1,1 @@
+//! The host binary: argument parsing, wiring, printing.

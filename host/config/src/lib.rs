@@ -1,0 +1,1 @@
+//! The warehouse file, its environment overlay and its JSON Schema.

@@ -1,0 +1,207 @@
+//! Errors that teach: a stable code, what happened, to what, and what to do.
+//!
+//! Each crate has its own error enum (so that its callers can match), implements [`Coded`] for it and, where the error
+//! has to cross a trait object, turns it into a [`Failure`], which keeps all of it.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+/// Who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The operator: configuration, arguments, grants.
+    User,
+    /// The source or the way to it: server, network, certificate, permission, a value in the data.
+    Source,
+    /// The sink or the way to it.
+    Sink,
+    /// The author of the datakit.
+    Datakit,
+    /// Us: a bug in the host.
+    Internal,
+}
+
+/// Whether doing the same again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retry {
+    /// The same input gives the same error.
+    Never,
+    /// The cause may pass by itself: try the sink's unit of retry again after a pause.
+    AfterBackoff,
+}
+
+/// What every error of the host can say about itself.
+pub trait Coded: Error {
+    /// The stable code, for example `DK-SRC-012`. Codes are never reused for another meaning.
+    fn code(&self) -> Cow<'static, str>;
+    /// Who has to act.
+    fn kind(&self) -> Kind;
+    /// Whether doing the same again can help.
+    fn retry(&self) -> Retry {
+        Retry::Never
+    }
+    /// What to do, in a sentence without a final period. None: the message says it all.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+    /// Named facts: the limit and its value, the table, the column.
+    fn context(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+/// An error of any crate, whole, in one type: what crosses trait objects and reaches the person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
+    code: Cow<'static, str>,
+    kind: Kind,
+    retry: Retry,
+    message: String,
+    hint: Option<String>,
+    context: Vec<(String, String)>,
+    causes: Vec<String>,
+}
+
+impl Failure {
+    /// A failure from its parts; prefer an enum with [`Coded`] where a caller could want to match.
+    #[must_use]
+    pub fn new(code: impl Into<Cow<'static, str>>, kind: Kind, retry: Retry, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            code: code.into(),
+            kind,
+            retry,
+            message: message.into(),
+            hint: None,
+            context: Vec::new(),
+            causes: Vec::new(),
+        }))
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// With one more named fact.
+    #[must_use]
+    pub fn with_context(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
+        self.0.context.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Whether doing the same again can help.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// What happened, to what.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Named facts.
+    #[must_use]
+    pub fn context(&self) -> &[(String, String)] {
+        &self.0.context
+    }
+
+    /// The messages of the errors below, outermost first.
+    #[must_use]
+    pub fn causes(&self) -> &[String] {
+        &self.0.causes
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The message alone; code, causes and hint are for the one renderer of the edge.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl Error for Failure {}
+
+impl<E: Coded> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut causes = Vec::new();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Many libraries repeat their source's text in their own.
+            if causes.last() != Some(&text) {
+                causes.push(text);
+            }
+            next = cause.source();
+        }
+        Self(Box::new(Inner {
+            code: error.code(),
+            kind: error.kind(),
+            retry: error.retry(),
+            message: error.to_string(),
+            hint: error.hint(),
+            context: error.context(),
+            causes,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the door")]
+    struct Door(#[source] std::io::Error);
+
+    impl Coded for Door {
+        fn code(&self) -> Cow<'static, str> {
+            "DK-TST-001".into()
+        }
+        fn kind(&self) -> Kind {
+            Kind::User
+        }
+        fn hint(&self) -> Option<String> {
+            Some("turn the key".into())
+        }
+    }
+
+    #[test]
+    fn a_failure_keeps_all_that_the_error_said() {
+        let failure = Failure::from(Door(std::io::Error::other("locked"))).with_context("door", "front");
+        assert_eq!(failure.code(), "DK-TST-001");
+        assert_eq!(failure.kind(), Kind::User);
+        assert_eq!(failure.retry(), Retry::Never);
+        assert_eq!(failure.to_string(), "cannot open the door");
+        assert_eq!(failure.hint(), Some("turn the key"));
+        assert_eq!(failure.causes(), ["locked"]);
+        assert_eq!(failure.context(), [("door".to_owned(), "front".to_owned())]);
+    }
+}

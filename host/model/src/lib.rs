@@ -1,0 +1,26 @@
+//! Names, errors, secrets, limits and the traits between rooms: no I/O.
+//!
+//! Every other crate of the host stands on this one, so it holds only what two of them must agree on:
+//!
+//! - [`failure`]: an error with a stable code, a kind, a retry hint and a hint for the reader;
+//! - [`names`]: tables and the patterns that select and grant them;
+//! - [`secret`]: the one type a password may live in;
+//! - [`limits`]: every bound a run or a guest is held to, with its unit;
+//! - [`memory`]: the run-wide byte budget that batches are charged to;
+//! - [`source`]: what a source of rows offers to whoever reads it;
+//! - [`run`]: who is running, and what a commit must remember.
+
+pub mod failure;
+pub mod limits;
+pub mod memory;
+pub mod names;
+pub mod run;
+pub mod secret;
+pub mod source;
+
+pub use failure::{Coded, Failure, Kind, Retry};
+pub use limits::{GuestLimits, ReadLimits, RunLimits};
+pub use memory::{MemoryBudget, Reservation, TrackedBatch};
+pub use names::{TableId, TablePattern, TablePatterns};
+pub use run::{RunIdentity, TableState};
+pub use secret::Secret;

@@ -1,0 +1,134 @@
+//! Every bound a run or a guest is held to. Units are in the names; each is an operator's setting under `[limits]`.
+
+use serde::{Deserialize, Serialize};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// What one datakit instance may use. Exceeding one ends the instance with an error naming limit, value and setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct GuestLimits {
+    /// Linear memory of an instance, in bytes.
+    pub max_guest_memory_bytes: u64,
+    /// Elements of all tables of an instance together.
+    pub max_guest_table_elements: u64,
+    /// The guest's own stack, in bytes.
+    pub max_guest_stack_bytes: u64,
+    /// Processor time of one call of an export, waiting for the host not counted, in milliseconds.
+    pub max_guest_cpu_ms: u64,
+    /// Host calls during one call of an export.
+    pub max_host_calls: u64,
+    /// Live resource handles (connections, readers, batches, projections) of an instance.
+    pub max_handles: u64,
+    /// Bytes of all live batches of an instance.
+    pub max_live_batch_bytes: u64,
+    /// One Arrow IPC stream, in or out, in bytes.
+    pub max_ipc_bytes: u64,
+    /// Rows of one batch handed over by the guest.
+    pub max_ipc_rows: u64,
+    /// Columns of a table or a batch.
+    pub max_columns: u64,
+    /// Nesting of an Arrow type handed over by the guest.
+    pub max_type_depth: u64,
+    /// One SQL text, in bytes.
+    pub max_sql_bytes: u64,
+    /// One expression of a projection, in bytes.
+    pub max_expression_bytes: u64,
+    /// Tokens of one SQL text or expression, counted before parsing.
+    pub max_tokens: u64,
+    /// Syntax depth of one SQL text or expression.
+    pub max_syntax_depth: u64,
+    /// Parameters of one query.
+    pub max_parameters: u64,
+    /// Tables a discovery may report.
+    pub max_tables: u64,
+    /// Partitions of one table's plan.
+    pub max_partitions: u64,
+    /// Opaque state of one partition, in bytes.
+    pub max_partition_state_bytes: u64,
+    /// One watermark, in bytes.
+    pub max_watermark_bytes: u64,
+    /// One log message with its fields, in bytes; longer ones are cut and say so.
+    pub max_log_bytes: u64,
+    /// Log messages of one instance; further ones are dropped and counted.
+    pub max_log_messages: u64,
+    /// One component file, in bytes.
+    pub max_component_bytes: u64,
+}
+
+impl Default for GuestLimits {
+    fn default() -> Self {
+        Self {
+            max_guest_memory_bytes: 256 * MIB,
+            max_guest_table_elements: 100_000,
+            max_guest_stack_bytes: MIB,
+            max_guest_cpu_ms: 10_000,
+            max_host_calls: 1_000_000,
+            max_handles: 64,
+            max_live_batch_bytes: 64 * MIB,
+            max_ipc_bytes: 64 * MIB,
+            max_ipc_rows: 4_000_000,
+            max_columns: 1_024,
+            max_type_depth: 16,
+            max_sql_bytes: 64 * KIB,
+            max_expression_bytes: 8 * KIB,
+            max_tokens: 4_000,
+            max_syntax_depth: 128,
+            max_parameters: 2_000,
+            max_tables: 100_000,
+            max_partitions: 10_000,
+            max_partition_state_bytes: MIB,
+            max_watermark_bytes: 64 * KIB,
+            max_log_bytes: 8 * KIB,
+            max_log_messages: 10_000,
+            max_component_bytes: 64 * MIB,
+        }
+    }
+}
+
+/// How a source cuts what it reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct ReadLimits {
+    /// A batch is closed when its Arrow buffers reach this size, in bytes.
+    pub max_batch_bytes: u64,
+    /// A batch is closed at this many rows at the latest.
+    pub max_batch_rows: u64,
+    /// One value, in bytes of its Arrow form; a longer one fails the table, naming row and column.
+    pub max_cell_bytes: u64,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self { max_batch_bytes: 4 * MIB, max_batch_rows: 65_536, max_cell_bytes: 32 * MIB }
+    }
+}
+
+/// What one run may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct RunLimits {
+    /// Batches alive between decoder and sink, over the whole run, in bytes.
+    pub max_memory_bytes: u64,
+    /// Partitions worked on at one time.
+    pub max_parallel_partitions: u64,
+    /// Attempts at one unit of retry, the first included.
+    pub max_attempts: u64,
+    /// The first pause before another attempt, in milliseconds; it doubles, with jitter, up to 30 s.
+    pub retry_backoff_ms: u64,
+    /// The longest wait for a clean abort after SIGINT or SIGTERM, in milliseconds.
+    pub abort_timeout_ms: u64,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self {
+            max_memory_bytes: 48 * MIB,
+            max_parallel_partitions: 4,
+            max_attempts: 3,
+            retry_backoff_ms: 500,
+            abort_timeout_ms: 10_000,
+        }
+    }
+}

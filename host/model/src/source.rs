@@ -1,0 +1,145 @@
+//! What a source of rows offers to whoever reads it.
+//!
+//! `sources` implements these traits, `wasm` uses them on behalf of a guest, and tests have one in memory. A guest's
+//! SQL arrives here as the guest wrote it: **the source checks it** against the grant, since only it knows its dialect.
+
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+
+use crate::failure::Failure;
+use crate::memory::{MemoryBudget, TrackedBatch};
+use crate::names::TablePatterns;
+
+/// A configured place to read from: server, credentials, pool. One for all partitions and tables of a run.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// The kind a datakit's role asks for: `sqlserver`.
+    fn kind(&self) -> &'static str;
+
+    /// Opens a session that may read what `access` grants. Cheap: a physical connection is taken from the pool when the
+    /// first query runs.
+    ///
+    /// # Errors
+    /// A [`Failure`] of kind `source` when the server cannot be reached or refuses the login.
+    async fn connect(&self, access: Access) -> Result<Box<dyn Connection>, Failure>;
+}
+
+/// What a session may do, and for whom.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The tables its SQL may name, besides the catalog views the source lists.
+    pub tables: TablePatterns,
+    /// The run, for the comment on the server.
+    pub run_id: String,
+    /// What the batches read are charged to.
+    pub memory: MemoryBudget,
+}
+
+/// One session with a source.
+#[async_trait]
+pub trait Connection: Send + Sync {
+    /// Starts a query. One reader at a time: while one lives, a second query is refused.
+    ///
+    /// # Errors
+    /// Kind `datakit` when the guard refuses the text, kind `source` when the server does.
+    async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure>;
+}
+
+/// The rows of one query. Dropped before its end: the query is cancelled on the server.
+#[async_trait]
+pub trait Reader: Send {
+    /// The shape of every batch, known before the first row.
+    fn schema(&self) -> SchemaRef;
+
+    /// The next batch, never empty; none at the end. Cancel-safe.
+    ///
+    /// # Errors
+    /// What the server reported in the middle of the rows, or a value that cannot be represented.
+    async fn next(&mut self) -> Result<Option<TrackedBatch>, Failure>;
+
+    /// What was changed on the way, so far: nothing is changed in silence.
+    fn adjustments(&self) -> Vec<Adjustment>;
+}
+
+/// Values of one column that had to be cut to fit the Arrow type, by the rule of the type table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Adjustment {
+    /// The column.
+    pub column: String,
+    /// What was done, for example `datetime2(7) cut to microseconds`.
+    pub what: String,
+    /// How many values it concerned.
+    pub values: u64,
+}
+
+/// One query of a datakit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// The text as the datakit wrote it, with the dialect's own parameter names (`@P1`, `@P2`, … for SQL Server).
+    pub sql: String,
+    /// The parameters, in order.
+    pub parameters: Vec<Value>,
+    /// What the host writes around the text.
+    pub options: QueryOptions,
+}
+
+/// What is not part of a query's text but the host writes around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueryOptions {
+    /// The transaction isolation; none: the server's default.
+    pub isolation: Option<Isolation>,
+    /// The query is cancelled after this time without its end; none: no bound.
+    pub timeout: Option<Duration>,
+    /// SQL Server: `OPTION (MAXDOP n)`.
+    pub max_parallelism: Option<u16>,
+}
+
+/// Transaction isolation levels of SQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Dirty reads allowed.
+    ReadUncommitted,
+    /// The default of SQL Server.
+    ReadCommitted,
+    /// Rows read stay as they are.
+    RepeatableRead,
+    /// One moment in time, by row versions.
+    Snapshot,
+    /// As if alone.
+    Serializable,
+}
+
+/// A query parameter, sent with exactly this server type: an nvarchar sent against a varchar key costs the index.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// NULL, of type nvarchar.
+    Null,
+    /// bit
+    Boolean(bool),
+    /// int
+    Int32(i32),
+    /// bigint
+    Int64(i64),
+    /// float
+    Float64(f64),
+    /// decimal, in plain text: `-12.50`
+    Decimal(String),
+    /// nvarchar
+    Text(String),
+    /// varchar
+    AnsiText(String),
+    /// varbinary
+    Bytes(Vec<u8>),
+    /// uniqueidentifier, hyphenated
+    Uuid(String),
+    /// date, `YYYY-MM-DD`
+    Date(String),
+    /// datetime2, `YYYY-MM-DDThh:mm:ss[.fffffff]`
+    Timestamp(String),
+    /// datetime, in the same form
+    LegacyDatetime(String),
+    /// datetimeoffset, in the same form with `±hh:mm`
+    TimestampTz(String),
+}

@@ -1,0 +1,1 @@
+//! Plan, partitions, workers, commit; retry; progress events.

@@ -1,0 +1,137 @@
+//! Sinks: open, write, commit, abort.
+//!
+//! A sink is also the state store: rows, watermark and run record commit **together**, so that a run killed anywhere has
+//! either committed a table whole or not at all. Every sink passes the same suite, [`conformance`].
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datakit_model::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
+
+/// What can be tried again by itself after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryUnit {
+    /// A failed partition is aborted and written again; the others keep what they wrote.
+    Partition,
+    /// A failure anywhere starts the table again.
+    Table,
+}
+
+/// What happens to the rows a table already has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriteMode {
+    /// They stay.
+    #[default]
+    Append,
+    /// The commit replaces them all.
+    Overwrite,
+}
+
+/// A table to be written by one run.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The table as the source names it; the sink maps it by its own reversible rule.
+    pub table: TableId,
+    /// The shape of every batch, Bronze columns included.
+    pub schema: SchemaRef,
+    /// What happens to the rows that are there.
+    pub mode: WriteMode,
+    /// Who writes.
+    pub run: RunIdentity,
+}
+
+/// What commits with the rows.
+#[derive(Debug, Clone, Default)]
+pub struct CommitNote {
+    /// The plan's `watermark-after`; none keeps the table without one.
+    pub watermark: Option<String>,
+    /// Several partitions were read, and not under one snapshot.
+    pub several_moments: bool,
+    /// Read with NOLOCK.
+    pub approximate: bool,
+}
+
+/// How much a partition wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes in the sink's own form: of Parquet files, of COPY data.
+    pub bytes: u64,
+}
+
+/// A committed table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The sum over its partitions.
+    pub written: Written,
+    /// The state now in the sink.
+    pub state: TableState,
+}
+
+/// A place to write tables to.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// The kind as in the warehouse file: `delta`, `postgres`.
+    fn kind(&self) -> &'static str;
+
+    /// The unit of retry.
+    fn retry_unit(&self) -> RetryUnit;
+
+    /// Where the table is or will be, for people: a URI, `"schema"."table"`.
+    ///
+    /// # Errors
+    /// A name the sink cannot hold.
+    fn locate(&self, source_system: &str, table: &TableId) -> Result<String, Failure>;
+
+    /// What the last commit of the table left; none when no datakit has committed it yet.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or read.
+    async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure>;
+
+    /// Gets ready to write: checks names and schema against what is there. Nothing becomes visible before `commit`.
+    ///
+    /// # Errors
+    /// A name the sink cannot hold, a type it cannot hold, a table of another schema (naming the columns).
+    async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure>;
+}
+
+/// One table being written. Dropped without `commit` or `abort`, it leaves no trace a reader can see.
+#[async_trait]
+pub trait TableWriter: Send + Sync {
+    /// Starts a partition, or starts it again after its abort. Partitions of different ordinals are written at the same time.
+    ///
+    /// # Errors
+    /// The sink cannot be written.
+    async fn partition(&self, ordinal: u32) -> Result<Box<dyn PartitionWriter>, Failure>;
+
+    /// Makes the finished partitions visible, all at once, with the state. Called once, when all are finished.
+    ///
+    /// # Errors
+    /// Nothing is visible then. `DK-SNK-…` with `Retry::Never` when another run committed the table meanwhile.
+    async fn commit(&self, note: CommitNote) -> Result<Committed, Failure>;
+
+    /// Takes back what was written. Errors are logged, since there is nobody to act on them.
+    async fn abort(&self);
+}
+
+/// One partition being written, in order.
+#[async_trait]
+pub trait PartitionWriter: Send {
+    /// Writes one batch; the batch's reservation is held until its rows are encoded.
+    ///
+    /// # Errors
+    /// A value the sink cannot hold (naming the column), or the sink's own trouble.
+    async fn write(&mut self, batch: TrackedBatch) -> Result<(), Failure>;
+
+    /// Ends the partition: from now on `commit` includes it.
+    ///
+    /// # Errors
+    /// The sink's own trouble; the partition is not included then.
+    async fn finish(self: Box<Self>) -> Result<Written, Failure>;
+
+    /// Ends the partition without a trace.
+    async fn abort(self: Box<Self>);
+}

@@ -1,0 +1,1 @@
+//! Sources: connect, pool, read into Arrow batches.

@@ -1,0 +1,1 @@
+//! Engine, bindings, grants, limits and columnar operations of datakits.

@@ -1,0 +1,1 @@
+//! Datakits in OCI registries: media types, push, pull, verify, lock file, cache.

@@ -1,0 +1,1 @@
+//! Builds datakits into components.

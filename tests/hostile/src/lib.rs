@@ -1,0 +1,1 @@
+//! A datakit that attacks its host, one switch per attack.
