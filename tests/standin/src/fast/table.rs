@@ -1,0 +1,237 @@
+//! The description of a generated table, and its values.
+
+use std::ops::Range;
+
+use crate::values::{Column, Length, SqlType, Value};
+
+/// Rows of the block that is encoded once; values that are not unique a row repeat with this period.
+pub const TEMPLATE_ROWS: u64 = 4096;
+
+/// How the values of one column come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generator {
+    /// `row + 1`, for `int` and `bigint`: the primary key.
+    Key,
+    /// A different number in every row, for `int` and `bigint`, not ordered.
+    UniqueNumber,
+    /// A different identifier in every row, for `uniqueidentifier`.
+    UniqueIdentifier,
+    /// Anything, repeating every [`TEMPLATE_ROWS`] rows; one row in `null_every` is null (0: never).
+    Repeating {
+        /// Distance of nulls in rows.
+        null_every: u64,
+    },
+}
+
+impl Generator {
+    /// Whether a value depends on more than the row's place in the template.
+    pub fn is_unique(self) -> bool {
+        !matches!(self, Self::Repeating { .. })
+    }
+}
+
+/// A table of generated rows.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FastTable {
+    /// Schema, `fast` unless said otherwise.
+    pub schema: String,
+    /// Table name.
+    pub name: String,
+    /// Columns in ordinal order.
+    pub columns: Vec<Column>,
+    /// One for each column.
+    pub generators: Vec<Generator>,
+    /// Number of rows.
+    pub rows: u64,
+}
+
+impl FastTable {
+    /// The shape of the project's benchmark: 11 columns, key `id`.
+    pub fn orders(name: impl Into<String>, rows: u64) -> Self {
+        let repeating = Generator::Repeating { null_every: 0 };
+        let sometimes = Generator::Repeating { null_every: 7 };
+        let spec: [(&str, SqlType, bool, Generator); 11] = [
+            ("id", SqlType::Int, false, Generator::Key),
+            ("customer_id", SqlType::BigInt, false, Generator::UniqueNumber),
+            ("order_ref", SqlType::NVarChar(Length::Limited(40)), false, repeating),
+            ("amount", SqlType::Decimal { precision: 18, scale: 4 }, false, repeating),
+            ("quantity", SqlType::Int, true, sometimes),
+            ("price", SqlType::Float, false, repeating),
+            ("created_at", SqlType::DateTime2 { scale: 6 }, false, repeating),
+            ("ship_date", SqlType::Date, true, Generator::Repeating { null_every: 5 }),
+            ("is_open", SqlType::Bit, false, repeating),
+            ("note", SqlType::VarChar(Length::Limited(100)), true, Generator::Repeating { null_every: 4 }),
+            ("guid", SqlType::UniqueIdentifier, false, Generator::UniqueIdentifier),
+        ];
+        Self::from_spec(name.into(), rows, spec.into_iter().map(|(n, t, null, g)| (n.to_owned(), t, null, g)))
+    }
+
+    /// Key and one number: the least a row can be.
+    pub fn narrow(name: impl Into<String>, rows: u64) -> Self {
+        let spec = [
+            ("id".to_owned(), SqlType::Int, false, Generator::Key),
+            ("value".to_owned(), SqlType::Int, false, Generator::UniqueNumber),
+        ];
+        Self::from_spec(name.into(), rows, spec)
+    }
+
+    /// Key and 119 columns of mixed types, half of them nullable.
+    pub fn wide(name: impl Into<String>, rows: u64) -> Self {
+        let types = [
+            SqlType::Int,
+            SqlType::NVarChar(Length::Limited(30)),
+            SqlType::Decimal { precision: 18, scale: 4 },
+            SqlType::DateTime2 { scale: 7 },
+            SqlType::VarChar(Length::Limited(50)),
+            SqlType::Float,
+            SqlType::Bit,
+            SqlType::Date,
+        ];
+        let key = ("id".to_owned(), SqlType::Int, false, Generator::Key);
+        let rest = (1..120usize).map(|i| {
+            let nullable = i % 2 == 0;
+            let null_every = if nullable { 2 + i as u64 % 5 } else { 0 };
+            (format!("c{i:03}"), types[i % types.len()], nullable, Generator::Repeating { null_every })
+        });
+        Self::from_spec(name.into(), rows, std::iter::once(key).chain(rest))
+    }
+
+    fn from_spec(
+        name: String,
+        rows: u64,
+        spec: impl IntoIterator<Item = (String, SqlType, bool, Generator)>,
+    ) -> Self {
+        let (columns, generators) = spec
+            .into_iter()
+            .map(|(name, sql_type, nullable, generator)| {
+                let mut column = Column::new(name, sql_type);
+                column.nullable = nullable;
+                (column, generator)
+            })
+            .unzip();
+        Self { schema: "fast".to_owned(), name, columns, generators, rows }
+    }
+
+    /// The column that is the primary key, if there is one: value `row + 1`.
+    pub fn key_column(&self) -> Option<usize> {
+        self.generators.iter().position(|g| *g == Generator::Key)
+    }
+
+    /// The rows whose key lies in a half-open range; `None` is no bound.
+    pub fn rows_of_keys(&self, from_inclusive: Option<i64>, to_exclusive: Option<i64>) -> Range<u64> {
+        let row_of = |key: i64| u64::try_from(key.saturating_sub(1)).unwrap_or(0).min(self.rows);
+        let start = from_inclusive.map_or(0, row_of);
+        let end = to_exclusive.map_or(self.rows, row_of);
+        start..end.max(start)
+    }
+
+    /// The value of one cell. Rows count from 0.
+    pub fn value(&self, row: u64, column: usize) -> Value {
+        let (Some(described), Some(generator)) = (self.columns.get(column), self.generators.get(column)) else {
+            return Value::Null;
+        };
+        match generator {
+            Generator::Key => Value::Int(i64::try_from(row).unwrap_or(i64::MAX).saturating_add(1)),
+            Generator::UniqueNumber => unique_number(described.sql_type, row, column),
+            Generator::UniqueIdentifier => Value::Uuid(unique_identifier(row, column)),
+            Generator::Repeating { null_every } => {
+                let slot = row % TEMPLATE_ROWS;
+                if *null_every > 0 && slot % null_every == null_every - 1 {
+                    return Value::Null;
+                }
+                repeating(described.sql_type, slot, column)
+            }
+        }
+    }
+}
+
+/// A bijection of 64-bit numbers (the finaliser of splitmix64), so different rows never meet.
+fn mix(n: u64) -> u64 {
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+fn unique_number(sql_type: SqlType, row: u64, column: usize) -> Value {
+    match sql_type {
+        // Multiplication by an odd number permutes the 32-bit numbers.
+        SqlType::Int => Value::Int(i64::from((row as u32).wrapping_mul(0x9e37_79b1) as i32)),
+        _ => Value::Int(mix(row ^ ((column as u64) << 48)) as i64),
+    }
+}
+
+fn unique_identifier(row: u64, column: usize) -> [u8; 16] {
+    let mut bytes = [0u8; 16];
+    let high = mix(row.wrapping_add((column as u64) << 48));
+    bytes[..8].copy_from_slice(&high.to_be_bytes());
+    bytes[8..].copy_from_slice(&mix(high ^ 0x5851_f42d_4c95_7f2d).to_be_bytes());
+    bytes
+}
+
+fn repeating(sql_type: SqlType, slot: u64, column: usize) -> Value {
+    let random = mix(slot.wrapping_mul(131).wrapping_add(column as u64 + 1));
+    match sql_type {
+        SqlType::Bit => Value::Bit(random & 1 == 1),
+        SqlType::TinyInt => Value::Int((random % 256) as i64),
+        SqlType::SmallInt => Value::Int(i64::from(random as i16)),
+        SqlType::Int => Value::Int((random % 1000) as i64),
+        SqlType::BigInt => Value::Int((random >> 1) as i64),
+        SqlType::Real => Value::Real((random % 100_000) as f32 / 8.0),
+        SqlType::Float => Value::Float((random % 10_000_000) as f64 / 64.0),
+        SqlType::Decimal { precision, scale } | SqlType::Numeric { precision, scale } => {
+            let limit = 10i128.pow(u32::from(precision.min(11)));
+            Value::Decimal { unscaled: i128::from(random) % limit, scale }
+        }
+        SqlType::Money | SqlType::SmallMoney => {
+            Value::Decimal { unscaled: i128::from(random % 1_000_000_000), scale: 4 }
+        }
+        SqlType::Date => Value::Date { days: 737_000 + (random % 3_000) as u32 },
+        SqlType::Time { .. } => Value::Time { ticks: random % 864_000_000_000 },
+        SqlType::DateTime => {
+            Value::DateTime { days: 43_000 + (random % 3_000) as i32, three_hundredths: (random % 25_920_000) as u32 }
+        }
+        SqlType::SmallDateTime => {
+            Value::SmallDateTime { days: 43_000 + (random % 3_000) as u16, minutes: (random % 1_440) as u16 }
+        }
+        SqlType::DateTime2 { .. } => {
+            Value::DateTime2 { days: 737_000 + (random % 3_000) as u32, ticks: random % 864_000_000_000 }
+        }
+        SqlType::DateTimeOffset { .. } => Value::DateTimeOffset {
+            days: 737_000 + (random % 3_000) as u32,
+            ticks: random % 864_000_000_000,
+            offset_minutes: (random % 24) as i16 * 30 - 360,
+        },
+        SqlType::Char { length } => Value::Text(text(random, usize::from(length))),
+        SqlType::NChar { length } => Value::Text(text(random, usize::from(length))),
+        SqlType::VarChar(length) => Value::Text(format!("note {}", text(random, text_length(length, random)))),
+        SqlType::NVarChar(length) => Value::Text(format!("é{}", text(random, text_length(length, random)))),
+        SqlType::Text | SqlType::NText => Value::Text(text(random, 60)),
+        SqlType::Xml => Value::Text(format!("<v>{}</v>", random % 1000)),
+        SqlType::Json => Value::Text(format!("{{\"v\":{}}}", random % 1000)),
+        SqlType::Binary { length } => Value::Bytes(vec![random as u8; usize::from(length)]),
+        SqlType::VarBinary(_) | SqlType::Image => Value::Bytes(random.to_be_bytes().to_vec()),
+        SqlType::RowVersion => Value::Bytes(random.to_be_bytes().to_vec()),
+        SqlType::UniqueIdentifier => Value::Uuid(unique_identifier(slot, column)),
+        SqlType::SqlVariant | SqlType::HierarchyId | SqlType::Geometry | SqlType::Geography => Value::Null,
+    }
+}
+
+/// About a third to two thirds of the declared length, leaving room for the prefix.
+fn text_length(length: Length, random: u64) -> usize {
+    let limit = match length {
+        Length::Limited(limit) => usize::from(limit).saturating_sub(6),
+        Length::Max => 80,
+    };
+    limit / 3 + (random >> 32) as usize % (limit / 3 + 1)
+}
+
+/// Text of hexadecimal digits, as a reference number might look.
+fn text(mut random: u64, length: usize) -> String {
+    let mut text = String::with_capacity(length + 16);
+    while text.len() < length {
+        text.push_str(&format!("{random:016x}"));
+        random = mix(random.wrapping_add(1));
+    }
+    text.truncate(length);
+    text
+}
