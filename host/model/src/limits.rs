@@ -7,6 +7,7 @@ const MIB: u64 = 1024 * KIB;
 
 /// What one datakit instance may use. Exceeding one ends the instance with an error naming limit, value and setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct GuestLimits {
     /// Linear memory of an instance, in bytes.
@@ -89,6 +90,7 @@ impl Default for GuestLimits {
 
 /// How a source cuts what it reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct ReadLimits {
     /// A batch is closed when its Arrow buffers reach this size, in bytes.
@@ -107,6 +109,7 @@ impl Default for ReadLimits {
 
 /// What one run may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RunLimits {
     /// Batches alive between decoder and sink, over the whole run, in bytes.
