@@ -1,1 +1,3 @@
 //! SQL Server tables and views into Bronze.
+
+pub mod catalog;
