@@ -1,0 +1,439 @@
+//! Connections: where rows come from.
+
+use std::path::PathBuf;
+
+use crate::node::Value;
+use crate::problem::{Problem, Problems};
+use crate::reader::{Located, TableReader, nearest};
+use crate::secret::{self, SecretSetting};
+use crate::text::Origin;
+
+/// The port of SQL Server.
+pub(crate) const DEFAULT_PORT: u16 = 1433;
+
+const DAY_SECONDS: u64 = 86_400;
+
+/// The longest `source_system`, in characters: `_bronze_source_system` is string(50).
+pub(crate) const MAX_SOURCE_SYSTEM_CHARS: usize = 50;
+
+pub(crate) const KINDS: [&str; 1] = ["sqlserver"];
+pub(crate) const ENCRYPT: [(&str, Encrypt); 3] =
+    [("required", Encrypt::Required), ("strict", Encrypt::Strict), ("off", Encrypt::Off)];
+pub(crate) const READERS: [(&str, Reader); 2] = [("mssql-tds", Reader::MssqlTds), ("tiberius", Reader::Tiberius)];
+
+/// A configured place rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// A SQL Server database.
+    SqlServer(SqlServerConnection),
+}
+
+/// A SQL Server database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlServerConnection {
+    /// The name of its table in the file.
+    pub name: String,
+    /// What `_bronze_source_system` says: at most 50 characters, by default the name.
+    pub source_system: String,
+    /// Host name or address, without port.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// Who logs in.
+    pub auth: Auth,
+    /// Whether and how the way is encrypted.
+    pub encrypt: Encrypt,
+    /// Whether any certificate is taken.
+    pub trust_certificate: bool,
+    /// The one certificate that is taken (PEM or DER).
+    pub certificate_file: Option<PathBuf>,
+    /// The name expected in the certificate, when it is not the host's.
+    pub host_name_in_certificate: Option<String>,
+    /// The driver that reads the rows.
+    pub reader: Reader,
+    /// Bounds of the pool.
+    pub pool: Pool,
+    /// Bounds of waiting.
+    pub timeouts: Timeouts,
+}
+
+/// Who logs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// A SQL login.
+    Sql {
+        /// Its name.
+        user: String,
+        /// Its password.
+        password: SecretSetting,
+    },
+}
+
+/// Whether and how the way to a server is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encrypt {
+    /// TLS, or no connection.
+    #[default]
+    Required,
+    /// TLS before the first byte of TDS (TDS 8.0).
+    Strict,
+    /// In the clear, password included.
+    Off,
+}
+
+/// The driver that reads rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reader {
+    /// Microsoft's, straight into columns.
+    #[default]
+    MssqlTds,
+    /// The second one, slower, that checks the first.
+    Tiberius,
+}
+
+/// Bounds of a connection pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Connections open at one time.
+    pub max_connections: u64,
+    /// The longest wait for a free one, in seconds.
+    pub checkout_seconds: u64,
+    /// A connection idle for longer is not used again, in seconds.
+    pub max_idle_seconds: u64,
+    /// A connection older than this is not used again, in seconds.
+    pub max_lifetime_seconds: u64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { max_connections: 8, checkout_seconds: 60, max_idle_seconds: 300, max_lifetime_seconds: 3_600 }
+    }
+}
+
+/// Bounds of single steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP, TLS and login together, in seconds.
+    pub connect_seconds: u64,
+    /// A query without a timeout of its own, in seconds; none: no bound.
+    pub query_seconds: Option<u64>,
+    /// The server's answer to a cancel, in seconds; after it the connection is dropped.
+    pub cancel_seconds: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect_seconds: 15, query_seconds: None, cancel_seconds: 5 }
+    }
+}
+
+impl Connection {
+    /// The name of its table in the file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::SqlServer(connection) => &connection.name,
+        }
+    }
+
+    /// What `_bronze_source_system` says.
+    #[must_use]
+    pub fn source_system(&self) -> &str {
+        match self {
+            Self::SqlServer(connection) => &connection.source_system,
+        }
+    }
+
+    /// Every secret it refers to.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&SecretSetting> {
+        match self {
+            Self::SqlServer(SqlServerConnection { auth: Auth::Sql { password, .. }, .. }) => vec![password],
+        }
+    }
+}
+
+pub(crate) fn read(name: &str, mut table: TableReader<'_>) -> Option<Connection> {
+    let kind = table.kind("write `kind = \"sqlserver\"`")?;
+    if kind.value == "sqlserver" {
+        return read_sqlserver(name, table).map(Connection::SqlServer);
+    }
+    let (path, known) = (table.path_of("kind"), KINDS.to_vec());
+    table.problems().at(Problem::UnknownKind { path, found: kind.value, known }, &kind.origin);
+    None
+}
+
+fn read_sqlserver(name: &str, mut table: TableReader<'_>) -> Option<SqlServerConnection> {
+    let source_system = read_source_system(name, &mut table);
+    let server = read_server(&mut table);
+    let database = table.required_string("database", "write `database = \"NAME\"`, or set MSSQL_DATABASE");
+    let auth = read_auth(&mut table);
+    let trust = Trust {
+        encrypt: table.choice("encrypt", &ENCRYPT),
+        trust_certificate: table.boolean("trust_certificate"),
+        certificate_file: table.path("certificate_file"),
+        host_name: table.string("host_name_in_certificate"),
+        reader: table.choice("reader", &READERS),
+    };
+    let pool = read_pool(&mut table);
+    let timeouts = read_timeouts(&mut table);
+    trust.check(table.problems());
+    table.finish();
+    let (host, port) = server?;
+    Some(SqlServerConnection {
+        name: name.to_owned(),
+        source_system: source_system?,
+        host,
+        port,
+        database: database?.value,
+        auth: auth?,
+        encrypt: trust.encrypt.map(|found| found.value).unwrap_or_default(),
+        trust_certificate: trust.trust_certificate.is_some_and(|found| found.value),
+        certificate_file: trust.certificate_file.map(|found| found.value),
+        host_name_in_certificate: trust.host_name.map(|found| found.value),
+        reader: trust.reader.map(|found| found.value).unwrap_or_default(),
+        pool,
+        timeouts,
+    })
+}
+
+fn read_source_system(name: &str, table: &mut TableReader<'_>) -> Option<String> {
+    let (value, origin) = match table.entry("source_system") {
+        Some(_) => {
+            let found = table.string("source_system")?;
+            (found.value, found.origin)
+        }
+        None => (name.to_owned(), table.origin().clone()),
+    };
+    let problem = if value.trim().is_empty() {
+        "is empty"
+    } else if value.chars().count() > MAX_SOURCE_SYSTEM_CHARS {
+        "is longer than 50 characters"
+    } else if value.trim() != value || value.chars().any(char::is_control) {
+        "begins or ends with a space, or holds a control character"
+    } else {
+        return Some(value);
+    };
+    let hint =
+        "it names the system in `_bronze_source_system` and in the target's path: set `source_system` to a short name";
+    table.problems().at(Problem::Name { path: table.path_of("source_system"), problem, hint }, &origin);
+    None
+}
+
+fn read_auth(table: &mut TableReader<'_>) -> Option<Auth> {
+    const HINT: &str =
+        "write `auth = { user = \"NAME\", password = { env = \"NAME\" } }`, or set MSSQL_USER and MSSQL_PASSWORD";
+    let Some(entry) = table.entry("auth") else {
+        table.missing("auth", HINT);
+        return None;
+    };
+    let path = table.path_of("auth");
+    match &entry.node.value {
+        Value::String(word) if word == "kerberos" => {
+            table.problems().at(Problem::Kerberos { path }, &entry.node.origin);
+            None
+        }
+        Value::String(word) => {
+            let meant = nearest(word, ["kerberos"].into_iter());
+            let problem = Problem::NotAllowed {
+                path,
+                found: word.clone(),
+                allowed: vec!["{ user, password }", "kerberos"],
+                meant,
+            };
+            table.problems().at(problem, &entry.node.origin);
+            None
+        }
+        _ => {
+            let mut auth = table.table("auth")?;
+            let user = auth.required_string("user", "the name of a SQL login, or set MSSQL_USER");
+            let password = secret::read(&mut auth, "password");
+            auth.finish();
+            Some(Auth::Sql { user: user?.value, password: password? })
+        }
+    }
+}
+
+fn read_server(table: &mut TableReader<'_>) -> Option<(String, u16)> {
+    let port = table.integer("port", 1, u64::from(u16::MAX));
+    let server = table.required_string("server", "write `server = \"HOST\"`, or set MSSQL_SERVER")?;
+    let (host, own_port) = match parse_server(&server.value) {
+        Ok(parsed) => parsed,
+        Err((problem, hint)) => {
+            let path = table.path_of("server");
+            table.problems().at(Problem::Server { path, problem, hint }, &server.origin);
+            return None;
+        }
+    };
+    let port = match (own_port, port) {
+        (Some(own), Some(port)) if u64::from(own) != port.value => {
+            // Of two layers the stronger one wins; within one there are two answers.
+            if layer(&server.origin) == layer(&port.origin) {
+                let both = ["`server` with a port", "`port`"];
+                contradiction(table.problems(), &port.origin, both, "give the port once");
+            }
+            if layer(&server.origin) >= layer(&port.origin) { own } else { as_port(port.value) }
+        }
+        (Some(own), _) => own,
+        (None, Some(port)) => as_port(port.value),
+        (None, None) => DEFAULT_PORT,
+    };
+    Some((host, port))
+}
+
+fn layer(origin: &Origin) -> u8 {
+    match origin {
+        Origin::File(..) => 0,
+        Origin::Variable(_) => 1,
+        Origin::Flag(_) => 2,
+    }
+}
+
+/// A number that was checked to be a port.
+fn as_port(value: u64) -> u16 {
+    u16::try_from(value).unwrap_or(DEFAULT_PORT)
+}
+
+/// `host`, `host,port`, `host:port`, `tcp:host,port`, `[v6]:port`; the error is a problem and a hint.
+fn parse_server(text: &str) -> Result<(String, Option<u16>), (&'static str, &'static str)> {
+    const FORMS: &str = "write HOST, HOST,PORT or HOST:PORT";
+    let text = text.trim();
+    let text = text.strip_prefix("tcp:").unwrap_or(text);
+    if text.contains('@') || text.contains("//") || text.contains(';') {
+        return Err((
+            "is an URL or a connection string",
+            "write the host alone; user, password and database have keys of their own",
+        ));
+    }
+    if text.contains('\\') {
+        return Err((
+            "names an instance, which needs SQL Server Browser and is not supported",
+            "give the instance's own port instead: HOST,PORT",
+        ));
+    }
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or(("opens a bracket that does not close", FORMS))?;
+        match rest.strip_prefix([':', ',']) {
+            Some(port) => (host, Some(port)),
+            None if rest.is_empty() => (host, None),
+            None => return Err(("is not a host name", FORMS)),
+        }
+    } else if let Some((host, port)) = text.split_once(',') {
+        (host, Some(port))
+    } else if text.matches(':').count() == 1 {
+        text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
+    } else {
+        (text, None)
+    };
+    let host = host.trim();
+    if host.is_empty() || host.contains(char::is_whitespace) || host.contains('/') {
+        return Err(("is not a host name", FORMS));
+    }
+    let port = match port.map(|port| port.trim().parse::<u16>()) {
+        None => None,
+        Some(Ok(port)) if port > 0 => Some(port),
+        Some(_) => return Err(("has a port that is not a number from 1 to 65535", FORMS)),
+    };
+    Ok((host.to_owned(), port))
+}
+
+fn read_pool(table: &mut TableReader<'_>) -> Pool {
+    let mut pool = Pool::default();
+    let Some(mut reader) = table.table("pool") else { return pool };
+    let mut set = |key, maximum, into: &mut u64| {
+        if let Some(found) = reader.integer(key, 1, maximum) {
+            *into = found.value;
+        }
+    };
+    set("max_connections", 1_000, &mut pool.max_connections);
+    set("checkout_seconds", DAY_SECONDS, &mut pool.checkout_seconds);
+    set("max_idle_seconds", DAY_SECONDS, &mut pool.max_idle_seconds);
+    set("max_lifetime_seconds", DAY_SECONDS, &mut pool.max_lifetime_seconds);
+    reader.finish();
+    pool
+}
+
+fn read_timeouts(table: &mut TableReader<'_>) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    let Some(mut reader) = table.table("timeouts") else { return timeouts };
+    if let Some(found) = reader.integer("connect_seconds", 1, 3_600) {
+        timeouts.connect_seconds = found.value;
+    }
+    timeouts.query_seconds = reader.integer("query_seconds", 1, DAY_SECONDS).map(|found| found.value);
+    if let Some(found) = reader.integer("cancel_seconds", 1, 600) {
+        timeouts.cancel_seconds = found.value;
+    }
+    reader.finish();
+    timeouts
+}
+
+/// What a certificate is checked against, as far as two settings can exclude each other.
+struct Trust {
+    encrypt: Option<Located<Encrypt>>,
+    trust_certificate: Option<Located<bool>>,
+    certificate_file: Option<Located<PathBuf>>,
+    host_name: Option<Located<String>>,
+    reader: Option<Located<Reader>>,
+}
+
+impl Trust {
+    fn check(&self, problems: &Problems) {
+        const TRUST: &str = "`trust_certificate = true`";
+        const PIN: &str = "`certificate_file`";
+        let trusts_all = self.trust_certificate.as_ref().is_some_and(|found| found.value);
+        if let (true, Some(strict)) = (trusts_all, self.encrypt.as_ref().filter(|e| e.value == Encrypt::Strict)) {
+            let hint = "`strict` always checks the certificate: pin it with `certificate_file`";
+            contradiction(problems, &strict.origin, [TRUST, "`encrypt = \"strict\"`"], hint);
+        }
+        let Some(pin) = &self.certificate_file else { return };
+        if trusts_all {
+            let hint = "keep `certificate_file`: it takes that one certificate and no other";
+            contradiction(problems, &pin.origin, [TRUST, PIN], hint);
+        }
+        if self.host_name.is_some() {
+            let hint = "remove `host_name_in_certificate`: a pinned certificate is compared byte by byte";
+            contradiction(problems, &pin.origin, ["`host_name_in_certificate`", PIN], hint);
+        }
+        if self.encrypt.as_ref().is_some_and(|found| found.value == Encrypt::Off) {
+            contradiction(problems, &pin.origin, ["`encrypt = \"off\"`", PIN], "remove `encrypt = \"off\"`");
+        }
+        if self.reader.as_ref().is_some_and(|found| found.value == Reader::Tiberius) {
+            let hint = "use `reader = \"mssql-tds\"`, or put the issuing CA into SSL_CERT_FILE";
+            contradiction(problems, &pin.origin, ["`reader = \"tiberius\"`", PIN], hint);
+        }
+    }
+}
+
+fn contradiction(problems: &Problems, origin: &Origin, [first, second]: [&str; 2], hint: &str) {
+    let problem = Problem::Contradiction { first: first.into(), second: second.into(), hint: hint.into() };
+    problems.at(problem, origin);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_come_in_the_forms_people_write() {
+        let ok = |text: &str| parse_server(text).unwrap();
+        assert_eq!(ok("sql01.corp.example"), ("sql01.corp.example".into(), None));
+        assert_eq!(ok("sql01,1434"), ("sql01".into(), Some(1434)));
+        assert_eq!(ok("sql01:1434"), ("sql01".into(), Some(1434)));
+        assert_eq!(ok("tcp:sql01, 1434"), ("sql01".into(), Some(1434)));
+        assert_eq!(ok("::1"), ("::1".into(), None));
+        assert_eq!(ok("[::1]:1434"), ("::1".into(), Some(1434)));
+    }
+
+    #[test]
+    fn what_is_no_server_says_why() {
+        let problem = |text: &str| parse_server(text).unwrap_err().0;
+        assert!(problem("sql01\\ERP").contains("SQL Server Browser"));
+        assert!(problem("sa:hunter2@sql01").contains("connection string"));
+        assert!(problem("sql01,0").contains("port"));
+        assert!(problem("sql01:abc").contains("port"));
+        assert!(problem("[::1").contains("bracket"));
+        assert!(problem(",1433").contains("host name"));
+    }
+}

@@ -1,0 +1,295 @@
+//! The environment: every variable there is, and the layer they make over the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::node::{Entry, Node, Table, Value};
+use crate::problem::{ConfigError, Problem, Problems};
+use crate::text::{Origin, Place};
+
+/// One environment variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+macro_rules! variables {
+    ($($(#[doc = $meaning:literal])+ $name:ident)*) => {
+        $($(#[doc = $meaning])+ pub const $name: &str = stringify!($name);)*
+
+        /// Every variable that the host heeds, in the order of the documentation. An empty one counts as not set.
+        pub const VARIABLES: &[Variable] =
+            &[$(Variable { name: stringify!($name), meaning: concat!($($meaning),+).trim_ascii() }),*];
+    };
+}
+
+variables! {
+    /// SQL Server: host, or `host,port`
+    MSSQL_SERVER
+    /// SQL Server: TCP port (1433)
+    MSSQL_PORT
+    /// SQL Server: database
+    MSSQL_DATABASE
+    /// SQL Server: `sql` or `kerberos` (`kerberos` is not available in this version)
+    MSSQL_AUTH_TYPE
+    /// SQL Server: login
+    MSSQL_USER
+    /// SQL Server: password of the login
+    MSSQL_PASSWORD
+    /// SQL Server: `required` (default), `strict` (TDS 8.0) or `off`
+    MSSQL_ENCRYPT
+    /// SQL Server: `true` takes any certificate
+    MSSQL_TRUST_CERTIFICATE
+    /// SQL Server: the one certificate that is taken (PEM or DER)
+    MSSQL_CERTIFICATE_FILE
+    /// SQL Server: the name expected in the certificate, when it is not the server's
+    MSSQL_HOST_NAME_IN_CERTIFICATE
+    /// What `_bronze_source_system` says, at most 50 characters (the connection's name)
+    MSSQL_SOURCE_SYSTEM
+    /// Delta: the folder of all tables
+    BRONZE_URI
+    /// Postgres: host
+    BRONZE_HOST
+    /// Postgres: TCP port (5432)
+    BRONZE_PORT
+    /// Postgres: database
+    BRONZE_DATABASE
+    /// Postgres: user
+    BRONZE_USER
+    /// Postgres: password
+    BRONZE_PASSWORD
+    /// Postgres: `required` (default) or `off`
+    BRONZE_ENCRYPT
+    /// Postgres: certificates (PEM) taken besides the system's
+    BRONZE_CERTIFICATE_FILE
+    /// Where datakits are: `host[:port]/prefix`, or `oci:PATH`
+    DATAKIT_REGISTRY
+    /// Settings of the datakit: a JSON object, laid over those of the file
+    DATAKIT_SETTINGS
+    /// Tables to read, comma-separated patterns: `dbo.*,!dbo.audit_*`
+    DATAKIT_TABLES
+    /// The folder of pulled datakits and compiled code
+    DATAKIT_CACHE
+    /// What is logged, as in `info,datakit=debug`; drivers never log below `info`
+    DATAKIT_LOG
+    /// Extra certificate authorities (PEM), read by the TLS library for every connection
+    SSL_CERT_FILE
+    /// Kerberos: who logs in (not available in this version)
+    KRB_PRINCIPAL
+    /// Kerberos: the realm (not available in this version)
+    KRB_REALM
+    /// Kerberos: the library's configuration file (not available in this version)
+    KRB5_CONFIG
+    /// Kerberos: the ticket cache (not available in this version)
+    KRB5CCNAME
+    /// Where the docker configuration with registry credentials is (`~/.docker`)
+    DOCKER_CONFIG
+    /// Any value: no colours
+    NO_COLOR
+    /// The folder `datakit/` for caches is made in (`~/.cache`)
+    XDG_CACHE_HOME
+    /// The folder `datakit/` for data is made in (`~/.local/share`)
+    XDG_DATA_HOME
+}
+
+/// The name of the connection that the environment makes when the file has none.
+pub const ENVIRONMENT_CONNECTION: &str = "mssql";
+
+/// The name of the sink that the environment makes when the file has none.
+pub const ENVIRONMENT_SINK: &str = "bronze";
+
+/// The process's variables, collected once.
+pub(crate) struct Environment<'a> {
+    variables: &'a BTreeMap<String, String>,
+    /// Variables that the file refers to by itself (`{ env = "NAME" }`): set for that.
+    referenced: BTreeSet<String>,
+}
+
+impl<'a> Environment<'a> {
+    pub(crate) fn new(variables: &'a BTreeMap<String, String>, file: &Table) -> Self {
+        let mut referenced = BTreeSet::new();
+        collect_references(file, &mut referenced);
+        Self { variables, referenced }
+    }
+
+    pub(crate) fn get(&self, name: &'static str) -> Option<&'a str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The layer over `file`.
+    pub(crate) fn overlay(&self, file: &Table, problems: &Problems) -> Table {
+        let mut layer = Table::new();
+        let mut warehouse = Table::new();
+        self.put(&mut warehouse, "registry", DATAKIT_REGISTRY, text);
+        self.put(&mut warehouse, "cache", DATAKIT_CACHE, text);
+        put_table(&mut layer, "warehouse", warehouse, Origin::Variable(DATAKIT_REGISTRY));
+        let connection = self.connection();
+        self.place(&mut layer, file, ("connections", ENVIRONMENT_CONNECTION, "sqlserver"), connection, problems);
+        let (kind, sink) = self.sink(file, problems);
+        self.place(&mut layer, file, ("sinks", ENVIRONMENT_SINK, kind), sink, problems);
+        layer
+    }
+
+    fn put(&self, table: &mut Table, key: &str, variable: &'static str, parse: fn(&str) -> Value) {
+        if let Some(value) = self.get(variable) {
+            put(table, key, parse(value), Origin::Variable(variable));
+        }
+    }
+
+    fn connection(&self) -> Table {
+        let mut table = Table::new();
+        self.put(&mut table, "server", MSSQL_SERVER, text);
+        self.put(&mut table, "port", MSSQL_PORT, integer);
+        self.put(&mut table, "database", MSSQL_DATABASE, text);
+        self.put(&mut table, "encrypt", MSSQL_ENCRYPT, text);
+        self.put(&mut table, "trust_certificate", MSSQL_TRUST_CERTIFICATE, boolean);
+        self.put(&mut table, "certificate_file", MSSQL_CERTIFICATE_FILE, text);
+        self.put(&mut table, "host_name_in_certificate", MSSQL_HOST_NAME_IN_CERTIFICATE, text);
+        self.put(&mut table, "source_system", MSSQL_SOURCE_SYSTEM, text);
+        match self.get(MSSQL_AUTH_TYPE) {
+            None | Some("sql") => {
+                let mut auth = Table::new();
+                self.put(&mut auth, "user", MSSQL_USER, text);
+                self.put_secret(&mut auth, MSSQL_PASSWORD);
+                put_table(&mut table, "auth", auth, Origin::Variable(MSSQL_USER));
+            }
+            Some(word) => put(&mut table, "auth", text(word), Origin::Variable(MSSQL_AUTH_TYPE)),
+        }
+        table
+    }
+
+    /// The sink's kind and what is set of it.
+    fn sink(&self, file: &Table, problems: &Problems) -> (&'static str, Table) {
+        let mut table = Table::new();
+        if self.get(BRONZE_URI).is_some() {
+            if self.get(BRONZE_HOST).is_some() && !self.referenced.contains(BRONZE_HOST) {
+                let problem = Problem::Contradiction {
+                    first: BRONZE_URI.into(),
+                    second: BRONZE_HOST.into(),
+                    hint: "set BRONZE_URI for Delta, or BRONZE_HOST and its like for Postgres".into(),
+                };
+                problems.push(ConfigError::new(problem, Some(Place::Variable(BRONZE_HOST))));
+            }
+            self.put(&mut table, "uri", BRONZE_URI, text);
+            return ("delta", table);
+        }
+        // Without a host they only change a Postgres sink that the file has.
+        if self.get(BRONZE_HOST).is_none() && !only_sink_is_postgres(file) {
+            return ("postgres", table);
+        }
+        self.put(&mut table, "host", BRONZE_HOST, text);
+        self.put(&mut table, "port", BRONZE_PORT, integer);
+        self.put(&mut table, "database", BRONZE_DATABASE, text);
+        self.put(&mut table, "user", BRONZE_USER, text);
+        self.put_secret(&mut table, BRONZE_PASSWORD);
+        self.put(&mut table, "encrypt", BRONZE_ENCRYPT, text);
+        self.put(&mut table, "certificate_file", BRONZE_CERTIFICATE_FILE, text);
+        ("postgres", table)
+    }
+
+    /// A password stays where it is: the layer refers to its variable.
+    fn put_secret(&self, table: &mut Table, variable: &'static str) {
+        if self.get(variable).is_some() {
+            let mut reference = Table::new();
+            put(&mut reference, "env", text(variable), Origin::Variable(variable));
+            put_table(table, "password", reference, Origin::Variable(variable));
+        }
+    }
+
+    /// Puts the settings over the only table of the file, or into one of their own when it has none.
+    fn place(
+        &self,
+        layer: &mut Table,
+        file: &Table,
+        (outer, own_name, kind): (&'static str, &'static str, &'static str),
+        mut settings: Table,
+        problems: &Problems,
+    ) {
+        let Some(origin) = settings.values().next().map(|entry| entry.key.clone()) else { return };
+        let existing: Vec<&String> = match file.get(outer).map(|entry| &entry.node.value) {
+            Some(Value::Table(tables)) => tables.keys().collect(),
+            _ => Vec::new(),
+        };
+        let name = match existing.as_slice() {
+            [] => own_name.to_owned(),
+            [only] => (*only).clone(),
+            several => {
+                self.report_ambiguous(&settings, several.len(), outer, problems);
+                return;
+            }
+        };
+        // `kind` decides that another kind is replaced as a whole, not laid over key by key.
+        put(&mut settings, "kind", text(kind), origin.clone());
+        let mut tables = Table::new();
+        put_table(&mut tables, &name, settings, origin.clone());
+        put_table(layer, outer, tables, origin);
+    }
+
+    fn report_ambiguous(&self, settings: &Table, count: usize, what: &'static str, problems: &Problems) {
+        for (_, entry) in settings {
+            if let Value::Table(inner) = &entry.node.value {
+                if !inner.contains_key("env") {
+                    self.report_ambiguous(inner, count, what, problems);
+                    continue;
+                }
+            }
+            if let Origin::Variable(variable) = entry.key {
+                if !self.referenced.contains(variable) {
+                    let problem = Problem::Ambiguous { variable, count, what };
+                    problems.push(ConfigError::new(problem, Some(Place::Variable(variable))));
+                }
+            }
+        }
+    }
+}
+
+fn only_sink_is_postgres(file: &Table) -> bool {
+    let Some(Value::Table(sinks)) = file.get("sinks").map(|entry| &entry.node.value) else { return false };
+    let is_postgres = |entry: &Entry| match &entry.node.value {
+        Value::Table(sink) => {
+            matches!(sink.get("kind").map(|kind| &kind.node.value), Some(Value::String(kind)) if kind == "postgres")
+        }
+        _ => false,
+    };
+    sinks.len() == 1 && sinks.values().all(is_postgres)
+}
+
+fn collect_references(table: &Table, references: &mut BTreeSet<String>) {
+    for (key, entry) in table {
+        match &entry.node.value {
+            Value::String(name) if key == "env" => {
+                references.insert(name.clone());
+            }
+            Value::Table(inner) => collect_references(inner, references),
+            _ => {}
+        }
+    }
+}
+
+fn text(value: &str) -> Value {
+    Value::String(value.to_owned())
+}
+
+/// Not a number: stays text, and is refused where it is read.
+fn integer(value: &str) -> Value {
+    value.trim().parse().map_or_else(|_| text(value), Value::Integer)
+}
+
+/// Not `true` or `false`: stays text, and is refused where it is read.
+fn boolean(value: &str) -> Value {
+    value.trim().parse().map_or_else(|_| text(value), Value::Boolean)
+}
+
+pub(crate) fn put(table: &mut Table, key: &str, value: Value, origin: Origin) {
+    let entry = Entry { key: origin.clone(), node: Node { value, origin } };
+    table.insert(key.to_owned(), entry);
+}
+
+/// Puts a table that holds something.
+pub(crate) fn put_table(table: &mut Table, key: &str, inner: Table, origin: Origin) {
+    if !inner.is_empty() {
+        put(table, key, Value::Table(inner), origin);
+    }
+}

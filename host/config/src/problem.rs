@@ -1,0 +1,488 @@
+//! What can be wrong with a configuration, by name.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+
+use datakit_model::names::PatternError;
+use datakit_model::{Coded, Kind};
+
+use crate::text::{Origin, Place};
+
+/// One error of the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("not TOML: {message}")]
+    Syntax {
+        /// The parser's words.
+        message: String,
+    },
+    /// A key that means nothing here.
+    #[error("unknown key `{path}`")]
+    UnknownKey {
+        /// The key with its tables.
+        path: String,
+        /// The key that was meant, when one is near.
+        meant: Option<String>,
+        /// The keys there are.
+        known: Vec<&'static str>,
+    },
+    /// A value of another type.
+    #[error("`{path}` is {found}, but must be {expected}")]
+    WrongType {
+        /// The key with its tables.
+        path: String,
+        /// What it is.
+        found: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A key without which nothing works.
+    #[error("`{path}` is missing")]
+    Missing {
+        /// The key with its tables.
+        path: String,
+        /// What to write.
+        hint: String,
+    },
+    /// A text that is not one of the words allowed.
+    #[error("`{path}` is `{found}`, which is not one of: {}", allowed.join(", "))]
+    NotAllowed {
+        /// The key with its tables.
+        path: String,
+        /// What it is.
+        found: String,
+        /// The words.
+        allowed: Vec<&'static str>,
+        /// The word that was meant, when one is near.
+        meant: Option<String>,
+    },
+    /// A number outside its range.
+    #[error("`{path}` is {found}, but must be {}", range(*minimum, *maximum))]
+    OutOfRange {
+        /// The key with its tables.
+        path: String,
+        /// What it is.
+        found: i128,
+        /// The smallest value.
+        minimum: u64,
+        /// The largest value.
+        maximum: u64,
+    },
+    /// A password that stands in the configuration itself. Holds no part of it.
+    #[error("`{path}` holds a secret in plain text")]
+    InlineSecret {
+        /// The key with its tables.
+        path: String,
+    },
+    /// A reference to a secret that names no place, or two.
+    #[error("`{path}` must name one place a secret comes from")]
+    SecretReference {
+        /// The key with its tables.
+        path: String,
+    },
+    /// The variable a secret comes from is not set.
+    #[error("`{path}` comes from the environment variable {variable}, which is {state}")]
+    SecretVariable {
+        /// The key with its tables.
+        path: String,
+        /// The variable.
+        variable: String,
+        /// `not set` or `empty`.
+        state: &'static str,
+    },
+    /// The file a secret comes from cannot be read.
+    #[error("`{path}` comes from the file {}, which cannot be read", file.display())]
+    SecretFile {
+        /// The key with its tables.
+        path: String,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file a secret comes from holds none.
+    #[error("`{path}` comes from the file {}, which {state}", file.display())]
+    SecretFileContent {
+        /// The key with its tables.
+        path: String,
+        /// The file.
+        file: PathBuf,
+        /// `is empty`, `is larger than 64 KiB`.
+        state: &'static str,
+    },
+    /// A connection or sink of a kind there is not.
+    #[error("`{path}` is `{found}`, a kind this version does not know")]
+    UnknownKind {
+        /// The key with its tables.
+        path: String,
+        /// What it is.
+        found: String,
+        /// The kinds there are.
+        known: Vec<&'static str>,
+    },
+    /// Kerberos is asked for.
+    #[error("`{path}` asks for Kerberos, which is not available in this version")]
+    Kerberos {
+        /// The key with its tables.
+        path: String,
+    },
+    /// A server that is not `host`, `host,port` or `host:port`.
+    #[error("`{path}` {problem}")]
+    Server {
+        /// The key with its tables.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A table pattern that is none.
+    #[error("`{path}`: {problem}")]
+    Pattern {
+        /// The key with its index.
+        path: String,
+        /// Why.
+        problem: PatternError,
+    },
+    /// An ingest names a connection or sink that is not there.
+    #[error("`{path}` names the {what} `{name}`, which is not configured")]
+    UnknownName {
+        /// The key with its tables.
+        path: String,
+        /// `connection` or `sink`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The name that was meant, when one is near.
+        meant: Option<String>,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A file extends itself.
+    #[error("`extends` goes in a circle: {}", chain.join(" → "))]
+    ExtendsCircle {
+        /// The files, the first one again at the end.
+        chain: Vec<String>,
+    },
+    /// Too many files extend each other.
+    #[error("more than {maximum} files extend each other")]
+    ExtendsDepth {
+        /// How many may.
+        maximum: usize,
+    },
+    /// Not `NAME@VERSION` or `NAME@sha256:…`.
+    #[error("`{found}` does not name a version or a digest of a datakit")]
+    Reference {
+        /// What it is.
+        found: String,
+    },
+    /// A name with characters that do not go everywhere.
+    #[error("`{path}` {problem}")]
+    Name {
+        /// The key with its tables.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Two settings that exclude each other.
+    #[error("{first} and {second} exclude each other")]
+    Contradiction {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A variable that could mean several connections or sinks.
+    #[error("{variable} is set, but the file has {count} {what}: it is not clear which one is meant")]
+    Ambiguous {
+        /// The variable.
+        variable: &'static str,
+        /// How many there are.
+        count: usize,
+        /// `connections` or `sinks`.
+        what: &'static str,
+    },
+    /// A value that is not JSON, or not an object.
+    #[error("not a JSON object: {message}")]
+    Settings {
+        /// The parser's words.
+        message: String,
+    },
+    /// Several ingests fit.
+    #[error("{count} ingests of the file fit: {}", names.join(", "))]
+    SeveralIngests {
+        /// How many.
+        count: usize,
+        /// Each as `--ingest` takes it.
+        names: Vec<String>,
+    },
+    /// No ingest fits.
+    #[error("no ingest of the configuration {wanted}")]
+    NoIngest {
+        /// What was asked for.
+        wanted: String,
+        /// What to do.
+        hint: String,
+    },
+    /// No table may be read: deny by default.
+    #[error("no tables are selected")]
+    NoTables,
+    /// No datakit is named anywhere.
+    #[error("no datakit is named")]
+    NoDatakit,
+}
+
+fn range(minimum: u64, maximum: u64) -> String {
+    // The largest integer of TOML is no bound to speak of.
+    if maximum >= i64::MAX as u64 { format!("at least {minimum}") } else { format!("from {minimum} to {maximum}") }
+}
+
+impl Problem {
+    /// Code and what it means, of every problem: the list in docs/errors.md.
+    pub const CODES: &'static [(&'static str, &'static str)] = &[
+        ("DK-CFG-001", "a configuration file cannot be read"),
+        ("DK-CFG-002", "a configuration file is not TOML"),
+        ("DK-CFG-003", "unknown key"),
+        ("DK-CFG-004", "a value of the wrong type"),
+        ("DK-CFG-005", "a required key is missing"),
+        ("DK-CFG-006", "a word that is not one of those allowed"),
+        ("DK-CFG-007", "a number out of range"),
+        ("DK-CFG-008", "a secret in plain text"),
+        ("DK-CFG-009", "a reference to a secret that names no place, or two"),
+        ("DK-CFG-010", "the environment variable of a secret is not set"),
+        ("DK-CFG-011", "the file of a secret cannot be used"),
+        ("DK-CFG-012", "unknown kind of connection or sink"),
+        ("DK-CFG-013", "Kerberos is not available in this version"),
+        ("DK-CFG-014", "not a server name"),
+        ("DK-CFG-015", "not a table pattern"),
+        ("DK-CFG-016", "a connection or sink that is not configured"),
+        ("DK-CFG-017", "`extends` goes in a circle or too deep"),
+        ("DK-CFG-018", "not a datakit's version or digest"),
+        ("DK-CFG-019", "a name that is too long, empty or has odd characters"),
+        ("DK-CFG-020", "settings that exclude each other"),
+        ("DK-CFG-021", "an environment variable that could mean several connections or sinks"),
+        ("DK-CFG-022", "settings that are not a JSON object"),
+        ("DK-CFG-023", "several ingests fit"),
+        ("DK-CFG-024", "no ingest fits"),
+        ("DK-CFG-025", "no tables selected, or no datakit named"),
+    ];
+
+    fn number(&self) -> usize {
+        match self {
+            Self::Unreadable { .. } => 1,
+            Self::Syntax { .. } => 2,
+            Self::UnknownKey { .. } => 3,
+            Self::WrongType { .. } => 4,
+            Self::Missing { .. } => 5,
+            Self::NotAllowed { .. } => 6,
+            Self::OutOfRange { .. } => 7,
+            Self::InlineSecret { .. } => 8,
+            Self::SecretReference { .. } => 9,
+            Self::SecretVariable { .. } => 10,
+            Self::SecretFile { .. } | Self::SecretFileContent { .. } => 11,
+            Self::UnknownKind { .. } => 12,
+            Self::Kerberos { .. } => 13,
+            Self::Server { .. } => 14,
+            Self::Pattern { .. } => 15,
+            Self::UnknownName { .. } => 16,
+            Self::ExtendsCircle { .. } | Self::ExtendsDepth { .. } => 17,
+            Self::Reference { .. } => 18,
+            Self::Name { .. } => 19,
+            Self::Contradiction { .. } => 20,
+            Self::Ambiguous { .. } => 21,
+            Self::Settings { .. } => 22,
+            Self::SeveralIngests { .. } => 23,
+            Self::NoIngest { .. } => 24,
+            Self::NoTables | Self::NoDatakit => 25,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let one_of = |known: &[&str]| format!("one of: {}", known.join(", "));
+        let did_you_mean = |meant: &str| format!("did you mean `{meant}`?");
+        Some(match self {
+            Self::Unreadable { .. } => "check the path and who may read it".into(),
+            Self::Syntax { .. } => return None,
+            Self::UnknownKey { meant: Some(meant), .. } | Self::NotAllowed { meant: Some(meant), .. } => {
+                did_you_mean(meant)
+            }
+            Self::UnknownKey { known, .. } => one_of(known),
+            Self::NotAllowed { .. } | Self::WrongType { .. } | Self::OutOfRange { .. } => return None,
+            Self::Missing { hint, .. } | Self::NoIngest { hint, .. } => hint.clone(),
+            Self::InlineSecret { path } if path.ends_with(".uri") => {
+                "take user and password out of the URI: stores read them from the environment".into()
+            }
+            Self::InlineSecret { path } => format!(
+                "refer to it instead: `{} = {{ env = \"NAME\" }}` or `{{ file = \"PATH\" }}`; and change it, now that it stood in a file",
+                path.rsplit('.').next().unwrap_or(path)
+            ),
+            Self::SecretReference { .. } => "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`".into(),
+            Self::SecretVariable { variable, .. } => format!("set {variable} for this command"),
+            Self::SecretFile { .. } => "the file must exist and be readable by the user that runs this command".into(),
+            Self::SecretFileContent { .. } => "the file holds the secret alone; a line end after it does not count".into(),
+            Self::UnknownKind { known, .. } => one_of(known),
+            Self::Kerberos { .. } => "use a SQL login: `auth = { user = \"NAME\", password = { env = \"NAME\" } }`, or MSSQL_AUTH_TYPE=sql with MSSQL_USER and MSSQL_PASSWORD".into(),
+            Self::Server { hint, .. } | Self::Name { hint, .. } => (*hint).into(),
+            Self::Pattern { .. } => "for example `dbo.*`, `sales.order_?`, `!dbo.audit_*`, `[odd.schema].[50%*]`".into(),
+            Self::UnknownName { meant: Some(meant), .. } => did_you_mean(meant),
+            Self::UnknownName { what, known, .. } if known.is_empty() => {
+                format!("there is none: add a table [{what}s.NAME]")
+            }
+            Self::UnknownName { known, .. } => format!("one of: {}", known.join(", ")),
+            Self::ExtendsCircle { .. } => "take one `extends` out".into(),
+            Self::ExtendsDepth { .. } => "put shared settings into fewer files".into(),
+            Self::Reference { .. } => "write NAME@VERSION, for example sqlserver-bronze@0.1.0, or NAME@sha256:…".into(),
+            Self::Contradiction { hint, .. } => hint.clone(),
+            Self::Ambiguous { variable, .. } => {
+                format!("unset {variable}, or let the file refer to it where it is meant: `{{ env = \"{variable}\" }}`")
+            }
+            Self::Settings { .. } => "for example '{\"maxdop\": 4}'".into(),
+            Self::SeveralIngests { .. } => "name one of them with --ingest".into(),
+            Self::NoTables => "grant tables with --tables 'dbo.*', DATAKIT_TABLES or `tables` of the ingest: what is not granted is not read".into(),
+            Self::NoDatakit => "name one, for example `host run sqlserver-bronze@0.1.0`, or have an [[ingest]] in the file".into(),
+        })
+    }
+}
+
+/// An error of the configuration with its place.
+#[derive(Debug)]
+pub struct ConfigError {
+    problem: Problem,
+    place: Option<Place>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(problem: Problem, place: Option<Place>) -> Self {
+        Self { problem, place }
+    }
+
+    pub(crate) fn at(problem: Problem, origin: &Origin) -> Self {
+        Self::new(problem, Some(origin.place()))
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// Where it is; none where something is missing altogether.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.problem)
+    }
+}
+
+impl Coded for ConfigError {
+    fn code(&self) -> Cow<'static, str> {
+        Problem::CODES[self.problem.number() - 1].0.into()
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::User
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.problem.hint()
+    }
+
+    fn context(&self) -> Vec<(String, String)> {
+        self.place.iter().map(|place| ("at".to_owned(), place.to_string())).collect()
+    }
+}
+
+/// Every error of a configuration, in the order of the files. Never empty.
+#[derive(Debug)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// All of them.
+    #[must_use]
+    pub fn errors(&self) -> &[ConfigError] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl IntoIterator for ConfigErrors {
+    type Item = ConfigError;
+    type IntoIter = std::vec::IntoIter<ConfigError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// The errors found so far: reading goes on after each.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(std::cell::RefCell<Vec<ConfigError>>);
+
+impl Problems {
+    pub(crate) fn push(&self, error: ConfigError) {
+        self.0.borrow_mut().push(error);
+    }
+
+    pub(crate) fn at(&self, problem: Problem, origin: &Origin) {
+        self.push(ConfigError::at(problem, origin));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// The value, or every error, sorted by place.
+    pub(crate) fn into_result<T>(self, value: T) -> Result<T, ConfigErrors> {
+        let mut errors = self.0.into_inner();
+        if errors.is_empty() {
+            return Ok(value);
+        }
+        errors.sort_by_key(|error| match &error.place {
+            Some(Place::File(at)) => (0, at.file.clone(), at.line, at.column),
+            Some(Place::Variable(name) | Place::Flag(name)) => (1, PathBuf::from(name), 0, 0),
+            None => (2, PathBuf::new(), 0, 0),
+        });
+        Err(ConfigErrors(errors))
+    }
+}

@@ -1,0 +1,307 @@
+//! The JSON Schema of the warehouse file, for editors.
+//!
+//! These types are the file's shape and its documentation; nothing is read into them. A test holds them against the keys that
+//! the readers know.
+
+use std::collections::BTreeMap;
+
+use datakit_model::{GuestLimits, ReadLimits, RunLimits};
+use schemars::JsonSchema;
+use schemars::transform::{RecursiveTransform, Transform};
+use serde::{Deserialize, Serialize};
+
+/// The JSON Schema (2020-12) of a warehouse file.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(WarehouseFile);
+    RecursiveTransform(tidy).transform(&mut schema);
+    schema.to_value()
+}
+
+/// Optional keys are left out, not null; every limit is at least 1; formats of Rust integers mean nothing to editors.
+fn tidy(schema: &mut schemars::Schema) {
+    if let Some(types) = schema.get_mut("type").and_then(|types| types.as_array_mut()) {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".into(), only);
+        }
+    }
+    if let Some(variants) = schema.get_mut("anyOf").and_then(|variants| variants.as_array_mut()) {
+        variants.retain(|variant| variant.get("type").is_none_or(|name| name != "null"));
+        if let [only] = variants.as_slice() {
+            if let Some(reference) = only.get("$ref").cloned() {
+                schema.remove("anyOf");
+                schema.insert("$ref".into(), reference);
+            }
+        }
+    }
+    if schema.get("default").is_some_and(serde_json::Value::is_null) {
+        schema.remove("default");
+    }
+    if schema.get("format").and_then(|format| format.as_str()) == Some("uint64") {
+        schema.remove("format");
+        schema.insert("minimum".into(), 1.into());
+    }
+}
+
+/// A warehouse file: which datakits read what into which sink.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "warehouse.toml")]
+struct WarehouseFile {
+    /// A file whose settings hold where this one says nothing, relative to this file: tables are laid over each other key by
+    /// key, everything else is replaced.
+    extends: Option<String>,
+    /// The warehouse as a whole.
+    warehouse: Option<Warehouse>,
+    /// Places rows come from, by name.
+    #[serde(default)]
+    connections: BTreeMap<String, Connection>,
+    /// Places tables are written to, by name.
+    #[serde(default)]
+    sinks: BTreeMap<String, Sink>,
+    /// Which datakit reads what into which sink.
+    #[serde(default)]
+    ingest: Vec<Ingest>,
+    /// Bounds of guests, reading and runs.
+    limits: Option<Limits>,
+}
+
+/// The warehouse as a whole.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Warehouse {
+    /// Its name, for people.
+    name: Option<String>,
+    /// Where datakits are: `host[:port]/prefix`, or `oci:PATH` for an OCI image layout directory, relative to this file.
+    registry: Option<String>,
+    /// The folder of pulled datakits and compiled code, relative to this file; by default the user's cache folder.
+    cache: Option<String>,
+}
+
+/// A place rows come from.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum Connection {
+    /// A SQL Server database.
+    SqlServer {
+        /// What `_bronze_source_system` and the target's path say; by default the connection's name.
+        #[schemars(length(min = 1, max = 50))]
+        source_system: Option<String>,
+        /// `HOST`, `HOST,PORT` or `HOST:PORT`; no instance name.
+        server: String,
+        /// TCP port; 1433 by default.
+        #[schemars(range(min = 1, max = 65_535))]
+        port: Option<u16>,
+        /// The database.
+        database: String,
+        /// Who logs in.
+        auth: Auth,
+        /// Whether and how the way is encrypted.
+        #[serde(default = "encrypt")]
+        encrypt: Encrypt,
+        /// Take any certificate: whoever is on the way can read and change the rows.
+        #[serde(default)]
+        trust_certificate: bool,
+        /// The one certificate that is taken (PEM or DER), relative to this file.
+        certificate_file: Option<String>,
+        /// The name expected in the certificate, when it is not the server's.
+        host_name_in_certificate: Option<String>,
+        /// The driver that reads rows: `tiberius` is slower and checks the other.
+        #[serde(default = "reader")]
+        reader: Reader,
+        /// Bounds of the connection pool.
+        pool: Option<Pool>,
+        /// Bounds of single steps.
+        timeouts: Option<Timeouts>,
+    },
+}
+
+/// Who logs in.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Auth {
+    /// A SQL login.
+    Login(Login),
+    /// Kerberos; not available in this version.
+    Word(AuthWord),
+}
+
+/// A SQL login.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    /// Its name.
+    user: String,
+    /// Its password, by reference.
+    password: SecretReference,
+}
+
+/// A word instead of a login.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum AuthWord {
+    /// Not available in this version.
+    Kerberos,
+}
+
+/// Where a secret comes from; never the secret itself.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum SecretReference {
+    /// The name of an environment variable.
+    Env(String),
+    /// A file that holds the secret alone, relative to this file.
+    File(String),
+}
+
+/// Whether and how the way to a server is encrypted.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Encrypt {
+    /// TLS, or no connection.
+    Required,
+    /// TLS before the first byte of TDS (TDS 8.0).
+    Strict,
+    /// Rows in the clear.
+    Off,
+}
+
+fn encrypt() -> Encrypt {
+    Encrypt::Required
+}
+
+/// The driver that reads rows.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Reader {
+    /// Microsoft's, straight into columns.
+    MssqlTds,
+    /// The second one, row by row.
+    Tiberius,
+}
+
+fn reader() -> Reader {
+    Reader::MssqlTds
+}
+
+/// Bounds of a connection pool.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Pool {
+    /// Connections open at one time; 8 by default.
+    max_connections: Option<u64>,
+    /// The longest wait for a free one, in seconds; 60 by default.
+    checkout_seconds: Option<u64>,
+    /// A connection idle for longer is not used again, in seconds; 300 by default.
+    max_idle_seconds: Option<u64>,
+    /// A connection older than this is not used again, in seconds; 3600 by default.
+    max_lifetime_seconds: Option<u64>,
+}
+
+/// Bounds of single steps.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Timeouts {
+    /// TCP, TLS and login together, in seconds; 15 by default.
+    connect_seconds: Option<u64>,
+    /// A query without a timeout of its own, in seconds; unbounded by default.
+    query_seconds: Option<u64>,
+    /// The server's answer to a cancel, in seconds; 5 by default.
+    cancel_seconds: Option<u64>,
+}
+
+/// A place tables are written to.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum Sink {
+    /// A folder of Delta tables.
+    Delta {
+        /// The folder all tables are under, as a path relative to this file, or a URI.
+        uri: String,
+    },
+    /// A PostgreSQL database.
+    Postgres {
+        /// Host name or address.
+        host: String,
+        /// TCP port; 5432 by default.
+        #[schemars(range(min = 1, max = 65_535))]
+        port: Option<u16>,
+        /// The database.
+        database: String,
+        /// The user.
+        user: String,
+        /// The password, by reference; none where the server asks for none.
+        password: Option<SecretReference>,
+        /// Whether the way is encrypted; `required` by default.
+        encrypt: Option<PostgresEncrypt>,
+        /// Take any certificate.
+        #[serde(default)]
+        trust_certificate: bool,
+        /// Certificates (PEM) taken besides the system's, relative to this file.
+        certificate_file: Option<String>,
+    },
+}
+
+/// Whether the way to PostgreSQL is encrypted.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum PostgresEncrypt {
+    /// TLS, or no connection.
+    Required,
+    /// Rows in the clear.
+    Off,
+}
+
+/// Which datakit reads what into which sink.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Ingest {
+    /// What `--ingest` calls it, where several run the same datakit.
+    name: Option<String>,
+    /// `NAME@VERSION`, or `NAME@sha256:…` for exactly these bytes.
+    datakit: String,
+    /// Role of the datakit → connection.
+    roles: BTreeMap<String, String>,
+    /// The sink's name.
+    sink: String,
+    /// Patterns of tables, `SCHEMA.TABLE` with `*` and `?`, `!` to take away. They select what is read, and grant what the
+    /// datakit's SQL may name.
+    tables: Vec<String>,
+    /// The datakit's settings; its own schema says what there is.
+    #[serde(default)]
+    settings: serde_json::Map<String, serde_json::Value>,
+    /// What happens to the rows a table already has.
+    #[serde(default = "mode")]
+    mode: Mode,
+    /// Partitions worked on at one time; `limits.run.max_parallel_partitions` by default.
+    #[schemars(range(min = 1, max = 256))]
+    parallel: Option<u64>,
+}
+
+/// What happens to the rows a table already has.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// They stay.
+    Append,
+    /// The commit replaces them all.
+    Overwrite,
+}
+
+fn mode() -> Mode {
+    Mode::Append
+}
+
+/// Bounds of guests, reading and runs.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    /// What one datakit instance may use.
+    guest: Option<GuestLimits>,
+    /// How a source cuts what it reads.
+    read: Option<ReadLimits>,
+    /// What one run may use.
+    run: Option<RunLimits>,
+}

@@ -1,0 +1,187 @@
+//! Chooses the ingest a command is about.
+
+use std::collections::BTreeMap;
+
+use datakit_model::{TablePattern, TablePatterns};
+use serde_json::Value as Json;
+
+use crate::connection::Connection;
+use crate::ingest::{Ingest, Mode, is_reference};
+use crate::load::Config;
+use crate::problem::{ConfigError, ConfigErrors, Problem};
+use crate::sink::SinkConfig;
+
+/// The role an ingest without a file maps its only connection to.
+const DEFAULT_ROLE: &str = "source";
+
+/// What a command says about the ingest it wants.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// `NAME@VERSION`, `NAME@sha256:…`: wins over the ingest's own version.
+    pub datakit: Option<String>,
+    /// `--ingest`: a name, or a number from 1.
+    pub ingest: Option<String>,
+    /// All tables where none are named: for commands that read none.
+    pub all_tables: bool,
+}
+
+impl Config {
+    /// The chosen ingest, with environment and flags laid over it. Without one in the file, it is made of the only
+    /// connection and the only sink there are.
+    ///
+    /// # Errors
+    /// None fits, or several do; no table is granted.
+    pub fn ingest(&self, selection: &Selection) -> Result<Ingest, ConfigErrors> {
+        if let Some(datakit) = selection.datakit.as_ref().filter(|datakit| !is_reference(datakit)) {
+            return Err(error(Problem::Reference { found: datakit.clone() }));
+        }
+        let mut ingest = match self.find(selection)? {
+            Some(found) => found.clone(),
+            None => self.made_up(selection)?,
+        };
+        if let Some(datakit) = &selection.datakit {
+            ingest.datakit.clone_from(datakit);
+        }
+        if let Some(tables) = &self.over.tables {
+            ingest.tables = tables.clone();
+        }
+        for settings in &self.over.settings {
+            merge(&mut ingest.settings, settings);
+        }
+        ingest.parallel = self.over.parallel.or(ingest.parallel);
+        ingest.mode = self.over.mode.unwrap_or(ingest.mode);
+        if ingest.tables.patterns().is_empty() {
+            if !selection.all_tables {
+                return Err(error(Problem::NoTables));
+            }
+            ingest.tables = TablePatterns::new("*.*".parse::<TablePattern>().into_iter().collect());
+        }
+        Ok(ingest)
+    }
+
+    /// The ingest's sink.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn sink_of(&self, ingest: &Ingest) -> Result<&SinkConfig, ConfigErrors> {
+        let sink = ingest.sink.as_ref().and_then(|name| self.sinks.get(name));
+        sink.ok_or_else(|| {
+            let (wanted, hint) = if self.sinks.is_empty() {
+                (
+                    "has a sink",
+                    "set BRONZE_URI (Delta) or BRONZE_HOST and its like (Postgres), or add [sinks.NAME] to the file",
+                )
+            } else {
+                ("says which sink is meant", "add an [[ingest]] with `sink` to the file")
+            };
+            no_ingest(wanted.to_owned(), hint)
+        })
+    }
+
+    fn find(&self, selection: &Selection) -> Result<Option<&Ingest>, ConfigErrors> {
+        let wanted_name = selection.datakit.as_deref().map(name_of);
+        if let Some(choice) = &selection.ingest {
+            let by_number = choice.parse::<usize>().ok().and_then(|number| self.ingests.get(number.wrapping_sub(1)));
+            let by_name = self.ingests.iter().find(|ingest| ingest.name.as_deref() == Some(choice));
+            let found = by_name.or(by_number).ok_or_else(|| {
+                no_ingest(format!("is called `{choice}`"), &format!("there are: {}", self.names(|_| true).join(", ")))
+            })?;
+            return match wanted_name {
+                Some(name) if name != name_of(&found.datakit) => Err(no_ingest(
+                    format!("is called `{choice}` and runs `{name}`"),
+                    &format!("`{choice}` runs {}", found.datakit),
+                )),
+                _ => Ok(Some(found)),
+            };
+        }
+        let fits = |ingest: &Ingest| wanted_name.is_none_or(|name| name == name_of(&ingest.datakit));
+        let mut found = self.ingests.iter().filter(|ingest| fits(ingest));
+        match (found.next(), found.count()) {
+            (None, _) if selection.datakit.is_none() => Err(error(Problem::NoDatakit)),
+            (first, 0) => Ok(first),
+            (_, more) => Err(error(Problem::SeveralIngests { count: more + 1, names: self.names(fits) })),
+        }
+    }
+
+    /// Each fitting ingest as `--ingest` takes it.
+    fn names(&self, fits: impl Fn(&Ingest) -> bool) -> Vec<String> {
+        let numbered = self.ingests.iter().enumerate().filter(|(_, ingest)| fits(ingest));
+        numbered
+            .map(|(index, ingest)| match &ingest.name {
+                Some(name) => name.clone(),
+                None => format!("{} ({})", index + 1, ingest.datakit),
+            })
+            .collect()
+    }
+
+    fn made_up(&self, selection: &Selection) -> Result<Ingest, ConfigErrors> {
+        let datakit = selection.datakit.clone().ok_or_else(|| error(Problem::NoDatakit))?;
+        let mut connections = self.connections.values();
+        let connection: &Connection = match (connections.next(), connections.len()) {
+            (Some(only), 0) => only,
+            (None, _) => {
+                return Err(no_ingest(
+                    format!("runs `{}`, and there is no connection", name_of(&datakit)),
+                    "set MSSQL_SERVER, MSSQL_DATABASE, MSSQL_USER and MSSQL_PASSWORD, or write a warehouse.toml",
+                ));
+            }
+            (Some(_), more) => {
+                return Err(no_ingest(
+                    format!("runs `{}`, and there are {} connections", name_of(&datakit), more + 1),
+                    "add an [[ingest]] with `datakit` and `roles` to the file",
+                ));
+            }
+        };
+        let mut sinks = self.sinks.keys();
+        let sink = match (sinks.next(), sinks.len()) {
+            (Some(only), 0) => Some(only.clone()),
+            _ => None,
+        };
+        Ok(Ingest {
+            name: None,
+            datakit,
+            roles: BTreeMap::from([(DEFAULT_ROLE.to_owned(), connection.name().to_owned())]),
+            sink,
+            tables: TablePatterns::default(),
+            settings: Json::Object(serde_json::Map::new()),
+            mode: Mode::default(),
+            parallel: None,
+        })
+    }
+}
+
+fn error(problem: Problem) -> ConfigErrors {
+    ConfigError::new(problem, None).into()
+}
+
+fn no_ingest(wanted: String, hint: &str) -> ConfigErrors {
+    error(Problem::NoIngest { wanted, hint: hint.to_owned() })
+}
+
+fn name_of(reference: &str) -> &str {
+    reference.split('@').next().unwrap_or(reference)
+}
+
+/// Lays one JSON value over another: objects key by key, everything else replaced.
+fn merge(under: &mut Json, over: &Json) {
+    match (under, over) {
+        (Json::Object(under), Json::Object(over)) => {
+            for (key, value) in over {
+                merge(under.entry(key.clone()).or_insert(Json::Null), value);
+            }
+        }
+        (under, over) => under.clone_from(over),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_merge_key_by_key() {
+        let mut settings = serde_json::json!({ "a": { "x": 1, "y": [1] }, "b": 1 });
+        merge(&mut settings, &serde_json::json!({ "a": { "y": [2], "z": null }, "c": true }));
+        assert_eq!(settings, serde_json::json!({ "a": { "x": 1, "y": [2], "z": null }, "b": 1, "c": true }));
+    }
+}

@@ -1,0 +1,159 @@
+//! Sinks: where tables are written.
+
+use std::path::PathBuf;
+
+use crate::connection::Encrypt;
+use crate::problem::Problem;
+use crate::reader::{Located, TableReader, resolve_path};
+use crate::secret::{self, SecretSetting};
+
+/// The port of PostgreSQL.
+pub(crate) const DEFAULT_PORT: u16 = 5432;
+
+pub(crate) const KINDS: [&str; 2] = ["delta", "postgres"];
+pub(crate) const ENCRYPT: [(&str, Encrypt); 2] = [("required", Encrypt::Required), ("off", Encrypt::Off)];
+
+/// A configured place tables are written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkConfig {
+    /// A folder of Delta tables.
+    Delta(DeltaConfig),
+    /// A PostgreSQL database.
+    Postgres(PostgresConfig),
+}
+
+/// A folder of Delta tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaConfig {
+    /// The name of its table in the file.
+    pub name: String,
+    /// The folder all tables are under: a path or a URI. A relative path of a file starts from the file's folder.
+    pub uri: String,
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresConfig {
+    /// The name of its table in the file.
+    pub name: String,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The user.
+    pub user: String,
+    /// The password; none where the server asks for none.
+    pub password: Option<SecretSetting>,
+    /// Whether the way is encrypted; never [`Encrypt::Strict`].
+    pub encrypt: Encrypt,
+    /// Whether any certificate is taken.
+    pub trust_certificate: bool,
+    /// Certificates (PEM) that are taken besides the system's.
+    pub certificate_file: Option<PathBuf>,
+}
+
+impl SinkConfig {
+    /// The name of its table in the file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Delta(sink) => &sink.name,
+            Self::Postgres(sink) => &sink.name,
+        }
+    }
+
+    /// Every secret it refers to.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&SecretSetting> {
+        match self {
+            Self::Delta(_) => Vec::new(),
+            Self::Postgres(sink) => sink.password.iter().collect(),
+        }
+    }
+}
+
+pub(crate) fn read(name: &str, mut table: TableReader<'_>) -> Option<SinkConfig> {
+    let kind = table.kind("write `kind = \"delta\"` or `kind = \"postgres\"`")?;
+    match kind.value.as_str() {
+        "delta" => read_delta(name, table).map(SinkConfig::Delta),
+        "postgres" => read_postgres(name, table).map(SinkConfig::Postgres),
+        _ => {
+            let (path, known) = (table.path_of("kind"), KINDS.to_vec());
+            table.problems().at(Problem::UnknownKind { path, found: kind.value, known }, &kind.origin);
+            None
+        }
+    }
+}
+
+fn read_delta(name: &str, mut table: TableReader<'_>) -> Option<DeltaConfig> {
+    let uri = table.required_string("uri", "write `uri = \"./bronze\"`, or set BRONZE_URI");
+    if let Some(uri) = uri.as_ref().filter(|uri| holds_password(&uri.value)) {
+        table.problems().at(Problem::InlineSecret { path: table.path_of("uri") }, &uri.origin);
+    }
+    table.finish();
+    Some(DeltaConfig { name: name.to_owned(), uri: absolute(&uri?) })
+}
+
+/// `scheme://user:password@…`
+fn holds_password(uri: &str) -> bool {
+    uri.split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next())
+        .and_then(|authority| authority.rsplit_once('@'))
+        .is_some_and(|(user, _)| user.contains(':'))
+}
+
+fn absolute(uri: &Located<String>) -> String {
+    if uri.value.contains("://") {
+        return uri.value.clone();
+    }
+    resolve_path(&uri.value, &uri.origin).to_string_lossy().into_owned()
+}
+
+fn read_postgres(name: &str, mut table: TableReader<'_>) -> Option<PostgresConfig> {
+    let host = table.required_string("host", "write `host = \"HOST\"`, or set BRONZE_HOST");
+    let port = table.integer("port", 1, u64::from(u16::MAX));
+    let database = table.required_string("database", "write `database = \"NAME\"`, or set BRONZE_DATABASE");
+    let user = table.required_string("user", "write `user = \"NAME\"`, or set BRONZE_USER");
+    let password = match table.entry("password") {
+        Some(_) => secret::read(&mut table, "password"),
+        None => None,
+    };
+    let encrypt = table.choice("encrypt", &ENCRYPT);
+    let trust = table.boolean("trust_certificate");
+    let certificate_file = table.path("certificate_file");
+    if let (true, Some(file)) = (trust.as_ref().is_some_and(|found| found.value), &certificate_file) {
+        let problem = Problem::Contradiction {
+            first: "`trust_certificate = true`".into(),
+            second: "`certificate_file`".into(),
+            hint: "keep `certificate_file`".into(),
+        };
+        table.problems().at(problem, &file.origin);
+    }
+    table.finish();
+    Some(PostgresConfig {
+        name: name.to_owned(),
+        host: host?.value,
+        port: port.and_then(|found| u16::try_from(found.value).ok()).unwrap_or(DEFAULT_PORT),
+        database: database?.value,
+        user: user?.value,
+        password,
+        encrypt: encrypt.map(|found| found.value).unwrap_or_default(),
+        trust_certificate: trust.is_some_and(|found| found.value),
+        certificate_file: certificate_file.map(|found| found.value),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_uri_is_seen() {
+        assert!(holds_password("s3://key:secret@bucket/path"));
+        assert!(!holds_password("abfss://container@account.dfs.core.windows.net/path"));
+        assert!(!holds_password("s3://bucket/a:b@c"));
+        assert!(!holds_password("./bronze"));
+    }
+}

@@ -1,0 +1,175 @@
+//! The schema and the generated parts of the documentation are up to date. `INSTA_UPDATE=always` rewrites them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use datakit_config::{Layers, Problem, VARIABLES, json_schema, load};
+use serde_json::Value;
+
+fn docs() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))
+}
+
+fn check(file: &str, expected: &str) {
+    let path = docs().join(file);
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "docs/{file} is not up to date: run this test with INSTA_UPDATE=always");
+}
+
+/// Replaces what stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+fn with_generated(text: &str, name: &str, generated: &str) -> String {
+    let start = format!("<!-- generated: {name} -->\n");
+    let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("no block `{name}`"));
+    let (_, after) = rest.split_once("<!-- end -->").unwrap();
+    format!("{before}{start}\n{generated}\n<!-- end -->{after}")
+}
+
+#[test]
+fn the_schema_is_up_to_date() {
+    let mut text = serde_json::to_string_pretty(&json_schema()).unwrap();
+    text.push('\n');
+    check("warehouse.schema.json", &text);
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let page = std::fs::read_to_string(docs().join("warehouse-file.md")).unwrap();
+    let mut variables = "| variable | meaning |\n|---|---|\n".to_owned();
+    for variable in VARIABLES {
+        writeln!(variables, "| `{}` | {} |", variable.name, variable.meaning).unwrap();
+    }
+    let page = with_generated(&page, "keys", &keys());
+    let page = with_generated(&page, "variables", &variables);
+    check("warehouse-file.md", &page);
+}
+
+/// A table of keys for each table of the file.
+fn keys() -> String {
+    let schema = json_schema();
+    let definition = |name: &str| schema["$defs"][name].clone();
+    let variant = |name: &str, kind: &str| {
+        let variants = definition(name)["oneOf"].as_array().unwrap().clone();
+        variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
+    };
+    let sections: [(&str, Value); 14] = [
+        ("The file", schema.clone()),
+        ("[warehouse]", definition("Warehouse")),
+        ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
+        ("[connections.NAME.auth]", definition("Login")),
+        ("[connections.NAME.pool]", definition("Pool")),
+        ("[connections.NAME.timeouts]", definition("Timeouts")),
+        ("[sinks.NAME], kind = \"delta\"", variant("Sink", "delta")),
+        ("[sinks.NAME], kind = \"postgres\"", variant("Sink", "postgres")),
+        ("[[ingest]]", definition("Ingest")),
+        ("[limits]", definition("Limits")),
+        ("[limits.guest]", definition("GuestLimits")),
+        ("[limits.read]", definition("ReadLimits")),
+        ("[limits.run]", definition("RunLimits")),
+        ("References to secrets", references(&definition("SecretReference"))),
+    ];
+    let mut text = String::new();
+    for (title, section) in sections {
+        writeln!(text, "### {title}\n\n| key | type | default | meaning |\n|---|---|---|---|").unwrap();
+        let required = section["required"].as_array().cloned().unwrap_or_default();
+        for (key, property) in section["properties"].as_object().unwrap() {
+            let is_required = required.iter().any(|name| name == key);
+            let default = match &property["default"] {
+                _ if is_required => "required".to_owned(),
+                Value::Null => String::new(),
+                default => format!("`{default}`"),
+            };
+            let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+            writeln!(text, "| `{key}` | {} | {default} | {meaning} |", type_of(property, &schema)).unwrap();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The two one-key tables of a reference, as one.
+fn references(definition: &Value) -> Value {
+    let mut properties = serde_json::Map::new();
+    for variant in definition["oneOf"].as_array().unwrap() {
+        let (key, property) = variant["properties"].as_object().unwrap().iter().next().unwrap();
+        let mut property = property.clone();
+        property["description"] = variant["description"].clone();
+        properties.insert(key.clone(), property);
+    }
+    serde_json::json!({ "properties": properties })
+}
+
+fn type_of(property: &Value, schema: &Value) -> String {
+    if property["const"] != Value::Null {
+        return format!("`{}`", property["const"]);
+    }
+    if let Some(reference) = property["$ref"].as_str() {
+        let target = &schema["$defs"][reference.trim_start_matches("#/$defs/")];
+        let words: Option<Vec<String>> = target["oneOf"]
+            .as_array()
+            .and_then(|all| all.iter().map(|word| Some(format!("`{}`", word["const"].as_str()?))).collect());
+        return words.map_or_else(|| "table".to_owned(), |words| words.join(", "));
+    }
+    match (property["type"].as_str(), property["items"]["type"].as_str()) {
+        (Some("array"), Some(items)) => format!("array of {items}s"),
+        (Some("array"), None) => "array of tables".to_owned(),
+        (Some("object"), _) => "table".to_owned(),
+        (Some(other), _) => other.to_owned(),
+        (None, _) => "table or word".to_owned(),
+    }
+}
+
+/// Asks the reader itself: an unknown key's error lists the known ones.
+#[test]
+fn the_schema_has_the_keys_the_reader_knows() {
+    const UNKNOWN: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz";
+    let file = format!(
+        "{UNKNOWN} = 1\n[warehouse]\n{UNKNOWN} = 1\n[connections.c]\nkind = \"sqlserver\"\n{UNKNOWN} = 1\n\
+         auth = {{ {UNKNOWN} = 1 }}\npool = {{ {UNKNOWN} = 1 }}\ntimeouts = {{ {UNKNOWN} = 1 }}\n\
+         [sinks.d]\nkind = \"delta\"\n{UNKNOWN} = 1\n[sinks.p]\nkind = \"postgres\"\n{UNKNOWN} = 1\n\
+         [limits]\n{UNKNOWN} = 1\nguest = {{ {UNKNOWN} = 1 }}\nread = {{ {UNKNOWN} = 1 }}\nrun = {{ {UNKNOWN} = 1 }}\n\
+         [[ingest]]\n{UNKNOWN} = 1\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("warehouse.toml");
+    std::fs::write(&path, file).unwrap();
+    let errors = load(&Layers { file: Some(path), ..Layers::default() }).unwrap_err();
+    let mut known_by_reader: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for error in errors.errors() {
+        if let Problem::UnknownKey { path, known, .. } = error.problem() {
+            let table = path.trim_end_matches(UNKNOWN).trim_end_matches('.').to_owned();
+            known_by_reader.insert(table, known.iter().map(|key| (*key).to_owned()).collect());
+        }
+    }
+    let schema = json_schema();
+    let keys = |definition: &Value| {
+        let mut keys: Vec<String> = definition["properties"].as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    };
+    let definition = |name: &str| keys(&schema["$defs"][name]);
+    let variant = |name: &str, index: usize| keys(&schema["$defs"][name]["oneOf"][index]);
+    // `extends` is taken out of each file before the layers are merged.
+    let root: Vec<String> = keys(&schema).into_iter().filter(|key| key != "extends").collect();
+    let expected: BTreeMap<String, Vec<String>> = [
+        ("", root),
+        ("warehouse", definition("Warehouse")),
+        ("connections.c", variant("Connection", 0)),
+        ("connections.c.auth", definition("Login")),
+        ("connections.c.pool", definition("Pool")),
+        ("connections.c.timeouts", definition("Timeouts")),
+        ("sinks.d", variant("Sink", 0)),
+        ("sinks.p", variant("Sink", 1)),
+        ("limits", definition("Limits")),
+        ("limits.guest", definition("GuestLimits")),
+        ("limits.read", definition("ReadLimits")),
+        ("limits.run", definition("RunLimits")),
+        ("ingest[1]", definition("Ingest")),
+    ]
+    .map(|(table, keys)| (table.to_owned(), keys))
+    .into();
+    assert_eq!(known_by_reader, expected);
+}

@@ -1,0 +1,216 @@
+//! What good files, environments and flags come to.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use datakit_config::{
+    Auth, Config, Connection, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection, SinkConfig, load,
+};
+use datakit_model::{Coded, TableId};
+use serde_json::json;
+
+const FILE: &str = r#"
+extends = "platform.toml"
+
+[warehouse]
+name = "finance"
+registry = "oci:registry"
+
+[connections.erp]
+kind = "sqlserver"
+source_system = "ERP"
+server = "sql01.corp.example,1434"
+database = "ERP"
+auth = { user = "svc", password = { env = "ERP_PASSWORD" } }
+
+[[ingest]]
+datakit = "sqlserver-bronze@0.1.0"
+roles = { source = "erp" }
+sink = "bronze"
+tables = ["dbo.*", "!dbo.audit_*"]
+settings = { maxdop = 4, nested = { a = 1, b = [1, 2.5, true] } }
+"#;
+
+const PLATFORM: &str = r#"
+[warehouse]
+name = "platform"
+registry = "registry.localhost:5000/datakits"
+cache = "cache"
+
+[connections.erp]
+kind = "sqlserver"
+server = "elsewhere"
+auth = { user = "platform", password = { file = "secrets/erp" } }
+trust_certificate = true
+pool = { max_connections = 3 }
+
+[sinks.bronze]
+kind = "delta"
+uri = "./bronze"
+
+[limits.run]
+max_parallel_partitions = 2
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("warehouse.toml"), FILE).unwrap();
+    std::fs::write(folder.path().join("platform.toml"), PLATFORM).unwrap();
+    folder
+}
+
+fn variables<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+fn load_in(folder: &Path, environment: BTreeMap<String, String>, flags: Overrides) -> Config {
+    load(&Layers { file: Some(folder.join("warehouse.toml")), environment, flags }).unwrap()
+}
+
+fn sqlserver<'c>(config: &'c Config, name: &str) -> &'c datakit_config::SqlServerConnection {
+    let Connection::SqlServer(connection) = &config.connections[name];
+    connection
+}
+
+#[test]
+fn a_file_is_laid_over_the_one_it_extends() {
+    let folder = folder();
+    let config = load_in(folder.path(), BTreeMap::new(), Overrides::default());
+    assert_eq!(config.warehouse.name.as_deref(), Some("finance"));
+    // Relative paths start from the file they stand in.
+    assert_eq!(config.warehouse.registry, Some(format!("oci:{}", folder.path().join("registry").display())));
+    assert_eq!(config.warehouse.cache, Some(folder.path().join("cache")));
+    let erp = sqlserver(&config, "erp");
+    assert_eq!((erp.host.as_str(), erp.port), ("sql01.corp.example", 1434));
+    assert_eq!((erp.source_system.as_str(), erp.database.as_str()), ("ERP", "ERP"));
+    assert_eq!((erp.encrypt, erp.reader), (Encrypt::Required, Reader::MssqlTds));
+    assert!(erp.trust_certificate);
+    assert_eq!((erp.pool.max_connections, erp.pool.checkout_seconds), (3, 60));
+    // A reference to a secret is replaced, not mixed.
+    let Auth::Sql { user, password } = &erp.auth;
+    assert_eq!(user, "svc");
+    assert_eq!(password.from, SecretRef::Env("ERP_PASSWORD".into()));
+    assert_eq!(config.limits.run.max_parallel_partitions, 2);
+    assert_eq!(config.limits.run.max_attempts, 3);
+    assert_eq!(config.warnings.len(), 1);
+    let SinkConfig::Delta(bronze) = &config.sinks["bronze"] else { panic!("not Delta") };
+    assert_eq!(bronze.uri, folder.path().join("./bronze").display().to_string());
+
+    let ingest = config.ingest(&Selection::default()).unwrap();
+    assert_eq!(ingest.datakit, "sqlserver-bronze@0.1.0");
+    assert_eq!(ingest.settings, json!({ "maxdop": 4, "nested": { "a": 1, "b": [1, 2.5, true] } }));
+    assert!(
+        ingest.tables.allows(&TableId::new("dbo", "orders")) && !ingest.tables.allows(&TableId::new("dbo", "audit_x"))
+    );
+    assert_eq!(ingest.mode, Mode::Append);
+    assert_eq!(config.sink_of(&ingest).unwrap().name(), "bronze");
+}
+
+#[test]
+fn the_environment_is_over_the_file_and_flags_are_over_both() {
+    let folder = folder();
+    let environment = variables([
+        ("MSSQL_SERVER", "sql02"),
+        ("MSSQL_PORT", "1500"),
+        ("MSSQL_USER", "other"),
+        ("MSSQL_TRUST_CERTIFICATE", "false"),
+        ("BRONZE_HOST", "pg"),
+        ("BRONZE_DATABASE", "dw"),
+        ("BRONZE_USER", "loader"),
+        ("BRONZE_PASSWORD", "x"),
+        ("DATAKIT_REGISTRY", "registry.corp.example/kits"),
+        ("DATAKIT_TABLES", "sales.*"),
+        ("DATAKIT_SETTINGS", r#"{"maxdop": 2, "nested": {"a": 2}}"#),
+    ]);
+    let config = load_in(folder.path(), environment.clone(), Overrides::default());
+    assert_eq!(config.warehouse.registry.as_deref(), Some("registry.corp.example/kits"));
+    let erp = sqlserver(&config, "erp");
+    assert_eq!((erp.host.as_str(), erp.port, erp.trust_certificate), ("sql02", 1500, false));
+    let Auth::Sql { user, password } = &erp.auth;
+    assert_eq!((user.as_str(), &password.from), ("other", &SecretRef::Env("ERP_PASSWORD".into())));
+    // Another kind of sink keeps nothing of the file's.
+    let SinkConfig::Postgres(bronze) = &config.sinks["bronze"] else { panic!("not Postgres") };
+    assert_eq!((bronze.host.as_str(), bronze.port, bronze.user.as_str()), ("pg", 5432, "loader"));
+    let ingest = config.ingest(&Selection::default()).unwrap();
+    assert_eq!(ingest.settings, json!({ "maxdop": 2, "nested": { "a": 2, "b": [1, 2.5, true] } }));
+    assert_eq!(ingest.tables.to_string(), "sales.*");
+
+    let flags = Overrides {
+        registry: Some("oci:here".into()),
+        settings: Some(r#"{"maxdop": 1}"#.into()),
+        tables: vec!["hr.*".into(), "!hr.secret".into()],
+        parallel: Some(7),
+        mode: Some(Mode::Overwrite),
+    };
+    let config = load_in(folder.path(), environment, flags);
+    assert_eq!(config.warehouse.registry.as_deref(), Some("oci:here"));
+    let datakit = Some("sqlserver-bronze@0.2.0".to_owned());
+    let ingest = config.ingest(&Selection { datakit, ..Selection::default() }).unwrap();
+    assert_eq!(ingest.datakit, "sqlserver-bronze@0.2.0");
+    assert_eq!(ingest.settings["maxdop"], 1);
+    assert_eq!(ingest.tables.to_string(), "hr.*, !hr.secret");
+    assert_eq!((ingest.parallel, ingest.mode), (Some(7), Mode::Overwrite));
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let environment = variables([
+        ("MSSQL_SERVER", "sql01,1500"),
+        ("MSSQL_DATABASE", "ERP"),
+        ("MSSQL_AUTH_TYPE", "sql"),
+        ("MSSQL_USER", "svc"),
+        ("MSSQL_PASSWORD", "hunter2"),
+        ("MSSQL_ENCRYPT", "strict"),
+        ("MSSQL_CERTIFICATE_FILE", "certs/server.pem"),
+        ("MSSQL_SOURCE_SYSTEM", "ERP"),
+        ("BRONZE_URI", "./bronze"),
+        ("BRONZE_PASSWORD", ""),
+        ("DATAKIT_TABLES", "dbo.*, !dbo.[a,b]"),
+    ]);
+    let config = load(&Layers { environment: environment.clone(), ..Layers::default() }).unwrap();
+    let connection = sqlserver(&config, "mssql");
+    assert_eq!((connection.port, connection.encrypt), (1500, Encrypt::Strict));
+    assert_eq!(connection.certificate_file, Some(PathBuf::from("certs/server.pem")));
+    assert_eq!(connection.source_system, "ERP");
+    let Auth::Sql { password, .. } = &connection.auth;
+    assert_eq!(password.resolve(&environment).unwrap().secret.expose(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let SinkConfig::Delta(sink) = &config.sinks["bronze"] else { panic!("not Delta") };
+    assert_eq!(sink.uri, "./bronze");
+
+    let datakit = Some("sqlserver-bronze@0.1.0".to_owned());
+    let ingest = config.ingest(&Selection { datakit, ..Selection::default() }).unwrap();
+    assert_eq!(ingest.roles, BTreeMap::from([("source".to_owned(), "mssql".to_owned())]));
+    assert!(!ingest.tables.allows(&TableId::new("dbo", "a,b")) && ingest.tables.allows(&TableId::new("dbo", "a")));
+    assert!(config.sink_of(&ingest).is_ok());
+}
+
+fn code_of(config: &Config, selection: Selection) -> String {
+    let errors = config.ingest(&selection).unwrap_err();
+    errors.errors()[0].code().into_owned()
+}
+
+#[test]
+fn what_cannot_be_chosen_says_why() {
+    let empty = load(&Layers::default()).unwrap();
+    let kit = |name: &str| Selection { datakit: Some(name.into()), ..Selection::default() };
+    assert_eq!(code_of(&empty, Selection::default()), "DK-CFG-025");
+    assert_eq!(code_of(&empty, kit("sqlserver-bronze")), "DK-CFG-018");
+    assert_eq!(code_of(&empty, kit("sqlserver-bronze@0.1.0")), "DK-CFG-024");
+
+    let folder = folder();
+    let mut two = FILE.to_owned();
+    two.push_str("\n[[ingest]]\nname = \"sales\"\ndatakit = \"sqlserver-bronze@0.1.0\"\nroles = { source = \"erp\" }\nsink = \"bronze\"\ntables = [\"sales.*\"]\n");
+    std::fs::write(folder.path().join("warehouse.toml"), two).unwrap();
+    let config = load_in(folder.path(), BTreeMap::new(), Overrides::default());
+    assert_eq!(code_of(&config, Selection::default()), "DK-CFG-023");
+    assert_eq!(code_of(&config, kit("sqlserver-bronze@0.1.0")), "DK-CFG-023");
+    let by = |ingest: &str| Selection { ingest: Some(ingest.into()), ..Selection::default() };
+    assert_eq!(config.ingest(&by("sales")).unwrap().tables.to_string(), "sales.*");
+    assert_eq!(config.ingest(&by("1")).unwrap().tables.to_string(), "dbo.*, !dbo.audit_*");
+    assert_eq!(code_of(&config, by("3")), "DK-CFG-024");
+    // Another datakit has no ingest, but there is one connection and one sink: only the tables are missing.
+    assert_eq!(code_of(&config, kit("other@1.0.0")), "DK-CFG-025");
+    let all = Selection { all_tables: true, ..kit("other@1.0.0") };
+    assert_eq!(config.ingest(&all).unwrap().tables.to_string(), "*.*");
+}
