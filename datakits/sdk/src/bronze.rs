@@ -1,0 +1,151 @@
+//! The columns every Bronze table ends with: docs/bronze-columns.md.
+
+use crate::bindings::datakit::kit::batches::{Column, Expression};
+use crate::bindings::datakit::kit::types::{Error, TableId};
+use crate::datakit::Run;
+use crate::errors::codes;
+
+/// When the run that loaded the row began: `Timestamp(us, UTC)`, not null, one value a run.
+pub const LOADED_AT: &str = "_bronze_loaded_at";
+/// The operator's name for the source system: text of at most 50 characters.
+pub const SOURCE_SYSTEM: &str = "_bronze_source_system";
+/// The table's schema in the source: text of at most 128 characters.
+pub const SOURCE_SCHEMA: &str = "_bronze_source_schema";
+/// The table's name in the source: text of at most 128 characters.
+pub const SOURCE_TABLE: &str = "_bronze_source_table";
+/// The run's UUID.
+pub const BATCH_ID: &str = "_bronze_batch_id";
+/// SHA-256 of the row's source columns, in lower-case hexadecimal; null when turned off.
+pub const ROW_HASH: &str = "_bronze_row_hash";
+
+/// All of them, in the order they stand in after the source columns.
+pub const COLUMNS: [&str; 6] = [LOADED_AT, SOURCE_SYSTEM, SOURCE_SCHEMA, SOURCE_TABLE, BATCH_ID, ROW_HASH];
+
+/// A null of the type the row hash has.
+const NO_HASH: &str = "CAST(NULL AS VARCHAR)";
+
+/// A projection that passes `source_columns` through unchanged, in this order, followed by the Bronze columns; the row hash
+/// is of the same columns in the same order.
+///
+/// # Errors
+/// A name longer than its Bronze column holds (names are never cut), or a source column named like a Bronze column in
+/// whatever case.
+pub fn columns<S>(
+    run: &Run<S>,
+    table: &TableId,
+    source_columns: &[String],
+    row_hash: bool,
+) -> Result<Vec<Column>, Error> {
+    if let Some(name) = source_columns.iter().find(|name| is_bronze_name(name)) {
+        return Err(Error::config(
+            codes::BRONZE_COLLISION,
+            format!("the column `{name}` of {}.{} is named like a Bronze column", table.schema, table.name),
+        )
+        .with_hint("exclude it by the datakit's settings")
+        .with_context("table", format!("{}.{}", table.schema, table.name))
+        .with_context("column", name));
+    }
+    let text = |name: &'static str, value: &str, limit: usize| bounded(name, value, limit).map(Expression::Text);
+    let hash = match row_hash && !source_columns.is_empty() {
+        true => Expression::RowHash(source_columns.to_vec()),
+        false => Expression::Sql(NO_HASH.to_owned()),
+    };
+    let added = [
+        (LOADED_AT, Expression::TimestampMicros(run.started_at_micros)),
+        (SOURCE_SYSTEM, text(SOURCE_SYSTEM, &run.source_system, 50)?),
+        (SOURCE_SCHEMA, text(SOURCE_SCHEMA, &table.schema, 128)?),
+        (SOURCE_TABLE, text(SOURCE_TABLE, &table.name, 128)?),
+        (BATCH_ID, Expression::Uuid(run.batch_id.clone())),
+        (ROW_HASH, hash),
+    ];
+    let passed =
+        source_columns.iter().map(|name| Column { name: name.clone(), value: Expression::Input(name.clone()) });
+    let added = added.into_iter().map(|(name, value)| Column { name: name.to_owned(), value });
+    Ok(passed.chain(added).collect())
+}
+
+fn is_bronze_name(name: &str) -> bool {
+    COLUMNS.iter().any(|bronze| bronze.eq_ignore_ascii_case(name))
+}
+
+fn bounded(column: &str, value: &str, limit: usize) -> Result<String, Error> {
+    let characters = value.chars().count();
+    if characters <= limit {
+        return Ok(value.to_owned());
+    }
+    Err(Error::config(
+        codes::BRONZE_NAME,
+        format!("`{value}` has {characters} characters, and the column {column} holds {limit}"),
+    )
+    .with_hint("choose a shorter name; names are never cut")
+    .with_context("column", column)
+    .with_context("limit_characters", limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> Run<()> {
+        Run {
+            run_id: "r1".into(),
+            batch_id: "6f9619ff-8b86-d011-b42d-00c04fc964ff".into(),
+            started_at_micros: 1_700_000_000_000_000,
+            source_system: "ERP".into(),
+            settings: (),
+        }
+    }
+
+    fn table() -> TableId {
+        TableId { schema: "dbo".into(), name: "order lines".into() }
+    }
+
+    fn input(name: &str) -> Column {
+        Column { name: name.into(), value: Expression::Input(name.into()) }
+    }
+
+    fn made(name: &str, value: Expression) -> Column {
+        Column { name: name.into(), value }
+    }
+
+    #[test]
+    fn the_columns_stand_in_the_order_of_the_contract() {
+        let columns = columns(&run(), &table(), &["b".into(), "a".into()], true).unwrap();
+        assert_eq!(
+            columns,
+            [
+                input("b"),
+                input("a"),
+                made("_bronze_loaded_at", Expression::TimestampMicros(1_700_000_000_000_000)),
+                made("_bronze_source_system", Expression::Text("ERP".into())),
+                made("_bronze_source_schema", Expression::Text("dbo".into())),
+                made("_bronze_source_table", Expression::Text("order lines".into())),
+                made("_bronze_batch_id", Expression::Uuid("6f9619ff-8b86-d011-b42d-00c04fc964ff".into())),
+                made("_bronze_row_hash", Expression::RowHash(vec!["b".into(), "a".into()])),
+            ]
+        );
+    }
+
+    #[test]
+    fn without_a_hash_the_column_stays() {
+        let columns = columns(&run(), &table(), &["a".into()], false).unwrap();
+        assert_eq!(columns[6], made("_bronze_row_hash", Expression::Sql("CAST(NULL AS VARCHAR)".into())));
+    }
+
+    #[test]
+    fn a_long_name_is_an_error_and_not_cut() {
+        let mut long = run();
+        long.source_system = "é".repeat(50);
+        assert!(columns(&long, &table(), &["a".into()], true).is_ok(), "characters count, not bytes");
+        long.source_system.push('x');
+        let error = columns(&long, &table(), &["a".into()], true).unwrap_err();
+        assert_eq!(error.code, codes::BRONZE_NAME);
+        assert!(error.message.contains("51 characters"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_source_column_may_not_be_named_like_a_bronze_column() {
+        let error = columns(&run(), &table(), &["_BRONZE_Row_Hash".into()], true).unwrap_err();
+        assert_eq!(error.code, codes::BRONZE_COLLISION);
+    }
+}

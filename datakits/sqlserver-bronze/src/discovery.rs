@@ -1,0 +1,152 @@
+//! The server's catalog, as tables.
+
+use std::collections::{BTreeMap, HashMap};
+
+use datakit_sdk::rows::ColumnView;
+use datakit_sdk::{Error, Queries, QueryOptions, Rows, TableId, TableKind};
+
+use crate::types::SqlType;
+use crate::{catalog, errors};
+
+/// A table or view, as the catalog knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceTable {
+    /// Its names.
+    pub id: TableId,
+    /// What it is.
+    pub kind: TableKind,
+    /// All columns, in the order of their ids.
+    pub columns: Vec<SourceColumn>,
+    /// Names of the primary key's columns, in key order.
+    pub primary_key: Vec<String>,
+    /// Rows by the server's own count; none for a view.
+    pub rows: Option<u64>,
+}
+
+impl SourceTable {
+    /// A column by its name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&SourceColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// A column, as the catalog knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// Whether it may hold nulls.
+    pub nullable: bool,
+}
+
+/// Reads the whole catalog the login may see; tables in the order of their names.
+///
+/// # Errors
+/// What the server refused, or an answer that is none to the question.
+pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable>, Error> {
+    let ask = |sql: &str| queries.query(sql, &[], options);
+    let mut columns = columns_by_object(&ask(catalog::COLUMNS)?)?;
+    let mut keys = keys_by_object(&ask(catalog::PRIMARY_KEYS)?)?;
+    let rows = rows_by_object(&ask(catalog::ROW_COUNTS)?)?;
+    let mut tables = Vec::new();
+    for batch in ask(catalog::OBJECTS)? {
+        let [schema, name, id, kind] = views(&batch, ["schema_name", "object_name", "object_id", "object_type"])?;
+        for row in 0..batch.len() {
+            let id = number(&id, row)?;
+            let columns = columns.remove(&id).unwrap_or_default();
+            let kind = match text(&kind, row)?.trim_end() {
+                "V" => TableKind::View,
+                _ => TableKind::Table,
+            };
+            let key = keys.remove(&id).unwrap_or_default();
+            tables.push(SourceTable {
+                id: TableId { schema: text(&schema, row)?.to_owned(), name: text(&name, row)?.to_owned() },
+                primary_key: key.values().filter_map(|id| columns.get(id)).map(|column| column.name.clone()).collect(),
+                rows: (kind == TableKind::Table).then(|| rows.get(&id).copied()).flatten(),
+                kind,
+                columns: columns.into_values().collect(),
+            });
+        }
+    }
+    tables.sort_by(|a, b| (&a.id.schema, &a.id.name).cmp(&(&b.id.schema, &b.id.name)));
+    Ok(tables)
+}
+
+/// Columns by their id, which is their order.
+type Columns = BTreeMap<i64, SourceColumn>;
+
+fn columns_by_object(batches: &[Rows]) -> Result<HashMap<i64, Columns>, Error> {
+    let mut objects: HashMap<i64, Columns> = HashMap::new();
+    for batch in batches {
+        let [object, id, name, declared, base] =
+            views(batch, ["object_id", "column_id", "column_name", "declared_type", "base_type"])?;
+        let [max_length, precision, scale, nullable] =
+            views(batch, ["max_length", "numeric_precision", "numeric_scale", "is_nullable"])?;
+        for row in 0..batch.len() {
+            // A CLR type has no system type below it.
+            let type_name = match base.text(row)? {
+                Some(base) => base,
+                None => text(&declared, row)?,
+            };
+            let column = SourceColumn {
+                name: text(&name, row)?.to_owned(),
+                sql_type: SqlType {
+                    name: type_name.to_owned(),
+                    max_length: number(&max_length, row)?,
+                    precision: number(&precision, row)?,
+                    scale: number(&scale, row)?,
+                },
+                nullable: nullable.boolean(row)?.ok_or_else(|| nullable.missing(row))?,
+            };
+            objects.entry(number(&object, row)?).or_default().insert(number(&id, row)?, column);
+        }
+    }
+    Ok(objects)
+}
+
+/// Ids of key columns by their place in the key.
+type Key = BTreeMap<i64, i64>;
+
+fn keys_by_object(batches: &[Rows]) -> Result<HashMap<i64, Key>, Error> {
+    let mut objects: HashMap<i64, Key> = HashMap::new();
+    for batch in batches {
+        let [object, ordinal, column] = views(batch, ["object_id", "key_ordinal", "column_id"])?;
+        for row in 0..batch.len() {
+            objects.entry(number(&object, row)?).or_default().insert(number(&ordinal, row)?, number(&column, row)?);
+        }
+    }
+    Ok(objects)
+}
+
+fn rows_by_object(batches: &[Rows]) -> Result<HashMap<i64, u64>, Error> {
+    let mut objects = HashMap::new();
+    for batch in batches {
+        let [object, count] = views(batch, ["object_id", "row_count"])?;
+        for row in 0..batch.len() {
+            let count = count.integer(row)?.unwrap_or(0);
+            let count = u64::try_from(count).map_err(|_| {
+                Error::source(errors::UNEXPECTED_ANSWER, format!("the catalog counts {count} rows in one object"))
+            })?;
+            objects.insert(number(&object, row)?, count);
+        }
+    }
+    Ok(objects)
+}
+
+fn views<'a, const N: usize>(batch: &'a Rows, names: [&str; N]) -> Result<[ColumnView<'a>; N], Error> {
+    let views: Vec<ColumnView<'a>> = names.iter().map(|name| batch.column(name)).collect::<Result<_, _>>()?;
+    views.try_into().map_err(|_| {
+        Error::datakit(errors::UNEXPECTED_ANSWER, "a column of the catalog is not where it was just found")
+    })
+}
+
+fn text<'a>(view: &ColumnView<'a>, row: usize) -> Result<&'a str, Error> {
+    view.text(row)?.ok_or_else(|| view.missing(row))
+}
+
+fn number(view: &ColumnView<'_>, row: usize) -> Result<i64, Error> {
+    view.integer(row)?.ok_or_else(|| view.missing(row))
+}

@@ -1,0 +1,16 @@
+//! The codes of this datakit's own errors. They never change their meaning.
+
+/// Two settings contradict each other.
+pub const CONFLICTING_SETTINGS: &str = "SQLSERVER-BRONZE-001";
+/// A setting names a column that the table does not have.
+pub const UNKNOWN_COLUMN: &str = "SQLSERVER-BRONZE-002";
+/// The settings leave no column of a table.
+pub const NO_COLUMNS: &str = "SQLSERVER-BRONZE-003";
+/// A column is of a type that cannot be represented.
+pub const UNSUPPORTED_TYPE: &str = "SQLSERVER-BRONZE-004";
+/// A table to be read is not there, or excluded by the settings.
+pub const NO_TABLE: &str = "SQLSERVER-BRONZE-005";
+/// A column the datakit would add has the name of another column.
+pub const COLUMN_COLLISION: &str = "SQLSERVER-BRONZE-006";
+/// The server's answer is not what the question allows.
+pub const UNEXPECTED_ANSWER: &str = "SQLSERVER-BRONZE-007";

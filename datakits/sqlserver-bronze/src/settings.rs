@@ -1,0 +1,281 @@
+//! What the operator can choose.
+
+use std::collections::BTreeMap;
+
+use datakit_sdk::patterns::{NamePattern, TablePattern};
+use datakit_sdk::{Error, Isolation, QueryOptions, TableId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::errors;
+
+/// Settings of the datakit sqlserver-bronze.
+///
+/// A pattern of tables is SCHEMA.TABLE with `*` for any characters and `?` for one, in any case; a part in brackets is taken
+/// literally: `dbo.*`, `sales.order_?`, `[odd.schema].[50%*]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Patterns of tables and views to list. What is not listed cannot be read.
+    pub include: Vec<String>,
+    /// Patterns of tables and views not to list, whatever `include` says.
+    pub exclude: Vec<String>,
+    /// Columns to read, by a pattern of tables. A column is read when every pattern that fits its table allows it.
+    pub columns: BTreeMap<String, ColumnRule>,
+    /// Read with NOLOCK: faster on a busy server, but rows may be missing, doubled or never committed. Marks the run as
+    /// approximate.
+    pub nolock: bool,
+    /// Processors the server may use for one query: OPTION (MAXDOP n). Default: the server's own setting.
+    #[schemars(range(min = 1, max = 32767))]
+    pub maxdop: Option<u16>,
+    /// Transaction isolation of every query. Default: the server's own setting.
+    pub isolation: Option<IsolationLevel>,
+    /// A query is cancelled after so many seconds. Default: the operator's bound alone.
+    #[schemars(range(min = 1, max = 4294967))]
+    pub query_timeout_seconds: Option<u32>,
+    /// A table with more rows than this, by the server's estimate, is read in several partitions, when its primary key is
+    /// one column of type int, bigint, date or uniqueidentifier.
+    pub partition_row_threshold: u64,
+    /// Rows a partition should have.
+    #[schemars(range(min = 1))]
+    pub partition_rows: u64,
+    /// Partitions a table has at most.
+    #[schemars(range(min = 1, max = 10000))]
+    pub max_partitions: u32,
+    /// Fill `_bronze_row_hash`. Without it the column stays, and is null.
+    pub row_hash: bool,
+    /// Beside every column of type datetimeoffset, which is loaded as UTC, load `NAME_offset_minutes`: the offset the value
+    /// was stored with.
+    pub datetimeoffset_offset: bool,
+    /// Load datetime2(7) as text `YYYY-MM-DD hh:mm:ss.fffffff`. Otherwise its seventh digit is cut, counted and reported.
+    pub datetime2_as_text: bool,
+}
+
+/// Which columns of a table to read: patterns of names, without schema or table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnRule {
+    /// Columns to read.
+    pub include: Vec<String>,
+    /// Columns not to read, whatever `include` says.
+    pub exclude: Vec<String>,
+}
+
+impl Default for ColumnRule {
+    fn default() -> Self {
+        Self { include: vec!["*".into()], exclude: Vec::new() }
+    }
+}
+
+/// Transaction isolation, in the words of SQL Server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IsolationLevel {
+    /// Dirty reads: as `nolock`.
+    ReadUncommitted,
+    /// Only committed rows.
+    ReadCommitted,
+    /// Rows once read do not change until the query's end.
+    RepeatableRead,
+    /// One moment in time for each query; the database must allow it.
+    Snapshot,
+    /// As if alone.
+    Serializable,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            include: vec!["*.*".into()],
+            exclude: Vec::new(),
+            columns: BTreeMap::new(),
+            nolock: false,
+            maxdop: None,
+            isolation: None,
+            query_timeout_seconds: None,
+            partition_row_threshold: 1_000_000,
+            partition_rows: 500_000,
+            max_partitions: 64,
+            row_hash: true,
+            datetimeoffset_offset: false,
+            datetime2_as_text: false,
+        }
+    }
+}
+
+impl Settings {
+    /// What the host writes around every query of tables.
+    ///
+    /// `nolock` asks for the isolation besides the hint in the text, so that the host knows of it and can mark the run.
+    ///
+    /// # Errors
+    /// `nolock` together with another isolation.
+    pub fn query_options(&self) -> Result<QueryOptions, Error> {
+        let isolation = match (self.nolock, self.isolation) {
+            (true, None | Some(IsolationLevel::ReadUncommitted)) => Some(Isolation::ReadUncommitted),
+            (true, Some(_)) => {
+                return Err(Error::config(
+                    errors::CONFLICTING_SETTINGS,
+                    "`nolock = true` and another `isolation` than `read_uncommitted` contradict each other",
+                )
+                .with_hint("remove one of them"));
+            }
+            (false, level) => level.map(IsolationLevel::to_wit),
+        };
+        Ok(QueryOptions { isolation, max_parallelism: self.maxdop, ..self.catalog_options() })
+    }
+
+    /// What the host writes around queries of the catalog.
+    #[must_use]
+    pub fn catalog_options(&self) -> QueryOptions {
+        let timeout_ms = self.query_timeout_seconds.map(|seconds| seconds.saturating_mul(1000));
+        QueryOptions { isolation: None, timeout_ms, max_parallelism: None }
+    }
+
+    /// The patterns, read.
+    ///
+    /// # Errors
+    /// The first text that is no pattern.
+    pub fn selection(&self) -> Result<Selection, Error> {
+        let tables =
+            |texts: &[String]| texts.iter().map(|text| TablePattern::parse(text)).collect::<Result<Vec<_>, _>>();
+        let names = |texts: &[String]| texts.iter().map(|text| NamePattern::parse(text)).collect::<Result<Vec<_>, _>>();
+        let rule = |(table, rule): (&String, &ColumnRule)| {
+            Ok(CompiledRule {
+                table: TablePattern::parse(table)?,
+                include: names(&rule.include)?,
+                exclude: names(&rule.exclude)?,
+            })
+        };
+        Ok(Selection {
+            include: tables(&self.include)?,
+            exclude: tables(&self.exclude)?,
+            rules: self.columns.iter().map(rule).collect::<Result<_, Error>>()?,
+        })
+    }
+}
+
+impl IsolationLevel {
+    fn to_wit(self) -> Isolation {
+        match self {
+            Self::ReadUncommitted => Isolation::ReadUncommitted,
+            Self::ReadCommitted => Isolation::ReadCommitted,
+            Self::RepeatableRead => Isolation::RepeatableRead,
+            Self::Snapshot => Isolation::Snapshot,
+            Self::Serializable => Isolation::Serializable,
+        }
+    }
+}
+
+/// Which tables and columns are read.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    include: Vec<TablePattern>,
+    exclude: Vec<TablePattern>,
+    rules: Vec<CompiledRule>,
+}
+
+#[derive(Debug, Clone)]
+struct CompiledRule {
+    table: TablePattern,
+    include: Vec<NamePattern>,
+    exclude: Vec<NamePattern>,
+}
+
+impl Selection {
+    /// Whether the table is listed.
+    #[must_use]
+    pub fn has_table(&self, table: &TableId) -> bool {
+        let any = |patterns: &[TablePattern]| patterns.iter().any(|pattern| pattern.matches(table));
+        any(&self.include) && !any(&self.exclude)
+    }
+
+    /// Whether a column of the table is read.
+    #[must_use]
+    pub fn has_column(&self, table: &TableId, column: &str) -> bool {
+        let any = |patterns: &[NamePattern]| patterns.iter().any(|pattern| pattern.matches(column));
+        self.rules_for(table).all(|rule| any(&rule.include) && !any(&rule.exclude))
+    }
+
+    /// A column that a rule for this very table names and that is not among `columns`, in lower case. A misspelt exclusion
+    /// would load what the operator meant to keep out.
+    #[must_use]
+    pub fn unknown_column(&self, table: &TableId, columns: &[&str]) -> Option<String> {
+        self.rules_for(table)
+            .filter(|rule| rule.table.is_literal())
+            .flat_map(|rule| rule.include.iter().chain(&rule.exclude))
+            .filter(|pattern| !columns.iter().any(|column| pattern.matches(column)))
+            .find_map(NamePattern::literal)
+    }
+
+    fn rules_for<'a>(&'a self, table: &'a TableId) -> impl Iterator<Item = &'a CompiledRule> {
+        self.rules.iter().filter(|rule| rule.table.matches(table))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datakit_sdk::datakit::{parse_settings, settings_schema};
+
+    use super::*;
+
+    fn table(name: &str) -> TableId {
+        TableId { schema: "dbo".into(), name: name.into() }
+    }
+
+    #[test]
+    fn all_settings_have_defaults() {
+        assert_eq!(parse_settings::<Settings>("{}").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn the_schema_is_the_contract_with_operators() {
+        let schema: serde_json::Value = serde_json::from_str(&settings_schema::<Settings>()).unwrap();
+        insta::assert_json_snapshot!(schema);
+    }
+
+    #[test]
+    fn unknown_and_wrong_settings_are_errors() {
+        for wrong in
+            [r#"{"max_dop": 1}"#, r#"{"maxdop": "4"}"#, r#"{"columns": {"dbo.t": ["a"]}}"#, r#"{"isolation": "chaos"}"#]
+        {
+            assert!(parse_settings::<Settings>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nolock_is_an_isolation_too() {
+        let settings =
+            Settings { nolock: true, maxdop: Some(4), query_timeout_seconds: Some(90), ..Settings::default() };
+        let options = settings.query_options().unwrap();
+        assert_eq!(options.isolation, Some(Isolation::ReadUncommitted));
+        assert_eq!(options.max_parallelism, Some(4));
+        assert_eq!(options.timeout_ms, Some(90_000));
+        let settings = Settings { isolation: Some(IsolationLevel::Snapshot), ..settings };
+        assert_eq!(settings.query_options().unwrap_err().code, errors::CONFLICTING_SETTINGS);
+        let settings = Settings { nolock: false, ..settings };
+        assert_eq!(settings.query_options().unwrap().isolation, Some(Isolation::Snapshot));
+    }
+
+    #[test]
+    fn tables_and_columns_are_selected_by_patterns() {
+        let settings: Settings = parse_settings(
+            r#"{ "include": ["dbo.*"], "exclude": ["dbo.audit_*"],
+                 "columns": { "dbo.*": { "exclude": ["*password*"] }, "dbo.people": { "include": ["id", "name", "[a*b]"] } } }"#,
+        )
+        .unwrap();
+        let selection = settings.selection().unwrap();
+        assert!(selection.has_table(&table("People")));
+        assert!(!selection.has_table(&table("Audit_2024")));
+        assert!(!selection.has_table(&TableId { schema: "sales".into(), name: "x".into() }));
+        assert!(selection.has_column(&table("People"), "NAME"));
+        assert!(!selection.has_column(&table("People"), "email"));
+        assert!(!selection.has_column(&table("other"), "PasswordHash"));
+        assert!(selection.has_column(&table("other"), "email"));
+        assert_eq!(selection.unknown_column(&table("people"), &["Id", "Name", "x"]).as_deref(), Some("a*b"));
+        assert_eq!(selection.unknown_column(&table("people"), &["Id", "Name", "A*B"]), None);
+        assert_eq!(selection.unknown_column(&table("other"), &["Id"]), None);
+        let wrong = Settings { exclude: vec!["audit".into()], ..Settings::default() };
+        assert!(wrong.selection().is_err());
+    }
+}

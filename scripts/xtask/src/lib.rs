@@ -1,1 +1,0 @@
-//! Builds datakits into components.

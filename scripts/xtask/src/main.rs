@@ -1,0 +1,90 @@
+//! Builds datakits into components, and checks what cargo cannot.
+//!
+//! ```text
+//! cargo xtask build-datakits       every datakit into target/datakits/NAME.wasm
+//! cargo xtask check-reproducible   the same, in two folders: the files are the same to the bit
+//! cargo xtask check-wit            wit/ is the text recorded for its version
+//! cargo xtask record-wit           records a new version of wit/
+//! ```
+//!
+//! It uses whatever toolchain there is and installs nothing: see [`toolchain`] for the order.
+
+mod build;
+mod reproducible;
+mod toolchain;
+mod wit;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  build-datakits [NAME...]  build every datakit, or those named, into target/datakits/NAME.wasm
+  check-reproducible        build every datakit in this folder and in a copy, and compare them bit by bit
+  check-wit                 check that wit/ is the text recorded for its version
+  record-wit                record the text of a new version of wit/
+
+environment:
+  DATAKIT_BUILD_DIR   where datakits are compiled (default: a folder for this checkout in the user's cache)
+  DATAKIT_RUSTC       a rustc to use when the active one cannot build for WebAssembly
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("", &[][..]),
+    };
+    let done = match (command, rest) {
+        ("build-datakits", names) => build_datakits(names),
+        ("check-reproducible", []) => root().and_then(|root| reproducible::check(&root)),
+        ("check-wit", []) => root().and_then(|root| wit::check(&root.join("wit"))),
+        ("record-wit", []) => root().and_then(|root| wit::record(&root.join("wit"))),
+        _ => {
+            say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build_datakits(names: &[String]) -> Result<()> {
+    let root = root()?;
+    let toolchain = toolchain::choose(&root)?;
+    let directory = build::default_directory(&root)?;
+    for component in build::build(&root, &directory, &toolchain, names)? {
+        writeln!(std::io::stdout(), "{}", component.display()).context("cannot write to standard output")?;
+    }
+    Ok(())
+}
+
+/// The checkout this program was built from.
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2).context("the crate xtask is not two folders below the checkout")?;
+    root.canonicalize().with_context(|| format!("cannot find the checkout {}", root.display()))
+}
+
+/// The user's cache, by the rule of the XDG base directories.
+fn cache() -> Result<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = named("XDG_CACHE_HOME")
+        .or_else(|| named("HOME").map(|home| home.join(".cache")))
+        .context("neither XDG_CACHE_HOME nor HOME names a folder for caches")?;
+    Ok(base.join("datakit"))
+}
+
+/// A line for the person at the terminal. There is nothing to do about a closed standard error.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

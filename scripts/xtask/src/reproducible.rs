@@ -1,0 +1,71 @@
+//! The same sources and toolchain give the same component, whatever the folder.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{build, say, toolchain};
+
+/// What a build reads, by the name of its folder or file; all the rest (results, data, history) stays behind.
+const SOURCES: [&str; 9] =
+    ["Cargo.toml", "Cargo.lock", ".cargo", "wit", "host", "registry", "datakits", "tests", "scripts"];
+
+/// Builds here and in a copy elsewhere, compiled from nothing, and compares.
+pub fn check(root: &Path) -> Result<()> {
+    let toolchain = toolchain::choose(root)?;
+    let here = build::build(root, &build::default_directory(root)?, &toolchain, &[])?;
+    // A name of another length than the checkout's, since a path that leaked would shift what follows it.
+    let copy = std::env::temp_dir().join(format!("datakit-reproducible-in-another-folder-{}", std::process::id()));
+    let differing = build_copy(root, &copy, &toolchain, &here);
+    // Its removal is no condition of success.
+    let _ = fs::remove_dir_all(&copy);
+    let differing = differing?;
+    if !differing.is_empty() {
+        bail!(
+            "built in two folders, these differ: {}\nhint: a path of the folder, or an order that is not fixed, is in them",
+            differing.join(", ")
+        );
+    }
+    say(&format!("{} datakits built in two folders are the same to the bit", here.len()));
+    Ok(())
+}
+
+fn build_copy(root: &Path, copy: &Path, toolchain: &toolchain::Toolchain, here: &[PathBuf]) -> Result<Vec<String>> {
+    let checkout = copy.join("checkout");
+    for name in SOURCES {
+        copy_all(&root.join(name), &checkout.join(name))?;
+    }
+    let there = build::build(&checkout, &copy.join("compiled"), toolchain, &[])?;
+    let mut differing = Vec::new();
+    for (here, there) in here.iter().zip(&there) {
+        let read = |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+        if here.file_name() != there.file_name() || read(here)? != read(there)? {
+            differing.push(here.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned());
+        }
+    }
+    if here.len() != there.len() {
+        bail!("{} datakits were built here, {} in the copy", here.len(), there.len());
+    }
+    Ok(differing)
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    let about = |what: &str, path: &Path| format!("cannot {what} {}", path.display());
+    if from.is_file() {
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).with_context(|| about("create", parent))?;
+        }
+        fs::copy(from, to).with_context(|| about("copy", from))?;
+        return Ok(());
+    }
+    fs::create_dir_all(to).with_context(|| about("create", to))?;
+    for entry in fs::read_dir(from).with_context(|| about("read", from))? {
+        let entry = entry.with_context(|| about("read", from))?;
+        if entry.file_name() != "target" {
+            copy_all(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
