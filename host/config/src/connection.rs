@@ -146,6 +146,14 @@ impl Connection {
         }
     }
 
+    /// Connections open at one time.
+    #[must_use]
+    pub fn max_connections(&self) -> u64 {
+        match self {
+            Self::SqlServer(connection) => connection.pool.max_connections,
+        }
+    }
+
     /// Every secret it refers to.
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretSetting> {

@@ -50,6 +50,8 @@ pub struct Warehouse {
     pub name: Option<String>,
     /// Where datakits are: `host[:port]/prefix`, or `oci:PATH` with the path resolved.
     pub registry: Option<String>,
+    /// Plain HTTP to a registry that is not this machine.
+    pub plain_http: bool,
     /// The folder of pulled datakits and compiled code.
     pub cache: Option<PathBuf>,
 }
@@ -218,9 +220,10 @@ fn read_warehouse(root: &mut TableReader<'_>) -> Warehouse {
         Some(path) if !path.is_empty() => format!("oci:{}", resolve_path(path, &found.origin).display()),
         _ => found.value,
     });
+    let plain_http = table.boolean("plain_http").is_some_and(|found| found.value);
     let cache = table.path("cache").map(|found| found.value);
     table.finish();
-    Warehouse { name, registry, cache }
+    Warehouse { name, registry, plain_http, cache }
 }
 
 fn warning(connection: &Connection) -> Option<String> {
