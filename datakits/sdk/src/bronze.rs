@@ -46,9 +46,10 @@ pub fn columns<S>(
         .with_context("column", name));
     }
     let text = |name: &'static str, value: &str, limit: usize| bounded(name, value, limit).map(Expression::Text);
-    let hash = match row_hash && !source_columns.is_empty() {
-        true => Expression::RowHash(source_columns.to_vec()),
-        false => Expression::Sql(NO_HASH.to_owned()),
+    let hash = if row_hash && !source_columns.is_empty() {
+        Expression::RowHash(source_columns.to_vec())
+    } else {
+        Expression::Sql(NO_HASH.to_owned())
     };
     let added = [
         (LOADED_AT, Expression::TimestampMicros(run.started_at_micros)),

@@ -157,12 +157,15 @@ impl<D: Datakit> exports::GuestExtraction for OpenExtraction<D> {
 }
 
 /// Exports a type that implements [`Datakit`] as the component's datakit. Once a component, at the top of its library.
+///
+/// Natively it exports nothing: a linker's version script cannot spell the names of a component's exports.
 #[macro_export]
 macro_rules! export_datakit {
     ($datakit:ty) => {
         /// What the component exports.
         #[doc(hidden)]
         pub type ExportedDatakit = $crate::datakit::Exports<$datakit>;
+        #[cfg(target_family = "wasm")]
         $crate::bindings::export_bindings!(ExportedDatakit with_types_in $crate::bindings);
     };
 }

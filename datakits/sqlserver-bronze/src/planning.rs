@@ -73,9 +73,10 @@ fn cut(queries: &impl Queries, table: &SourceTable, settings: &Settings) -> Resu
     if rows <= settings.partition_row_threshold || parts < 2 {
         return Ok(Vec::new());
     }
-    let bounds = match dense_bounds(queries, table, key, key_type, parts, rows, settings)? {
+    let cut = Cut { table, key, key_type, rows, parts, settings };
+    let bounds = match cut.dense_bounds(queries)? {
         Some(bounds) => bounds,
-        None => quantiles(queries, table, key, key_type, parts, rows, settings)?,
+        None => cut.quantiles(queries)?,
     };
     Ok(ranges::between(key, key_type, bounds))
 }
@@ -91,65 +92,63 @@ fn partition_count(rows: u64, settings: &Settings) -> u32 {
     u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, settings.max_partitions.max(1))
 }
 
-/// Bounds of ranges of equal width; none when keys are too sparse for it, or have no width the guest can compute.
-fn dense_bounds(
-    queries: &impl Queries,
-    table: &SourceTable,
-    key: &str,
+/// A table to be cut.
+struct Cut<'a> {
+    table: &'a SourceTable,
+    key: &'a str,
     key_type: KeyType,
-    parts: u32,
+    /// As estimated.
     rows: u64,
-    settings: &Settings,
-) -> Result<Option<Vec<String>>, Error> {
-    if key_type == KeyType::Uniqueidentifier {
-        return Ok(None);
-    }
-    let sql = statement::key_extent(&table.id, key, settings.nolock);
-    let mut extent = None;
-    for batch in queries.query(&sql, &[], settings.query_options()?)? {
-        let (low, high) = (batch.column("low")?, batch.column("high")?);
-        for row in 0..batch.len() {
-            extent = Some((ordinal(low.cell(row)?)?, ordinal(high.cell(row)?)?));
-        }
-    }
-    let Some((Some(low), Some(high))) = extent else {
-        // No keys at all, whatever the estimate says.
-        return Ok(Some(Vec::new()));
-    };
-    let width = (i128::from(high) - i128::from(low) + 1).unsigned_abs();
-    if width > MAX_SPARSENESS * u128::from(rows) {
-        return Ok(None);
-    }
-    let bounds = ranges::equal_widths(low, high, parts);
-    Ok(Some(bounds.into_iter().map(|bound| bound_text(key_type, bound)).collect()))
+    /// At least two.
+    parts: u32,
+    settings: &'a Settings,
 }
 
-fn quantiles(
-    queries: &impl Queries,
-    table: &SourceTable,
-    key: &str,
-    key_type: KeyType,
-    parts: u32,
-    rows: u64,
-    settings: &Settings,
-) -> Result<Vec<String>, Error> {
-    let step = rows.div_ceil(u64::from(parts));
-    let sql = statement::key_quantiles(&table.id, key, settings.nolock, step);
-    let mut bounds = Vec::new();
-    for batch in queries.query(&sql, &[], settings.query_options()?)? {
-        let bound = batch.column("bound")?;
-        for row in 0..batch.len() {
-            bounds.push(match (key_type, bound.cell(row)?) {
-                (KeyType::Uniqueidentifier, Cell::Bytes(bytes)) => uuid_text(bytes)?,
-                (_, cell) => match ordinal(cell)? {
-                    Some(number) => bound_text(key_type, number),
-                    None => continue,
-                },
-            });
+impl Cut<'_> {
+    /// Bounds of ranges of equal width; none when keys are too sparse for it, or have no width the guest can compute.
+    fn dense_bounds(&self, queries: &impl Queries) -> Result<Option<Vec<String>>, Error> {
+        if self.key_type == KeyType::Uniqueidentifier {
+            return Ok(None);
         }
+        let sql = statement::key_extent(&self.table.id, self.key, self.settings.nolock);
+        let mut extent = None;
+        for batch in queries.query(&sql, &[], self.settings.query_options()?)? {
+            let (low, high) = (batch.column("low")?, batch.column("high")?);
+            for row in 0..batch.len() {
+                extent = Some((ordinal(low.cell(row)?)?, ordinal(high.cell(row)?)?));
+            }
+        }
+        let Some((Some(low), Some(high))) = extent else {
+            // No keys at all, whatever the estimate says.
+            return Ok(Some(Vec::new()));
+        };
+        let width = (i128::from(high) - i128::from(low) + 1).unsigned_abs();
+        if width > MAX_SPARSENESS * u128::from(self.rows) {
+            return Ok(None);
+        }
+        let bounds = ranges::equal_widths(low, high, self.parts);
+        Ok(Some(bounds.into_iter().map(|bound| bound_text(self.key_type, bound)).collect()))
     }
-    // There may be more rows than estimated.
-    Ok(ranges::thin(bounds, parts as usize - 1))
+
+    fn quantiles(&self, queries: &impl Queries) -> Result<Vec<String>, Error> {
+        let step = self.rows.div_ceil(u64::from(self.parts));
+        let sql = statement::key_quantiles(&self.table.id, self.key, self.settings.nolock, step);
+        let mut bounds = Vec::new();
+        for batch in queries.query(&sql, &[], self.settings.query_options()?)? {
+            let bound = batch.column("bound")?;
+            for row in 0..batch.len() {
+                bounds.push(match (self.key_type, bound.cell(row)?) {
+                    (KeyType::Uniqueidentifier, Cell::Bytes(bytes)) => uuid_text(bytes)?,
+                    (key_type, cell) => match ordinal(cell)? {
+                        Some(number) => bound_text(key_type, number),
+                        None => continue,
+                    },
+                });
+            }
+        }
+        // There may be more rows than estimated.
+        Ok(ranges::thin(bounds, self.parts as usize - 1))
+    }
 }
 
 /// A key as a number: itself, or the day since 1970-01-01.

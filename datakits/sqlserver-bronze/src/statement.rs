@@ -49,11 +49,10 @@ pub fn select(
     let list: Vec<String> = columns.iter().map(select_item).collect();
     let mut sql = format!("SELECT {} FROM {}", list.join(", "), from(table, nolock));
     let mut parameters = Vec::new();
-    if let Some(range) = range {
-        if let Some(condition) = condition(range, &mut parameters)? {
-            sql.push_str(" WHERE ");
-            sql.push_str(&condition);
-        }
+    let condition = range.map(|range| condition(range, &mut parameters)).transpose()?.flatten();
+    if let Some(condition) = condition {
+        sql.push_str(" WHERE ");
+        sql.push_str(&condition);
     }
     Ok((sql, parameters))
 }

@@ -23,10 +23,10 @@ use anyhow::{Context, Result};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  build-datakits [NAME...]  build every datakit, or those named, into target/datakits/NAME.wasm
-  check-reproducible        build every datakit in this folder and in a copy, and compare them bit by bit
-  check-wit                 check that wit/ is the text recorded for its version
-  record-wit                record the text of a new version of wit/
+  build-datakits [NAME...]      build every datakit, or those named, into target/datakits/NAME.wasm
+  check-reproducible [NAME...]  build them in this folder and in a copy of it, and compare bit by bit
+  check-wit                     check that wit/ is the text recorded for its version
+  record-wit                    record the text of a new version of wit/
 
 environment:
   DATAKIT_BUILD_DIR   where datakits are compiled (default: a folder for this checkout in the user's cache)
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     };
     let done = match (command, rest) {
         ("build-datakits", names) => build_datakits(names),
-        ("check-reproducible", []) => root().and_then(|root| reproducible::check(&root)),
+        ("check-reproducible", names) => root().and_then(|root| reproducible::check(&root, names)),
         ("check-wit", []) => root().and_then(|root| wit::check(&root.join("wit"))),
         ("record-wit", []) => root().and_then(|root| wit::record(&root.join("wit"))),
         _ => {

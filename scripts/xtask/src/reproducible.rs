@@ -12,13 +12,13 @@ use crate::{build, say, toolchain};
 const SOURCES: [&str; 9] =
     ["Cargo.toml", "Cargo.lock", ".cargo", "wit", "host", "registry", "datakits", "tests", "scripts"];
 
-/// Builds here and in a copy elsewhere, compiled from nothing, and compares.
-pub fn check(root: &Path) -> Result<()> {
+/// Builds the datakits named, or all, here and in a copy elsewhere, compiled from nothing, and compares.
+pub fn check(root: &Path, names: &[String]) -> Result<()> {
     let toolchain = toolchain::choose(root)?;
-    let here = build::build(root, &build::default_directory(root)?, &toolchain, &[])?;
+    let here = build::build(root, &build::default_directory(root)?, &toolchain, names)?;
     // A name of another length than the checkout's, since a path that leaked would shift what follows it.
     let copy = std::env::temp_dir().join(format!("datakit-reproducible-in-another-folder-{}", std::process::id()));
-    let differing = build_copy(root, &copy, &toolchain, &here);
+    let differing = build_copy(root, &copy, &toolchain, names, &here);
     // Its removal is no condition of success.
     let _ = fs::remove_dir_all(&copy);
     let differing = differing?;
@@ -32,12 +32,18 @@ pub fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn build_copy(root: &Path, copy: &Path, toolchain: &toolchain::Toolchain, here: &[PathBuf]) -> Result<Vec<String>> {
+fn build_copy(
+    root: &Path,
+    copy: &Path,
+    toolchain: &toolchain::Toolchain,
+    names: &[String],
+    here: &[PathBuf],
+) -> Result<Vec<String>> {
     let checkout = copy.join("checkout");
     for name in SOURCES {
         copy_all(&root.join(name), &checkout.join(name))?;
     }
-    let there = build::build(&checkout, &copy.join("compiled"), toolchain, &[])?;
+    let there = build::build(&checkout, &copy.join("compiled"), toolchain, names)?;
     let mut differing = Vec::new();
     for (here, there) in here.iter().zip(&there) {
         let read = |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
