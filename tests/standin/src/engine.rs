@@ -90,10 +90,23 @@ pub enum Event {
     /// An error. It ends the current statement (no [`Event::Done`] for it must follow); an engine that goes on with the
     /// batch may emit further events. May come after rows.
     Error(SqlError),
-    /// The session's database changed (`USE`).
+    /// The session's database changed (`USE`). The wire half adds message 5701.
     Database(String),
+    /// A statement began or ended the session's transaction.
+    Transaction(TransactionChange),
     /// Status of a procedure; without one 0 is sent.
     ReturnStatus(i32),
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionChange {
+    /// It began.
+    Began,
+    /// It was committed.
+    Committed,
+    /// It was rolled back.
+    RolledBack,
 }
 
 /// Takes events; `Break` means stop.

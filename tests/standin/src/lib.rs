@@ -2,11 +2,16 @@
 //!
 //! Two halves that meet in [`values`] and [`engine`]:
 //!
-//! - the wire: the protocol of MS-TDS, from the first packet to the last token;
+//! - the wire: [`tds`] knows the protocol of MS-TDS, [`server`] sockets, TLS and logins;
 //! - the engine: T-SQL by a parser over SQLite, the catalog views, an ERP's data.
 //!
 //! [`fast`] describes generated tables that are served from pre-encoded bytes.
 
 pub mod engine;
 pub mod fast;
+pub mod server;
+pub mod sql;
+pub mod tds;
 pub mod values;
+
+pub use server::{Certificate, Encrypt, Options, Running, Standin, StandinError};

@@ -65,7 +65,7 @@ pub enum SqlType {
     Text,
     NText,
     Xml,
-    /// Sent as `varchar(max)` in UTF-8, as SQL Server does to clients that did not ask for the native type.
+    /// Sent as the native type to clients that ask for it when they log in, else as `varchar(max)` in UTF-8.
     Json,
     /// Length in bytes, 1 to 8,000.
     Binary {
@@ -282,7 +282,11 @@ impl SqlError {
 
 impl std::fmt::Display for SqlError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Msg {}, Level {}, State {}, Line {}: {}", self.number, self.class, self.state, self.line, self.message)
+        write!(
+            f,
+            "Msg {}, Level {}, State {}, Line {}: {}",
+            self.number, self.class, self.state, self.line, self.message
+        )
     }
 }
 

@@ -5,5 +5,7 @@
 //! `SELECT columns FROM table WHERE key range` becomes one [`crate::engine::Event::FastRows`].
 
 mod table;
+mod template;
 
 pub use table::{FastTable, Generator, TEMPLATE_ROWS};
+pub use template::{Template, TemplateCache};

@@ -96,11 +96,7 @@ impl FastTable {
         Self::from_spec(name.into(), rows, std::iter::once(key).chain(rest))
     }
 
-    fn from_spec(
-        name: String,
-        rows: u64,
-        spec: impl IntoIterator<Item = (String, SqlType, bool, Generator)>,
-    ) -> Self {
+    fn from_spec(name: String, rows: u64, spec: impl IntoIterator<Item = (String, SqlType, bool, Generator)>) -> Self {
         let (columns, generators) = spec
             .into_iter()
             .map(|(name, sql_type, nullable, generator)| {
@@ -152,7 +148,7 @@ fn mix(n: u64) -> u64 {
     n ^ (n >> 31)
 }
 
-fn unique_number(sql_type: SqlType, row: u64, column: usize) -> Value {
+pub(super) fn unique_number(sql_type: SqlType, row: u64, column: usize) -> Value {
     match sql_type {
         // Multiplication by an odd number permutes the 32-bit numbers.
         SqlType::Int => Value::Int(i64::from((row as u32).wrapping_mul(0x9e37_79b1) as i32)),
@@ -160,7 +156,7 @@ fn unique_number(sql_type: SqlType, row: u64, column: usize) -> Value {
     }
 }
 
-fn unique_identifier(row: u64, column: usize) -> [u8; 16] {
+pub(super) fn unique_identifier(row: u64, column: usize) -> [u8; 16] {
     let mut bytes = [0u8; 16];
     let high = mix(row.wrapping_add((column as u64) << 48));
     bytes[..8].copy_from_slice(&high.to_be_bytes());

@@ -1,0 +1,184 @@
+//! The server: sockets, TLS, logins, and the way between clients and the engine.
+
+mod connection;
+mod handshake;
+mod options;
+mod response;
+mod tls;
+mod transport;
+mod work;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+pub use options::{Certificate, Encrypt, Options};
+
+use crate::engine::Engine;
+use crate::fast::TemplateCache;
+use tls::Tls;
+
+/// Threads that carry bytes between sockets and engine.
+const WIRE_THREADS: usize = 2;
+
+/// Why a stand-in does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StandinError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// No thread or socket to be had.
+    #[error("cannot start: {0}")]
+    Start(#[source] std::io::Error),
+    /// The certificate cannot be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// The certificate cannot be used.
+    #[error("cannot use the certificate: {0}")]
+    Tls(#[from] native_tls::Error),
+    /// A certificate file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What all connections share.
+pub struct Shared {
+    options: Options,
+    engine: Arc<dyn Engine>,
+    tls: Tls,
+    templates: Arc<TemplateCache>,
+}
+
+/// Starts stand-ins.
+#[derive(Debug, Clone, Copy)]
+pub struct Standin;
+
+impl Standin {
+    /// Starts a server with threads of its own, which serves until the answer is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The address is taken, the certificate is bad, or the machine has no thread left.
+    pub fn start(options: Options, engine: Arc<dyn Engine>) -> Result<Running, StandinError> {
+        let tls = Tls::new(options.encrypt, &options.certificate)?;
+        let (directory, temporary) = match &options.certificate_directory {
+            Some(directory) => (directory.clone(), None),
+            None => {
+                let temporary = tempfile::tempdir().map_err(StandinError::Start)?;
+                (temporary.path().to_owned(), Some(temporary))
+            }
+        };
+        let ca_pem_path = write(&directory, "ca.pem", &tls.ca_pem)?;
+        let certificate_pem_path = write(&directory, "server.pem", &tls.chain_pem)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WIRE_THREADS)
+            .thread_name("standin")
+            .enable_all()
+            .build()
+            .map_err(StandinError::Start)?;
+        let listen = options.listen;
+        let ca_pem = tls.ca_pem.clone();
+        let shared = Arc::new(Shared { options, engine, tls, templates: Arc::default() });
+        let listener = std::net::TcpListener::bind(listen).map_err(|error| StandinError::Listen(listen, error))?;
+        listener.set_nonblocking(true).map_err(StandinError::Start)?;
+        let address = listener.local_addr().map_err(StandinError::Start)?;
+        let guard = runtime.enter();
+        let listener = TcpListener::from_std(listener).map_err(StandinError::Start)?;
+        drop(guard);
+        runtime.spawn(accept(listener, shared));
+        Ok(Running {
+            address,
+            ca_pem,
+            ca_pem_path,
+            certificate_pem_path,
+            runtime: Some(runtime),
+            _temporary: temporary,
+        })
+    }
+}
+
+/// A server that serves. Dropping it stops it and closes its connections.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    ca_pem: String,
+    ca_pem_path: PathBuf,
+    certificate_pem_path: PathBuf,
+    runtime: Option<Runtime>,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The authority that clients should trust, as PEM; empty where encryption is off.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The same in a file, `ca.pem`.
+    pub fn ca_pem_path(&self) -> &Path {
+        &self.ca_pem_path
+    }
+
+    /// The certificate the server shows, as PEM in a file, `server.pem`: what a client pins.
+    pub fn certificate_pem_path(&self) -> &Path {
+        &self.certificate_pem_path
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // A plain drop would wait for engines, and must not happen on an asynchronous thread.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> Result<PathBuf, StandinError> {
+    let path = directory.join(name);
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&path, text))
+        .map_err(|source| StandinError::Write { path: path.clone(), source })?;
+    Ok(path)
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tokio::spawn(serve(stream, peer, Arc::clone(&shared)));
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others may close theirs.
+                tracing::warn!(%error, "cannot accept");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    tracing::debug!(%peer, "connected");
+    match connection::serve(stream, shared).await {
+        Ok(()) => tracing::debug!(%peer, "closed"),
+        Err(error) => tracing::info!(%peer, %error, "closed"),
+    }
+}
