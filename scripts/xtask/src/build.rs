@@ -15,6 +15,9 @@ use serde_json::Value;
 
 use crate::toolchain::{TARGET, Toolchain, cargo, run};
 
+/// The profile of datakits in the workspace's Cargo.toml, and so the folder cargo builds them in.
+pub const PROFILE: &str = "datakit";
+
 /// Where a component's first eight bytes differ from a plain module's: version 13, layer 1.
 const COMPONENT_HEADER: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 
@@ -69,10 +72,10 @@ fn build_one(
         .env("CARGO_TARGET_DIR", directory)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(root, toolchain)?.join("\x1f"))
-        .args(["build", "--quiet", "--locked", "--profile", "datakit", "--target", TARGET, "--lib"])
+        .args(["build", "--quiet", "--locked", "--profile", PROFILE, "--target", TARGET, "--lib"])
         .args(["--package", &datakit.package]);
     run(&mut command, &format!("cannot build the datakit {}", datakit.name()))?;
-    let built = directory.join(TARGET).join("datakit").join(format!("{}.wasm", datakit.library));
+    let built = directory.join(TARGET).join(PROFILE).join(format!("{}.wasm", datakit.library));
     let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     if !bytes.starts_with(&COMPONENT_HEADER) {
         bail!("{} is not a component: was it linked by another linker than wasm-component-ld?", built.display());

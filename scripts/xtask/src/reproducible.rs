@@ -12,13 +12,18 @@ use crate::{build, say, toolchain};
 const SOURCES: [&str; 9] =
     ["Cargo.toml", "Cargo.lock", ".cargo", "wit", "host", "registry", "datakits", "tests", "scripts"];
 
-/// Builds the datakits named, or all, here and in a copy elsewhere, compiled from nothing, and compares.
+/// Builds the datakits named, or all, here and in a copy elsewhere, and compares.
+///
+/// In the copy everything for the target is compiled from nothing. Build scripts and procedural macros, which run on this
+/// machine and come from the registry, are taken over: compiling them is most of the time and says nothing about folders.
 pub fn check(root: &Path, names: &[String]) -> Result<()> {
     let toolchain = toolchain::choose(root)?;
-    let here = build::build(root, &build::default_directory(root)?, &toolchain, names)?;
+    let directory = build::default_directory(root)?;
+    let here = build::build(root, &directory, &toolchain, names)?;
     // A name of another length than the checkout's, since a path that leaked would shift what follows it.
     let copy = std::env::temp_dir().join(format!("datakit-reproducible-in-another-folder-{}", std::process::id()));
-    let differing = build_copy(root, &copy, &toolchain, names, &here);
+    let differing = copy_all(&directory.join(build::PROFILE), &copy.join("compiled").join(build::PROFILE))
+        .and_then(|()| build_copy(root, &copy, &toolchain, names, &here));
     // Its removal is no condition of success.
     let _ = fs::remove_dir_all(&copy);
     let differing = differing?;
@@ -57,14 +62,18 @@ fn build_copy(
     Ok(differing)
 }
 
+/// Copies a file or folder with its times, which cargo judges by.
 fn copy_all(from: &Path, to: &Path) -> Result<()> {
     let about = |what: &str, path: &Path| format!("cannot {what} {}", path.display());
     if from.is_file() {
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).with_context(|| about("create", parent))?;
         }
-        fs::copy(from, to).with_context(|| about("copy", from))?;
-        return Ok(());
+        let copy = || -> std::io::Result<()> {
+            fs::copy(from, to)?;
+            fs::File::options().write(true).open(to)?.set_modified(fs::metadata(from)?.modified()?)
+        };
+        return copy().with_context(|| about("copy", from));
     }
     fs::create_dir_all(to).with_context(|| about("create", to))?;
     for entry in fs::read_dir(from).with_context(|| about("read", from))? {
