@@ -3,11 +3,24 @@
 //! A sink is also the state store: rows, watermark and run record commit **together**, so that a run killed anywhere has
 //! either committed a table whole or not at all. Every sink passes the same suite, [`conformance`].
 
+mod columns;
+#[cfg(feature = "testing")]
+pub mod conformance;
+pub mod delta;
+mod error;
+pub mod postgres;
+mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
+
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datakit_model::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
+
+pub use columns::BRONZE_COLUMNS;
+pub use error::SinkError;
 
 /// What can be tried again by itself after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,4 +147,18 @@ pub trait PartitionWriter: Send {
 
     /// Ends the partition without a trace.
     async fn abort(self: Box<Self>);
+}
+
+/// The state that a commit leaves, from the one before it.
+fn next_state(before: Option<&TableState>, run: &RunIdentity, note: &CommitNote, rows: u64) -> TableState {
+    TableState {
+        run_id: run.run_id.clone(),
+        sequence: before.map_or(0, |state| state.sequence) + 1,
+        watermark: note.watermark.clone(),
+        rows,
+        several_moments: note.several_moments,
+        approximate: note.approximate,
+        datakit: format!("{}@{}", run.datakit, run.version),
+        digest: run.digest.clone(),
+    }
 }

@@ -1,0 +1,140 @@
+//! Where a Delta sink writes and how.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use crate::error::SinkError;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Settings of a [`DeltaSink`](super::DeltaSink).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaConfig {
+    /// The root of all tables: a directory, relative to the working directory or not, or a `file://` URL.
+    pub uri: String,
+    /// A row group is closed at about this encoded size, in bytes. One is held in memory for each partition being written.
+    pub row_group_bytes: u64,
+    /// A file is closed after the batch with which it reaches this size, in bytes.
+    pub max_file_bytes: u64,
+    /// Level of zstd, 1 to 22.
+    pub compression_level: i32,
+    /// A checkpoint is written every this many commits, for tables that the sink creates.
+    pub checkpoint_interval: u32,
+}
+
+impl DeltaConfig {
+    /// The defaults for tables under `uri`.
+    #[must_use]
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self {
+            uri: uri.into(),
+            row_group_bytes: 16 * MIB,
+            max_file_bytes: 256 * MIB,
+            compression_level: 1,
+            checkpoint_interval: 10,
+        }
+    }
+}
+
+/// The parsed root of all tables.
+#[derive(Debug, Clone)]
+pub(crate) enum Root {
+    /// A directory of this machine, absolute.
+    Local(PathBuf),
+    /// Any other store that the Delta library has been given a factory for.
+    Store(Url),
+}
+
+impl Root {
+    pub(crate) fn parse(uri: &str) -> Result<Self, SinkError> {
+        let refuse = |reason: String| SinkError::Uri { uri: uri.to_owned(), reason };
+        if uri.trim().is_empty() {
+            return Err(refuse("it is empty".into()));
+        }
+        if !uri.contains("://") {
+            return std::path::absolute(uri).map(Self::Local).map_err(|e| refuse(e.to_string()));
+        }
+        let url = Url::parse(uri).map_err(|e| refuse(e.to_string()))?;
+        if url.scheme() == "file" {
+            return url.to_file_path().map(Self::Local).map_err(|()| refuse("it is no path of this machine".into()));
+        }
+        let scheme = format!("{}://", url.scheme());
+        let known = Url::parse(&scheme).is_ok_and(|s| deltalake::logstore::object_store_factories().contains_key(&s));
+        if !known || url.scheme() == "memory" || url.cannot_be_a_base() {
+            return Err(refuse(format!("this build has no store for `{scheme}`")));
+        }
+        Ok(Self::Store(url))
+    }
+
+    /// The table under the root by the (already mapped) segments of its path.
+    pub(crate) fn table(&self, segments: &[String; 3]) -> Result<Self, SinkError> {
+        match self {
+            Self::Local(path) => Ok(Self::Local(segments.iter().fold(path.clone(), |path, segment| path.join(segment)))),
+            Self::Store(url) => {
+                let mut url = url.clone();
+                // `parse` refused URLs without a path.
+                if let Ok(mut path) = url.path_segments_mut() {
+                    path.pop_if_empty().extend(segments);
+                }
+                Ok(Self::Store(url))
+            }
+        }
+    }
+
+    /// As a URL that the Delta library takes.
+    pub(crate) fn url(&self) -> Result<Url, SinkError> {
+        match self {
+            Self::Local(path) => Url::from_directory_path(path).map_err(|()| SinkError::Uri {
+                uri: path.display().to_string(),
+                reason: "it is no absolute path".into(),
+            }),
+            Self::Store(url) => Ok(url.clone()),
+        }
+    }
+
+    /// The directory, for a local root.
+    pub(crate) fn local(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Local(path) => Some(path),
+            Self::Store(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(path) => write!(f, "{}", path.display()),
+            Self::Store(url) => f.write_str(url.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_file_urls_are_the_same_place() {
+        let path = Root::parse("/data/bronze").unwrap();
+        let url = Root::parse("file:///data/bronze").unwrap();
+        assert_eq!(path.to_string(), url.to_string());
+        assert!(Root::parse("./bronze").unwrap().local().unwrap().is_absolute());
+    }
+
+    #[test]
+    fn other_places_are_refused() {
+        for uri in ["", "  ", "s3://bucket/x", "memory:///", "file://host/x", "nonsense://"] {
+            assert!(matches!(Root::parse(uri), Err(SinkError::Uri { .. })), "{uri}");
+        }
+    }
+
+    #[test]
+    fn segments_are_taken_literally() {
+        let segments = ["ERP".to_owned(), "a%20b".to_owned(), "t".to_owned()];
+        let table = Root::parse("/data").unwrap().table(&segments).unwrap();
+        assert_eq!(table.to_string(), "/data/ERP/a%20b/t");
+        assert_eq!(table.url().unwrap().as_str(), "file:///data/ERP/a%2520b/t/");
+    }
+}

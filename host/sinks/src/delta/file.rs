@@ -1,0 +1,237 @@
+//! Parquet files, encoded on a thread beside the caller: one such thread for each partition being written.
+//!
+//! The thread takes batches from a channel, so that decoding, projection and encoding of different batches overlap; a
+//! batch's reservation is held until its rows are encoded. Encoded bytes go to the object store in parts; a file appears
+//! under its name when it is whole, and no log entry names it before the commit. When the channel closes without a
+//! [`Message::Finish`], the thread removes what it wrote.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datakit_model::TrackedBatch;
+use deltalake::logstore::ObjectStoreRef;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt as _, WriteMultipart};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Receiver;
+
+use super::config::DeltaConfig;
+use super::encode::encode;
+use super::schema::TableSchema;
+use super::statistics::{FileStatistics, NanColumns};
+use crate::error::SinkError;
+use crate::storage::storage_error;
+
+/// Parts of an upload, in bytes; S3 wants at least 5 MiB.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+/// Parts on their way at one time, of one file.
+const PARTS_IN_FLIGHT: usize = 1;
+/// A hash is different in every row: a dictionary of it only costs.
+const HASH_COLUMN: &str = "_bronze_row_hash";
+
+/// What a partition's thread is told.
+pub(crate) enum Message {
+    /// Encode these rows.
+    Batch(TrackedBatch),
+    /// There are no more; close the file.
+    Finish,
+}
+
+/// A file that is whole, and that no log names yet.
+#[derive(Debug, Clone)]
+pub(crate) struct DataFile {
+    /// Relative to the table's root.
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    pub(crate) rows: u64,
+    /// As the log's `add.stats`.
+    pub(crate) statistics: String,
+}
+
+/// What the files of one table have in common.
+pub(crate) struct FilePlan {
+    pub(crate) schema: TableSchema,
+    /// With the table's root as its root.
+    pub(crate) store: ObjectStoreRef,
+    /// The table's directory, when it is one of this machine.
+    pub(crate) directory: Option<PathBuf>,
+    /// The table, for people.
+    pub(crate) location: String,
+    pub(crate) config: DeltaConfig,
+}
+
+impl FilePlan {
+    fn properties(&self) -> Result<WriterProperties, SinkError> {
+        let level = ZstdLevel::try_new(self.config.compression_level).map_err(|e| self.encode_error(e))?;
+        Ok(WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_max_row_group_bytes(Some(usize::try_from(self.config.row_group_bytes).unwrap_or(usize::MAX).max(1)))
+            .set_column_dictionary_enabled(ColumnPath::from(HASH_COLUMN), false)
+            .set_created_by(concat!("datakit ", env!("CARGO_PKG_VERSION")).to_owned())
+            .build())
+    }
+
+    fn encode_error(&self, error: ParquetError) -> SinkError {
+        SinkError::Encode { location: self.location.clone(), source: Box::new(error) }
+    }
+
+    fn storage_error(&self, action: &'static str, error: object_store::Error) -> SinkError {
+        storage_error(action, &self.location, error)
+    }
+
+    /// Removes files that no log names. Best effort: what stays is invisible, and a later VACUUM takes it.
+    pub(crate) async fn remove(&self, files: &[DataFile]) {
+        for file in files {
+            if let Err(error) = self.store.delete(&Path::from(file.name.as_str())).await {
+                tracing::warn!(location = %self.location, file = %file.name, %error, "cannot remove an uncommitted file");
+            }
+        }
+    }
+}
+
+/// The body of a partition's thread. None: the channel closed without a finish, and everything was removed.
+pub(crate) fn write_partition(
+    plan: &FilePlan,
+    ordinal: u32,
+    mut messages: Receiver<Message>,
+    runtime: &Handle,
+) -> Result<Option<Vec<DataFile>>, SinkError> {
+    let mut partition = Partition { plan, ordinal, runtime, open: None, files: Vec::new() };
+    let result = partition.run(&mut messages);
+    if !matches!(result, Ok(true)) {
+        partition.remove();
+    }
+    Ok(result?.then_some(partition.files))
+}
+
+struct Partition<'a> {
+    plan: &'a FilePlan,
+    ordinal: u32,
+    runtime: &'a Handle,
+    open: Option<OpenFile>,
+    files: Vec<DataFile>,
+}
+
+impl Partition<'_> {
+    /// Whether the partition was finished.
+    fn run(&mut self, messages: &mut Receiver<Message>) -> Result<bool, SinkError> {
+        while let Some(message) = messages.blocking_recv() {
+            match message {
+                Message::Batch(batch) => self.write(&batch)?,
+                Message::Finish => {
+                    self.close()?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn write(&mut self, batch: &TrackedBatch) -> Result<(), SinkError> {
+        let encoded = encode(&self.plan.schema, batch.batch(), &self.plan.location)?;
+        let file = match &mut self.open {
+            Some(file) => file,
+            None => self.open.insert(OpenFile::create(self.plan, self.ordinal, self.files.len(), self.runtime)?),
+        };
+        file.not_a_number.look_at(&encoded);
+        file.writer.write(&encoded).map_err(|e| self.plan.encode_error(e))?;
+        // Parts that failed are heard of here, before more is encoded.
+        if let Some(upload) = &mut file.writer.inner_mut().upload {
+            self.runtime
+                .block_on(upload.wait_for_capacity(PARTS_IN_FLIGHT))
+                .map_err(|e| self.plan.storage_error("write to", e))?;
+        }
+        let bytes = (file.writer.bytes_written() + file.writer.in_progress_size()) as u64;
+        if bytes >= self.plan.config.max_file_bytes {
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        if let Some(file) = self.open.take() {
+            self.files.push(file.close(self.plan, self.runtime)?);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self) {
+        self.runtime.block_on(async {
+            if let Some(mut file) = self.open.take()
+                && let Some(upload) = file.writer.inner_mut().upload.take()
+                && let Err(error) = upload.abort().await
+            {
+                tracing::warn!(location = %self.plan.location, %error, "cannot take back an unfinished file");
+            }
+            self.plan.remove(&self.files).await;
+        });
+    }
+}
+
+struct OpenFile {
+    name: String,
+    writer: ArrowWriter<Upload>,
+    not_a_number: NanColumns,
+}
+
+impl OpenFile {
+    fn create(plan: &FilePlan, ordinal: u32, number: usize, runtime: &Handle) -> Result<Self, SinkError> {
+        let name = format!("part-{ordinal:05}-{}-c{number:03}.zstd.parquet", uuid::Uuid::new_v4());
+        let upload = runtime
+            .block_on(plan.store.put_multipart(&Path::from(name.as_str())))
+            .map_err(|e| plan.storage_error("write to", e))?;
+        let upload = Upload { upload: Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES)), bytes: 0 };
+        // The log holds the schema; a second one in the file could only disagree with it.
+        let options = ArrowWriterOptions::new().with_properties(plan.properties()?).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(upload, Arc::clone(&plan.schema.written), options)
+            .map_err(|e| plan.encode_error(e))?;
+        Ok(Self { name, writer, not_a_number: NanColumns::new(&plan.schema.written) })
+    }
+
+    fn close(mut self, plan: &FilePlan, runtime: &Handle) -> Result<DataFile, SinkError> {
+        let metadata = self.writer.finish().map_err(|e| plan.encode_error(e))?;
+        let statistics = FileStatistics::new(&metadata, &plan.schema.written, &self.not_a_number).to_json();
+        let upload = self.writer.inner_mut();
+        let bytes = upload.bytes;
+        if let Some(upload) = upload.upload.take() {
+            runtime.block_on(upload.finish()).map_err(|e| plan.storage_error("write to", e))?;
+        }
+        let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or_default();
+        let file = DataFile { name: self.name, bytes, rows, statistics };
+        if let Some(directory) = &plan.directory {
+            // A log entry that survives a power failure must not name a file that does not.
+            let synced = File::open(directory.join(&file.name)).and_then(|f| f.sync_all());
+            synced.map_err(|e| crate::storage::io_error("write to", &plan.location, e))?;
+        }
+        Ok(file)
+    }
+}
+
+/// The end of an upload that the encoder writes to.
+struct Upload {
+    /// None once finished or aborted.
+    upload: Option<WriteMultipart>,
+    bytes: u64,
+}
+
+impl io::Write for Upload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let upload = self.upload.as_mut().ok_or_else(|| io::Error::other("the file is closed"))?;
+        upload.write(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

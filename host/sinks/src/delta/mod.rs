@@ -1,0 +1,27 @@
+//! The Delta sink: one Delta table a source table, one commit a run and table.
+//!
+//! Partitions write Parquet files that nothing refers to; the commit names them all in one log entry, together with the
+//! `txn` action and the state (`metaData.configuration`, key [`STATE_KEY`]). What was not committed is invisible to
+//! every reader. The unit of retry is the partition: its files are simply not named.
+//!
+//! - [`config`]: where and how;
+//! - [`names`]: columns and directories, reversibly;
+//! - `schema`: Arrow columns as Delta columns, and whether they fit the table that is there;
+//! - `encode`: the few columns that change their form, a column at a time;
+//! - `file`: Parquet files, encoded and uploaded beside the caller;
+//! - `statistics`: the bounds that let readers skip files;
+//! - `commit`: the log entry;
+//! - `sink`: the traits.
+
+mod commit;
+pub mod config;
+mod encode;
+mod file;
+pub mod names;
+mod schema;
+mod sink;
+mod statistics;
+
+pub use commit::STATE_KEY;
+pub use config::DeltaConfig;
+pub use sink::DeltaSink;
