@@ -1,0 +1,313 @@
+//! The trust boundary of what a guest returns: counts, sizes, names, and that it answers what was asked.
+
+use std::collections::HashSet;
+
+use arrow::datatypes::SchemaRef;
+use datakit_model::{GuestLimits, TableId};
+
+use crate::bindings::{kit, types};
+use crate::columnar::{ColumnarError, schema_from_wire};
+use crate::convert::{self, Text};
+use crate::error::{Call, Limit, WasmError};
+use crate::session::{Info, Partition, Role, Table, TableKind, TablePlan};
+
+/// One name of a table, column or role, in bytes. SQL Server's are 128 UTF-16 units at most.
+const MAX_NAME_BYTES: usize = 1024;
+/// A datakit's own name; a registry and a file system have to hold it.
+const MAX_DATAKIT_NAME_BYTES: usize = 64;
+/// A sentence for a person.
+const MAX_SENTENCE_BYTES: usize = 4096;
+/// Roles of a datakit, and kinds of a role.
+const MAX_ROLES: usize = 64;
+/// A settings schema, in bytes.
+const MAX_SETTINGS_SCHEMA_BYTES: usize = 1024 * 1024;
+
+/// What `describe` returned.
+pub(crate) fn info(info: kit::Info) -> Result<Info, WasmError> {
+    describe(info).map_err(|problem| WasmError::BadInfo { problem })
+}
+
+fn describe(info: kit::Info) -> Result<Info, String> {
+    if !is_datakit_name(&info.name) {
+        let name = Text::name(&info.name).into_inner();
+        return Err(format!(
+            "the name `{name}` is not of lower-case letters, digits and hyphens, up to {MAX_DATAKIT_NAME_BYTES}"
+        ));
+    }
+    if info.version.len() > MAX_DATAKIT_NAME_BYTES || semver::Version::parse(&info.version).is_err() {
+        let version = Text::name(&info.version).into_inner();
+        return Err(format!("the version `{version}` is not a semantic version such as 0.1.0"));
+    }
+    if info.settings_schema.len() > MAX_SETTINGS_SCHEMA_BYTES {
+        return Err(format!(
+            "the settings schema has {} bytes, {MAX_SETTINGS_SCHEMA_BYTES} are allowed",
+            info.settings_schema.len()
+        ));
+    }
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(&info.settings_schema) {
+        return Err(format!("the settings schema is not JSON: {error}"));
+    }
+    if info.roles.len() > MAX_ROLES {
+        return Err(format!("{} roles, {MAX_ROLES} are allowed", info.roles.len()));
+    }
+    let mut roles: Vec<Role> = Vec::with_capacity(info.roles.len());
+    for declared in info.roles {
+        let checked = role(declared)?;
+        if roles.iter().any(|other| other.name == checked.name) {
+            return Err(format!("the role `{}` twice", checked.name));
+        }
+        roles.push(checked);
+    }
+    Ok(Info {
+        name: info.name,
+        version: info.version,
+        summary: Text::escaped(&info.summary, MAX_SENTENCE_BYTES).into_inner(),
+        roles,
+        settings_schema: info.settings_schema,
+    })
+}
+
+fn role(role: kit::Role) -> Result<Role, String> {
+    named("role", &role.name)?;
+    if role.kinds.is_empty() || role.kinds.len() > MAX_ROLES {
+        return Err(format!("the role `{}` has {} kinds; 1 to {MAX_ROLES} are allowed", role.name, role.kinds.len()));
+    }
+    role.kinds.iter().try_for_each(|kind| named("kind of a role", kind))?;
+    let purpose = Text::escaped(&role.purpose, MAX_SENTENCE_BYTES).into_inner();
+    Ok(Role { name: role.name, kinds: role.kinds, purpose })
+}
+
+fn is_datakit_name(name: &str) -> bool {
+    (1..=MAX_DATAKIT_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !name.ends_with('-')
+}
+
+/// A name for a person to type: not empty, not long, nothing invisible.
+fn named(what: &str, name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err(format!("a {what} with an empty name"));
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("a {what} with a name of {} bytes, {MAX_NAME_BYTES} are allowed", name.len()));
+    }
+    match name.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("a {what} with the control character {} in its name", c.escape_default())),
+        None => Ok(()),
+    }
+}
+
+/// A name as a server may have it: any character but U+0000.
+fn server_name(what: &str, name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err(format!("{what} with an empty name"));
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("{what} with a name of {} bytes, {MAX_NAME_BYTES} are allowed", name.len()));
+    }
+    if name.contains('\0') { Err(format!("{what} with U+0000 in its name")) } else { Ok(()) }
+}
+
+fn table_id(id: types::TableId) -> Result<TableId, String> {
+    server_name("a table's schema", &id.schema)?;
+    server_name("a table", &id.name)?;
+    Ok(convert::table_from_wire(id))
+}
+
+fn shown(table: &TableId) -> String {
+    Text::name(&table.to_string()).into_inner()
+}
+
+/// What `discover` returned.
+pub(crate) fn tables(tables: Vec<kit::Table>, limits: &GuestLimits) -> Result<Vec<Table>, WasmError> {
+    if tables.len() as u64 > limits.max_tables {
+        let what = format!("the datakit reports {} tables", tables.len());
+        return Err(WasmError::over(Limit::Tables, limits.max_tables, what, Call::Discover));
+    }
+    let bad = |problem: String| WasmError::BadTables { problem };
+    let mut seen = HashSet::with_capacity(tables.len());
+    let mut checked = Vec::with_capacity(tables.len());
+    for table in tables {
+        let table = discovered(table, limits)?;
+        if !seen.insert(table.id.clone()) {
+            return Err(bad(format!("the table {} twice", shown(&table.id))));
+        }
+        checked.push(table);
+    }
+    Ok(checked)
+}
+
+fn discovered(table: kit::Table, limits: &GuestLimits) -> Result<Table, WasmError> {
+    let bad = |problem: String| WasmError::BadTables { problem };
+    let id = table_id(table.id).map_err(bad)?;
+    let columns = schema(table.columns, limits, Call::Discover).map_err(|refused| match refused {
+        Refused::Limit(error) => error,
+        Refused::Problem(problem) => bad(format!("columns of {}: {problem}", shown(&id))),
+    })?;
+    let mut key = HashSet::new();
+    for column in &table.primary_key {
+        if columns.index_of(column).is_err() || !key.insert(column) {
+            let column = Text::name(column).into_inner();
+            return Err(bad(format!(
+                "the primary key of {} names `{column}` twice, or without such a column",
+                shown(&id)
+            )));
+        }
+    }
+    Ok(Table {
+        id,
+        kind: match table.kind {
+            kit::TableKind::Table => TableKind::Table,
+            kit::TableKind::View => TableKind::View,
+        },
+        columns,
+        primary_key: table.primary_key,
+        estimated_rows: table.estimated_rows,
+        estimated_bytes: table.estimated_bytes,
+    })
+}
+
+/// What `plan` returned for `requested`: each of them once, in any order, and nothing else.
+pub(crate) fn plans(
+    plans: Vec<kit::TablePlan>,
+    requested: &[TableId],
+    limits: &GuestLimits,
+) -> Result<Vec<TablePlan>, WasmError> {
+    let bad = |problem: String| WasmError::BadPlan { problem };
+    let wanted: HashSet<&TableId> = requested.iter().collect();
+    let mut seen = HashSet::with_capacity(wanted.len());
+    let mut checked = Vec::with_capacity(wanted.len());
+    for plan in plans {
+        let table = table_id(plan.table).map_err(bad)?;
+        if !wanted.contains(&table) {
+            return Err(bad(format!("a plan for {}, which was not asked for", shown(&table))));
+        }
+        if !seen.insert(table.clone()) {
+            return Err(bad(format!("two plans for {}", shown(&table))));
+        }
+        if let Some(watermark) = &plan.watermark_after {
+            let (bytes, max) = (watermark.len() as u64, limits.max_watermark_bytes);
+            if bytes > max {
+                let what = format!("the watermark of {} has {bytes} bytes", shown(&table));
+                return Err(WasmError::over(Limit::WatermarkBytes, max, what, Call::Plan));
+            }
+        }
+        let partitions = partitions(plan.partitions, &table, limits)?;
+        checked.push(TablePlan { table, partitions, watermark_after: plan.watermark_after });
+    }
+    match requested.iter().find(|table| !seen.contains(*table)) {
+        Some(missing) => Err(bad(format!("no plan for {}", shown(missing)))),
+        None => Ok(checked),
+    }
+}
+
+/// At least one, of this table, with the ordinals 0 to n - 1; returned in their order.
+fn partitions(
+    partitions: Vec<kit::Partition>,
+    table: &TableId,
+    limits: &GuestLimits,
+) -> Result<Vec<Partition>, WasmError> {
+    let bad = |problem: String| WasmError::BadPlan { problem };
+    if partitions.is_empty() {
+        return Err(bad(format!("no partition for {}", shown(table))));
+    }
+    if partitions.len() as u64 > limits.max_partitions {
+        let what = format!("the datakit plans {} partitions for {}", partitions.len(), shown(table));
+        return Err(WasmError::over(Limit::Partitions, limits.max_partitions, what, Call::Plan));
+    }
+    let mut checked = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let (bytes, max) = (partition.state.len() as u64, limits.max_partition_state_bytes);
+        if bytes > max {
+            let what = format!("the state of partition {} of {} has {bytes} bytes", partition.ordinal, shown(table));
+            return Err(WasmError::over(Limit::PartitionStateBytes, max, what, Call::Plan));
+        }
+        if partition.table.schema != table.schema || partition.table.name != table.name {
+            let other = shown(&convert::table_from_wire(partition.table));
+            return Err(bad(format!("the plan for {} has a partition of {other}", shown(table))));
+        }
+        checked.push(Partition {
+            table: table.clone(),
+            ordinal: partition.ordinal,
+            state: partition.state,
+            estimated_rows: partition.estimated_rows,
+        });
+    }
+    checked.sort_by_key(|partition| partition.ordinal);
+    for (expected, partition) in checked.iter().enumerate() {
+        if partition.ordinal as usize != expected {
+            return Err(bad(format!(
+                "the partitions of {} are not numbered 0 to {}: {expected} is missing",
+                shown(table),
+                checked.len() - 1
+            )));
+        }
+    }
+    Ok(checked)
+}
+
+/// What `extraction.output` returned.
+pub(crate) fn output(fields: Vec<types::Field>, limits: &GuestLimits) -> Result<SchemaRef, WasmError> {
+    let bad = |problem: String| WasmError::BadOutput { problem };
+    let schema = schema(fields, limits, Call::ExtractionOutput).map_err(|refused| match refused {
+        Refused::Limit(error) => error,
+        Refused::Problem(problem) => bad(problem),
+    })?;
+    if schema.fields().is_empty() { Err(bad("a table without columns".to_owned())) } else { Ok(schema) }
+}
+
+enum Refused {
+    Limit(WasmError),
+    Problem(String),
+}
+
+fn schema(fields: Vec<types::Field>, limits: &GuestLimits, call: Call) -> Result<SchemaRef, Refused> {
+    let columns = fields.len() as u64;
+    if columns > limits.max_columns {
+        let what = format!("the datakit reports {columns} columns");
+        return Err(Refused::Limit(WasmError::over(Limit::Columns, limits.max_columns, what, call)));
+    }
+    for field in &fields {
+        server_name("a column", &field.name).map_err(Refused::Problem)?;
+    }
+    schema_from_wire(&convert::fields_from_wire(fields), limits).map_err(|error| match error {
+        ColumnarError::Limit { .. } => Refused::Limit(WasmError::host(error.into())),
+        // A schema returned has no side of a projection.
+        ColumnarError::DuplicateColumn { column, .. } => Refused::Problem(format!("two columns named `{column}`")),
+        error => Refused::Problem(error.to_string()),
+    })
+}
+
+/// Whether a batch has exactly the columns that were announced. Says the first difference.
+pub(crate) fn same_columns(announced: &SchemaRef, found: &SchemaRef) -> Result<(), WasmError> {
+    let bad = |problem: String| Err(WasmError::BadBatch { problem });
+    let (expected, got) = (announced.fields(), found.fields());
+    if expected.len() != got.len() {
+        return bad(format!("{} columns instead of {}", got.len(), expected.len()));
+    }
+    for (at, (expected, got)) in expected.iter().zip(got).enumerate() {
+        let name = Text::name(got.name()).into_inner();
+        if expected.name() != got.name() {
+            return bad(format!("column {at} is `{name}` instead of `{}`", Text::name(expected.name()).into_inner()));
+        }
+        if expected.data_type() != got.data_type() {
+            return bad(format!("`{name}` is {} instead of {}", got.data_type(), expected.data_type()));
+        }
+        if expected.is_nullable() != got.is_nullable() {
+            let words = |nullable| if nullable { "nullable" } else { "not nullable" };
+            return bad(format!(
+                "`{name}` is {} instead of {}",
+                words(got.is_nullable()),
+                words(expected.is_nullable())
+            ));
+        }
+        if expected.metadata() != got.metadata() {
+            return bad(format!("`{name}` has other metadata"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+use datakit_model::Coded as _;
+
+use super::*;
+
+fn wire_table(name: &str) -> types::TableId {
+    types::TableId { schema: "dbo".to_owned(), name: name.to_owned() }
+}
+
+fn part(table: &str, ordinal: u32) -> kit::Partition {
+    kit::Partition { table: wire_table(table), ordinal, state: Vec::new(), estimated_rows: None }
+}
+
+fn plan(table: &str, partitions: Vec<kit::Partition>) -> kit::TablePlan {
+    kit::TablePlan { table: wire_table(table), partitions, watermark_after: None }
+}
+
+fn refused(returned: Vec<kit::TablePlan>) -> String {
+    let requested = [TableId::new("dbo", "a"), TableId::new("dbo", "b")];
+    plans(returned, &requested, &GuestLimits::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn every_requested_table_is_planned_once_and_nothing_else() {
+    let prefix = "`plan` returned something unacceptable: ";
+    let problem = |returned| refused(returned).strip_prefix(prefix).unwrap().to_owned();
+    assert_eq!(problem(vec![plan("a", vec![part("a", 0)])]), "no plan for dbo.b");
+    assert_eq!(problem(vec![plan("c", vec![part("c", 0)])]), "a plan for dbo.c, which was not asked for");
+    assert_eq!(problem(vec![plan("a", vec![part("a", 0)]), plan("a", vec![part("a", 0)])]), "two plans for dbo.a");
+    assert_eq!(problem(vec![plan("a", vec![])]), "no partition for dbo.a");
+    assert_eq!(problem(vec![plan("a", vec![part("b", 0)])]), "the plan for dbo.a has a partition of dbo.b");
+    assert_eq!(
+        problem(vec![plan("a", vec![part("a", 0), part("a", 0)])]),
+        "the partitions of dbo.a are not numbered 0 to 1: 1 is missing"
+    );
+}
+
+#[test]
+fn partitions_come_in_the_order_of_their_ordinals() {
+    let requested = [TableId::new("dbo", "a")];
+    let returned = vec![plan("a", vec![part("a", 2), part("a", 0), part("a", 1)])];
+    let checked = plans(returned, &requested, &GuestLimits::default()).unwrap();
+    let ordinals: Vec<u32> = checked[0].partitions.iter().map(|partition| partition.ordinal).collect();
+    assert_eq!(ordinals, [0, 1, 2]);
+}
+
+#[test]
+fn names_of_datakits_are_fit_for_a_registry() {
+    for good in ["a", "sqlserver-bronze", "x9"] {
+        assert!(is_datakit_name(good), "{good}");
+    }
+    for bad in ["", "A", "a_b", "-a", "a-", "9a", "a/b", "ä"] {
+        assert!(!is_datakit_name(bad), "{bad}");
+    }
+}
+
+#[test]
+fn an_info_is_refused_for_what_is_wrong_with_it() {
+    let good = || kit::Info {
+        name: "kit".to_owned(),
+        version: "0.1.0".to_owned(),
+        summary: "does\nthings".to_owned(),
+        roles: vec![kit::Role {
+            name: "source".to_owned(),
+            kinds: vec!["sqlserver".to_owned()],
+            purpose: String::new(),
+        }],
+        settings_schema: "{}".to_owned(),
+    };
+    assert_eq!(info(good()).unwrap().summary, "does\\nthings");
+    let problem = |change: fn(&mut kit::Info)| {
+        let mut changed = good();
+        change(&mut changed);
+        let error = info(changed).unwrap_err();
+        assert_eq!(error.code(), "DK-KIT-018");
+        error.to_string()
+    };
+    assert!(problem(|i| i.name = "A".to_owned()).contains("the name `A` is not of lower-case"));
+    assert!(problem(|i| i.version = "1".to_owned()).contains("the version `1` is not"));
+    assert!(problem(|i| i.settings_schema = "{".to_owned()).contains("the settings schema is not JSON"));
+    assert!(problem(|i| i.roles[0].kinds.clear()).contains("the role `source` has 0 kinds"));
+    assert!(problem(|i| i.roles[0].name = "a\u{7}".to_owned()).contains("control character \\u{7}"));
+    assert!(problem(|i| i.roles.push(i.roles[0].clone())).contains("the role `source` twice"));
+}
+
+#[test]
+fn a_table_with_a_key_that_is_no_column_is_refused() {
+    let field = |name: &str| types::Field {
+        name: name.to_owned(),
+        arrow_type: "Int32".to_owned(),
+        nullable: false,
+        metadata: Vec::new(),
+    };
+    let table = |columns: Vec<types::Field>, key: &str| kit::Table {
+        id: wire_table("t"),
+        kind: kit::TableKind::Table,
+        columns,
+        primary_key: vec![key.to_owned()],
+        estimated_rows: None,
+        estimated_bytes: None,
+    };
+    let limits = GuestLimits { max_columns: 2, ..GuestLimits::default() };
+    assert_eq!(tables(vec![table(vec![field("id")], "id")], &limits).unwrap().len(), 1);
+    let problem = |table| tables(vec![table], &limits).unwrap_err().to_string();
+    assert!(problem(table(vec![field("id")], "ID")).contains("the primary key of dbo.t names `ID`"));
+    assert!(problem(table(vec![field("id"), field("id")], "id")).contains("two columns named `id`"));
+    assert!(problem(table(vec![field("a"), field("b"), field("c")], "a")).contains("max_columns = 2"));
+    let twice = vec![table(vec![field("id")], "id"), table(vec![field("id")], "id")];
+    assert!(tables(twice, &limits).unwrap_err().to_string().contains("the table dbo.t twice"));
+}

@@ -1,0 +1,145 @@
+//! A datakit, ready to be asked.
+
+use std::sync::Arc;
+
+use datakit_model::{GuestLimits, TableId};
+use tokio::sync::OnceCell;
+
+use crate::bindings::{SourceDatakitPre, kit};
+use crate::check;
+use crate::convert;
+use crate::engine::Ticker;
+use crate::error::{Call, WasmError};
+use crate::extraction::Extraction;
+use crate::instance::Instance;
+use crate::session::{Info, Partition, Role, Session, Table, TablePlan};
+use crate::state::{GuestLog, Speaker, State};
+
+/// A compiled datakit. Cheap to clone; calls may run at the same time, each has an instance of its own.
+#[derive(Clone)]
+pub struct Datakit(Arc<Inner>);
+
+struct Inner {
+    component: SourceDatakitPre<State>,
+    ticker: Arc<Ticker>,
+    limits: Arc<GuestLimits>,
+    digest: String,
+    described: OnceCell<Described>,
+}
+
+struct Described {
+    info: Info,
+    roles: Arc<[Role]>,
+}
+
+impl std::fmt::Debug for Datakit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Datakit").field("digest", &self.0.digest).finish_non_exhaustive()
+    }
+}
+
+impl Datakit {
+    pub(crate) fn new(
+        component: SourceDatakitPre<State>,
+        ticker: Arc<Ticker>,
+        limits: Arc<GuestLimits>,
+        digest: String,
+    ) -> Self {
+        Self(Arc::new(Inner { component, ticker, limits, digest, described: OnceCell::new() }))
+    }
+
+    /// What the datakit is. Asked once; the answer is kept.
+    ///
+    /// # Errors
+    /// The guest's end, or an answer that is not acceptable.
+    pub async fn describe(&self) -> Result<Info, WasmError> {
+        Ok(self.described().await?.info.clone())
+    }
+
+    async fn described(&self) -> Result<&Described, WasmError> {
+        self.0
+            .described
+            .get_or_try_init(async || {
+                let mut instance = self.instance(None, Arc::from([])).await?;
+                instance.begin(Call::Describe)?;
+                let described = instance.exports.datakit_kit_datakit().call_describe(&mut instance.store).await;
+                let info = check::info(instance.finish(described)?)?;
+                let roles = Arc::from(info.roles.as_slice());
+                Ok(Described { info, roles })
+            })
+            .await
+    }
+
+    /// The tables there are.
+    ///
+    /// # Errors
+    /// The guest's end, its own error, an error of the source, or an answer that is not acceptable.
+    pub async fn discover(&self, session: &Session) -> Result<Vec<Table>, WasmError> {
+        let mut instance = self.session_instance(session).await?;
+        instance.begin(Call::Discover)?;
+        let discovered = instance.exports.datakit_kit_datakit().call_discover(&mut instance.store).await;
+        match instance.finish(discovered)? {
+            Ok(tables) => check::tables(tables, &self.0.limits),
+            Err(error) => Err(instance.returned(error)),
+        }
+    }
+
+    /// How to read these tables: one plan for each, in the datakit's order, partitions in the order of their ordinals.
+    ///
+    /// # Errors
+    /// As [`Self::discover`].
+    pub async fn plan(&self, session: &Session, tables: &[TableId]) -> Result<Vec<TablePlan>, WasmError> {
+        let mut instance = self.session_instance(session).await?;
+        let asked: Vec<_> = tables.iter().map(convert::table_to_wire).collect();
+        instance.begin(Call::Plan)?;
+        let planned = instance.exports.datakit_kit_datakit().call_plan(&mut instance.store, &asked).await;
+        match instance.finish(planned)? {
+            Ok(plans) => check::plans(plans, tables, &self.0.limits),
+            Err(error) => Err(instance.returned(error)),
+        }
+    }
+
+    /// The rows of one partition, in a fresh instance.
+    ///
+    /// # Errors
+    /// As [`Self::discover`].
+    pub async fn extract(&self, session: &Session, partition: &Partition) -> Result<Extraction, WasmError> {
+        let mut instance = self.session_instance(session).await?;
+        let asked = kit::Partition {
+            table: convert::table_to_wire(&partition.table),
+            ordinal: partition.ordinal,
+            state: partition.state.clone(),
+            estimated_rows: partition.estimated_rows,
+        };
+        instance.begin(Call::ExtractionOpen)?;
+        let opened = instance.exports.datakit_kit_datakit().extraction().call_open(&mut instance.store, &asked).await;
+        let extraction = match instance.finish(opened)? {
+            Ok(extraction) => extraction,
+            Err(error) => return Err(instance.returned(error)),
+        };
+        instance.begin(Call::ExtractionOutput)?;
+        let output =
+            instance.exports.datakit_kit_datakit().extraction().call_output(&mut instance.store, extraction).await;
+        let schema = check::output(instance.finish(output)?, &self.0.limits)?;
+        Ok(Extraction::new(instance, extraction, schema))
+    }
+
+    async fn session_instance(&self, session: &Session) -> Result<Instance, WasmError> {
+        let roles = Arc::clone(&self.described().await?.roles);
+        self.instance(Some(session.clone()), roles).await
+    }
+
+    async fn instance(&self, session: Option<Session>, roles: Arc<[Role]>) -> Result<Instance, WasmError> {
+        let limits = &self.0.limits;
+        let speaker = match &session {
+            Some(session) => Speaker {
+                run_id: session.run.run_id.clone(),
+                datakit: format!("{}@{}", session.run.datakit, session.run.version),
+            },
+            None => Speaker { run_id: String::new(), datakit: self.0.digest.clone() },
+        };
+        let log = GuestLog::new(speaker, Arc::clone(limits));
+        let state = State::new(Arc::clone(limits), self.0.ticker.clock(), session, roles, log);
+        Instance::new(self.0.component.engine(), &self.0.ticker, &self.0.component, state).await
+    }
+}

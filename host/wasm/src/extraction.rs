@@ -1,0 +1,95 @@
+//! The rows of one partition, as a datakit shapes them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datakit_model::TrackedBatch;
+use datakit_model::source::Adjustment;
+use wasmtime::component::ResourceAny;
+
+use crate::check;
+use crate::error::{Call, WasmError};
+use crate::instance::Instance;
+
+/// A partition on its way. Dropping it ends the instance and cancels its queries.
+pub struct Extraction {
+    instance: Instance,
+    extraction: ResourceAny,
+    schema: SchemaRef,
+    /// The schema of the last batch that was found equal: batches of one reader share theirs, so one check does for all.
+    accepted: Option<SchemaRef>,
+    complete: bool,
+}
+
+impl std::fmt::Debug for Extraction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Extraction").field("complete", &self.complete).finish_non_exhaustive()
+    }
+}
+
+impl Extraction {
+    pub(crate) fn new(instance: Instance, extraction: ResourceAny, schema: SchemaRef) -> Self {
+        Self { instance, extraction, schema, accepted: None, complete: false }
+    }
+
+    /// The columns of every batch.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The next rows, never an empty batch; none when the partition is complete. Not cancel-safe: after a dropped call
+    /// the extraction refuses further ones.
+    ///
+    /// # Errors
+    /// The guest's end, its own error, an error of the source, or a batch that is not what was announced.
+    pub async fn next(&mut self) -> Result<Option<TrackedBatch>, WasmError> {
+        while !self.complete {
+            let instance = &mut self.instance;
+            instance.begin(Call::ExtractionNext)?;
+            let kit = instance.exports.datakit_kit_datakit();
+            let next = kit.extraction().call_next(&mut instance.store, self.extraction).await;
+            let returned = match self.instance.finish(next)? {
+                Ok(returned) => returned,
+                Err(error) => return Err(self.instance.returned(error)),
+            };
+            let Some(handle) = returned else {
+                self.complete = true;
+                break;
+            };
+            let state = self.instance.store.data_mut();
+            let rows = state.take_batch(handle).map_err(|error| WasmError::BadBatch { problem: error.to_string() })?;
+            match self.accept(rows) {
+                Ok(rows) if rows.batch().num_rows() > 0 => return Ok(Some(rows)),
+                // A filter may leave nothing of a batch. A guest that makes empty ones for ever must not keep the thread.
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => return Err(self.instance.fail(|_| error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What sources had to adjust so far, summed over this instance's readers.
+    #[must_use]
+    pub fn adjustments(&self) -> Vec<Adjustment> {
+        self.instance.store.data().adjustments()
+    }
+
+    /// Holds a batch to the announced schema, and gives it that very schema.
+    fn accept(&mut self, rows: TrackedBatch) -> Result<TrackedBatch, WasmError> {
+        let found = rows.batch().schema_ref();
+        if Arc::ptr_eq(found, &self.schema) {
+            return Ok(rows);
+        }
+        if !self.accepted.as_ref().is_some_and(|accepted| Arc::ptr_eq(accepted, found)) {
+            check::same_columns(&self.schema, found)?;
+            self.accepted = Some(Arc::clone(found));
+        }
+        let batch = rows.batch();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
+            .map_err(|error| WasmError::BadBatch { problem: error.to_string() })?;
+        Ok(rows.derive(batch))
+    }
+}

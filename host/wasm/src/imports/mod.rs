@@ -1,0 +1,26 @@
+//! The host calls: everything a guest can do to the outside.
+
+mod batches;
+mod connections;
+mod log;
+mod run;
+
+use datakit_model::Coded;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::{SourceDatakit, types};
+use crate::state::State;
+
+/// Adds the host calls of the WIT.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    SourceDatakit::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+}
+
+impl types::Host for State {}
+
+impl State {
+    /// What the guest is told of an error it may handle; what it may not handle is an error of the host call.
+    fn tell<T>(&mut self, result: Result<T, impl Coded>) -> Result<T, types::Error> {
+        result.map_err(|error| self.failures.tell(datakit_model::Failure::from(error)))
+    }
+}

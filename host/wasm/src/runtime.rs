@@ -1,0 +1,115 @@
+//! From a component's bytes to a datakit.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datakit_model::GuestLimits;
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use crate::bindings::SourceDatakitPre;
+use crate::cache::CodeCache;
+use crate::datakit::Datakit;
+use crate::engine::{Ticker, engine};
+use crate::error::{Limit, WasmError};
+use crate::state::State;
+use crate::{Call, imports, inspect, wasi};
+
+/// How to run datakits.
+#[derive(Debug, Clone, Default)]
+pub struct RuntimeConfig {
+    /// What a datakit's instance may use.
+    pub limits: GuestLimits,
+    /// Where compiled code is kept; none: compiled anew every time. The directory must be the user's own: code in it is
+    /// executed.
+    pub code_cache: Option<PathBuf>,
+}
+
+/// Compiles and runs datakits. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    ticker: Arc<Ticker>,
+    limits: Arc<GuestLimits>,
+    cache: Option<CodeCache>,
+    linker: Linker<State>,
+    linker_with_wasi: Linker<State>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// An engine under these limits.
+    ///
+    /// # Errors
+    /// [`WasmError::Engine`] when this machine cannot run it, or a limit cannot be met.
+    pub fn new(config: RuntimeConfig) -> Result<Self, WasmError> {
+        let engine = engine(&config.limits)?;
+        let failed = |error: wasmtime::Error| WasmError::Engine { reason: format!("{error:#}") };
+        let mut linker = Linker::new(&engine);
+        imports::add_to_linker(&mut linker).map_err(failed)?;
+        let mut linker_with_wasi = linker.clone();
+        wasi::add_to_linker(&mut linker_with_wasi).map_err(failed)?;
+        Ok(Self(Arc::new(Inner {
+            ticker: Arc::new(Ticker::start(&engine)?),
+            cache: config.code_cache.map(|directory| CodeCache::new(directory, &engine)),
+            engine,
+            limits: Arc::new(config.limits),
+            linker,
+            linker_with_wasi,
+        })))
+    }
+
+    /// Compiles a component, or takes its code from the cache, and checks that it is a datakit. `digest` is that of
+    /// these bytes, `sha256:` and 64 hexadecimal digits; it is verified.
+    ///
+    /// # Errors
+    /// Bytes that are no datakit of a version this host serves, or not those of the digest.
+    pub async fn load(&self, component: impl Into<Vec<u8>>, digest: &str) -> Result<Datakit, WasmError> {
+        let (runtime, bytes, digest) = (Arc::clone(&self.0), component.into(), digest.to_owned());
+        // Compiling takes from 40 ms to seconds.
+        tokio::task::spawn_blocking(move || runtime.load(&bytes, &digest))
+            .await
+            .map_err(|error| WasmError::Engine { reason: format!("compilation was cut off: {error}") })?
+    }
+}
+
+impl Inner {
+    fn load(&self, bytes: &[u8], digest: &str) -> Result<Datakit, WasmError> {
+        let (size, max) = (bytes.len() as u64, self.limits.max_component_bytes);
+        if size > max {
+            let what = format!("the component has {size} bytes");
+            return Err(WasmError::over(Limit::ComponentBytes, max, what, Call::Instantiate));
+        }
+        let found = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+        if found != digest {
+            return Err(WasmError::Digest { expected: digest.to_owned(), found });
+        }
+        inspect::header(bytes)?;
+        let component = self.compile(bytes, digest)?;
+        let needs = inspect::names(&self.engine, &component)?;
+        let linker = if needs.wasi { &self.linker_with_wasi } else { &self.linker };
+        let misfit = |error: wasmtime::Error| WasmError::Misfit { reason: format!("{error:#}") };
+        let linked = linker.instantiate_pre(&component).map_err(misfit)?;
+        let linked = SourceDatakitPre::new(linked).map_err(misfit)?;
+        Ok(Datakit::new(linked, Arc::clone(&self.ticker), Arc::clone(&self.limits), digest.to_owned()))
+    }
+
+    fn compile(&self, bytes: &[u8], digest: &str) -> Result<Component, WasmError> {
+        let compile = || {
+            Component::from_binary(&self.engine, bytes)
+                .map_err(|error| WasmError::Invalid { reason: format!("{error:#}") })
+        };
+        match &self.cache {
+            Some(cache) => cache.load(&self.engine, digest, compile),
+            None => compile(),
+        }
+    }
+}
