@@ -1,0 +1,63 @@
+# Sourced by the scripts of the top level: where things are kept, and how missing things are installed.
+# shellcheck shell=bash
+
+datakit_cache=${XDG_CACHE_HOME:-$HOME/.cache}/datakit
+# Outside the checkout, so that a fresh clone does not build everything again.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$datakit_cache/target}
+export DATAKIT_VENV=$datakit_cache/venv
+
+say() { printf '\n\033[1m==> %s\033[0m\n' "$*" >&2; }
+
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    [ $# -lt 2 ] || printf 'hint: %s\n' "$2" >&2
+    exit 1
+}
+
+# Installs the Debian packages that are missing; a machine that has them all needs neither root nor network.
+need_packages() {
+    local package missing=()
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing ${missing[*]}"
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "these packages are missing: ${missing[*]}" "install them as root, then run this again"
+        sudo=(sudo)
+    fi
+    "${sudo[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+# What builds the host and the datakits.
+need_build_tools() {
+    command -v cargo >/dev/null || fail "there is no Rust toolchain" "install one from https://rustup.rs"
+    need_packages gcc g++ libc6-dev libssl-dev pkg-config ca-certificates
+    local target=wasm32-unknown-unknown
+    if ! ls "$(rustc --print target-libdir --target $target 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; then
+        # `rustup target add wasm32-unknown-unknown` spares this; see docs/decisions.
+        need_packages rustc-web rust-web-src
+    fi
+}
+
+# A Python with the independent readers that check what the sinks wrote.
+need_python() {
+    need_packages python3 python3-venv
+    local wanted have=$DATAKIT_VENV/requirements.sha256
+    wanted=$(sha256sum <tests/requirements.txt)
+    if [ "$(cat "$have" 2>/dev/null)" != "$wanted" ]; then
+        say "installing Python packages for the tests"
+        rm -rf "$DATAKIT_VENV"
+        python3 -m venv "$DATAKIT_VENV"
+        "$DATAKIT_VENV/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
+        printf '%s\n' "$wanted" >"$have"
+    fi
+    export DATAKIT_TEST_PYTHON=$DATAKIT_VENV/bin/python
+}
+
+build_datakits() {
+    say "building the datakits"
+    cargo xtask build-datakits
+}
