@@ -61,6 +61,11 @@ pub trait Reader: Send {
 
     /// What was changed on the way, so far: nothing is changed in silence.
     fn adjustments(&self) -> Vec<Adjustment>;
+
+    /// Whether the query allows dirty reads (NOLOCK, read uncommitted): rows may be missing or doubled.
+    fn approximate(&self) -> bool {
+        false
+    }
 }
 
 /// Values of one column that had to be cut to fit the Arrow type, by the rule of the type table.

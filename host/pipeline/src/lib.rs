@@ -1,1 +1,37 @@
-//! Plan, partitions, workers, commit; retry; progress events.
+//! Resolve, check, discover, plan, work, commit: the one room that knows both a source and a sink.
+//!
+//! ```text
+//! resolve ─ verify ─ load ─ describe ─ roles, grants, settings ─ discover ─ select ─ plan
+//!                                                                                     │
+//!                     ┌───────────────────────────────────────────────────────────────┘
+//!                     ▼
+//!   table ─ partition ─ extraction (decode │ project) ─▶ channel ─▶ partition writer (encode) ─┐
+//!         └ partition ─ …                                                                      ├─ one commit
+//!         └ partition ─ …                                                                     ─┘
+//! ```
+//!
+//! - [`resolve`]: lock file, cache, registry: which bytes run;
+//! - [`Job`]: a loaded datakit with its roles, sink, grant and settings, checked before anything is opened;
+//! - [`discover`], [`plan`], [`preview`], [`run`]: what a person can ask of a job;
+//! - [`Event`] and [`Observer`]: what happens, as it happens; [`Summary`]: what has happened.
+//!
+//! A table fails by itself: its partitions stop, nothing of it is visible, the other tables go on. The unit of retry is the
+//! sink's: a partition, or the table.
+
+mod error;
+mod event;
+mod job;
+mod partition;
+mod resolve;
+mod retry;
+mod run;
+mod select;
+mod summary;
+mod table;
+
+pub use error::RunError;
+pub use event::{Event, Observer};
+pub use job::{Artifact, Job, JobParts, RunRequest, batch_id, new_run_id};
+pub use resolve::{Resolution, resolve};
+pub use run::{Preview, discover, plan, preview, run};
+pub use summary::{RunStatus, Summary, TableError, TableStatus, TableSummary};

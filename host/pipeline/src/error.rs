@@ -1,0 +1,166 @@
+use std::borrow::Cow;
+
+use datakit_model::{Coded, Kind, TableId, TablePatterns};
+
+/// What can be wrong with a run as a whole; what is wrong with one table is a `Failure` of its source, sink or datakit.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The lock file does not name the datakit, and `--locked` forbids to resolve it anew.
+    #[error("datakits.lock does not pin `{reference}`")]
+    NotLocked {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The lock file pins a version to the bytes of another one.
+    #[error("datakits.lock pins `{name}@{version}` to {pinned}, which is version {found}")]
+    LockMismatch {
+        /// The datakit.
+        name: String,
+        /// Its version.
+        version: String,
+        /// What the lock file says.
+        pinned: String,
+        /// The version those bytes are.
+        found: String,
+    },
+    /// The artifact's annotations and the component's own description disagree.
+    #[error("the artifact says it is `{annotated}`, the datakit in it says `{described}`")]
+    Misnamed {
+        /// Name and version by the manifest.
+        annotated: String,
+        /// Name and version by `describe`.
+        described: String,
+    },
+    /// A role of the datakit has no connection.
+    #[error("role `{role}` of `{datakit}` is not mapped to a connection")]
+    RoleNotMapped {
+        /// The role.
+        role: String,
+        /// The datakit.
+        datakit: String,
+        /// What the datakit says the role is for.
+        purpose: String,
+    },
+    /// The file maps a role the datakit does not have.
+    #[error("`{datakit}` has no role `{role}`")]
+    UnknownRole {
+        /// The role.
+        role: String,
+        /// The datakit.
+        datakit: String,
+        /// The roles it has.
+        known: Vec<String>,
+    },
+    /// The connection is of a kind the role does not take.
+    #[error("role `{role}` takes a connection of kind {}, not {found}", kinds.join(" or "))]
+    RoleKind {
+        /// The role.
+        role: String,
+        /// The kinds it takes.
+        kinds: Vec<String>,
+        /// The kind of the mapped connection.
+        found: String,
+    },
+    /// The settings do not fit the datakit's schema.
+    #[error("the settings do not fit `{datakit}`: {}", problems.join("; "))]
+    Settings {
+        /// The datakit.
+        datakit: String,
+        /// Each problem with its place.
+        problems: Vec<String>,
+    },
+    /// The datakit's schema of settings is not a JSON Schema.
+    #[error("the settings schema of `{datakit}` is not a JSON Schema: {problem}")]
+    SettingsSchema {
+        /// The datakit.
+        datakit: String,
+        /// Why.
+        problem: String,
+    },
+    /// No discovered table is selected.
+    #[error("no table matches `{patterns}`: {discovered} discovered")]
+    NoTable {
+        /// The selection.
+        patterns: TablePatterns,
+        /// How many tables and views there are.
+        discovered: usize,
+        /// Some of them.
+        examples: Vec<TableId>,
+    },
+    /// Partitions of one table have different shapes.
+    #[error("partition {ordinal} of {table} has another schema than its first partition")]
+    PartitionSchema {
+        /// The table.
+        table: TableId,
+        /// The partition.
+        ordinal: u32,
+    },
+    /// The run was told to stop.
+    #[error("stopped before {table} was committed")]
+    Stopped {
+        /// The table.
+        table: TableId,
+    },
+    /// A task of the host panicked.
+    #[error("a worker for {table} crashed: {message}")]
+    Crashed {
+        /// The table.
+        table: TableId,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+impl Coded for RunError {
+    fn code(&self) -> Cow<'static, str> {
+        match self {
+            Self::NotLocked { .. } => "DK-RUN-001",
+            Self::LockMismatch { .. } => "DK-RUN-002",
+            Self::Misnamed { .. } => "DK-RUN-003",
+            Self::RoleNotMapped { .. } => "DK-RUN-004",
+            Self::UnknownRole { .. } => "DK-RUN-005",
+            Self::RoleKind { .. } => "DK-RUN-006",
+            Self::Settings { .. } => "DK-RUN-007",
+            Self::SettingsSchema { .. } => "DK-RUN-008",
+            Self::NoTable { .. } => "DK-RUN-009",
+            Self::PartitionSchema { .. } => "DK-RUN-010",
+            Self::Stopped { .. } => "DK-RUN-011",
+            Self::Crashed { .. } => "DK-RUN-012",
+        }
+        .into()
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Misnamed { .. } | Self::SettingsSchema { .. } | Self::PartitionSchema { .. } => Kind::Datakit,
+            Self::Crashed { .. } => Kind::Internal,
+            _ => Kind::User,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotLocked { reference } => format!("pin it with `host lock {reference}`, or run without --locked"),
+            Self::LockMismatch { name, version, .. } => {
+                format!("restore datakits.lock from version control, or pin it anew with `host lock {name}@{version}`")
+            }
+            Self::Misnamed { .. } => "publish the component again with `host publish`".into(),
+            Self::RoleNotMapped { role, purpose, .. } => {
+                format!("add `roles = {{ {role} = \"CONNECTION\" }}` to the ingest; the role is for: {purpose}")
+            }
+            Self::UnknownRole { known, .. } => format!("its roles are: {}", known.join(", ")),
+            Self::RoleKind { role, .. } => format!("map `{role}` to another connection"),
+            Self::Settings { .. } => "`host inspect` prints the datakit's settings".into(),
+            Self::SettingsSchema { .. } | Self::PartitionSchema { .. } => "report it to the datakit's author".into(),
+            Self::NoTable { examples, .. } if examples.is_empty() => {
+                "the login may lack the permission to see the tables".into()
+            }
+            Self::NoTable { examples, .. } => {
+                let names: Vec<String> = examples.iter().map(ToString::to_string).collect();
+                format!("there are, for example: {}; `host discover` lists all", names.join(", "))
+            }
+            Self::Stopped { .. } => "run again: nothing half-done is visible".into(),
+            Self::Crashed { .. } => "this is a bug in the host: please report it with the log".into(),
+        })
+    }
+}

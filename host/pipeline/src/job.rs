@@ -1,0 +1,246 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datakit_model::source::Source;
+use datakit_model::{Failure, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_sinks::{Sink, WriteMode};
+use datakit_wasm::{Datakit, Info, Session, Watermarks};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::error::RunError;
+
+/// What the registry says a component is.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// The datakit's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The manifest digest, `sha256:…`.
+    pub digest: String,
+}
+
+/// One run as the operator asked for it.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The id in logs, state and events.
+    pub run_id: String,
+    /// Start of the run, microseconds since 1970-01-01 UTC.
+    pub started_at_micros: i64,
+}
+
+/// Everything a job is made of, unchecked.
+pub struct JobParts {
+    /// The loaded component.
+    pub datakit: Datakit,
+    /// What the registry says it is.
+    pub artifact: Artifact,
+    /// The run.
+    pub request: RunRequest,
+    /// Role → source, as the operator mapped them, with the source system's name of each connection.
+    pub roles: BTreeMap<String, (Arc<dyn Source>, String)>,
+    /// Selection and grant.
+    pub tables: TablePatterns,
+    /// The datakit's settings, a JSON object.
+    pub settings: serde_json::Value,
+    /// The run's limits.
+    pub limits: RunLimits,
+}
+
+/// A datakit with its roles, grant and settings, all checked. Opens nothing by itself.
+pub struct Job {
+    pub(crate) datakit: Datakit,
+    pub(crate) run: RunIdentity,
+    pub(crate) limits: RunLimits,
+    pub(crate) tables: TablePatterns,
+    info: Info,
+    roles: HashMap<String, Arc<dyn Source>>,
+    settings: String,
+    memory: MemoryBudget,
+}
+
+impl Job {
+    /// Asks the datakit to describe itself and checks that the parts fit it.
+    ///
+    /// # Errors
+    /// A role without a connection, a connection of another kind, settings that break the datakit's schema, an artifact
+    /// that is not what it says.
+    pub async fn new(parts: JobParts) -> Result<Self, Failure> {
+        let info = parts.datakit.describe().await?;
+        check_name(&info, &parts.artifact)?;
+        check_roles(&info, &parts.roles)?;
+        check_settings(&info, &parts.settings)?;
+        // The first role is the one the rows come from.
+        let source_system = info
+            .roles
+            .first()
+            .and_then(|role| parts.roles.get(&role.name))
+            .map(|(_, source_system)| source_system.clone())
+            .unwrap_or_default();
+        let run = RunIdentity {
+            batch_id: batch_id(&parts.request.run_id),
+            run_id: parts.request.run_id,
+            started_at_micros: parts.request.started_at_micros,
+            source_system,
+            datakit: info.name.clone(),
+            version: info.version.clone(),
+            digest: parts.artifact.digest,
+        };
+        Ok(Self {
+            datakit: parts.datakit,
+            run,
+            memory: MemoryBudget::new(parts.limits.max_memory_bytes),
+            limits: parts.limits,
+            tables: parts.tables,
+            info,
+            roles: parts.roles.into_iter().map(|(role, (source, _))| (role, source)).collect(),
+            settings: parts.settings.to_string(),
+        })
+    }
+
+    /// What the datakit says of itself.
+    #[must_use]
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Who is running.
+    #[must_use]
+    pub fn run(&self) -> &RunIdentity {
+        &self.run
+    }
+
+    /// What the datakit's instances see of the host; watermarks come from the sink's state, where there is a sink.
+    pub(crate) fn session(&self, sink: Option<Arc<dyn Sink>>) -> Session {
+        Session {
+            run: self.run.clone(),
+            settings: self.settings.clone(),
+            roles: self.roles.clone(),
+            tables: self.tables.clone(),
+            memory: self.memory.clone(),
+            watermarks: Arc::new(SinkState { sink, source_system: self.run.source_system.clone() }),
+        }
+    }
+}
+
+/// Where and how a run writes.
+#[derive(Clone)]
+pub(crate) struct Destination {
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) mode: WriteMode,
+}
+
+struct SinkState {
+    sink: Option<Arc<dyn Sink>>,
+    source_system: String,
+}
+
+#[async_trait]
+impl Watermarks for SinkState {
+    async fn watermark(&self, table: &TableId) -> Result<Option<String>, Failure> {
+        let Some(sink) = &self.sink else { return Ok(None) };
+        Ok(sink.state(&self.source_system, table).await?.and_then(|state| state.watermark))
+    }
+}
+
+/// A new run id: a UUID of version 7, so that ids sort by time.
+#[must_use]
+pub fn new_run_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// `_bronze_batch_id`: the run id itself when it is a UUID, else a UUID of version 8 made from its SHA-256, so that the same
+/// `--run-id` always gives the same batch id.
+#[must_use]
+pub fn batch_id(run_id: &str) -> Uuid {
+    Uuid::try_parse(run_id).unwrap_or_else(|_| {
+        let digest = Sha256::digest(run_id.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    })
+}
+
+fn check_name(info: &Info, artifact: &Artifact) -> Result<(), RunError> {
+    if info.name == artifact.name && info.version == artifact.version {
+        return Ok(());
+    }
+    Err(RunError::Misnamed {
+        annotated: format!("{}@{}", artifact.name, artifact.version),
+        described: format!("{}@{}", info.name, info.version),
+    })
+}
+
+fn check_roles(info: &Info, roles: &BTreeMap<String, (Arc<dyn Source>, String)>) -> Result<(), RunError> {
+    if let Some(role) = roles.keys().find(|name| !info.roles.iter().any(|r| &r.name == *name)) {
+        return Err(RunError::UnknownRole {
+            role: role.clone(),
+            datakit: info.name.clone(),
+            known: info.roles.iter().map(|r| r.name.clone()).collect(),
+        });
+    }
+    for role in &info.roles {
+        let Some((source, _)) = roles.get(&role.name) else {
+            return Err(RunError::RoleNotMapped {
+                role: role.name.clone(),
+                datakit: info.name.clone(),
+                purpose: role.purpose.clone(),
+            });
+        };
+        if !role.kinds.iter().any(|kind| kind == source.kind()) {
+            return Err(RunError::RoleKind {
+                role: role.name.clone(),
+                kinds: role.kinds.clone(),
+                found: source.kind().to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_settings(info: &Info, settings: &serde_json::Value) -> Result<(), RunError> {
+    let broken = |problem: String| RunError::SettingsSchema { datakit: info.name.clone(), problem };
+    let schema: serde_json::Value = serde_json::from_str(&info.settings_schema).map_err(|e| broken(e.to_string()))?;
+    let validator = jsonschema::validator_for(&schema).map_err(|e| broken(e.to_string()))?;
+    let problems: Vec<String> = validator
+        .iter_errors(settings)
+        .map(|error| match error.instance_path().to_string() {
+            path if path.is_empty() => error.to_string(),
+            path => format!("at `{path}`: {error}"),
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(RunError::Settings { datakit: info.name.clone(), problems }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> Info {
+        Info {
+            name: "kit".into(),
+            version: "0.1.0".into(),
+            summary: String::new(),
+            roles: vec![],
+            settings_schema: r#"{"type":"object","properties":{"maxdop":{"type":"integer","minimum":0}},"additionalProperties":false}"#.into(),
+        }
+    }
+
+    #[test]
+    fn settings_are_checked_against_the_datakits_schema() {
+        assert!(check_settings(&info(), &serde_json::json!({ "maxdop": 4 })).is_ok());
+        let error = check_settings(&info(), &serde_json::json!({ "maxdop": "four", "typo": 1 })).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("/maxdop") && text.contains("typo"), "{text}");
+    }
+
+    #[test]
+    fn a_batch_id_depends_on_the_run_id_alone() {
+        let uuid = "0190b3a2-7a3c-7b1e-8000-0242ac120002";
+        assert_eq!(batch_id(uuid).to_string(), uuid);
+        assert_eq!(batch_id("nightly-2026-11-21"), batch_id("nightly-2026-11-21"));
+        assert_ne!(batch_id("a"), batch_id("b"));
+    }
+}

@@ -1,0 +1,122 @@
+//! One partition: from a fresh instance of the datakit into a partition writer.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datakit_model::source::Adjustment;
+use datakit_model::{Failure, TrackedBatch};
+use datakit_sinks::{PartitionWriter, RetryUnit, TableWriter, Written};
+use datakit_wasm::{Extraction, Partition};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::error::RunError;
+use crate::event::Event;
+use crate::retry;
+use crate::table::TableContext;
+
+/// What a partition leaves.
+#[derive(Debug, Default)]
+pub(crate) struct PartitionResult {
+    pub(crate) written: Written,
+    pub(crate) adjustments: Vec<Adjustment>,
+    pub(crate) approximate: bool,
+}
+
+/// Reads and writes one partition, again after a failure that may pass when the sink's unit of retry is a partition.
+pub(crate) async fn copy(
+    context: &TableContext,
+    writer: &Arc<dyn TableWriter>,
+    partition: &Partition,
+    schema: &SchemaRef,
+    mut opened: Option<Extraction>,
+) -> Result<PartitionResult, Failure> {
+    let mut attempt = 1;
+    loop {
+        let mut rows = 0;
+        let failure = match attempt_copy(context, writer, partition, schema, opened.take(), &mut rows).await {
+            Ok(result) => return Ok(result),
+            Err(failure) => failure,
+        };
+        let pause = match context.unit {
+            RetryUnit::Partition => retry::pause(&failure, attempt, &context.job.limits),
+            RetryUnit::Table => None,
+        };
+        let Some(pause) = pause else { return Err(failure) };
+        context.observer.event(Event::Retrying {
+            table: &partition.table,
+            partition: Some(partition.ordinal),
+            attempt,
+            rows_taken_back: rows,
+            pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            failure: &failure,
+        });
+        context.sleep(pause).await?;
+        attempt += 1;
+    }
+}
+
+async fn attempt_copy(
+    context: &TableContext,
+    writer: &Arc<dyn TableWriter>,
+    partition: &Partition,
+    schema: &SchemaRef,
+    opened: Option<Extraction>,
+    rows: &mut u64,
+) -> Result<PartitionResult, Failure> {
+    let extraction = match opened {
+        Some(extraction) => extraction,
+        None => context.unless_stopped(context.extract(partition)).await?,
+    };
+    if extraction.schema() != *schema {
+        let table = partition.table.clone();
+        return Err(RunError::PartitionSchema { table, ordinal: partition.ordinal }.into());
+    }
+    let mut writer = writer.partition(partition.ordinal).await?;
+    match context.unless_stopped(pump(context, partition, extraction, writer.as_mut(), rows)).await {
+        Ok(read) => Ok(PartitionResult { written: writer.finish().await?, ..read }),
+        Err(failure) => {
+            writer.abort().await;
+            Err(failure)
+        }
+    }
+}
+
+/// Projection on one task, encoding on another, one batch between them.
+async fn pump(
+    context: &TableContext,
+    partition: &Partition,
+    extraction: Extraction,
+    writer: &mut dyn PartitionWriter,
+    rows: &mut u64,
+) -> Result<PartitionResult, Failure> {
+    let (sender, mut receiver) = mpsc::channel::<TrackedBatch>(1);
+    let producer = AbortOnDropHandle::new(tokio::spawn(produce(extraction, sender)));
+    while let Some(batch) = receiver.recv().await {
+        let (count, bytes) = (batch.batch().num_rows() as u64, batch.batch().get_array_memory_size() as u64);
+        writer.write(batch).await?;
+        *rows += count;
+        context.observer.event(Event::BatchWritten { table: &partition.table, rows: count, bytes });
+    }
+    match producer.await {
+        Ok(read) => read,
+        Err(crash) => Err(RunError::Crashed { table: partition.table.clone(), message: crash.to_string() }.into()),
+    }
+}
+
+async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>) -> Result<PartitionResult, Failure> {
+    while let Some(batch) = extraction.next().await? {
+        if batch.batch().num_rows() == 0 {
+            continue;
+        }
+        // The writer failed and has its own error to report.
+        if batches.send(batch).await.is_err() {
+            break;
+        }
+    }
+    Ok(PartitionResult {
+        written: Written::default(),
+        adjustments: extraction.adjustments(),
+        approximate: extraction.approximate(),
+    })
+}

@@ -1,0 +1,215 @@
+//! What a person can ask of a job: discover, plan, preview, run.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datakit_model::{Failure, TableId};
+use datakit_sinks::{Sink, WriteMode};
+use datakit_wasm::{Session, Table, TablePlan};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::RunError;
+use crate::event::{Event, Observer};
+use crate::job::{Destination, Job};
+use crate::select::select;
+use crate::summary::{RunStatus, Summary, TableError, TableStatus, TableSummary, seconds};
+use crate::table::{self, TableContext};
+
+/// The tables the datakit sees, and whether the selection holds each.
+///
+/// # Errors
+/// The source cannot be reached, or the datakit fails.
+pub async fn discover(job: &Job) -> Result<Vec<(Table, bool)>, Failure> {
+    let tables = job.datakit.discover(&job.session(None)).await?;
+    Ok(tables
+        .into_iter()
+        .map(|table| {
+            let selected = job.tables.allows(&table.id);
+            (table, selected)
+        })
+        .collect())
+}
+
+/// The partitions of every selected table; reads nothing but what the datakit asks to find its ranges.
+///
+/// # Errors
+/// No table matches, or one cannot be planned.
+pub async fn plan(job: &Job, sink: Option<Arc<dyn Sink>>) -> Result<Vec<(Table, TablePlan)>, Failure> {
+    let session = job.session(sink);
+    let selected = select(job.datakit.discover(&session).await?, &job.tables)?;
+    let ids: Vec<TableId> = selected.iter().map(|t| t.id.clone()).collect();
+    let mut plans = job.datakit.plan(&session, &ids).await?;
+    plans.sort_by(|a, b| a.table.cmp(&b.table));
+    Ok(selected.into_iter().zip(plans).collect())
+}
+
+/// The first rows of a table, as the sink would get them.
+pub struct Preview {
+    /// The table.
+    pub table: TableId,
+    /// Its shape, Bronze columns included.
+    pub schema: SchemaRef,
+    /// At most as many rows as asked for.
+    pub batches: Vec<RecordBatch>,
+}
+
+/// The first rows of each selected table; nothing is written.
+///
+/// # Errors
+/// No table matches, or one cannot be read.
+pub async fn preview(job: &Job, rows: usize) -> Result<Vec<Preview>, Failure> {
+    let mut previews = Vec::new();
+    let session = job.session(None);
+    for (table, plan) in plan(job, None).await? {
+        let mut preview = Preview { table: table.id, schema: table.columns, batches: Vec::new() };
+        let mut missing = rows;
+        for partition in &plan.partitions {
+            let mut extraction = job.datakit.extract(&session, partition).await?;
+            preview.schema = extraction.schema();
+            while missing > 0 {
+                let Some(batch) = extraction.next().await? else { break };
+                let batch = batch.batch();
+                let taken = batch.slice(0, batch.num_rows().min(missing));
+                missing -= taken.num_rows();
+                preview.batches.push(taken);
+            }
+            if missing == 0 {
+                break;
+            }
+        }
+        previews.push(preview);
+    }
+    Ok(previews)
+}
+
+/// Reads every selected table into the sink. A table that fails is in the summary; the others go on.
+///
+/// When `stop` is cancelled, what is being written is taken back and the summary says so.
+///
+/// # Errors
+/// What keeps the run from starting: the source cannot be reached, no table matches.
+pub async fn run(
+    job: Job,
+    sink: Arc<dyn Sink>,
+    mode: WriteMode,
+    observer: Arc<dyn Observer>,
+    stop: CancellationToken,
+) -> Result<Summary, Failure> {
+    let started = Instant::now();
+    let job = Arc::new(job);
+    let session = job.session(Some(Arc::clone(&sink)));
+    let Some(planned) = stop.run_until_cancelled(prepare(&job, &session, observer.as_ref())).await else {
+        return Ok(summarise(&job, Vec::new(), started, true));
+    };
+    let (plans, mut tables) = planned?;
+    let parallel = usize::try_from(job.limits.max_parallel_partitions.max(1)).unwrap_or(usize::MAX);
+    let workers = Arc::new(Semaphore::new(parallel.min(Semaphore::MAX_PERMITS)));
+    let mut waiting = plans.into_iter();
+    let mut running = JoinSet::new();
+    loop {
+        while running.len() < parallel && !stop.is_cancelled() {
+            let Some(plan) = waiting.next() else { break };
+            let context = TableContext {
+                job: Arc::clone(&job),
+                session: session.clone(),
+                destination: Destination { sink: Arc::clone(&sink), mode },
+                observer: Arc::clone(&observer),
+                workers: Arc::clone(&workers),
+                stop: stop.child_token(),
+                table: plan.table.clone(),
+                unit: sink.retry_unit(),
+            };
+            running.spawn(table::copy(context, plan));
+        }
+        match running.join_next().await {
+            None => break,
+            Some(Ok(summary)) => tables.push(summary),
+            Some(Err(crash)) => {
+                let table = TableId::new("", "");
+                return Err(RunError::Crashed { table, message: crash.to_string() }.into());
+            }
+        }
+    }
+    // Tables that a stop kept from starting.
+    for plan in waiting {
+        let failure = Failure::from(RunError::Stopped { table: plan.table.clone() });
+        tables.push(not_started(&plan.table, TableStatus::Stopped, &failure));
+    }
+    Ok(summarise(&job, tables, started, stop.is_cancelled()))
+}
+
+/// Discovers, selects and plans. All tables in one call, since a datakit reads the catalog once for them; when that fails,
+/// table by table, so that one bad table fails alone.
+async fn prepare(
+    job: &Job,
+    session: &Session,
+    observer: &dyn Observer,
+) -> Result<(Vec<TablePlan>, Vec<TableSummary>), Failure> {
+    let discovered = job.datakit.discover(session).await?;
+    let count = discovered.len();
+    let selected = select(discovered, &job.tables)?;
+    observer.event(Event::Selected { discovered: count, selected: selected.len() });
+    let ids: Vec<TableId> = selected.into_iter().map(|t| t.id).collect();
+    let failure = match job.datakit.plan(session, &ids).await {
+        Ok(plans) => return Ok((plans, Vec::new())),
+        Err(error) => Failure::from(error),
+    };
+    if ids.len() == 1 {
+        return Ok((Vec::new(), vec![not_started(&ids[0], TableStatus::Failed, &failure)]));
+    }
+    let (mut plans, mut failed) = (Vec::new(), Vec::new());
+    for id in &ids {
+        match job.datakit.plan(session, std::slice::from_ref(id)).await {
+            Ok(plan) => plans.extend(plan),
+            Err(error) => {
+                let summary = not_started(id, TableStatus::Failed, &error.into());
+                observer.event(Event::TableFinished(&summary));
+                failed.push(summary);
+            }
+        }
+    }
+    Ok((plans, failed))
+}
+
+fn not_started(table: &TableId, status: TableStatus, failure: &Failure) -> TableSummary {
+    TableSummary {
+        table: table.to_string(),
+        status,
+        rows: 0,
+        bytes: 0,
+        seconds: 0.0,
+        target: String::new(),
+        partitions: 0,
+        several_moments: false,
+        approximate: false,
+        adjustments: Vec::new(),
+        error: Some(TableError::from(failure)),
+    }
+}
+
+fn summarise(job: &Job, mut tables: Vec<TableSummary>, started: Instant, stopped: bool) -> Summary {
+    tables.sort_by(|a, b| a.table.cmp(&b.table));
+    let done = tables.iter().all(|t| matches!(t.status, TableStatus::Committed | TableStatus::Unchanged));
+    // A stop that came after the last commit stopped nothing.
+    let status = match (done, stopped) {
+        (true, false) => RunStatus::Done,
+        (true, true) if !tables.is_empty() => RunStatus::Done,
+        (_, true) => RunStatus::Stopped,
+        (false, false) => RunStatus::Failed,
+    };
+    Summary {
+        run_id: job.run.run_id.clone(),
+        datakit: job.run.datakit.clone(),
+        version: job.run.version.clone(),
+        digest: job.run.digest.clone(),
+        status,
+        rows: tables.iter().map(|t| t.rows).sum(),
+        bytes: tables.iter().map(|t| t.bytes).sum(),
+        seconds: seconds(started.elapsed()),
+        tables,
+    }
+}

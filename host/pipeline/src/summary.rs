@@ -1,0 +1,136 @@
+use std::time::Duration;
+
+use datakit_model::source::Adjustment;
+use datakit_model::{Failure, Kind};
+use serde::Serialize;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Every table is committed.
+    Done,
+    /// Some or all tables failed.
+    Failed,
+    /// The run was told to stop.
+    Stopped,
+}
+
+/// How a table ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableStatus {
+    /// Its rows are visible in the sink.
+    Committed,
+    /// A run of the same id had committed it before: nothing was done.
+    Unchanged,
+    /// Nothing of this run is visible.
+    Failed,
+    /// The run was told to stop first: nothing of it is visible.
+    Stopped,
+}
+
+/// The one summary of a run: what `--output json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The run.
+    pub run_id: String,
+    /// The datakit's name.
+    pub datakit: String,
+    /// Its version.
+    pub version: String,
+    /// Its manifest digest.
+    pub digest: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Rows committed.
+    pub rows: u64,
+    /// Bytes committed, in the sink's form.
+    pub bytes: u64,
+    /// From the start of discovery to the last commit.
+    pub seconds: f64,
+    /// Each selected table, by name.
+    pub tables: Vec<TableSummary>,
+}
+
+/// How one table went.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableSummary {
+    /// `schema.name`.
+    pub table: String,
+    /// How it ended.
+    pub status: TableStatus,
+    /// Rows committed.
+    pub rows: u64,
+    /// Bytes committed, in the sink's form.
+    pub bytes: u64,
+    /// From its first query to its commit.
+    pub seconds: f64,
+    /// Where it is.
+    pub target: String,
+    /// Partitions read.
+    pub partitions: usize,
+    /// Several partitions were read, each at its own moment.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub several_moments: bool,
+    /// Read with dirty reads: rows may be missing or doubled.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
+    /// Values that were cut to fit their Arrow type.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adjustments: Vec<Adjustment>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<TableError>,
+}
+
+/// A failure as the summary shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableError {
+    /// The stable code.
+    pub code: String,
+    /// Who has to act.
+    pub kind: Kind,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The errors below, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+}
+
+impl From<&Failure> for TableError {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            code: failure.code().to_owned(),
+            kind: failure.kind(),
+            message: failure.message().to_owned(),
+            hint: failure.hint().map(ToOwned::to_owned),
+            causes: failure.causes().to_vec(),
+        }
+    }
+}
+
+impl Summary {
+    /// 0 done; 3 some tables failed; 2 all failed and one by our bug; 1 otherwise.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let failed = |t: &&TableSummary| matches!(t.status, TableStatus::Failed | TableStatus::Stopped);
+        let failures: Vec<_> = self.tables.iter().filter(failed).collect();
+        match self.status {
+            RunStatus::Done => 0,
+            RunStatus::Stopped => 1,
+            RunStatus::Failed if failures.len() < self.tables.len() => 3,
+            RunStatus::Failed => {
+                let bug = failures.iter().any(|t| t.error.as_ref().is_some_and(|e| e.kind == Kind::Internal));
+                if bug { 2 } else { 1 }
+            }
+        }
+    }
+}
+
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,282 @@
+//! One table: all of its partitions, one commit.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datakit_model::source::Adjustment;
+use datakit_model::{Failure, TableId, TableState};
+use datakit_sinks::{CommitNote, Committed, RetryUnit, TableWriter, Target};
+use datakit_wasm::{Extraction, Partition, Session, TablePlan};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::RunError;
+use crate::event::{Event, Observer};
+use crate::job::{Destination, Job};
+use crate::partition::{self, PartitionResult};
+use crate::retry;
+use crate::summary::{TableError, TableStatus, TableSummary, seconds};
+
+/// What the partitions of one table share.
+#[derive(Clone)]
+pub(crate) struct TableContext {
+    pub(crate) job: Arc<Job>,
+    pub(crate) session: Session,
+    pub(crate) destination: Destination,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) workers: Arc<Semaphore>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) table: TableId,
+    pub(crate) unit: RetryUnit,
+}
+
+impl TableContext {
+    /// The future's result, unless the run is told to stop first.
+    pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        match self.stop.run_until_cancelled(work).await {
+            Some(result) => result,
+            None => Err(RunError::Stopped { table: self.table.clone() }.into()),
+        }
+    }
+
+    pub(crate) async fn sleep(&self, pause: Duration) -> Result<(), Failure> {
+        self.unless_stopped(async {
+            tokio::time::sleep(pause).await;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn extract(&self, partition: &Partition) -> Result<Extraction, Failure> {
+        Ok(self.job.datakit.extract(&self.session, partition).await?)
+    }
+
+    async fn worker(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let acquire = async {
+            Arc::clone(&self.workers)
+                .acquire_owned()
+                .await
+                .map_err(|closed| RunError::Crashed { table: self.table.clone(), message: closed.to_string() }.into())
+        };
+        self.unless_stopped(acquire).await
+    }
+}
+
+/// What a committed table leaves.
+struct Finished {
+    committed: Committed,
+    adjustments: Vec<Adjustment>,
+}
+
+/// Reads and writes one table; its failure is in the summary.
+pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary {
+    let started = Instant::now();
+    let mut summary = TableSummary {
+        table: plan.table.to_string(),
+        status: TableStatus::Failed,
+        rows: 0,
+        bytes: 0,
+        seconds: 0.0,
+        target: String::new(),
+        partitions: plan.partitions.len(),
+        several_moments: false,
+        approximate: false,
+        adjustments: Vec::new(),
+        error: None,
+    };
+    match attempts(&context, &plan, &mut summary.target).await {
+        Ok(Some(finished)) => {
+            summary.status = TableStatus::Committed;
+            summary.rows = finished.committed.written.rows;
+            summary.bytes = finished.committed.written.bytes;
+            summary.several_moments = finished.committed.state.several_moments;
+            summary.approximate = finished.committed.state.approximate;
+            summary.adjustments = finished.adjustments;
+        }
+        Ok(None) => summary.status = TableStatus::Unchanged,
+        Err(failure) => {
+            // Whatever broke while the run was being stopped broke because of that.
+            if context.stop.is_cancelled() {
+                summary.status = TableStatus::Stopped;
+            }
+            summary.error = Some(TableError::from(&failure));
+        }
+    }
+    summary.seconds = seconds(started.elapsed());
+    context.observer.event(Event::TableFinished(&summary));
+    summary
+}
+
+/// None: a run of the same id has committed the table before.
+async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String) -> Result<Option<Finished>, Failure> {
+    let source_system = &context.job.run.source_system;
+    *target = context.destination.sink.locate(source_system, &plan.table)?;
+    if committed_state(context).await?.is_some() {
+        return Ok(None);
+    }
+    let estimates: Vec<u64> = plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
+    context.observer.event(Event::TableStarted {
+        table: &plan.table,
+        target,
+        partitions: plan.partitions.len(),
+        estimated_rows: (!estimates.is_empty()).then(|| estimates.iter().sum()),
+    });
+    let mut attempt = 1;
+    loop {
+        let failure = match attempt_copy(context, plan).await {
+            Ok(finished) => return Ok(Some(finished)),
+            Err(AttemptError::Fatal(failure)) => return Err(failure),
+            Err(AttemptError::Again(failure)) => failure,
+        };
+        let Some(pause) = retry::pause(&failure, attempt, &context.job.limits) else { return Err(failure) };
+        context.observer.event(Event::Retrying {
+            table: &plan.table,
+            partition: None,
+            attempt,
+            rows_taken_back: 0,
+            pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            failure: &failure,
+        });
+        context.sleep(pause).await?;
+        attempt += 1;
+    }
+}
+
+/// Whether starting the table again is in order.
+enum AttemptError {
+    Again(Failure),
+    Fatal(Failure),
+}
+
+async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finished, AttemptError> {
+    // Nothing is written yet: trying again is safe for every sink.
+    let (first, writer, permit) = open(context, plan).await.map_err(AttemptError::Again)?;
+    let results = match copy_partitions(context, plan, &writer, first, permit).await {
+        Ok(results) => results,
+        Err(failure) => {
+            writer.abort().await;
+            // A sink that retries by partition has done so already.
+            return Err(match context.unit {
+                RetryUnit::Table => AttemptError::Again(failure),
+                RetryUnit::Partition => AttemptError::Fatal(failure),
+            });
+        }
+    };
+    let note = CommitNote {
+        watermark: plan.watermark_after.clone(),
+        several_moments: plan.partitions.len() > 1,
+        approximate: results.iter().any(|r| r.approximate),
+    };
+    let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
+    Ok(Finished { committed, adjustments: merge_adjustments(results) })
+}
+
+/// Opens the first partition, whose schema is the table's, then the sink.
+async fn open(
+    context: &TableContext,
+    plan: &TablePlan,
+) -> Result<(Option<Extraction>, Arc<dyn TableWriter>, OwnedSemaphorePermit), Failure> {
+    let permit = context.worker().await?;
+    let Some(partition) = plan.partitions.first() else {
+        let message = "a plan without partitions".to_owned();
+        return Err(RunError::Crashed { table: plan.table.clone(), message }.into());
+    };
+    let extraction = context.unless_stopped(context.extract(partition)).await?;
+    let target = Target {
+        table: plan.table.clone(),
+        schema: extraction.schema(),
+        mode: context.destination.mode,
+        run: context.job.run.clone(),
+    };
+    let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
+    Ok((Some(extraction), writer, permit))
+}
+
+async fn copy_partitions(
+    context: &TableContext,
+    plan: &TablePlan,
+    writer: &Arc<dyn TableWriter>,
+    mut first: Option<Extraction>,
+    permit: OwnedSemaphorePermit,
+) -> Result<Vec<PartitionResult>, Failure> {
+    let Some(schema) = first.as_ref().map(Extraction::schema) else { return Ok(Vec::new()) };
+    // One failed partition stops its siblings, not the other tables.
+    let context = TableContext { stop: context.stop.child_token(), ..context.clone() };
+    let mut permit = Some(permit);
+    let mut tasks = JoinSet::new();
+    for partition in plan.partitions.clone() {
+        let (context, writer, schema) = (context.clone(), Arc::clone(writer), Arc::clone(&schema));
+        let (opened, permit) = (first.take(), permit.take());
+        tasks.spawn(async move {
+            let _permit = match permit {
+                Some(permit) => permit,
+                None => context.worker().await?,
+            };
+            partition::copy(&context, &writer, &partition, &schema, opened).await
+        });
+    }
+    let mut results = Vec::with_capacity(plan.partitions.len());
+    let mut failure = None;
+    while let Some(joined) = tasks.join_next().await {
+        let result = joined.unwrap_or_else(|crash| {
+            Err(RunError::Crashed { table: plan.table.clone(), message: crash.to_string() }.into())
+        });
+        match result {
+            Ok(result) => results.push(result),
+            Err(error) => {
+                // The first failure is the cause; what follows are its siblings being stopped.
+                failure.get_or_insert(error);
+                context.stop.cancel();
+            }
+        }
+    }
+    match failure {
+        None => Ok(results),
+        Some(failure) => Err(failure),
+    }
+}
+
+/// Commits; after an error that leaves it open whether the commit happened, the sink's state decides, never a second write.
+async fn commit(
+    context: &TableContext,
+    writer: &Arc<dyn TableWriter>,
+    note: CommitNote,
+    results: &[PartitionResult],
+) -> Result<Committed, Failure> {
+    if context.stop.is_cancelled() {
+        writer.abort().await;
+        return Err(RunError::Stopped { table: context.table.clone() }.into());
+    }
+    let failure = match writer.commit(note).await {
+        Ok(committed) => return Ok(committed),
+        Err(failure) => failure,
+    };
+    if let Ok(Some(state)) = committed_state(context).await {
+        let mut written = datakit_sinks::Written::default();
+        for result in results {
+            written.rows += result.written.rows;
+            written.bytes += result.written.bytes;
+        }
+        return Ok(Committed { written, state });
+    }
+    writer.abort().await;
+    Err(failure)
+}
+
+/// The table's state in the sink, if this very run committed it.
+async fn committed_state(context: &TableContext) -> Result<Option<TableState>, Failure> {
+    let run = &context.job.run;
+    let state = context.destination.sink.state(&run.source_system, &context.table).await?;
+    Ok(state.filter(|state| state.run_id == run.run_id))
+}
+
+fn merge_adjustments(results: Vec<PartitionResult>) -> Vec<Adjustment> {
+    let mut sums = BTreeMap::new();
+    for adjustment in results.into_iter().flat_map(|r| r.adjustments) {
+        *sums.entry((adjustment.column, adjustment.what)).or_insert(0) += adjustment.values;
+    }
+    sums.into_iter().map(|((column, what), values)| Adjustment { column, what, values }).collect()
+}
