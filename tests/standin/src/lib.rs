@@ -8,6 +8,7 @@
 //! [`fast`] describes generated tables that are served from pre-encoded bytes.
 
 pub mod engine;
+pub mod erp;
 pub mod fast;
 pub mod server;
 pub mod sql;

@@ -1,0 +1,154 @@
+//! What all sessions of an engine share: where the data lies, what may not be read, what tests ask to go wrong.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::fast::FastTable;
+use crate::values::SqlError;
+
+/// Statements that are remembered.
+const MAX_RECORDS: usize = 10_000;
+
+/// A batch that ran, as tests want to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementRecord {
+    /// The text as sent.
+    pub text: String,
+    /// What its OPTION clauses said: `MAXDOP 4`.
+    pub options: Vec<String>,
+    /// The session's isolation level.
+    pub isolation: &'static str,
+    /// `@@SPID`
+    pub process: i64,
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The statement ends with an error, 1205 for instance.
+    Error(SqlError),
+    /// The server is silent for a while.
+    Pause(Duration),
+}
+
+/// Something to go wrong in SELECTs of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// `schema.name`; any table when empty.
+    pub table: String,
+    /// Rows that come before; a shorter result fails at its end.
+    pub after_rows: u64,
+    /// What happens.
+    pub effect: Effect,
+    /// In how many statements.
+    pub times: u32,
+}
+
+/// The state behind an engine and its sessions.
+#[derive(Debug)]
+pub struct Shared {
+    /// Name of the database.
+    pub database: String,
+    /// Name of the server.
+    pub server: String,
+    /// The SQLite file.
+    pub file: PathBuf,
+    /// Generated tables, in the order the catalog numbers them.
+    pub fast_tables: Vec<Arc<FastTable>>,
+    /// Kept for its end: a database without a file of its own lies in it.
+    pub _directory: Option<TempDir>,
+    state: Mutex<State>,
+    next_process: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    denied: BTreeSet<String>,
+    faults: Vec<Fault>,
+    records: VecDeque<StatementRecord>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        database: String,
+        server: String,
+        file: PathBuf,
+        directory: Option<TempDir>,
+        fast_tables: Vec<Arc<FastTable>>,
+    ) -> Self {
+        Self {
+            database,
+            server,
+            file,
+            fast_tables,
+            _directory: directory,
+            state: Mutex::default(),
+            next_process: AtomicI64::new(51),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing here is left half done by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process id for a new session; those up to 50 are the system's.
+    pub fn next_process(&self) -> i64 {
+        self.next_process.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Forbids or allows SELECT on `schema.name`.
+    pub fn set_denied(&self, name: &str, denied: bool) {
+        let name = name.to_lowercase();
+        let mut state = self.state();
+        if denied {
+            state.denied.insert(name);
+        } else {
+            state.denied.remove(&name);
+        }
+    }
+
+    /// What may not be read.
+    pub fn denied(&self) -> BTreeSet<String> {
+        self.state().denied.clone()
+    }
+
+    /// Adds a fault.
+    pub fn add_fault(&self, fault: Fault) {
+        self.state().faults.push(Fault { table: fault.table.to_lowercase(), ..fault });
+    }
+
+    /// The fault that a statement over these tables meets, counted down.
+    pub fn take_fault(&self, tables: &BTreeSet<String>) -> Option<Fault> {
+        let mut state = self.state();
+        let at = state
+            .faults
+            .iter()
+            .position(|fault| fault.times > 0 && (fault.table.is_empty() || tables.contains(&fault.table)))?;
+        state.faults[at].times -= 1;
+        let fault = state.faults[at].clone();
+        if fault.times == 0 {
+            state.faults.remove(at);
+        }
+        Some(fault)
+    }
+
+    /// Remembers a batch.
+    pub fn record(&self, record: StatementRecord) {
+        let mut state = self.state();
+        if state.records.len() == MAX_RECORDS {
+            state.records.pop_front();
+        }
+        state.records.push_back(record);
+    }
+
+    /// The batches that ran so far, oldest first, and forgets them.
+    pub fn take_records(&self) -> Vec<StatementRecord> {
+        self.state().records.drain(..).collect()
+    }
+}
