@@ -42,7 +42,12 @@ pub(crate) fn check_batch(schema: &Schema, batch: &RecordBatch, location: &str) 
     }
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
         if column.data_type() != field.data_type() {
-            return misuse(format!("a batch's column `{}` is {}, not {}", field.name(), column.data_type(), field.data_type()));
+            return misuse(format!(
+                "a batch's column `{}` is {}, not {}",
+                field.name(),
+                column.data_type(),
+                field.data_type()
+            ));
         }
         if !field.is_nullable() && column.null_count() > 0 {
             return misuse(format!("a batch's column `{}` holds nulls, and may not", field.name()));

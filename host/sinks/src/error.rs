@@ -314,8 +314,12 @@ impl Coded for SinkError {
             Self::NameTooLong { .. } | Self::Name { .. } => {
                 "leave the table or column out of the selection, or rename it in a view of the source".into()
             }
-            Self::Collision { second, .. } => format!("exclude `{second}` in the datakit's settings, or rename it in a view"),
-            Self::Reserved { column, .. } => format!("exclude `{column}` in the datakit's settings, or rename it in a view"),
+            Self::Collision { second, .. } => {
+                format!("exclude `{second}` in the datakit's settings, or rename it in a view")
+            }
+            Self::Reserved { column, .. } => {
+                format!("exclude `{column}` in the datakit's settings, or rename it in a view")
+            }
             Self::UnsupportedType { column, .. } => {
                 format!("exclude `{column}` in the datakit's settings, or have the datakit cast it to text")
             }
@@ -333,18 +337,23 @@ impl Coded for SinkError {
             Self::State { .. } => {
                 "restore `datakit.state` from an earlier version of the table, or move the table aside".into()
             }
-            Self::Unknown { .. } => "run again with the same --run-id: it changes nothing if the commit took effect".into(),
+            Self::Unknown { .. } => {
+                "run again with the same --run-id: it changes nothing if the commit took effect".into()
+            }
             Self::Connect { .. } => "check host and port, and that the server runs".into(),
             Self::Login { .. } => "check user, password and the server's pg_hba.conf".into(),
             Self::Tls { .. } => {
-                "check the server's certificate and `certificate_file`; `encrypt = \"off\"` sends everything in clear".into()
+                "check the server's certificate and `certificate_file`; `encrypt = \"off\"` sends everything in clear"
+                    .into()
             }
             Self::NoDatabase { database, .. } => format!("create it (`createdb {database}`), or correct `database`"),
-            Self::Permission { .. } => {
-                "the user needs CREATE on the database, or to own the schema and table".into()
-            }
+            Self::Permission { .. } => "the user needs CREATE on the database, or to own the schema and table".into(),
             Self::Certificate { .. } => "give a file with one or more certificates in PEM form".into(),
-            Self::Storage { .. } | Self::Log { .. } | Self::Encode { .. } | Self::Misuse { .. } | Self::Server { .. } => {
+            Self::Storage { .. }
+            | Self::Log { .. }
+            | Self::Encode { .. }
+            | Self::Misuse { .. }
+            | Self::Server { .. } => {
                 return None;
             }
         })

@@ -22,7 +22,9 @@ pub(crate) fn classify(action: &'static str, location: &str, source: Box<dyn Err
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) => {
             SinkError::Full { location, source }
         }
-        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => SinkError::Forbidden { location, source },
+        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            SinkError::Forbidden { location, source }
+        }
         _ => SinkError::Storage { action, location, source },
     }
 }

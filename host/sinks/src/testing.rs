@@ -55,7 +55,8 @@ impl PostgresServer {
         }
         let write = |name: &str, text: &str| account.write(&directory.join(name), text);
         write("password", PASSWORD)?;
-        let mut settings = String::from("fsync=off\nfull_page_writes=off\nlisten_addresses='127.0.0.1'\nmax_connections=50\n");
+        let mut settings =
+            String::from("fsync=off\nfull_page_writes=off\nlisten_addresses='127.0.0.1'\nmax_connections=50\n");
         if let Some(certificate) = certificate {
             write("server.crt", certificate.certificate)?;
             write("server.key", certificate.key)?;
@@ -146,7 +147,8 @@ fn bin_directory() -> io::Result<PathBuf> {
     }
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let bins = versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists());
-    bins.max().ok_or_else(|| io::Error::other(format!("there is no Postgres: install postgresql, or set {BIN_VARIABLE}")))
+    bins.max()
+        .ok_or_else(|| io::Error::other(format!("there is no Postgres: install postgresql, or set {BIN_VARIABLE}")))
 }
 
 /// User and group to run as; none: our own.
@@ -163,7 +165,8 @@ impl Account {
             let mut fields = line.strip_prefix("postgres:")?.split(':').skip(1);
             Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
         });
-        ids.map(|ids| Self(Some(ids))).ok_or_else(|| io::Error::other("there is no user `postgres` to run the server as"))
+        ids.map(|ids| Self(Some(ids)))
+            .ok_or_else(|| io::Error::other("there is no user `postgres` to run the server as"))
     }
 
     fn command(&self, program: &Path) -> Command {

@@ -128,7 +128,13 @@ async fn load(config: &PostgresConfig, target: Target) -> Result<Committed, Fail
 
 /// What a person sees of an error.
 fn report(failure: &Failure) -> String {
-    format!("{} ({:?}, {:?})\n{failure}\n{}", failure.code(), failure.kind(), failure.retry(), failure.hint().unwrap_or("-"))
+    format!(
+        "{} ({:?}, {:?})\n{failure}\n{}",
+        failure.code(),
+        failure.kind(),
+        failure.retry(),
+        failure.hint().unwrap_or("-")
+    )
 }
 
 #[tokio::test]
@@ -149,7 +155,12 @@ async fn connecting_fails_with_reasons() {
         (no_file, "DK-SNK-025"),
     ] {
         let failure = load(&config, target("ERP", TableId::new("dbo", "t"))).await.unwrap_err();
-        assert_eq!((failure.code(), failure.kind(), failure.retry()), (code, Kind::User, Retry::Never), "{}", report(&failure));
+        assert_eq!(
+            (failure.code(), failure.kind(), failure.retry()),
+            (code, Kind::User, Retry::Never),
+            "{}",
+            report(&failure)
+        );
         assert!(!format!("{failure:?}{config:?}").contains("planted-secret"));
     }
     let failure = load(&no_server, target("ERP", TableId::new("dbo", "t"))).await.unwrap_err();
@@ -188,7 +199,10 @@ async fn two_sources_do_not_meet_in_one_table() {
 async fn views_and_missing_rights_are_told() {
     let config = database().await;
     let admin = client(&config).await;
-    admin.batch_execute("CREATE SCHEMA \"ERP_dbo\"; CREATE VIEW \"ERP_dbo\".\"t\" AS SELECT ''::text AS name").await.unwrap();
+    admin
+        .batch_execute("CREATE SCHEMA \"ERP_dbo\"; CREATE VIEW \"ERP_dbo\".\"t\" AS SELECT ''::text AS name")
+        .await
+        .unwrap();
     let failure = load(&config, target("ERP", TableId::new("dbo", "t"))).await.unwrap_err();
     assert_eq!(failure.code(), "DK-SNK-009");
     assert!(failure.message().ends_with("it is a view"), "{failure}");

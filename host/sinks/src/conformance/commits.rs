@@ -162,7 +162,8 @@ pub async fn a_failed_unit_is_written_again(harness: &dyn Harness) -> Outcome {
 pub async fn remembers_its_last_commit(harness: &dyn Harness) -> Outcome {
     let (table, schema) = (table("remembers"), plain_schema());
     ensure!(harness.sink().await?.state(SYSTEM, &table).await?.is_none(), "a table that is not there has a state");
-    for (sequence, watermark) in (1..).zip([Some("{\"lsn\":\"0x00 'é' \\n\"}"), None, Some(""), Some("日本\n\t\"")]) {
+    for (sequence, watermark) in (1..).zip([Some("{\"lsn\":\"0x00 'é' \\n\"}"), None, Some(""), Some("日本\n\t\"")])
+    {
         let run_id = format!("run {sequence}");
         let writer = harness.sink().await?.open(target(&table, &schema, &run_id)).await?;
         write(writer.as_ref(), 0, &[plain(0..2)?]).await?;
@@ -178,7 +179,11 @@ pub async fn remembers_its_last_commit(harness: &dyn Harness) -> Outcome {
             "run, sequence, watermark and rows"
         );
         ensure_eq!((state.several_moments, state.approximate), (several_moments, approximate), "the run's notes");
-        ensure_eq!((state.datakit.as_str(), state.digest.as_str()), ("conformance@0.1.0", "sha256:0000"), "the datakit");
+        ensure_eq!(
+            (state.datakit.as_str(), state.digest.as_str()),
+            ("conformance@0.1.0", "sha256:0000"),
+            "the datakit"
+        );
     }
     let other = harness.sink().await?.state("CRM", &table).await?;
     ensure!(other.is_none(), "another source system's table of the same name has a state");
@@ -206,10 +211,7 @@ pub async fn of_two_first_writers_one_commits(harness: &dyn Harness) -> Outcome 
 async fn two_writers(harness: &dyn Harness, table: &datakit_model::TableId, before: i32) -> Outcome {
     let schema = plain_schema();
     let (first, second) = (harness.sink().await?, harness.sink().await?);
-    let writers = [
-        first.open(target(table, &schema, "a")).await,
-        second.open(target(table, &schema, "b")).await,
-    ];
+    let writers = [first.open(target(table, &schema, "a")).await, second.open(target(table, &schema, "b")).await];
     let mut committed = Vec::new();
     for (start, writer) in [100, 200].into_iter().zip(writers) {
         match finish(writer, start).await {

@@ -6,7 +6,9 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datakit_model::{Kind, TableId};
 
-use super::fixture::{SYSTEM, batch, expect_no_leftovers, expect_rows, field, load, note, plain, plain_schema, table, target, write};
+use super::fixture::{
+    SYSTEM, batch, expect_no_leftovers, expect_rows, field, load, note, plain, plain_schema, table, target, write,
+};
 use super::{Harness, Outcome, Violation, ensure, ensure_eq};
 
 /// A table without rows exists after the commit, with its state; a run without rows adds nothing.
@@ -108,9 +110,28 @@ pub async fn refuses_names_it_cannot_tell_apart(harness: &dyn Harness) -> Outcom
 /// The sink does otherwise.
 pub async fn holds_odd_names(harness: &dyn Harness) -> Outcome {
     const NAMES: [&str; 22] = [
-        "Order No.", "a,b;c{d}(e)=f", "Größe 列 😀", "double\"quote", "br[ack]et", "tab\there", "line\nbreak", "",
-        "dot.ted", "50%", "50%25", "a b", "a%20b", "'single'", " leading", "trailing ", "back\\slash", "sl/ash", "_x",
-        "select", "$dollar", "\u{7f}",
+        "Order No.",
+        "a,b;c{d}(e)=f",
+        "Größe 列 😀",
+        "double\"quote",
+        "br[ack]et",
+        "tab\there",
+        "line\nbreak",
+        "",
+        "dot.ted",
+        "50%",
+        "50%25",
+        "a b",
+        "a%20b",
+        "'single'",
+        " leading",
+        "trailing ",
+        "back\\slash",
+        "sl/ash",
+        "_x",
+        "select",
+        "$dollar",
+        "\u{7f}",
     ];
     let sink = harness.sink().await?;
     let schema: SchemaRef = Arc::new(Schema::new(NAMES.map(|name| field(name, DataType::Int32)).to_vec()));

@@ -28,7 +28,9 @@ pub fn cell(column: &ArrayRef, row: usize) -> Result<Option<String>, Violation> 
             time.format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
         }
         DataType::Time64(TimeUnit::Nanosecond) => time(column.as_primitive::<Time64NanosecondType>().value(row)),
-        DataType::Time64(TimeUnit::Microsecond) => time(column.as_primitive::<Time64MicrosecondType>().value(row) * 1000),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            time(column.as_primitive::<Time64MicrosecondType>().value(row) * 1000)
+        }
         DataType::FixedSizeBinary(16) => {
             let bytes = column.as_fixed_size_binary().value(row);
             uuid::Uuid::from_slice(bytes).map_err(|e| Violation::new(e.to_string()))?.hyphenated().to_string()

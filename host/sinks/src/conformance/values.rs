@@ -86,7 +86,11 @@ pub async fn refuses_what_it_cannot_hold(harness: &dyn Harness) -> Outcome {
 fn nulls(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let schema = rows.schema();
     let columns = schema.fields().iter().enumerate().map(|(i, field)| {
-        if i == 0 { Arc::new(Int32Array::from(vec![99])) as ArrayRef } else { arrow::array::new_null_array(field.data_type(), 1) }
+        if i == 0 {
+            Arc::new(Int32Array::from(vec![99])) as ArrayRef
+        } else {
+            arrow::array::new_null_array(field.data_type(), 1)
+        }
     });
     RecordBatch::try_new(Arc::clone(&schema), columns.collect())
 }
@@ -105,7 +109,8 @@ pub fn extremes(time_digits: u32) -> Result<RecordBatch, ArrowError> {
     let timestamps = vec![Some(FIRST_MICROS), Some(LAST_MICROS), Some(-1), None, Some(1_700_000_000_123_456)];
     let long = "ä".repeat(100_000);
     let all_bytes: Vec<u8> = (0..=255).collect();
-    let texts = vec![Some(""), Some("a\tb\\N\r\n'\"\u{1}"), Some("日本😀e\u{301}\u{10ffff}"), Some(long.as_str()), None];
+    let texts =
+        vec![Some(""), Some("a\tb\\N\r\n'\"\u{1}"), Some("日本😀e\u{301}\u{10ffff}"), Some(long.as_str()), None];
     let binaries: Vec<Option<&[u8]>> = vec![Some(b""), Some(&all_bytes), Some(&[0]), None, Some(&[255; 3])];
     let uuids = [Some([0; 16]), Some([255; 16]), Some(std::array::from_fn(|i| i as u8 * 17)), None, Some([1; 16])];
     let columns: Vec<(&str, ArrayRef)> = vec![
@@ -118,7 +123,13 @@ pub fn extremes(time_digits: u32) -> Result<RecordBatch, ArrowError> {
         ("float", Arc::new(Float64Array::from(vec![Some(f64::MIN), Some(f64::MAX), Some(5e-324), None, Some(0.1)]))),
         (
             "not finite",
-            Arc::new(Float64Array::from(vec![Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY), None, Some(1.0)])),
+            Arc::new(Float64Array::from(vec![
+                Some(f64::NAN),
+                Some(f64::INFINITY),
+                Some(f64::NEG_INFINITY),
+                None,
+                Some(1.0),
+            ])),
         ),
         ("decimal(38,38)", decimal([DECIMAL_38, -DECIMAL_38, 1, 0], 38, 38)?),
         ("decimal(38,0)", decimal([DECIMAL_38, -DECIMAL_38, 10_000, -1], 38, 0)?),
@@ -130,7 +141,13 @@ pub fn extremes(time_digits: u32) -> Result<RecordBatch, ArrowError> {
         ("date", Arc::new(Date32Array::from(vec![Some(FIRST_DAY), Some(LAST_DAY), Some(0), None, Some(-1)]))),
         (
             "time",
-            Arc::new(Time64NanosecondArray::from(vec![Some(0), Some(last_time), Some(some_time), None, Some(1_000_000_000)])),
+            Arc::new(Time64NanosecondArray::from(vec![
+                Some(0),
+                Some(last_time),
+                Some(some_time),
+                None,
+                Some(1_000_000_000),
+            ])),
         ),
         ("time(us)", Arc::new(Time64MicrosecondArray::from(vec![Some(0), Some(86_399_999_999), Some(1), None, None]))),
         ("datetime2", Arc::new(TimestampMicrosecondArray::from(timestamps.clone()))),

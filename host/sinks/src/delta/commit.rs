@@ -78,14 +78,18 @@ impl Log {
         if let Err(error) = PROTOCOL.can_write_to(snapshot) {
             return Err(foreign(match error {
                 TransactionError::UnsupportedTableFeatures(features) => {
-                    let features: Vec<String> = features.iter().map(ToString::to_string).collect();
+                    let mut features: Vec<String> = features.iter().map(ToString::to_string).collect();
+                    features.sort();
                     format!("it needs table features that are not supported here: {}", features.join(", "))
                 }
                 other => other.to_string(),
             }));
         }
         if !snapshot.metadata().partition_columns().is_empty() {
-            return Err(foreign(format!("it is partitioned by {}", snapshot.metadata().partition_columns().join(", "))));
+            return Err(foreign(format!(
+                "it is partitioned by {}",
+                snapshot.metadata().partition_columns().join(", ")
+            )));
         }
         if mode == WriteMode::Overwrite && snapshot.table_config().append_only == Some(true) {
             return Err(foreign("it is append-only, and the load overwrites".into()));
@@ -129,8 +133,14 @@ impl Log {
         Ok(())
     }
 
-    async fn append(&self, snapshot: &DeltaTableState, commit: &Commit<'_>, state: &TableState) -> Result<(), DeltaTableError> {
-        let metadata = snapshot.metadata().clone().add_config_key(STATE_KEY.to_owned(), serde_json::to_string(state)?)?;
+    async fn append(
+        &self,
+        snapshot: &DeltaTableState,
+        commit: &Commit<'_>,
+        state: &TableState,
+    ) -> Result<(), DeltaTableError> {
+        let metadata =
+            snapshot.metadata().clone().add_config_key(STATE_KEY.to_owned(), serde_json::to_string(state)?)?;
         let mut actions = vec![Action::Metadata(metadata)];
         if commit.mode == WriteMode::Overwrite {
             actions.extend(snapshot.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));
@@ -172,7 +182,9 @@ impl Log {
         let conflict = matches!(
             error,
             DeltaTableError::VersionAlreadyExists(_)
-                | DeltaTableError::Transaction { source: TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_) }
+                | DeltaTableError::Transaction {
+                    source: TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_)
+                }
         );
         Err(CommitError::Nothing(if conflict || version(&now) != version(self) && now.state != self.state {
             SinkError::Conflict { location: self.location.clone() }

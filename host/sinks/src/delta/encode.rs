@@ -40,7 +40,8 @@ const UUID_TEXT_BYTES: usize = 36;
 /// Fills one buffer; null rows get the text of their zeros, which nobody sees.
 fn uuid_text(uuids: &FixedSizeBinaryArray) -> Result<ArrayRef, ArrowError> {
     let rows = uuids.len();
-    let total = i32::try_from(rows * UUID_TEXT_BYTES).map_err(|_| ArrowError::OffsetOverflowError(rows * UUID_TEXT_BYTES))?;
+    let total =
+        i32::try_from(rows * UUID_TEXT_BYTES).map_err(|_| ArrowError::OffsetOverflowError(rows * UUID_TEXT_BYTES))?;
     let mut text = vec![0_u8; rows * UUID_TEXT_BYTES];
     for (target, bytes) in text.chunks_exact_mut(UUID_TEXT_BYTES).zip(uuids.value_data().chunks_exact(16)) {
         let mut bytes_16 = [0; 16];
@@ -97,7 +98,8 @@ mod tests {
             Some(1),
         ]));
         let text = time_text(&times);
-        let expected = [Some("00:00:00"), Some("23:59:59.9999999"), None, Some("00:00:00.5000000"), Some("00:00:00.000000001")];
+        let expected =
+            [Some("00:00:00"), Some("23:59:59.9999999"), None, Some("00:00:00.5000000"), Some("00:00:00.000000001")];
         assert_eq!(text.as_string::<i32>().iter().collect::<Vec<_>>(), expected);
         let micros: ArrayRef = Arc::new(Time64MicrosecondArray::from(vec![Some(3_600_000_001)]));
         assert_eq!(time_text(&micros).as_string::<i32>().value(0), "01:00:00.0000010");

@@ -32,6 +32,8 @@ use crate::storage::storage_error;
 
 /// Parts of an upload, in bytes; S3 wants at least 5 MiB.
 const PART_BYTES: usize = 8 * 1024 * 1024;
+/// To a disk of this machine.
+const LOCAL_PART_BYTES: usize = 1024 * 1024;
 /// Parts on their way at one time, of one file.
 const PARTS_IN_FLIGHT: usize = 1;
 /// A hash is different in every row: a dictionary of it only costs.
@@ -189,7 +191,8 @@ impl OpenFile {
         let upload = runtime
             .block_on(plan.store.put_multipart(&Path::from(name.as_str())))
             .map_err(|e| plan.storage_error("write to", e))?;
-        let upload = Upload { upload: Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES)), bytes: 0 };
+        let part_bytes = if plan.directory.is_some() { LOCAL_PART_BYTES } else { PART_BYTES };
+        let upload = Upload { upload: Some(WriteMultipart::new_with_chunk_size(upload, part_bytes)), bytes: 0 };
         // The log holds the schema; a second one in the file could only disagree with it.
         let options = ArrowWriterOptions::new().with_properties(plan.properties()?).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(upload, Arc::clone(&plan.schema.written), options)

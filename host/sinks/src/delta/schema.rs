@@ -78,7 +78,12 @@ impl TableSchema {
                 continue;
             };
             if there.data_type() != field.data_type() {
-                differences.push(format!("`{}` is {} in the table, not {}", field.name(), there.data_type(), field.data_type()));
+                differences.push(format!(
+                    "`{}` is {} in the table, not {}",
+                    field.name(),
+                    there.data_type(),
+                    field.data_type()
+                ));
             }
             if field.is_nullable() && !there.is_nullable() {
                 differences.push(format!("`{}` may be null, but not in the table", field.name()));

@@ -64,7 +64,8 @@ impl FileStatistics {
                 metadata.row_groups().iter().map(|group: &RowGroupMetaData| group.column(index).statistics()).collect();
             let groups = groups.unwrap_or_default();
             let nulls = groups.iter().map(|s| s.null_count_opt()).sum::<Option<u64>>().filter(|_| !groups.is_empty());
-            let (low, high) = if not_a_number.contains(index) { (None, None) } else { bounds(field.data_type(), &groups) };
+            let (low, high) =
+                if not_a_number.contains(index) { (None, None) } else { bounds(field.data_type(), &groups) };
             (field.name().clone(), nulls, low, high)
         });
         Self { rows: metadata.file_metadata().num_rows(), columns: columns.collect() }
@@ -226,22 +227,31 @@ mod tests {
     #[test]
     fn bounds_span_row_groups() {
         let s = one(Int32Array::from(vec![Some(5), None, Some(-7), Some(3), None, None]));
-        assert_eq!(s, serde_json::json!({
-            "numRecords": 6, "minValues": {"c": -7}, "maxValues": {"c": 5}, "nullCount": {"c": 3}
-        }));
+        assert_eq!(
+            s,
+            serde_json::json!({
+                "numRecords": 6, "minValues": {"c": -7}, "maxValues": {"c": 5}, "nullCount": {"c": 3}
+            })
+        );
     }
 
     #[test]
     fn wide_decimals_keep_every_digit() {
         let text = |unscaled, scale| decimal(unscaled, scale);
-        assert_eq!(text(-99_999_999_999_999_999_999_999_999_999_999_999_999, 38), "-0.99999999999999999999999999999999999999");
+        assert_eq!(
+            text(-99_999_999_999_999_999_999_999_999_999_999_999_999, 38),
+            "-0.99999999999999999999999999999999999999"
+        );
         assert_eq!(text(5, 4), "0.0005");
         assert_eq!(text(-12_345, 2), "-123.45");
         assert_eq!(text(7, 0), "7");
         for precision in [9, 18, 38] {
             let array = Decimal128Array::from(vec![-12_345, 1, 99]).with_precision_and_scale(precision, 2).unwrap();
             let s = one(array);
-            assert_eq!((s["minValues"]["c"].to_string(), s["maxValues"]["c"].to_string()), ("-123.45".into(), "0.99".into()));
+            assert_eq!(
+                (s["minValues"]["c"].to_string(), s["maxValues"]["c"].to_string()),
+                ("-123.45".into(), "0.99".into())
+            );
         }
     }
 
@@ -269,7 +279,10 @@ mod tests {
 
     #[test]
     fn columns_without_bounds_still_count_nulls() {
-        for array in [Arc::new(BooleanArray::from(vec![Some(true), None])) as ArrayRef, Arc::new(BinaryArray::from(vec![Some(&b"x"[..]), None]))] {
+        for array in [
+            Arc::new(BooleanArray::from(vec![Some(true), None])) as ArrayRef,
+            Arc::new(BinaryArray::from(vec![Some(&b"x"[..]), None])),
+        ] {
             let s = one(array);
             assert_eq!(s["minValues"], serde_json::json!({}));
             assert_eq!(s["nullCount"]["c"], 1);

@@ -73,14 +73,18 @@ fn connect_error(config: &PostgresConfig, error: tokio_postgres::Error) -> SinkE
         Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
             SinkError::Login { server, user: config.user.clone(), source }
         }
-        Some(SqlState::INVALID_CATALOG_NAME) => SinkError::NoDatabase { server, database: config.database.clone(), source },
+        Some(SqlState::INVALID_CATALOG_NAME) => {
+            SinkError::NoDatabase { server, database: config.database.clone(), source }
+        }
         Some(SqlState::INSUFFICIENT_PRIVILEGE) => {
             let location = config.database.clone();
             SinkError::Permission { user: config.user.clone(), action: "connect to", location, source }
         }
         None if tls => SinkError::Tls { server, source },
         // A password was asked for that is not configured: the driver ends the conversation itself.
-        None if error_is_configuration(source.as_ref()) => SinkError::Login { server, user: config.user.clone(), source },
+        None if error_is_configuration(source.as_ref()) => {
+            SinkError::Login { server, user: config.user.clone(), source }
+        }
         _ => SinkError::Connect { server, source },
     }
 }
@@ -104,7 +108,9 @@ pub(crate) fn statement_error(
         return SinkError::Server { action, location, transient: true, source };
     };
     match code {
-        SqlState::INSUFFICIENT_PRIVILEGE => SinkError::Permission { user: config.user.clone(), action, location, source },
+        SqlState::INSUFFICIENT_PRIVILEGE => {
+            SinkError::Permission { user: config.user.clone(), action, location, source }
+        }
         SqlState::DISK_FULL => SinkError::Full { location, source },
         SqlState::LOCK_NOT_AVAILABLE => SinkError::Conflict { location },
         code => {

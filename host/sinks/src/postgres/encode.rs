@@ -149,7 +149,9 @@ impl<'a> Cells<'a> {
     /// The first row whose value Postgres cannot hold as it is.
     fn check(&self, array: &ArrayRef) -> Result<(), (usize, &'static str)> {
         const NUL: &str = "it holds U+0000, which Postgres text cannot hold";
-        let first = |bad: &dyn Fn(usize) -> bool, reason| match (0..array.len()).find(|row| array.is_valid(*row) && bad(*row)) {
+        let first = |bad: &dyn Fn(usize) -> bool, reason| match (0..array.len())
+            .find(|row| array.is_valid(*row) && bad(*row))
+        {
             Some(row) => Err((row, reason)),
             None => Ok(()),
         };
@@ -161,9 +163,10 @@ impl<'a> Cells<'a> {
             Self::Timestamp(micros) if !micros.iter().all(|t| timestamp(*t).is_some()) => {
                 first(&|row| timestamp(micros[row]).is_none(), "the timestamp is out of Postgres' range")
             }
-            Self::TimeNanoseconds(nanos) if nanos.iter().any(|n| n % 1000 != 0) => {
-                first(&|row| nanos[row] % 1000 != 0, "the time has more than the 6 digits of fraction that Postgres holds")
-            }
+            Self::TimeNanoseconds(nanos) if nanos.iter().any(|n| n % 1000 != 0) => first(
+                &|row| nanos[row] % 1000 != 0,
+                "the time has more than the 6 digits of fraction that Postgres holds",
+            ),
             Self::Text(texts) if has_nul(texts.value_data(), texts.value_offsets()) => {
                 first(&|row| texts.value(row).as_bytes().contains(&0), NUL)
             }

@@ -52,7 +52,12 @@ async fn create_schema(client: &Client, config: &PostgresConfig, schema: &str) -
 /// `IF NOT EXISTS` still fails when another session creates the same at the same moment: then it exists.
 async fn create(client: &Client, config: &PostgresConfig, sql: &str, location: &str) -> Result<(), SinkError> {
     match client.batch_execute(sql).await {
-        Err(error) if !matches!(error.code(), Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_SCHEMA | &SqlState::DUPLICATE_TABLE)) => {
+        Err(error)
+            if !matches!(
+                error.code(),
+                Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_SCHEMA | &SqlState::DUPLICATE_TABLE)
+            ) =>
+        {
             Err(statement_error(config, "create", location, error))
         }
         _ => Ok(()),
@@ -106,7 +111,8 @@ pub(crate) async fn write(
     name: &TableName,
     state: &TableState,
 ) -> Result<(), SinkError> {
-    let json = serde_json::to_string(state).map_err(|source| SinkError::State { location: LEDGER.to_owned(), source })?;
+    let json =
+        serde_json::to_string(state).map_err(|source| SinkError::State { location: LEDGER.to_owned(), source })?;
     let sql = r#"INSERT INTO "_datakit"."ledger"
         (source_system, source_schema, source_table, target_schema, target_table, state)
         VALUES ($1, $2, $3, $4, $5, $6::text::json)

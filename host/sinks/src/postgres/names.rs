@@ -118,11 +118,16 @@ mod tests {
     #[test]
     fn names_that_postgres_would_change_are_refused() {
         let name = |system: &str, schema: &str, table: &str| TableName::new(system, &TableId::new(schema, table));
-        assert!(matches!(name("ERP", "dbo", &"x".repeat(64)), Err(SinkError::NameTooLong { bytes: 64, limit_bytes: 63, .. })));
+        assert!(matches!(
+            name("ERP", "dbo", &"x".repeat(64)),
+            Err(SinkError::NameTooLong { bytes: 64, limit_bytes: 63, .. })
+        ));
         assert!(matches!(name("ERP", &"é".repeat(30), "t"), Err(SinkError::NameTooLong { bytes: 64, .. })));
         assert!(matches!(column(&"é".repeat(32)), Err(SinkError::NameTooLong { bytes: 64, .. })));
         assert!(column(&"é".repeat(31)).is_ok());
-        for (system, schema, table) in [("pg", "dbo", "t"), ("ERP", "", "t"), ("", "dbo", "t"), ("ERP", "dbo", ""), ("ERP", "d\0", "t")] {
+        for (system, schema, table) in
+            [("pg", "dbo", "t"), ("ERP", "", "t"), ("", "dbo", "t"), ("ERP", "dbo", ""), ("ERP", "d\0", "t")]
+        {
             assert!(matches!(name(system, schema, table), Err(SinkError::Name { .. })), "{system} {schema} {table}");
         }
         assert!(matches!(column("a\0b"), Err(SinkError::Name { .. })));

@@ -128,7 +128,8 @@ mod tests {
     /// `numeric_out`, near enough: the text of a binary numeric.
     fn text(mut bytes: BytesMut) -> String {
         assert_eq!(bytes.get_i32() as usize, bytes.len());
-        let (count, weight, sign, scale) = (bytes.get_u16(), i32::from(bytes.get_i16()), bytes.get_u16(), bytes.get_u16());
+        let (count, weight, sign, scale) =
+            (bytes.get_u16(), i32::from(bytes.get_i16()), bytes.get_u16(), bytes.get_u16());
         let digits: Vec<u16> = (0..count).map(|_| bytes.get_u16()).collect();
         assert!(bytes.is_empty());
         assert!(digits.first() != Some(&0) && digits.last() != Some(&0), "{digits:?}");

@@ -109,7 +109,9 @@ impl PostgresWriter {
                     sum.bytes += written.bytes;
                 }
                 Slot::Open => return Err(self.misuse(format!("partition {ordinal} is not finished"))),
-                Slot::Lost => return Err(self.misuse(format!("partition {ordinal} was aborted, and the table not restarted"))),
+                Slot::Lost => {
+                    return Err(self.misuse(format!("partition {ordinal} was aborted, and the table not restarted")));
+                }
             }
         }
         Ok(sum)
@@ -127,7 +129,12 @@ impl TableWriter for PostgresWriter {
         let (batches, receiver) = mpsc::channel(1);
         let (plan, commands) = (Arc::clone(&self.plan), self.commands.clone());
         let thread = tokio::task::spawn_blocking(move || encode_partition(&plan, receiver, &commands));
-        Ok(Box::new(PostgresPartition { plan: Arc::clone(&self.plan), batches: Some(batches), thread: Some(thread), slot }))
+        Ok(Box::new(PostgresPartition {
+            plan: Arc::clone(&self.plan),
+            batches: Some(batches),
+            thread: Some(thread),
+            slot,
+        }))
     }
 
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
@@ -197,8 +204,9 @@ impl PostgresPartition {
         self.batches = None;
         let misuse = |what: &str| SinkError::Misuse { location: self.plan.location.clone(), what: what.to_owned() };
         let thread = self.thread.take().ok_or_else(|| misuse("the partition has failed before"))?;
-        let written =
-            thread.await.map_err(|e| SinkError::Encode { location: self.plan.location.clone(), source: Box::new(e) })??;
+        let written = thread
+            .await
+            .map_err(|e| SinkError::Encode { location: self.plan.location.clone(), source: Box::new(e) })??;
         written.ok_or_else(|| self.plan.ended())
     }
 }

@@ -188,7 +188,10 @@ impl Transaction {
 
 /// The connection broke before the answer to COMMIT: the ledger knows, once the old session is gone.
 async fn resolve(plan: &Plan, state: &TableState, error: tokio_postgres::Error) -> Result<(), SinkError> {
-    let unknown = |source: Box<dyn std::error::Error + Send + Sync>| SinkError::Unknown { location: plan.location.clone(), source };
+    let unknown = |source: Box<dyn std::error::Error + Send + Sync>| SinkError::Unknown {
+        location: plan.location.clone(),
+        source,
+    };
     let look = async {
         let client = connect(&plan.config).await?;
         let wait = format!("SET lock_timeout = '30s'; BEGIN; SELECT pg_advisory_xact_lock({})", lock_key(&plan.name));

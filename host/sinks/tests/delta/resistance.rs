@@ -49,15 +49,19 @@ async fn a_plain_table_of_others_is_written() {
 
 #[tokio::test]
 async fn tables_that_need_more_than_we_do_are_refused() {
-    let seven = |feature: &str| {
-        json!({ "minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": [feature] })
-    };
+    let seven = |feature: &str| json!({ "minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": [feature] });
     let none = json!({});
     let invariant = json!({ "delta.invariants": r#"{"expression":{"expression":"id > 0"}}"# });
     let cases = [
         ("partitioned", plain_protocol(), vec!["name"], none.clone(), none.clone()),
         ("identity columns", seven("identityColumns"), vec![], none.clone(), none.clone()),
-        ("change data feed", seven("changeDataFeed"), vec![], json!({ "delta.enableChangeDataFeed": "true" }), none.clone()),
+        (
+            "change data feed",
+            seven("changeDataFeed"),
+            vec![],
+            json!({ "delta.enableChangeDataFeed": "true" }),
+            none.clone(),
+        ),
         ("constraints", json!({ "minReaderVersion": 1, "minWriterVersion": 3 }), vec![], none.clone(), none.clone()),
         ("invariant", plain_protocol(), vec![], none.clone(), invariant),
         ("append-only", plain_protocol(), vec![], json!({ "delta.appendOnly": "true" }), none),
@@ -92,7 +96,7 @@ async fn names_that_do_not_fit_are_told() {
     let failure = sink(root.path()).locate("ERP", &TableId::new("dbo", "表".repeat(100))).unwrap_err();
     assert_eq!((failure.code(), failure.kind()), ("DK-SNK-002", Kind::User));
     let place = sink(root.path()).locate("ERP", &TableId::new("dbo", "Order Details")).unwrap();
-    assert_eq!(place, format!("{}/ERP/dbo/Order%20Details", root.path().display()));
+    assert_eq!(place, format!("{}/ERP/dbo/Order@20Details", root.path().display()));
 }
 
 #[tokio::test]
@@ -127,7 +131,11 @@ async fn full_disk_child() {
         Err(failure) => failure,
         Ok(()) => partition.finish().await.unwrap_err(),
     };
-    assert_eq!((failure.code(), failure.kind(), failure.retry()), ("DK-SNK-012", Kind::Sink, Retry::Never), "{failure}");
+    assert_eq!(
+        (failure.code(), failure.kind(), failure.retry()),
+        ("DK-SNK-012", Kind::Sink, Retry::Never),
+        "{failure}"
+    );
     assert!(failure.hint().unwrap().starts_with("free some space"));
     writer.abort().await;
     let left: Vec<_> = std::fs::read_dir(format!("{root}/ERP/dbo")).unwrap().collect();

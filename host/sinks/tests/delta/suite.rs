@@ -73,9 +73,8 @@ fn text_rows(batch: &RecordBatch, schema: &Schema) -> Result<Vec<TextRow>, Viola
         .fields()
         .iter()
         .map(|field| {
-            let index = (0..batch.num_columns()).find(|i| {
-                names::source_column(batch.schema().field(*i).name()).as_ref() == Some(field.name())
-            });
+            let index = (0..batch.num_columns())
+                .find(|i| names::source_column(batch.schema().field(*i).name()).as_ref() == Some(field.name()));
             let index = index.ok_or_else(|| Violation::new(format!("no column `{}` in a file", field.name())))?;
             Ok((Arc::clone(batch.column(index)), field.data_type().clone()))
         })
