@@ -11,7 +11,7 @@ use crate::convert;
 use crate::engine::Ticker;
 use crate::error::{Call, WasmError};
 use crate::extraction::Extraction;
-use crate::instance::Instance;
+use crate::instance::{Instance, guarded};
 use crate::session::{Info, Partition, Role, Session, Table, TablePlan};
 use crate::state::{GuestLog, Speaker, State};
 
@@ -62,7 +62,8 @@ impl Datakit {
             .get_or_try_init(async || {
                 let mut instance = self.instance(None, Arc::from([])).await?;
                 instance.begin(Call::Describe)?;
-                let described = instance.exports.datakit_kit_datakit().call_describe(&mut instance.store).await;
+                let described =
+                    guarded(instance.exports.datakit_kit_datakit().call_describe(&mut instance.store)).await;
                 let info = check::info(instance.finish(described)?)?;
                 let roles = Arc::from(info.roles.as_slice());
                 Ok(Described { info, roles })
@@ -77,7 +78,7 @@ impl Datakit {
     pub async fn discover(&self, session: &Session) -> Result<Vec<Table>, WasmError> {
         let mut instance = self.session_instance(session).await?;
         instance.begin(Call::Discover)?;
-        let discovered = instance.exports.datakit_kit_datakit().call_discover(&mut instance.store).await;
+        let discovered = guarded(instance.exports.datakit_kit_datakit().call_discover(&mut instance.store)).await;
         match instance.finish(discovered)? {
             Ok(tables) => check::tables(tables, &self.0.limits),
             Err(error) => Err(instance.returned(error)),
@@ -92,7 +93,7 @@ impl Datakit {
         let mut instance = self.session_instance(session).await?;
         let asked: Vec<_> = tables.iter().map(convert::table_to_wire).collect();
         instance.begin(Call::Plan)?;
-        let planned = instance.exports.datakit_kit_datakit().call_plan(&mut instance.store, &asked).await;
+        let planned = guarded(instance.exports.datakit_kit_datakit().call_plan(&mut instance.store, &asked)).await;
         match instance.finish(planned)? {
             Ok(plans) => check::plans(plans, tables, &self.0.limits),
             Err(error) => Err(instance.returned(error)),
@@ -112,14 +113,16 @@ impl Datakit {
             estimated_rows: partition.estimated_rows,
         };
         instance.begin(Call::ExtractionOpen)?;
-        let opened = instance.exports.datakit_kit_datakit().extraction().call_open(&mut instance.store, &asked).await;
+        let opened =
+            guarded(instance.exports.datakit_kit_datakit().extraction().call_open(&mut instance.store, &asked)).await;
         let extraction = match instance.finish(opened)? {
             Ok(extraction) => extraction,
             Err(error) => return Err(instance.returned(error)),
         };
         instance.begin(Call::ExtractionOutput)?;
         let output =
-            instance.exports.datakit_kit_datakit().extraction().call_output(&mut instance.store, extraction).await;
+            guarded(instance.exports.datakit_kit_datakit().extraction().call_output(&mut instance.store, extraction))
+                .await;
         let schema = check::output(instance.finish(output)?, &self.0.limits)?;
         Ok(Extraction::new(instance, extraction, schema))
     }

@@ -252,6 +252,12 @@ pub enum WasmError {
         /// The WASI call.
         import: &'static str,
     },
+    /// DK-KIT-025: the host panicked in a host call of this instance. A bug of ours.
+    #[error("the host failed in a call of the datakit: {message}")]
+    HostPanicked {
+        /// What it said.
+        message: String,
+    },
     /// DK-KIT-030 and up: a limit; see [`Limit`].
     #[error("{what} in `{call}`; {setting} = {value}", setting = .limit.setting())]
     OverLimit {
@@ -359,6 +365,7 @@ impl Coded for WasmError {
             Self::BadOutput { .. } => "DK-KIT-021",
             Self::BadBatch { .. } => "DK-KIT-022",
             Self::Wait { .. } => "DK-KIT-023",
+            Self::HostPanicked { .. } => "DK-KIT-025",
             Self::OverLimit { limit, .. } => limit.code(),
             Self::Guest(error) => return Cow::Owned(error.code.clone()),
             Self::Host { failure, .. } => return Cow::Owned(failure.code().to_owned()),
@@ -373,7 +380,7 @@ impl Coded for WasmError {
             | Self::CodeCache { .. }
             | Self::UnmappedRole { .. }
             | Self::RoleKind { .. } => Kind::User,
-            Self::Engine { .. } | Self::Unusable => Kind::Internal,
+            Self::Engine { .. } | Self::Unusable | Self::HostPanicked { .. } => Kind::Internal,
             Self::Guest(error) => error.kind,
             Self::Host { failure, .. } => failure.kind(),
             _ => Kind::Datakit,
@@ -415,7 +422,7 @@ impl Coded for WasmError {
             }
             Self::Guest(error) => return error.hint.clone(),
             Self::Host { failure, .. } => return failure.hint().map(str::to_owned),
-            Self::Engine { .. } | Self::Unusable => return None,
+            Self::Engine { .. } | Self::Unusable | Self::HostPanicked { .. } => return None,
             _ => "this is a bug of the datakit: tell its author, with this message",
         };
         Some(text.to_owned())

@@ -10,7 +10,7 @@ use wasmtime::component::ResourceAny;
 
 use crate::check;
 use crate::error::{Call, WasmError};
-use crate::instance::Instance;
+use crate::instance::{Instance, guarded};
 
 /// A partition on its way. Dropping it ends the instance and cancels its queries.
 pub struct Extraction {
@@ -49,7 +49,8 @@ impl Extraction {
             let instance = &mut self.instance;
             instance.begin(Call::ExtractionNext)?;
             let kit = instance.exports.datakit_kit_datakit();
-            let next = kit.extraction().call_next(&mut instance.store, self.extraction).await;
+            let extraction = kit.extraction();
+            let next = guarded(extraction.call_next(&mut instance.store, self.extraction)).await;
             let returned = match self.instance.finish(next)? {
                 Ok(returned) => returned,
                 Err(error) => return Err(self.instance.returned(error)),
@@ -74,6 +75,12 @@ impl Extraction {
     #[must_use]
     pub fn adjustments(&self) -> Vec<Adjustment> {
         self.instance.store.data().adjustments()
+    }
+
+    /// Whether a query of this instance allowed dirty reads: rows may be missing or doubled.
+    #[must_use]
+    pub fn approximate(&self) -> bool {
+        self.instance.store.data().approximate
     }
 
     /// Holds a batch to the announced schema, and gives it that very schema.

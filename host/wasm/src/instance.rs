@@ -1,8 +1,10 @@
 //! One instance of a datakit: made, called, and judged by how a call ended.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datakit_model::GuestLimits;
+use futures::FutureExt as _;
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline};
 
 use crate::bindings::{SourceDatakit, SourceDatakitPre, types};
@@ -37,7 +39,7 @@ impl Instance {
         configure(&mut store);
         store.data_mut().begin(Call::Instantiate);
         let running = ticker.run();
-        let made = component.instantiate_async(&mut store).await;
+        let made = guarded(component.instantiate_async(&mut store)).await;
         drop(running);
         match made {
             Ok(exports) => Ok(Self { store, exports, ticker: Arc::clone(ticker), running: None, usable: true }),
@@ -82,6 +84,22 @@ impl Instance {
         let error = error(state);
         state.abandon();
         error
+    }
+}
+
+/// Awaits a call of an export. A panic of the host in one of its host calls ends this instance alone: wasmtime carries it
+/// through the guest, and it stops here.
+pub(crate) async fn guarded<T>(call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(ended) => ended,
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Err(WasmError::HostPanicked { message: Text::message(message).into_inner() }.into())
+        }
     }
 }
 

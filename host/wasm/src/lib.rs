@@ -33,7 +33,7 @@ pub mod testing;
 mod wasi;
 
 pub use datakit::Datakit;
-pub use error::{Call, Limit, WasmError};
+pub use error::{Call, Cause, GuestError, Limit, WasmError};
 pub use extraction::Extraction;
 pub use runtime::{Runtime, RuntimeConfig};
 pub use session::{Info, Partition, Role, Session, Table, TableKind, TablePlan, Watermarks};

@@ -116,6 +116,7 @@ impl Attack {
             "no-plan" => honest.clear(),
             "plan-twice" => honest.push(honest[0].clone()),
             "ordinals-with-gaps" => first.partitions = vec![partition(0, vec![]), partition(2, vec![])],
+            "many-partitions" => first.partitions = (0..20_000).map(|i| partition(i, vec![])).collect(),
             "million-partitions" => first.partitions = (0..1_000_000).map(|i| partition(i, vec![])).collect(),
             "huge-state" => first.partitions[0].state = vec![7; 2 << 20],
             "huge-plan" => first.partitions = (0..150).map(|i| partition(i, vec![7; 1 << 20])).collect(),
@@ -146,7 +147,7 @@ impl Attack {
         let forged = match self.0.as_str() {
             "wrong-schema" => return Ok(Some(input)),
             "batch-leak" => loop {
-                std::mem::forget(projection.apply(&input)?);
+                std::mem::forget(Batch::from_arrow(&input.to_arrow()?)?);
             },
             "batch-twice" => match kept.pop() {
                 Some(handle) => return Ok(Some(again(handle))),

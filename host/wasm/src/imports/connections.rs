@@ -52,6 +52,7 @@ impl HostConnection for State {
         match started {
             Ok(reader) => {
                 let (schema, number) = (reader.schema(), self.next_reader());
+                self.approximate |= reader.approximate();
                 Ok(Ok(self.push(ReaderHandle { reader, schema, number, ended: false })?))
             }
             Err(failure) => Ok(Err(self.failures.tell(failure))),

@@ -66,6 +66,8 @@ pub(crate) struct State {
     /// What `describe` declared.
     pub(crate) roles: Arc<[Role]>,
     adjustments: BTreeMap<u64, Vec<Adjustment>>,
+    /// A query of the instance allowed dirty reads.
+    pub(crate) approximate: bool,
     readers: u64,
     handles: u64,
     buffers: LiveBuffers,
@@ -92,6 +94,7 @@ impl State {
             session,
             roles,
             adjustments: BTreeMap::new(),
+            approximate: false,
             readers: 0,
             handles: 0,
             buffers: LiveBuffers::default(),

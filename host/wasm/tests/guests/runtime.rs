@@ -70,6 +70,17 @@ async fn a_sources_error_comes_back_whole_and_without_a_second_life() {
 }
 
 #[tokio::test]
+async fn a_bug_of_the_host_ends_one_instance_only() {
+    let runtime = runtime(GuestLimits::default());
+    let datakit = load(&runtime, "hostile").await;
+    let broken = MemorySource::new("memory", |_| panic!("a bug"));
+    let error = run(&datakit, &session(&broken, "{}")).await.unwrap_err();
+    assert_eq!((error.code().as_ref(), error.kind()), ("DK-KIT-025", Kind::Internal));
+    assert_eq!(error.to_string(), "the host failed in a call of the datakit: a bug");
+    assert_eq!(run(&datakit, &session(&source(), "{}")).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn an_extraction_that_failed_or_was_cancelled_refuses_further_calls() {
     let runtime = runtime(GuestLimits::default());
     let datakit = load(&runtime, "hostile").await;

@@ -32,8 +32,10 @@ pub async fn load(runtime: &Runtime, name: &str) -> Datakit {
     runtime.load(component.clone(), &digest(&component)).await.unwrap()
 }
 
+/// All tests share one cache of compiled code: each is a process of its own under nextest.
 pub fn runtime(limits: GuestLimits) -> Runtime {
-    Runtime::new(RuntimeConfig { limits, code_cache: None }).unwrap()
+    let code_cache = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-code"));
+    Runtime::new(RuntimeConfig { limits, code_cache }).unwrap()
 }
 
 /// Two batches of three rows.
