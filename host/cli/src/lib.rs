@@ -1,1 +1,113 @@
 //! The host binary: argument parsing, wiring, printing.
+//!
+//! Nothing is decided here that another crate could decide. The environment is collected once and passed down; data goes to
+//! standard output and everything else to standard error; every error goes through one renderer ([`report`]). Exit codes: 0
+//! done, 1 somebody outside must act, 2 our bug, 3 some tables failed, 130 a second Ctrl-C.
+
+mod arguments;
+mod commands;
+mod context;
+mod error;
+mod logging;
+mod progress;
+mod report;
+mod signals;
+mod terminal;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tokio_util::sync::CancellationToken;
+
+pub use arguments::Arguments;
+pub use error::CliError;
+
+use context::Context;
+use report::Reports;
+use terminal::Terminal;
+
+/// Runs `host` with these arguments (the program's name first) in this environment; the answer is the exit code.
+#[must_use]
+pub fn execute(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> u8 {
+    let terminal = Terminal::new(&environment);
+    let crash = record_panics();
+    let work = || parse_and_run(arguments, environment, &terminal);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let recorded = crash.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let message = recorded.unwrap_or_else(|| panic_message(panic.as_ref()));
+        Err(CliError::Crashed { message }.into())
+    });
+    match result {
+        Ok(code) => code,
+        Err(reports) => {
+            terminal.report(&reports);
+            reports.exit_code()
+        }
+    }
+}
+
+fn parse_and_run(
+    arguments: Vec<OsString>,
+    environment: BTreeMap<String, String>,
+    terminal: &Terminal,
+) -> Result<u8, Reports> {
+    let Arguments { global, command } = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error, terminal),
+    };
+    logging::start(global.verbose, global.log_format, &environment, terminal)?;
+    let start = |what| move |source| CliError::Start { what, source };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(start("the worker threads"))?;
+    let stop = CancellationToken::new();
+    let context = Context { global, environment, terminal: terminal.clone(), stop: stop.clone() };
+    runtime.block_on(async {
+        signals::watch(stop, terminal.clone()).map_err(start("the signal handlers"))?;
+        commands::execute(command, &context).await
+    })
+}
+
+/// Help and version are answers; everything else is an error of the caller's.
+fn usage(error: &clap::Error, terminal: &Terminal) -> Result<u8, Reports> {
+    let style = terminal.output_style;
+    let rendered = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let text = if style.color { rendered.ansi().to_string() } else { rendered.to_string() };
+            terminal.print(&text)?;
+            Ok(0)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            terminal.say(&rendered.to_string());
+            Ok(1)
+        }
+        _ => {
+            let text = rendered.to_string();
+            let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
+            Err(CliError::Usage { message }.into())
+        }
+    }
+}
+
+/// Keeps the last panic's message and place for the report, instead of printing it among the moving lines.
+fn record_panics() -> Arc<Mutex<Option<String>>> {
+    let last = Arc::new(Mutex::new(None));
+    let recorder = Arc::clone(&last);
+    std::panic::set_hook(Box::new(move |info| {
+        let place = info.location().map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
+        let message = format!("{}{place}", panic_message(info.payload()));
+        tracing::error!(target: "datakit_cli", message, "panic");
+        *recorder.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+    }));
+    last
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,327 @@
+//! The command line as clap sees it. Its help is the manual: docs/command-line.md is made of it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+const ENVIRONMENT_HELP: &str = "\
+Environment:
+  Without a warehouse file, the environment is enough:
+    MSSQL_SERVER, MSSQL_PORT, MSSQL_DATABASE, MSSQL_USER, MSSQL_PASSWORD, MSSQL_ENCRYPT,
+    MSSQL_TRUST_CERTIFICATE, MSSQL_CERTIFICATE_FILE           where rows come from
+    BRONZE_URI                                               a folder of Delta tables, or
+    BRONZE_HOST, BRONZE_PORT, BRONZE_DATABASE, BRONZE_USER,
+    BRONZE_PASSWORD                                          a Postgres database
+    DATAKIT_REGISTRY, DATAKIT_SETTINGS, DATAKIT_TABLES       what flags of these names say
+    DATAKIT_CACHE, DATAKIT_LOG, NO_COLOR                     this program itself
+  Flags win over the environment, which wins over the file. docs/warehouse-file.md has the whole list.
+
+Exit status:
+  0  done
+  1  something outside must change: the message says what
+  2  a bug in this program
+  3  some tables are committed and some failed";
+
+/// Runs datakits: WebAssembly components that read a source and shape its rows for the Bronze layer.
+///
+/// A datakit comes from an OCI registry, pinned by version or digest. The warehouse file (or the environment) says where rows
+/// come from and where they go. Data goes to standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, propagate_version = true, after_long_help = ENVIRONMENT_HELP, max_term_width = 100)]
+#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// The warehouse file [default: ./warehouse.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Where datakits are: host[:port]/prefix, or oci:PATH for an OCI image layout directory
+    #[arg(long, global = true, value_name = "LOCATION")]
+    pub(crate) registry: Option<String>,
+
+    /// Say more: -v what happens, -vv how, -vvv everything (drivers never show rows or passwords)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// The form of log lines on standard error
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The form of what goes to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// What happens to the rows a table already has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WriteMode {
+    /// They stay
+    Append,
+    /// The commit replaces them all
+    Overwrite,
+}
+
+/// Everything `host` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Read tables and commit them to the sink
+    ///
+    /// Each table is committed whole or not at all; one that fails leaves the others alone. The same --run-id again changes
+    /// nothing that was committed. Ctrl-C and SIGTERM stop cleanly, a second one at once: nothing half-done becomes visible.
+    #[command(after_long_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Show how each table would be cut into partitions, without reading it
+    #[command(
+        after_long_help = "Examples:\n  host plan sqlserver-bronze@0.1.0 --tables 'sales.*'\n  host plan --output json | jq '.[].partitions'"
+    )]
+    Plan(Inspect),
+    /// Show the first rows of each table, as the sink would get them
+    #[command(after_long_help = "Examples:\n  host preview sqlserver-bronze@0.1.0 --tables dbo.orders --rows 5")]
+    Preview(Preview),
+    /// List the tables the datakit sees, and which of them are selected
+    #[command(
+        after_long_help = "Examples:\n  host discover sqlserver-bronze@0.1.0\n  host discover --output json | jq -r '.[] | select(.selected) | .table'"
+    )]
+    Discover(Inspect),
+    /// Check the warehouse file, and report every error at once
+    #[command(after_long_help = "Examples:\n  host validate\n  host validate --config prod.toml --secrets")]
+    Validate(Validate),
+    /// Publish a component to the registry, under the name and version it says it has
+    ///
+    /// The same bytes again are fine. A version that is there with other bytes is never replaced.
+    #[command(
+        after_long_help = "Examples:\n  host publish sqlserver-bronze.wasm --registry registry.localhost:5000/datakits\n  host publish sqlserver-bronze.wasm --registry oci:./registry"
+    )]
+    Publish(Publish),
+    /// Fetch a datakit into the cache, verified
+    #[command(
+        after_long_help = "Examples:\n  host pull sqlserver-bronze@0.1.0\n  host pull sqlserver-bronze@0.1.0 --to sqlserver-bronze.wasm"
+    )]
+    Pull(Pull),
+    /// List the published versions of a datakit, or all datakits where the registry can tell
+    #[command(after_long_help = "Examples:\n  host list sqlserver-bronze\n  host list --registry oci:./registry")]
+    List(List),
+    /// Show what a datakit is: roles, settings, digest
+    #[command(
+        after_long_help = "Examples:\n  host inspect sqlserver-bronze@0.1.0\n  host inspect ./sqlserver-bronze.wasm --output json | jq .settings_schema"
+    )]
+    Inspect(InspectDatakit),
+    /// Pin datakits to digests in datakits.lock, beside the warehouse file
+    ///
+    /// Without a name, every datakit of the file's ingests is pinned. `host run --locked` then refuses all else.
+    #[command(after_long_help = "Examples:\n  host lock\n  host lock sqlserver-bronze@0.1.0 && git add datakits.lock")]
+    Lock(Lock),
+    /// Print a completion script for a shell
+    #[command(
+        after_long_help = "Examples:\n  host completions bash > /etc/bash_completion.d/host\n  host completions zsh > \"${fpath[1]}/_host\""
+    )]
+    Completions(Completions),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  # what warehouse.toml says
+  host run
+
+  # one datakit of it, fewer tables, two partitions at a time
+  host run sqlserver-bronze@0.1.0 --tables 'sales.*' '!sales.archive_*' --parallel 2
+
+  # in a container, by the environment alone; one JSON summary on standard output
+  MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_USER=svc MSSQL_PASSWORD=… BRONZE_URI=/data/bronze \\
+    host run sqlserver-bronze@0.1.0 --tables 'dbo.*' --output json
+
+  # exactly the bytes of datakits.lock, exactly once for this day
+  host run --locked --run-id \"nightly-$(date +%F)\"";
+
+/// Which ingest, and what is said over it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IngestArguments {
+    /// NAME@VERSION, or NAME@sha256:… for exactly these bytes [default: what the file's ingest names]
+    #[arg(value_name = "DATAKIT")]
+    pub(crate) datakit: Option<String>,
+
+    /// The ingest of the file, by its name or its number from 1, where several fit
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ingest: Option<String>,
+
+    /// Tables to read: SCHEMA.TABLE with * and ?, ! in front to take away. Replaces `tables` of the file
+    #[arg(long, value_name = "PATTERN", num_args = 1..)]
+    pub(crate) tables: Vec<String>,
+
+    /// Settings of the datakit, a JSON object, laid over those of the file key by key
+    #[arg(long, value_name = "JSON")]
+    pub(crate) settings: Option<String>,
+
+    /// Refuse a datakit that datakits.lock does not pin
+    #[arg(long)]
+    pub(crate) locked: bool,
+
+    /// The form of what goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+/// `host run`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) ingest: IngestArguments,
+
+    /// The run's id in logs, in the sink's state and on the server; again with the same id changes nothing [default: new]
+    #[arg(long, value_name = "ID", value_parser = run_id)]
+    pub(crate) run_id: Option<String>,
+
+    /// Partitions worked on at one time [default: limits.run.max_parallel_partitions, 4]
+    #[arg(long, value_name = "N")]
+    pub(crate) parallel: Option<u64>,
+
+    /// What happens to the rows a table already has [default: what the file's ingest says, else append]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<WriteMode>,
+}
+
+/// `host plan`, `host discover`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) ingest: IngestArguments,
+}
+
+/// `host preview`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Preview {
+    #[command(flatten)]
+    pub(crate) ingest: IngestArguments,
+
+    /// Rows of each table
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) rows: u16,
+}
+
+/// `host validate`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Validate {
+    /// Fetch every secret as well: is the variable set, can the file be read
+    #[arg(long)]
+    pub(crate) secrets: bool,
+}
+
+/// `host publish`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Publish {
+    /// The component, a .wasm file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// The form of what goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+/// `host pull`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Pull {
+    /// NAME@VERSION or NAME@sha256:…
+    #[arg(value_name = "DATAKIT")]
+    pub(crate) datakit: String,
+
+    /// Write the component here as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+
+    /// The form of what goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+/// `host list`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct List {
+    /// The datakit's name; without it all, where the registry can tell (oci:PATH)
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// The form of what goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+/// `host inspect`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InspectDatakit {
+    /// NAME@VERSION, NAME@sha256:…, or a .wasm file
+    #[arg(value_name = "DATAKIT|FILE")]
+    pub(crate) datakit: String,
+
+    /// The form of what goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+/// `host lock`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Lock {
+    /// NAME@VERSION …
+    #[arg(value_name = "DATAKIT")]
+    pub(crate) datakits: Vec<String>,
+}
+
+/// `host completions`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// The id goes into SQL comments, table states and logs.
+fn run_id(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:+".contains(c);
+    if text.is_empty() || text.len() > 128 || !text.chars().all(plain) {
+        return Err("1 to 128 letters, digits and any of - _ . : +".into());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_id_cannot_end_a_comment() {
+        assert!(run_id("nightly-2026-11-21T00:00:00+01:00").is_ok());
+        for text in ["", "a*/", "a b", "ä", &"x".repeat(129)] {
+            assert!(run_id(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The commands, each a function from its arguments to its exit code.
+
+mod discover;
+mod inspect;
+mod lock;
+mod packages;
+mod plan;
+mod preview;
+mod run;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use datakit_config::{Config, Ingest, Overrides, Selection};
+use datakit_model::RunLimits;
+use datakit_model::source::Source;
+use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RunRequest, resolve};
+use datakit_registry::Reference;
+
+use crate::arguments::{Arguments, Command, IngestArguments};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::report::Reports;
+
+/// Runs the command.
+pub(crate) async fn execute(command: Command, context: &Context) -> Result<u8, Reports> {
+    match command {
+        Command::Run(arguments) => run::run(arguments, context).await,
+        Command::Plan(arguments) => unless_stopped(context, plan::plan(arguments, context)).await,
+        Command::Preview(arguments) => unless_stopped(context, preview::preview(arguments, context)).await,
+        Command::Discover(arguments) => unless_stopped(context, discover::discover(arguments, context)).await,
+        Command::Validate(arguments) => validate::validate(&arguments, context),
+        Command::Publish(arguments) => unless_stopped(context, packages::publish(arguments, context)).await,
+        Command::Pull(arguments) => unless_stopped(context, packages::pull(arguments, context)).await,
+        Command::List(arguments) => unless_stopped(context, packages::list(arguments, context)).await,
+        Command::Inspect(arguments) => unless_stopped(context, inspect::inspect(arguments, context)).await,
+        Command::Lock(arguments) => unless_stopped(context, lock::lock(arguments, context)).await,
+        Command::Completions(arguments) => {
+            let mut script = Vec::new();
+            clap_complete::generate(arguments.shell, &mut Arguments::command(), "host", &mut script);
+            context.terminal.print(&String::from_utf8_lossy(&script))?;
+            Ok(0)
+        }
+    }
+}
+
+/// Commands that change nothing half-way are simply dropped when they are told to stop.
+async fn unless_stopped(context: &Context, work: impl Future<Output = Result<(), Reports>>) -> Result<u8, Reports> {
+    match context.stop.run_until_cancelled(work).await {
+        Some(result) => result.map(|()| 0),
+        None => Err(CliError::Stopped.into()),
+    }
+}
+
+/// The flags that go over file and environment.
+fn overrides(arguments: &IngestArguments) -> Overrides {
+    Overrides { settings: arguments.settings.clone(), tables: arguments.tables.clone(), ..Overrides::default() }
+}
+
+fn selection(arguments: &IngestArguments) -> Selection {
+    Selection { datakit: arguments.datakit.clone(), ingest: arguments.ingest.clone(), all_tables: false }
+}
+
+/// What a job needs besides configuration and ingest.
+struct JobRequest {
+    run: RunRequest,
+    locked: bool,
+}
+
+impl JobRequest {
+    fn new(run_id: Option<String>, locked: bool) -> Self {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let run = RunRequest {
+            run_id: run_id.unwrap_or_else(datakit_pipeline::new_run_id),
+            // Good for 292,000 years.
+            started_at_micros: i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX),
+        };
+        Self { run, locked }
+    }
+}
+
+/// Resolves and loads the datakit, and checks roles and settings. Contacts the registry at most.
+async fn job(context: &Context, config: &Config, ingest: &Ingest, request: JobRequest) -> Result<Job, Reports> {
+    let reference: Reference = ingest.datakit.parse()?;
+    // Secrets first: a missing one should not wait for a download.
+    let roles = sources(context, config, ingest)?;
+    let registry = context.registry(config)?;
+    let (cache, lock) = (context.cache(config)?, context.lock(config)?);
+    let resolution = Resolution { registry: &registry, cache: &cache, lock: lock.as_ref(), locked: request.locked };
+    let artifact = resolve(&reference, &resolution).await?;
+    let runtime = context.runtime(config)?;
+    let datakit = runtime.load(artifact.component, artifact.component_digest.as_str()).await?;
+    let parts = JobParts {
+        datakit,
+        artifact: Artifact {
+            name: artifact.description.name,
+            version: artifact.description.version,
+            digest: artifact.digest.as_str().to_owned(),
+        },
+        request: request.run,
+        roles,
+        tables: ingest.tables.clone(),
+        settings: ingest.settings.clone(),
+        limits: run_limits(config, ingest),
+    };
+    Ok(Job::new(parts).await?)
+}
+
+/// One source for each connection, whatever the number of roles it plays.
+fn sources(
+    context: &Context,
+    config: &Config,
+    ingest: &Ingest,
+) -> Result<BTreeMap<String, (Arc<dyn Source>, String)>, Reports> {
+    let mut opened: BTreeMap<&str, Arc<dyn Source>> = BTreeMap::new();
+    let mut roles = BTreeMap::new();
+    for (role, name) in &ingest.roles {
+        // Names were checked when the configuration was read.
+        let Some(connection) = config.connections.get(name) else { continue };
+        let source = match opened.get(name.as_str()) {
+            Some(source) => Arc::clone(source),
+            None => context.source(connection, config)?,
+        };
+        opened.insert(name, Arc::clone(&source));
+        roles.insert(role.clone(), (source, connection.source_system().to_owned()));
+    }
+    Ok(roles)
+}
+
+/// The run's limits, with the ingest's own parallelism, and never more workers than the pool has connections: a worker
+/// that waits for one longer than the pool allows would fail its table.
+fn run_limits(config: &Config, ingest: &Ingest) -> RunLimits {
+    let mut limits = config.limits.run.clone();
+    let wanted = ingest.parallel.unwrap_or(limits.max_parallel_partitions);
+    let pools = ingest.roles.values().filter_map(|name| config.connections.get(name));
+    let smallest = pools.map(datakit_config::Connection::max_connections).min().unwrap_or(wanted);
+    limits.max_parallel_partitions = wanted.min(smallest).max(1);
+    if limits.max_parallel_partitions < wanted {
+        tracing::info!(
+            wanted,
+            connections = smallest,
+            "fewer partitions at one time than asked for: the pool is smaller"
+        );
+    }
+    limits
+}

@@ -1,0 +1,73 @@
+//! `host plan`: how each table would be cut.
+
+use datakit_config::Config;
+use serde::Serialize;
+
+use super::{JobRequest, job, overrides, selection};
+use crate::arguments::{Inspect, OutputFormat};
+use crate::context::Context;
+use crate::report::Reports;
+use crate::terminal::{aligned, grouped};
+
+#[derive(Serialize)]
+struct Planned {
+    table: String,
+    columns: usize,
+    primary_key: Vec<String>,
+    estimated_rows: Option<u64>,
+    partitions: Vec<PlannedPartition>,
+    target: Option<String>,
+    watermark_after: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PlannedPartition {
+    ordinal: u32,
+    estimated_rows: Option<u64>,
+}
+
+pub(crate) async fn plan(arguments: Inspect, context: &Context) -> Result<(), Reports> {
+    let config: Config = context.config(overrides(&arguments.ingest))?;
+    let ingest = config.ingest(&selection(&arguments.ingest))?;
+    // A plan may depend on the sink's watermarks, but needs none.
+    let sink = match config.sink_of(&ingest) {
+        Ok(sink) => Some(context.sink(sink)?),
+        Err(_) => None,
+    };
+    let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;
+    let source_system = job.run().source_system.clone();
+    let mut planned = Vec::new();
+    for (table, plan) in datakit_pipeline::plan(&job, sink.clone()).await? {
+        let target = sink.as_ref().map(|sink| sink.locate(&source_system, &table.id)).transpose()?;
+        let partitions = plan.partitions.iter();
+        planned.push(Planned {
+            table: table.id.to_string(),
+            columns: table.columns.fields().len(),
+            primary_key: table.primary_key,
+            estimated_rows: table.estimated_rows,
+            partitions: partitions
+                .map(|p| PlannedPartition { ordinal: p.ordinal, estimated_rows: p.estimated_rows })
+                .collect(),
+            target,
+            watermark_after: plan.watermark_after,
+        });
+    }
+    if arguments.ingest.output == OutputFormat::Json {
+        context.terminal.print_json(&planned)?;
+        return Ok(());
+    }
+    let heading = ["table", "columns", "about rows", "partitions", "key", "target"];
+    let mut rows = vec![heading.map(ToOwned::to_owned).to_vec()];
+    for table in planned {
+        rows.push(vec![
+            table.table,
+            table.columns.to_string(),
+            table.estimated_rows.map(grouped).unwrap_or_default(),
+            table.partitions.len().to_string(),
+            table.primary_key.join(", "),
+            table.target.unwrap_or_default(),
+        ]);
+    }
+    context.terminal.print(&aligned(&rows, &[1, 2, 3]))?;
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! `host validate`: everything that can be known to be wrong without asking anyone.
+
+use datakit_config::Overrides;
+use datakit_model::Failure;
+use datakit_registry::{Location, Reference};
+
+use crate::arguments::Validate;
+use crate::context::Context;
+use crate::report::{Report, Reports};
+
+pub(crate) fn validate(arguments: &Validate, context: &Context) -> Result<u8, Reports> {
+    let config = context.config(Overrides::default())?;
+    let mut wrong: Vec<Report> = Vec::new();
+    let mut note = |error: datakit_registry::RegistryError| wrong.push(Failure::from(error).into());
+    if let Some(registry) = &config.warehouse.registry {
+        registry.parse::<Location>().map(drop).unwrap_or_else(&mut note);
+    }
+    for ingest in &config.ingests {
+        ingest.datakit.parse::<Reference>().map(drop).unwrap_or_else(&mut note);
+    }
+    if arguments.secrets {
+        let connections = config.connections.values().flat_map(datakit_config::Connection::secrets);
+        for secret in connections.chain(config.sinks.values().flat_map(datakit_config::SinkConfig::secrets)) {
+            match secret.resolve(&context.environment) {
+                Ok(resolved) => resolved.warning.iter().for_each(|warning| context.terminal.warn(warning)),
+                Err(error) => wrong.push(error.into()),
+            }
+        }
+    }
+    if let Some(reports) = Reports::of(wrong) {
+        return Err(reports);
+    }
+    let file = config.file.as_ref().map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    context.terminal.print(&format!(
+        "{file} is valid: {}, {}, {}\n",
+        count(config.connections.len(), "connection"),
+        count(config.sinks.len(), "sink"),
+        count(config.ingests.len(), "ingest")
+    ))?;
+    Ok(0)
+}

@@ -1,0 +1,198 @@
+//! What every command works with: configuration, registry, cache, sources, sinks.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, XDG_CACHE_HOME, XDG_DATA_HOME};
+use datakit_config::{
+    Auth, Config, Connection, Encrypt, Layers, Overrides, Reader, ResolvedSecret, SecretSetting, SinkConfig,
+    SqlServerConnection, load,
+};
+use datakit_model::Secret;
+use datakit_model::source::Source;
+use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
+use datakit_sinks::Sink;
+use datakit_sinks::delta::{DeltaConfig, DeltaSink};
+use datakit_sinks::postgres::{self, PostgresConfig, PostgresSink};
+use datakit_sources::sqlserver::{self, SqlServerConfig, SqlServerSource};
+use datakit_wasm::{Runtime, RuntimeConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::arguments::Global;
+use crate::error::CliError;
+use crate::report::Reports;
+use crate::terminal::Terminal;
+
+/// The warehouse file that is read when none is named.
+const DEFAULT_FILE: &str = "warehouse.toml";
+const LOCK_FILE: &str = "datakits.lock";
+
+/// What servers show of our sessions.
+const APPLICATION_NAME: &str = concat!("datakit/", env!("CARGO_PKG_VERSION"));
+
+/// The process as a command sees it.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) terminal: Terminal,
+    /// Cancelled by the first Ctrl-C or SIGTERM.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Context {
+    /// The configuration, with its warnings said.
+    pub(crate) fn config(&self, mut flags: Overrides) -> Result<Config, Reports> {
+        flags.registry.clone_from(&self.global.registry);
+        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+        let file = self.global.config.clone().or_else(default);
+        let config = load(&Layers { file, environment: self.environment.clone(), flags })?;
+        config.warnings.iter().for_each(|warning| self.terminal.warn(warning));
+        Ok(config)
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A folder of the user's, by the XDG base directory specification.
+    fn user_folder(&self, variable: &'static str, below_home: &str, what: &'static str) -> Result<PathBuf, CliError> {
+        let base = match (self.variable(variable), self.variable("HOME")) {
+            (Some(base), _) => PathBuf::from(base),
+            (None, Some(home)) => Path::new(home).join(below_home),
+            (None, None) => return Err(CliError::NoFolder { what, variable }),
+        };
+        Ok(base.join("datakit"))
+    }
+
+    fn cache_folder(&self, config: &Config) -> Result<PathBuf, CliError> {
+        match &config.warehouse.cache {
+            Some(folder) => Ok(folder.clone()),
+            None => self.user_folder(XDG_CACHE_HOME, ".cache", "pulled datakits").map_err(|error| match error {
+                CliError::NoFolder { what, .. } => CliError::NoFolder { what, variable: DATAKIT_CACHE },
+                other => other,
+            }),
+        }
+    }
+
+    /// The registry of the configuration; without one, an OCI image layout among the user's data.
+    pub(crate) fn registry(&self, config: &Config) -> Result<Registry, Reports> {
+        let location: Location = match &config.warehouse.registry {
+            Some(location) => location.parse()?,
+            None => Location::Layout(
+                self.user_folder(XDG_DATA_HOME, ".local/share", "published datakits")?.join("registry"),
+            ),
+        };
+        let docker_config = match (self.variable(DOCKER_CONFIG), self.variable("HOME")) {
+            (Some(folder), _) => Some(Path::new(folder).join("config.json")),
+            (None, Some(home)) => Some(Path::new(home).join(".docker/config.json")),
+            (None, None) => None,
+        };
+        let options = RegistryOptions {
+            plain_http: config.warehouse.plain_http,
+            docker_config,
+            max_component_bytes: config.limits.guest.max_component_bytes,
+        };
+        Ok(Registry::open(location, &options)?)
+    }
+
+    pub(crate) fn cache(&self, config: &Config) -> Result<Cache, Reports> {
+        Ok(Cache::new(self.cache_folder(config)?))
+    }
+
+    /// The lock file: beside the warehouse file, else in the working directory.
+    pub(crate) fn lock_path(&self, config: &Config) -> PathBuf {
+        config.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(LOCK_FILE)
+    }
+
+    pub(crate) fn lock(&self, config: &Config) -> Result<Option<LockFile>, Reports> {
+        Ok(LockFile::load(&self.lock_path(config))?)
+    }
+
+    /// The engine that runs datakits.
+    pub(crate) fn runtime(&self, config: &Config) -> Result<Runtime, Reports> {
+        let code_cache = Some(self.cache_folder(config)?.join("code"));
+        Ok(Runtime::new(RuntimeConfig { limits: config.limits.guest.clone(), code_cache })?)
+    }
+
+    fn secret(&self, setting: &SecretSetting) -> Result<Secret, Reports> {
+        let ResolvedSecret { secret, warning } =
+            setting.resolve(&self.environment).map_err(|error| Reports::from(vec![error]))?;
+        if let Some(warning) = warning {
+            self.terminal.warn(&warning);
+        }
+        Ok(secret)
+    }
+
+    /// The source behind a connection. Nothing is contacted yet.
+    pub(crate) fn source(&self, connection: &Connection, config: &Config) -> Result<Arc<dyn Source>, Reports> {
+        let Connection::SqlServer(connection) = connection;
+        let Auth::Sql { user, password } = &connection.auth;
+        let password = self.secret(password)?;
+        let new = SqlServerConfig::new(&connection.host, &connection.database, user, password);
+        Ok(Arc::new(SqlServerSource::new(sqlserver_config(new, connection, config))?))
+    }
+
+    /// The sink. Nothing is contacted yet.
+    pub(crate) fn sink(&self, sink: &SinkConfig) -> Result<Arc<dyn Sink>, Reports> {
+        match sink {
+            SinkConfig::Delta(sink) => Ok(Arc::new(DeltaSink::new(DeltaConfig::new(&sink.uri))?)),
+            SinkConfig::Postgres(sink) => {
+                let password = sink.password.as_ref().map(|setting| self.secret(setting)).transpose()?;
+                Ok(Arc::new(PostgresSink::new(postgres_config(sink, password))))
+            }
+        }
+    }
+}
+
+fn postgres_config(sink: &datakit_config::PostgresConfig, password: Option<Secret>) -> PostgresConfig {
+    PostgresConfig {
+        port: sink.port,
+        password,
+        encrypt: match sink.encrypt {
+            Encrypt::Off => postgres::Encrypt::Off,
+            Encrypt::Required | Encrypt::Strict => postgres::Encrypt::Required,
+        },
+        certificate_file: sink.certificate_file.clone(),
+        trust_certificate: sink.trust_certificate,
+        application_name: APPLICATION_NAME.to_owned(),
+        ..PostgresConfig::new(&sink.host, &sink.database, &sink.user)
+    }
+}
+
+fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, config: &Config) -> SqlServerConfig {
+    let seconds = Duration::from_secs;
+    let (pool, timeouts) = (&connection.pool, &connection.timeouts);
+    SqlServerConfig {
+        port: connection.port,
+        encrypt: match connection.encrypt {
+            Encrypt::Required => sqlserver::Encrypt::Required,
+            Encrypt::Strict => sqlserver::Encrypt::Strict,
+            Encrypt::Off => sqlserver::Encrypt::Off,
+        },
+        trust_certificate: connection.trust_certificate,
+        certificate_file: connection.certificate_file.clone(),
+        host_name_in_certificate: connection.host_name_in_certificate.clone(),
+        reader: match connection.reader {
+            Reader::MssqlTds => sqlserver::ReaderKind::MssqlTds,
+            Reader::Tiberius => sqlserver::ReaderKind::Tiberius,
+        },
+        pool: sqlserver::PoolLimits {
+            max_connections: usize::try_from(pool.max_connections).unwrap_or(usize::MAX),
+            checkout_timeout: seconds(pool.checkout_seconds),
+            max_idle: seconds(pool.max_idle_seconds),
+            max_lifetime: seconds(pool.max_lifetime_seconds),
+            ..sqlserver::PoolLimits::default()
+        },
+        timeouts: sqlserver::Timeouts {
+            connect: seconds(timeouts.connect_seconds),
+            query: timeouts.query_seconds.map(seconds),
+            cancel: seconds(timeouts.cancel_seconds),
+        },
+        read: config.limits.read.clone(),
+        sql: sqlserver::SqlLimits::from(&config.limits.guest),
+        application_name: APPLICATION_NAME.to_owned(),
+        ..new
+    }
+}

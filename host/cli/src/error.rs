@@ -1,0 +1,138 @@
+//! What can go wrong at the edge itself.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use datakit_model::{Coded, Kind};
+
+/// An error of the command line, the terminal, or the files around it.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The arguments are not what a command takes. The text is clap's, without its `error: `.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong, and how it is used.
+        message: String,
+    },
+    /// There is no folder to keep things in.
+    #[error("there is no folder for {what}: neither HOME nor {variable} is set")]
+    NoFolder {
+        /// What would be kept there.
+        what: &'static str,
+        /// The variable that names it.
+        variable: &'static str,
+    },
+    /// A file that an argument names cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that an argument names cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Standard output cannot be written, and not because its reader has gone.
+    #[error("cannot write to standard output")]
+    Output(#[source] std::io::Error),
+    /// `DATAKIT_LOG` or `RUST_LOG` is not a filter.
+    #[error("{variable} is not a log filter: {message}")]
+    LogFilter {
+        /// The variable.
+        variable: &'static str,
+        /// The parser's words.
+        message: String,
+    },
+    /// `host lock` without a datakit, and the file names none.
+    #[error("there is nothing to lock")]
+    NothingToLock,
+    /// `host lock` of a digest, which is pinned by itself.
+    #[error("`{reference}` names a digest: it needs no pin")]
+    PinnedByItself {
+        /// What was asked for.
+        reference: String,
+    },
+    /// A registry that cannot list its datakits.
+    #[error("{location} cannot tell which datakits it has")]
+    CannotList {
+        /// The registry.
+        location: String,
+    },
+    /// Ctrl-C or SIGTERM.
+    #[error("stopped before the end")]
+    Stopped,
+    /// The threads that do the work cannot be started.
+    #[error("cannot start: {what}")]
+    Start {
+        /// What cannot be started.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A panic.
+    #[error("this program crashed: {message}")]
+    Crashed {
+        /// The panic's message and place.
+        message: String,
+    },
+    /// A value that could not be written as JSON.
+    #[error("cannot write the answer as JSON")]
+    Json(#[source] serde_json::Error),
+    /// A value that could not be written as text.
+    #[error("cannot show a value")]
+    Show(#[source] arrow::error::ArrowError),
+}
+
+impl Coded for CliError {
+    fn code(&self) -> Cow<'static, str> {
+        match self {
+            Self::Usage { .. } => "DK-CLI-001",
+            Self::NoFolder { .. } => "DK-CLI-002",
+            Self::Read { .. } => "DK-CLI-003",
+            Self::Write { .. } => "DK-CLI-004",
+            Self::Output(_) => "DK-CLI-005",
+            Self::LogFilter { .. } => "DK-CLI-006",
+            Self::NothingToLock => "DK-CLI-007",
+            Self::PinnedByItself { .. } => "DK-CLI-008",
+            Self::CannotList { .. } => "DK-CLI-009",
+            Self::Stopped => "DK-CLI-010",
+            Self::Start { .. } => "DK-CLI-011",
+            Self::Crashed { .. } => "DK-CLI-012",
+            Self::Json(_) => "DK-CLI-013",
+            Self::Show(_) => "DK-CLI-014",
+        }
+        .into()
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Crashed { .. } | Self::Json(_) | Self::Show(_) => Kind::Internal,
+            _ => Kind::User,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Usage { .. } | Self::Stopped | Self::PinnedByItself { .. } => return None,
+            Self::NoFolder { variable, .. } => format!("set {variable} to a folder"),
+            Self::Read { .. } => "check the path and who may read it".into(),
+            Self::Write { .. } | Self::Output(_) => "check the path, who may write there, and the space left".into(),
+            Self::LogFilter { .. } => "for example `info`, or `warn,datakit=debug`".into(),
+            Self::NothingToLock => {
+                "name a datakit, for example `host lock sqlserver-bronze@0.1.0`, or have an [[ingest]] in the file"
+                    .into()
+            }
+            Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
+            Self::Start { .. } => "the machine may be out of threads or memory".into(),
+            Self::Crashed { .. } | Self::Json(_) | Self::Show(_) => {
+                "please report it, with the command and the log of -vv".into()
+            }
+        })
+    }
+}

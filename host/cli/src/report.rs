@@ -1,0 +1,232 @@
+//! The one renderer of errors: what happened, where, why, and what to do.
+
+use std::fmt::Write;
+
+use datakit_config::{ConfigError, ConfigErrors, Place};
+use datakit_model::{Failure, Kind};
+use datakit_pipeline::TableError;
+
+use crate::error::CliError;
+
+/// An error as a person sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) code: String,
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+    place: Option<Place>,
+    pub(crate) causes: Vec<String>,
+    context: Vec<(String, String)>,
+    pub(crate) hint: Option<String>,
+}
+
+/// Everything that is wrong, at once. Never empty.
+#[derive(Debug, Clone)]
+pub(crate) struct Reports(Vec<Report>);
+
+impl Reports {
+    /// All of them, if there are any.
+    pub(crate) fn of(reports: Vec<Report>) -> Option<Self> {
+        if reports.is_empty() { None } else { Some(Self(reports)) }
+    }
+
+    /// 2 when one is our bug, else 1.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if self.0.iter().any(|report| report.kind == Kind::Internal) { 2 } else { 1 }
+    }
+
+    pub(crate) fn all(&self) -> &[Report] {
+        &self.0
+    }
+
+    pub(crate) fn render(&self, style: Style) -> String {
+        let mut text = String::new();
+        for (index, report) in self.0.iter().enumerate() {
+            if index > 0 {
+                text.push('\n');
+            }
+            text.push_str(&report.render(style));
+        }
+        if self.0.len() > 1 {
+            text.push_str(&format!("\n{} errors\n", self.0.len()));
+        }
+        text
+    }
+}
+
+/// Whether to use colours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    pub(crate) color: bool,
+}
+
+impl Style {
+    fn paint(self, codes: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{codes}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    pub(crate) fn red(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    pub(crate) fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+}
+
+impl Report {
+    pub(crate) fn render(&self, style: Style) -> String {
+        let mut text = format!("{}: {}\n", style.red(&format!("error[{}]", self.code)), printable(&self.message));
+        if let Some(place) = &self.place {
+            line(&mut text, &format!("--> {}", printable(&place.to_string())));
+            if let Place::File(location) = place {
+                location.lines().iter().for_each(|shown| line(&mut text, &printable(shown)));
+            }
+        }
+        for cause in &self.causes {
+            line(&mut text, &format!("{} {}", style.dim("caused by:"), printable(cause)));
+        }
+        for (name, value) in &self.context {
+            line(&mut text, &format!("{} {}", style.dim(&format!("{name}:")), printable(value)));
+        }
+        if let Some(hint) = &self.hint {
+            line(&mut text, &format!("{} {}", style.bold("hint:"), printable(hint)));
+        }
+        text
+    }
+}
+
+/// One line under the message; further lines of a text are indented alike.
+fn line(text: &mut String, content: &str) {
+    for part in content.lines() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {part}");
+    }
+}
+
+/// Without control characters: names and messages come from servers, files and guests, and a terminal obeys what it is sent.
+pub(crate) fn printable(text: &str) -> String {
+    let plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if text.chars().all(plain) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+}
+
+impl From<Failure> for Report {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: failure.code().to_owned(),
+            kind: failure.kind(),
+            message: failure.message().to_owned(),
+            place: None,
+            causes: failure.causes().to_vec(),
+            context: failure.context().to_vec(),
+            hint: failure.hint().map(ToOwned::to_owned),
+        }
+    }
+}
+
+impl From<ConfigError> for Report {
+    fn from(error: ConfigError) -> Self {
+        let place = error.place().cloned();
+        // The place says what the context would.
+        Self { place, context: Vec::new(), ..Self::from(Failure::from(error)) }
+    }
+}
+
+impl From<&TableError> for Report {
+    fn from(error: &TableError) -> Self {
+        Self {
+            code: error.code.clone(),
+            kind: error.kind,
+            message: error.message.clone(),
+            place: None,
+            causes: error.causes.clone(),
+            context: Vec::new(),
+            hint: error.hint.clone(),
+        }
+    }
+}
+
+impl From<ConfigErrors> for Reports {
+    fn from(errors: ConfigErrors) -> Self {
+        Self(errors.into_iter().map(Report::from).collect())
+    }
+}
+
+impl From<Failure> for Reports {
+    fn from(failure: Failure) -> Self {
+        Self(vec![failure.into()])
+    }
+}
+
+impl From<Vec<ConfigError>> for Reports {
+    fn from(errors: Vec<ConfigError>) -> Self {
+        Self(errors.into_iter().map(Report::from).collect())
+    }
+}
+
+macro_rules! reports_from_coded {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Reports {
+            fn from(error: $error) -> Self {
+                Failure::from(error).into()
+            }
+        })*
+    };
+}
+
+reports_from_coded!(
+    CliError,
+    datakit_registry::RegistryError,
+    datakit_sinks::SinkError,
+    datakit_sources::sqlserver::SourceError,
+    datakit_wasm::WasmError
+);
+
+#[cfg(test)]
+mod tests {
+    use datakit_model::Retry;
+
+    use super::*;
+
+    fn failure() -> Failure {
+        Failure::new("DK-SRC-001", Kind::Source, Retry::AfterBackoff, "cannot reach sql01:1433")
+            .with_context("connection", "erp")
+            .with_hint("check the name, the port and the firewall")
+    }
+
+    #[test]
+    fn an_error_is_rendered_with_all_it_says() {
+        let reports = Reports::from(failure());
+        insta::assert_snapshot!(reports.render(Style { color: false }));
+        insta::assert_snapshot!(reports.render(Style { color: true }).replace('\u{1b}', "ESC"));
+        assert_eq!(reports.exit_code(), 1);
+    }
+
+    #[test]
+    fn our_bugs_have_an_exit_code_of_their_own() {
+        let crash = CliError::Crashed { message: "index out of bounds".into() };
+        assert_eq!(Reports::from(crash).exit_code(), 2);
+    }
+
+    #[test]
+    fn a_terminal_is_sent_no_control_characters_of_others() {
+        let evil = Failure::new("DK-KIT-001", Kind::Datakit, Retry::Never, "table \u{1b}[2J\u{7} is gone");
+        let text = Reports::from(evil).render(Style { color: false });
+        assert_eq!(text, "error[DK-KIT-001]: table \\u{1b}[2J\\u{7} is gone\n");
+    }
+}
