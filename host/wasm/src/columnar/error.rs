@@ -1,0 +1,229 @@
+//! What can go wrong with columns, in one table of codes.
+
+use std::borrow::Cow;
+
+use datakit_model::{Coded, Kind};
+
+/// An error of the columnar operations. The codes are `DK-KIT-101` and on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ColumnarError {
+    /// A bound of [`datakit_model::GuestLimits`] is exceeded; nothing was allocated or planned for it.
+    #[error("{what}: {requested} exceeds the limit {limit} = {value}")]
+    Limit {
+        /// What is too large, with its unit.
+        what: String,
+        /// The operator's setting, `limits.guest.…`.
+        limit: &'static str,
+        /// The setting's value.
+        value: u64,
+        /// What was asked for, in the setting's unit.
+        requested: u64,
+    },
+    /// An Arrow type the boundary does not carry, or a text that is none.
+    #[error("the type `{text}` of field `{field}` is not supported: {reason}")]
+    UnsupportedType {
+        /// The field, as far as known.
+        field: String,
+        /// The type as written.
+        text: String,
+        /// Why.
+        reason: String,
+    },
+    /// A column that the input does not have.
+    #[error("output column `{column}` names the input column `{input}`, which does not exist")]
+    UnknownColumn {
+        /// The output column, or `filter`.
+        column: String,
+        /// The name not found.
+        input: String,
+    },
+    /// Two columns of one name.
+    #[error("the {side} has two columns named `{column}`")]
+    DuplicateColumn {
+        /// `input`, `output` or `row hash`.
+        side: &'static str,
+        /// The name.
+        column: String,
+    },
+    /// Text that is no expression.
+    #[error("the expression of `{column}` cannot be read: {message}")]
+    Syntax {
+        /// The output column, or `filter`.
+        column: String,
+        /// The parser's words.
+        message: String,
+    },
+    /// Valid SQL that the frozen language does not have.
+    #[error("the expression of `{column}` uses {what}, which is not part of the expression language")]
+    NotInLanguage {
+        /// The output column, or `filter`.
+        column: String,
+        /// What was found.
+        what: String,
+    },
+    /// Operands whose types do not go together.
+    #[error("the expression of `{column}` has a type error: {message}")]
+    TypeMismatch {
+        /// The output column, or `filter`.
+        column: String,
+        /// What does not fit what.
+        message: String,
+    },
+    /// A literal or list given for a column that is not of its form.
+    #[error("what is given for `{column}` is not {expected}: `{text}`")]
+    InvalidArgument {
+        /// The output column.
+        column: String,
+        /// The form wanted.
+        expected: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// A type that has no canonical bytes for the row hash.
+    #[error("the row hash `{column}` cannot cover `{input}`: {data_type} has no canonical form")]
+    NoCanonicalForm {
+        /// The output column.
+        column: String,
+        /// The input column.
+        input: String,
+        /// Its type.
+        data_type: String,
+    },
+    /// A kernel refused a value: a cast that does not fit, an overflow, a division by zero.
+    #[error("the expression of `{column}` fails on a value: {message}")]
+    Evaluation {
+        /// The output column, or `filter`.
+        column: String,
+        /// The kernel's words.
+        message: String,
+    },
+    /// A value without a canonical form: a date outside the years 0001 to 9999, a time outside its day.
+    #[error("row {row} of column `{input}` cannot be hashed: {message}")]
+    ValueOutOfRange {
+        /// The input column.
+        input: String,
+        /// The row within the batch, from 0.
+        row: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A batch of another shape than the projection was compiled for.
+    #[error("the batch does not have the schema the projection was compiled for: {message}")]
+    OtherSchema {
+        /// The first difference.
+        message: String,
+    },
+    /// Bytes of a guest that are not one valid Arrow IPC stream.
+    #[error("the Arrow IPC stream is refused: {0}")]
+    InvalidIpc(String),
+    /// A batch that cannot be written as Arrow IPC.
+    #[error("the batch cannot be written as Arrow IPC: {0}")]
+    Encode(String),
+    /// A bug of ours or of a library.
+    #[error("{what} failed unexpectedly: {message}")]
+    Unexpected {
+        /// The operation.
+        what: &'static str,
+        /// What it said.
+        message: String,
+    },
+}
+
+impl ColumnarError {
+    /// Refuses `requested` above `value`.
+    pub(super) fn check(
+        what: impl FnOnce() -> String,
+        limit: &'static str,
+        value: u64,
+        requested: usize,
+    ) -> Result<(), Self> {
+        let requested = u64::try_from(requested).unwrap_or(u64::MAX);
+        if requested > value { Err(Self::Limit { what: what(), limit, value, requested }) } else { Ok(()) }
+    }
+}
+
+impl Coded for ColumnarError {
+    fn code(&self) -> Cow<'static, str> {
+        match self {
+            Self::Limit { .. } => "DK-KIT-101",
+            Self::UnsupportedType { .. } => "DK-KIT-102",
+            Self::UnknownColumn { .. } => "DK-KIT-103",
+            Self::DuplicateColumn { .. } => "DK-KIT-104",
+            Self::Syntax { .. } => "DK-KIT-105",
+            Self::NotInLanguage { .. } => "DK-KIT-106",
+            Self::TypeMismatch { .. } => "DK-KIT-107",
+            Self::InvalidArgument { .. } => "DK-KIT-108",
+            Self::NoCanonicalForm { .. } => "DK-KIT-109",
+            Self::Evaluation { .. } => "DK-KIT-110",
+            Self::ValueOutOfRange { .. } => "DK-KIT-111",
+            Self::OtherSchema { .. } => "DK-KIT-112",
+            Self::InvalidIpc(_) => "DK-KIT-113",
+            Self::Encode(_) => "DK-KIT-114",
+            Self::Unexpected { .. } => "DK-KIT-115",
+        }
+        .into()
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            // A value in the data, not the datakit's text, decides over these two.
+            Self::Evaluation { .. } | Self::ValueOutOfRange { .. } => Kind::Source,
+            Self::Encode(_) | Self::Unexpected { .. } => Kind::Internal,
+            _ => Kind::Datakit,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Limit { limit, .. } => format!("let the datakit ask for less, or raise {limit}"),
+            Self::UnsupportedType { .. } => "the types and their one text form are listed in docs/types.md".into(),
+            Self::UnknownColumn { .. } => "names are compared exactly, upper and lower case included".into(),
+            Self::DuplicateColumn { .. } => "give every column a name of its own, in the query with AS".into(),
+            Self::Syntax { .. } => {
+                "write text in single quotes and column names that are not plain words in double quotes".into()
+            }
+            Self::NotInLanguage { .. } => "the whole language is in docs/expressions.md".into(),
+            Self::TypeMismatch { .. } => "convert one side with CAST; docs/expressions.md has the rules".into(),
+            Self::NoCanonicalForm { .. } => "leave the column out of the row hash, or CAST it to text first".into(),
+            Self::Evaluation { .. } => {
+                "TRY_CAST gives null instead of failing, NULLIF avoids a zero divisor; or correct the value".into()
+            }
+            Self::ValueOutOfRange { .. } => "correct the value in the source, or leave the column out".into(),
+            Self::OtherSchema { .. } => "compile a projection for this reader's schema".into(),
+            Self::InvalidIpc(_) => {
+                "send one uncompressed stream: the schema, one batch, the end marker, and nothing after it".into()
+            }
+            Self::InvalidArgument { .. } | Self::Encode(_) | Self::Unexpected { .. } => return None,
+        })
+    }
+
+    fn context(&self) -> Vec<(String, String)> {
+        let pair = |name: &str, value: &dyn ToString| (name.to_owned(), value.to_string());
+        match self {
+            Self::Limit { limit, value, requested, .. } => {
+                vec![pair("limit", limit), pair("value", value), pair("requested", requested)]
+            }
+            Self::UnsupportedType { field, .. } => vec![pair("field", field)],
+            Self::UnknownColumn { column, input } | Self::NoCanonicalForm { column, input, .. } => {
+                vec![pair("column", column), pair("input", input)]
+            }
+            Self::DuplicateColumn { column, .. }
+            | Self::Syntax { column, .. }
+            | Self::NotInLanguage { column, .. }
+            | Self::TypeMismatch { column, .. }
+            | Self::InvalidArgument { column, .. }
+            | Self::Evaluation { column, .. } => vec![pair("column", column)],
+            Self::ValueOutOfRange { input, row, .. } => vec![pair("input", input), pair("row", row)],
+            Self::OtherSchema { .. } | Self::InvalidIpc(_) | Self::Encode(_) | Self::Unexpected { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Text that came from a guest or a library, short enough for a message.
+pub(super) fn shorten(text: &str) -> String {
+    const MAX_CHARS: usize = 300;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
