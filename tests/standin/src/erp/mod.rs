@@ -13,7 +13,9 @@ mod works;
 
 pub use every_type::ROWS as EVERY_TYPE_ROWS;
 
-use crate::sql::SqlEngine;
+use std::path::PathBuf;
+
+use crate::sql::{OpenError, SqlEngine, SqlEngineOptions};
 use crate::values::{SqlError, Value};
 
 /// Where all rows come from.
@@ -51,6 +53,28 @@ pub fn load(engine: &SqlEngine, scale: u64) -> Result<Vec<LoadedTable>, SqlError
     Ok(loaded)
 }
 
+/// Opens an engine that holds the ERP. One with a file is filled once: a file that is there is taken as it is, and a new one
+/// appears under its name only when it is whole.
+///
+/// # Errors
+///
+/// [`OpenError`] when the storage cannot be opened or filled.
+pub fn open(options: SqlEngineOptions, scale: u64) -> Result<SqlEngine, OpenError> {
+    let Some(file) = options.file.clone().filter(|file| !file.exists()) else {
+        let engine = SqlEngine::open(options)?;
+        if !is_loaded(&engine)? {
+            load(&engine, scale)?;
+        }
+        return Ok(engine);
+    };
+    let mut unfinished = file.clone().into_os_string();
+    unfinished.push(format!(".{}.partial", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
+    load(&SqlEngine::open(SqlEngineOptions { file: Some(unfinished.clone()), ..options.clone() })?, scale)?;
+    std::fs::rename(&unfinished, &file)?;
+    SqlEngine::open(options)
+}
+
 /// Whether [`load`] has filled this engine before: one with a file keeps its data.
 ///
 /// # Errors
@@ -86,7 +110,6 @@ fn tables(scale: u64) -> Vec<(&'static str, &'static str, Rows)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::SqlEngineOptions;
 
     fn count(engine: &SqlEngine, table: &str) -> i64 {
         match engine.run_script(&format!("SELECT COUNT_BIG(*) FROM {table}")).unwrap()[0].rows[0][0] {
@@ -143,8 +166,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let options =
             SqlEngineOptions { file: Some(directory.path().join("erp.sqlite")), ..SqlEngineOptions::default() };
-        load(&SqlEngine::open(options.clone()).unwrap(), 100).unwrap();
-        let engine = SqlEngine::open(options).unwrap();
+        drop(open(options.clone(), 100).unwrap());
+        let files: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(files, ["erp.sqlite"]);
+        let engine = open(options, 100).unwrap();
         assert!(is_loaded(&engine).unwrap());
         assert_eq!(count(&engine, "dbo.all_types"), i64::try_from(EVERY_TYPE_ROWS).unwrap());
     }

@@ -22,6 +22,7 @@ pub mod show;
 pub mod store;
 pub mod types;
 
+mod declare;
 mod engine;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ mod predicate;
 mod query;
 mod reserved;
 mod scope;
+mod set;
 mod temporal;
 mod text;
 

@@ -4,6 +4,7 @@
 //! whatever characters it holds. The catalog views of [`views`] read these same tables.
 
 pub mod define;
+mod information_schema;
 pub mod views;
 
 use rusqlite::{Connection, OptionalExtension, Row};

@@ -1,9 +1,9 @@
-//! The catalog views: names, types and meaning as in SQL Server 2022, each a query over the stand-in's own tables.
+//! The catalog views of `sys`: names, types and meaning as in SQL Server 2022, each a query over the stand-in's own tables.
 //!
 //! A column is `(name, declared type, nullable, SQLite expression)`. Views hold the columns that tools ask for, in SQL
 //! Server's order; those that would be constant in every real database are left out.
 
-type Columns = &'static [(&'static str, &'static str, bool, &'static str)];
+pub(super) type Columns = &'static [(&'static str, &'static str, bool, &'static str)];
 
 /// A catalog view.
 #[derive(Debug)]
@@ -27,10 +27,15 @@ impl SystemView {
     }
 }
 
+/// Every catalog view there is.
+pub fn every_view() -> impl Iterator<Item = &'static SystemView> {
+    VIEWS.iter().chain(super::information_schema::VIEWS)
+}
+
 /// Finds a catalog view.
 pub fn find(schema: &str, name: &str) -> Option<&'static SystemView> {
     let same = crate::sql::collate::same;
-    VIEWS.iter().find(|view| same(view.schema, schema) && same(view.name, name))
+    every_view().find(|view| same(view.schema, schema) && same(view.name, name))
 }
 
 macro_rules! object_columns {
@@ -53,7 +58,7 @@ macro_rules! object_columns {
     };
 }
 
-const COLLATION: &str = "CASE WHEN c.is_text THEN 'SQL_Latin1_General_CP1_CI_AS' END";
+pub(super) const COLLATION: &str = "CASE WHEN c.is_text THEN 'SQL_Latin1_General_CP1_CI_AS' END";
 
 const COLUMNS: Columns = &[
     ("object_id", "int", false, "c.object_id"),
@@ -89,8 +94,8 @@ const PARTITION: &str = "FROM __objects o JOIN __indexes i ON i.object_id = o.ob
 const PARTITION_ID: &str = "72057594000000000 + o.object_id * 256 + i.index_id";
 const PAGES: &str = "CASE WHEN o.rows = 0 THEN 0 ELSE 1 + o.rows * (o.row_bytes + 9) / 8060 END";
 const NO_ROWS: &str = "FROM (SELECT 1 LIMIT 0)";
-const DATABASE: &str = "(SELECT value FROM __meta WHERE name = 'database')";
-const SCHEMA_OF: &str = "(SELECT s.name FROM __schemas s WHERE s.schema_id = o.schema_id)";
+pub(super) const DATABASE: &str = "(SELECT value FROM __meta WHERE name = 'database')";
+pub(super) const SCHEMA_OF: &str = "(SELECT s.name FROM __schemas s WHERE s.schema_id = o.schema_id)";
 
 const OBJECTS: Columns = object_columns![];
 const TABLES: Columns = object_columns![
@@ -111,7 +116,7 @@ const VIEW_COLUMNS: Columns =
 /// Objects, their keys and their defaults, in the columns of `sys.objects`.
 const EVERY_OBJECT: &str = "FROM (SELECT object_id, schema_id, name, type, created FROM __objects) o";
 
-/// Every catalog view there is.
+/// The views of `sys`.
 pub static VIEWS: &[SystemView] = &[
     SystemView {
         schema: "sys",
@@ -394,129 +399,4 @@ pub static VIEWS: &[SystemView] = &[
         from: "FROM (SELECT 1 AS id, 'master' AS name UNION ALL SELECT 2, 'tempdb' UNION ALL SELECT 3, 'model' \
                UNION ALL SELECT 4, 'msdb' UNION ALL SELECT 5, value FROM __meta WHERE name = 'database') d",
     },
-    SystemView {
-        schema: "INFORMATION_SCHEMA",
-        name: "SCHEMATA",
-        columns: &[
-            ("CATALOG_NAME", "nvarchar(128)", true, DATABASE),
-            ("SCHEMA_NAME", "nvarchar(128)", false, "s.name"),
-            ("SCHEMA_OWNER", "nvarchar(128)", true, "'dbo'"),
-        ],
-        from: "FROM __schemas s",
-    },
-    SystemView {
-        schema: "INFORMATION_SCHEMA",
-        name: "TABLES",
-        columns: &[
-            ("TABLE_CATALOG", "nvarchar(128)", true, DATABASE),
-            ("TABLE_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
-            ("TABLE_NAME", "sysname", false, "o.name"),
-            ("TABLE_TYPE", "varchar(10)", true, "CASE o.type WHEN 'V ' THEN 'VIEW' ELSE 'BASE TABLE' END"),
-        ],
-        from: "FROM __objects o",
-    },
-    SystemView {
-        schema: "INFORMATION_SCHEMA",
-        name: "VIEWS",
-        columns: &[
-            ("TABLE_CATALOG", "nvarchar(128)", true, DATABASE),
-            ("TABLE_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
-            ("TABLE_NAME", "sysname", false, "o.name"),
-            ("VIEW_DEFINITION", "nvarchar(4000)", true, "o.definition"),
-            ("CHECK_OPTION", "varchar(7)", true, "'NONE'"),
-            ("IS_UPDATABLE", "varchar(2)", false, "'NO'"),
-        ],
-        from: "FROM __objects o WHERE o.type = 'V '",
-    },
-    SystemView {
-        schema: "INFORMATION_SCHEMA",
-        name: "COLUMNS",
-        columns: &[
-            ("TABLE_CATALOG", "nvarchar(128)", true, DATABASE),
-            ("TABLE_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
-            ("TABLE_NAME", "nvarchar(128)", false, "o.name"),
-            ("COLUMN_NAME", "nvarchar(128)", true, "c.name"),
-            ("ORDINAL_POSITION", "int", false, "c.column_id"),
-            ("COLUMN_DEFAULT", "nvarchar(4000)", true, "'(' || c.default_sql || ')'"),
-            ("IS_NULLABLE", "varchar(3)", true, "CASE WHEN c.is_nullable THEN 'YES' ELSE 'NO' END"),
-            ("DATA_TYPE", "nvarchar(128)", true, "c.type_name"),
-            ("CHARACTER_MAXIMUM_LENGTH", "int", true, CHARACTERS),
-            ("CHARACTER_OCTET_LENGTH", "int", true, OCTETS),
-            ("NUMERIC_PRECISION", "tinyint", true, NUMERIC_PRECISION),
-            (
-                "NUMERIC_PRECISION_RADIX",
-                "smallint",
-                true,
-                "CASE WHEN c.system_type_id IN (59, 62) THEN 2 WHEN c.system_type_id IN (48, 52, 56, 127, 106, 108, 60, 122) THEN 10 END",
-            ),
-            (
-                "NUMERIC_SCALE",
-                "int",
-                true,
-                "CASE WHEN c.system_type_id IN (48, 52, 56, 127, 106, 108, 60, 122) THEN c.scale END",
-            ),
-            (
-                "DATETIME_PRECISION",
-                "smallint",
-                true,
-                "CASE WHEN c.system_type_id IN (40, 41, 42, 43, 58, 61) THEN c.scale END",
-            ),
-            ("CHARACTER_SET_CATALOG", "sysname", true, "NULL"),
-            ("CHARACTER_SET_SCHEMA", "sysname", true, "NULL"),
-            (
-                "CHARACTER_SET_NAME",
-                "sysname",
-                true,
-                "CASE WHEN c.system_type_id IN (35, 167, 175) THEN 'iso_1' WHEN c.system_type_id IN (99, 231, 239) THEN 'UNICODE' END",
-            ),
-            ("COLLATION_CATALOG", "sysname", true, "NULL"),
-            ("COLLATION_SCHEMA", "sysname", true, "NULL"),
-            ("COLLATION_NAME", "sysname", true, COLLATION),
-        ],
-        from: "FROM __objects o JOIN __columns c ON c.object_id = o.object_id",
-    },
-    SystemView {
-        schema: "INFORMATION_SCHEMA",
-        name: "TABLE_CONSTRAINTS",
-        columns: &[
-            ("CONSTRAINT_CATALOG", "nvarchar(128)", true, DATABASE),
-            ("CONSTRAINT_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
-            ("CONSTRAINT_NAME", "sysname", false, "i.name"),
-            ("TABLE_CATALOG", "nvarchar(128)", true, DATABASE),
-            ("TABLE_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
-            ("TABLE_NAME", "sysname", true, "o.name"),
-            ("CONSTRAINT_TYPE", "varchar(11)", true, "CASE WHEN i.is_primary_key THEN 'PRIMARY KEY' ELSE 'UNIQUE' END"),
-            ("IS_DEFERRABLE", "varchar(2)", false, "'NO'"),
-            ("INITIALLY_DEFERRED", "varchar(2)", false, "'NO'"),
-        ],
-        from: "FROM __indexes i JOIN __objects o ON o.object_id = i.object_id WHERE i.is_constraint",
-    },
-    SystemView {
-        schema: "INFORMATION_SCHEMA",
-        name: "KEY_COLUMN_USAGE",
-        columns: &[
-            ("CONSTRAINT_CATALOG", "nvarchar(128)", true, DATABASE),
-            ("CONSTRAINT_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
-            ("CONSTRAINT_NAME", "nvarchar(128)", false, "i.name"),
-            ("TABLE_CATALOG", "nvarchar(128)", true, DATABASE),
-            ("TABLE_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
-            ("TABLE_NAME", "nvarchar(128)", true, "o.name"),
-            ("COLUMN_NAME", "nvarchar(128)", true, "c.name"),
-            ("ORDINAL_POSITION", "int", false, "x.key_ordinal"),
-        ],
-        from: "FROM __indexes i JOIN __objects o ON o.object_id = i.object_id \
-               JOIN __index_columns x ON x.object_id = i.object_id AND x.index_id = i.index_id \
-               JOIN __columns c ON c.object_id = x.object_id AND c.column_id = x.column_id WHERE i.is_constraint",
-    },
 ];
-
-const CHARACTERS: &str = "CASE WHEN c.system_type_id IN (35, 34) THEN 2147483647 WHEN c.system_type_id = 99 THEN 1073741823 \
-     WHEN c.max_length = -1 THEN -1 WHEN c.system_type_id IN (231, 239) THEN c.max_length / 2 \
-     WHEN c.system_type_id IN (167, 175, 165, 173) OR c.user_type_id = 128 THEN c.max_length \
-     WHEN c.system_type_id = 98 THEN 0 END";
-const OCTETS: &str = "CASE WHEN c.system_type_id IN (35, 34) THEN 2147483647 WHEN c.system_type_id = 99 THEN 2147483646 \
-     WHEN c.max_length = -1 THEN -1 \
-     WHEN c.system_type_id IN (231, 239, 167, 175, 165, 173) OR c.user_type_id = 128 THEN c.max_length \
-     WHEN c.system_type_id = 98 THEN 0 END";
-const NUMERIC_PRECISION: &str =
-    "CASE WHEN c.system_type_id IN (48, 52, 56, 127, 106, 108, 60, 122, 59, 62) THEN c.precision END";
