@@ -230,11 +230,11 @@ pub enum Problem {
         /// Each as `--ingest` takes it.
         names: Vec<String>,
     },
-    /// No ingest fits.
-    #[error("no ingest of the configuration {wanted}")]
+    /// No ingest fits, and none can be made of what is configured.
+    #[error("{message}")]
     NoIngest {
-        /// What was asked for.
-        wanted: String,
+        /// What was asked for, and is not there.
+        message: String,
         /// What to do.
         hint: String,
     },
@@ -277,7 +277,7 @@ impl Problem {
         ("DK-CFG-021", "an environment variable that could mean several connections or sinks"),
         ("DK-CFG-022", "settings that are not a JSON object"),
         ("DK-CFG-023", "several ingests fit"),
-        ("DK-CFG-024", "no ingest fits"),
+        ("DK-CFG-024", "no ingest, connection or sink fits"),
         ("DK-CFG-025", "no tables selected, or no datakit named"),
     ];
 

@@ -66,15 +66,15 @@ impl Config {
     pub fn sink_of(&self, ingest: &Ingest) -> Result<&SinkConfig, ConfigErrors> {
         let sink = ingest.sink.as_ref().and_then(|name| self.sinks.get(name));
         sink.ok_or_else(|| {
-            let (wanted, hint) = if self.sinks.is_empty() {
+            let (message, hint) = if self.sinks.is_empty() {
                 (
-                    "has a sink",
+                    "no sink is configured",
                     "set BRONZE_URI (Delta) or BRONZE_HOST and its like (Postgres), or add [sinks.NAME] to the file",
                 )
             } else {
-                ("says which sink is meant", "add an [[ingest]] with `sink` to the file")
+                ("it is not clear which sink is meant", "add an [[ingest]] with `sink` to the file")
             };
-            no_ingest(wanted.to_owned(), hint)
+            no_ingest(message.to_owned(), hint)
         })
     }
 
@@ -84,12 +84,15 @@ impl Config {
             let by_number = choice.parse::<usize>().ok().and_then(|number| self.ingests.get(number.wrapping_sub(1)));
             let by_name = self.ingests.iter().find(|ingest| ingest.name.as_deref() == Some(choice));
             let found = by_name.or(by_number).ok_or_else(|| {
-                no_ingest(format!("is called `{choice}`"), &format!("there are: {}", self.names(|_| true).join(", ")))
+                no_ingest(
+                    format!("no ingest is called `{choice}`"),
+                    &format!("there are: {}", self.names(|_| true).join(", ")),
+                )
             })?;
             return match wanted_name {
                 Some(name) if name != name_of(&found.datakit) => Err(no_ingest(
-                    format!("is called `{choice}` and runs `{name}`"),
-                    &format!("`{choice}` runs {}", found.datakit),
+                    format!("the ingest `{choice}` does not run `{name}`"),
+                    &format!("it runs {}", found.datakit),
                 )),
                 _ => Ok(Some(found)),
             };
@@ -121,13 +124,17 @@ impl Config {
             (Some(only), 0) => only,
             (None, _) => {
                 return Err(no_ingest(
-                    format!("runs `{}`, and there is no connection", name_of(&datakit)),
+                    format!("there is no connection to run `{}` with", name_of(&datakit)),
                     "set MSSQL_SERVER, MSSQL_DATABASE, MSSQL_USER and MSSQL_PASSWORD, or write a warehouse.toml",
                 ));
             }
             (Some(_), more) => {
                 return Err(no_ingest(
-                    format!("runs `{}`, and there are {} connections", name_of(&datakit), more + 1),
+                    format!(
+                        "no ingest runs `{}`, and it is not clear which of {} connections is meant",
+                        name_of(&datakit),
+                        more + 1
+                    ),
                     "add an [[ingest]] with `datakit` and `roles` to the file",
                 ));
             }
@@ -154,8 +161,8 @@ fn error(problem: Problem) -> ConfigErrors {
     ConfigError::new(problem, None).into()
 }
 
-fn no_ingest(wanted: String, hint: &str) -> ConfigErrors {
-    error(Problem::NoIngest { wanted, hint: hint.to_owned() })
+fn no_ingest(message: String, hint: &str) -> ConfigErrors {
+    error(Problem::NoIngest { message, hint: hint.to_owned() })
 }
 
 fn name_of(reference: &str) -> &str {

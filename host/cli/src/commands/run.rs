@@ -1,11 +1,12 @@
 //! `host run`: read, write, commit, and tell how it went.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_config::{Mode, Overrides};
 use datakit_model::Coded;
-use datakit_pipeline::{RunStatus, Summary, TableError, TableStatus};
+use datakit_pipeline::{RunStatus, Summary, TableError, TableStatus, TableSummary};
 use datakit_sinks::WriteMode as SinkMode;
 use serde::Serialize;
 use tracing::Instrument;
@@ -15,8 +16,11 @@ use crate::arguments::{OutputFormat, Run, WriteMode};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::progress::Progress;
-use crate::report::{Report, Reports};
+use crate::report::{Report, Reports, Style, printable};
 use crate::terminal::{aligned, grouped, megabytes};
+
+/// How many columns a note names.
+const NAMED_COLUMNS: usize = 3;
 
 /// The one JSON document of a run that could not start: the same keys, and why.
 #[derive(Serialize)]
@@ -42,7 +46,7 @@ pub(crate) async fn run(arguments: Run, context: &Context) -> Result<u8, Reports
             if json {
                 context.terminal.print_json(&summary)?;
             } else {
-                context.terminal.print(&render(&summary, context))?;
+                context.terminal.print(&render(&summary, context.terminal.output_style))?;
             }
             Ok(summary.exit_code())
         }
@@ -123,8 +127,7 @@ fn table_error(report: &Report) -> TableError {
 }
 
 /// The summary for people: a line per table, the errors, the sum.
-fn render(summary: &Summary, context: &Context) -> String {
-    let style = context.terminal.output_style;
+fn render(summary: &Summary, style: Style) -> String {
     let mut rows = vec![["table", "status", "rows", "size", "seconds", "target"].map(ToOwned::to_owned).to_vec()];
     for table in &summary.tables {
         rows.push(vec![
@@ -161,23 +164,37 @@ fn render(summary: &Summary, context: &Context) -> String {
 /// What was not exact: nothing is changed in silence.
 fn notes(summary: &Summary) -> String {
     let mut text = String::new();
+    let mut note = |table: &TableSummary, what: &str| text.push_str(&format!("note: {}: {what}\n", table.table));
     for table in &summary.tables {
-        for adjustment in &table.adjustments {
-            let (column, what) = (&adjustment.column, &adjustment.what);
-            text.push_str(&format!("note: {}: {column}: {what}, {} values\n", table.table, grouped(adjustment.values)));
-        }
+        adjustments(table).iter().for_each(|what| note(table, what));
         if table.approximate {
-            text.push_str(&format!("note: {}: dirty reads, rows may be missing or doubled\n", table.table));
+            note(table, "dirty reads, rows may be missing or doubled");
         }
         if table.several_moments {
-            let parts = table.partitions;
-            text.push_str(&format!("note: {}: {parts} partitions, each read at its own moment\n", table.table));
+            note(table, &format!("{} partitions, each read at its own moment", table.partitions));
         }
     }
     if !text.is_empty() {
         text.insert(0, '\n');
     }
-    text
+    printable(&text)
+}
+
+/// One line for each kind of adjustment, whatever the number of columns.
+fn adjustments(table: &TableSummary) -> Vec<String> {
+    let mut kinds: BTreeMap<&str, (Vec<&str>, u64)> = BTreeMap::new();
+    for adjustment in &table.adjustments {
+        let (columns, values) = kinds.entry(&adjustment.what).or_default();
+        columns.push(&adjustment.column);
+        *values += adjustment.values;
+    }
+    let line = |(what, (columns, values)): (&str, (Vec<&str>, u64))| {
+        let more = columns.len().saturating_sub(NAMED_COLUMNS);
+        let named = columns[..columns.len() - more].join(", ");
+        let more = if more == 0 { String::new() } else { format!(" and {more} more columns") };
+        format!("{what}: {} values of {named}{more}", grouped(values))
+    };
+    kinds.into_iter().map(line).collect()
 }
 
 fn status(status: TableStatus) -> &'static str {
@@ -186,5 +203,69 @@ fn status(status: TableStatus) -> &'static str {
         TableStatus::Unchanged => "unchanged",
         TableStatus::Failed => "failed",
         TableStatus::Stopped => "stopped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datakit_model::source::Adjustment;
+
+    use super::*;
+
+    fn summary() -> Summary {
+        let adjustment = |column: &str| Adjustment { column: column.into(), what: "cut".into(), values: 1_000 };
+        let table = TableSummary {
+            table: "dbo.orders".into(),
+            status: TableStatus::Committed,
+            rows: 5_000,
+            bytes: 1_234_567,
+            seconds: 0.5,
+            target: "/bronze/ERP/dbo/orders".into(),
+            partitions: 2,
+            several_moments: true,
+            approximate: true,
+            adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
+            error: None,
+        };
+        let error = TableError {
+            code: "DK-SRC-032".into(),
+            kind: datakit_model::Kind::Source,
+            message: "SELECT is denied".into(),
+            hint: Some("GRANT SELECT".into()),
+            causes: vec!["error 229".into()],
+        };
+        let failed = TableSummary {
+            table: "dbo.secret".into(),
+            status: TableStatus::Failed,
+            rows: 0,
+            bytes: 0,
+            seconds: 0.1,
+            several_moments: false,
+            approximate: false,
+            adjustments: vec![],
+            error: Some(error),
+            ..table.clone()
+        };
+        Summary {
+            run_id: "r1".into(),
+            datakit: "kit".into(),
+            version: "1.0.0".into(),
+            digest: "sha256:00".into(),
+            status: RunStatus::Failed,
+            rows: 5_000,
+            bytes: 1_234_567,
+            seconds: 0.6,
+            tables: vec![table, failed],
+        }
+    }
+
+    #[test]
+    fn a_summary_reads_well() {
+        insta::assert_snapshot!(render(&summary(), Style { color: false }));
+    }
+
+    #[test]
+    fn a_summary_is_one_json_document() {
+        insta::assert_json_snapshot!(summary());
     }
 }

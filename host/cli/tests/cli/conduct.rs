@@ -77,3 +77,19 @@ fn a_good_file_is_valid() {
     assert_eq!(outcome.stdout, "warehouse.toml is valid: 1 connection, 0 sinks, 0 ingests\n");
     assert!(outcome.stderr.contains("warning: connection `erp`: `encrypt = \"off\"`"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_signal_ends_a_command_that_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    // A registry that takes the connection and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = format!("{}/kits", listener.local_addr().unwrap());
+    let child = command(folder.path(), &["list", "kit", "--registry", &registry], &[]).spawn().unwrap();
+    let _connection = listener.accept().unwrap();
+    let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("stopping: ") && stderr.contains("error[DK-CLI-010]: stopped"), "{stderr}");
+}
