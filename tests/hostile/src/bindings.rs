@@ -1,12 +1,15 @@
 //! The WIT as Rust, as wit-bindgen writes it.
 
-#![expect(unsafe_code, reason = "generated: a component's exports are symbols of the linker")]
+#![cfg_attr(target_family = "wasm", expect(unsafe_code, reason = "generated: exports are symbols of the linker"))]
+
+#[cfg(target_family = "wasm")]
+use crate::Hostile;
 
 wit_bindgen::generate!({
     path: "../../wit",
     world: "source-datakit",
 });
 
+// Their names (`datakit:kit/datakit@0.1.0#describe`) are none for a linker of native libraries.
+#[cfg(target_family = "wasm")]
 export!(Hostile with_types_in self);
-
-use crate::Hostile;

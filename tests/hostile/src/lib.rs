@@ -20,7 +20,8 @@ use bindings::exports::datakit::kit::datakit::{
     Extraction, Guest, GuestExtraction, Info, Partition, Role, Table, TableKind, TablePlan,
 };
 
-struct Hostile;
+/// The datakit.
+pub struct Hostile;
 
 /// The one query there is.
 const QUERY: &str = "SELECT id, name FROM dbo.t";
@@ -97,7 +98,7 @@ fn field(name: &str, arrow_type: &str) -> Field {
 }
 
 /// An honest one, until the attack says otherwise.
-struct HostileExtraction {
+pub struct HostileExtraction {
     attack: Attack,
     reader: Reader,
     projection: Projection,
