@@ -1,6 +1,7 @@
 //! The description of a generated table, and its values.
 
 use std::ops::Range;
+use std::str::FromStr;
 
 use crate::values::{Column, Length, SqlType, Value};
 
@@ -31,7 +32,7 @@ impl Generator {
 }
 
 /// A table of generated rows.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FastTable {
     /// Schema, `fast` unless said otherwise.
     pub schema: String,
@@ -141,6 +142,35 @@ impl FastTable {
     }
 }
 
+/// Why a text is no generated table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no generated table: write [schema.]name=rows[:orders|:wide|:narrow]")]
+pub struct NoFastTable(String);
+
+impl FromStr for FastTable {
+    type Err = NoFastTable;
+
+    /// Reads `[schema.]name=rows[:shape]`; the shape is `orders` unless it is `wide` or `narrow`.
+    fn from_str(text: &str) -> Result<Self, NoFastTable> {
+        let refused = || NoFastTable(text.to_owned());
+        let (name, size) = text.split_once('=').ok_or_else(refused)?;
+        let (rows, shape) = size.split_once(':').unwrap_or((size, "orders"));
+        let rows = rows.replace('_', "").parse().map_err(|_| refused())?;
+        let (schema, name) = name.split_once('.').unwrap_or(("fast", name));
+        if schema.is_empty() || name.is_empty() {
+            return Err(refused());
+        }
+        let mut table = match shape {
+            "orders" => Self::orders(name, rows),
+            "wide" => Self::wide(name, rows),
+            "narrow" => Self::narrow(name, rows),
+            _ => return Err(refused()),
+        };
+        schema.clone_into(&mut table.schema);
+        Ok(table)
+    }
+}
+
 /// A bijection of 64-bit numbers (the finaliser of splitmix64), so different rows never meet.
 fn mix(n: u64) -> u64 {
     let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -230,4 +260,21 @@ fn text(mut random: u64, length: usize) -> String {
     }
     text.truncate(length);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_from_a_text() {
+        let table: FastTable = "orders_1m=1_000_000".parse().unwrap();
+        assert_eq!((table.schema.as_str(), table.name.as_str(), table.rows), ("fast", "orders_1m", 1_000_000));
+        assert_eq!(table.columns.len(), 11);
+        let wide: FastTable = "bench.w=5:wide".parse().unwrap();
+        assert_eq!((wide.schema.as_str(), wide.columns.len()), ("bench", 120));
+        for wrong in ["orders", "=5", "a=x", "a=5:tall", ".a=5", "a=-1"] {
+            assert!(wrong.parse::<FastTable>().is_err(), "{wrong}");
+        }
+    }
 }
