@@ -228,18 +228,16 @@ impl<'a> Environment<'a> {
     }
 
     fn report_ambiguous(&self, settings: &Table, count: usize, what: &'static str, problems: &Problems) {
-        for (_, entry) in settings {
-            if let Value::Table(inner) = &entry.node.value {
-                if !inner.contains_key("env") {
+        for entry in settings.values() {
+            match (&entry.node.value, &entry.key) {
+                (Value::Table(inner), _) if !inner.contains_key("env") => {
                     self.report_ambiguous(inner, count, what, problems);
-                    continue;
                 }
-            }
-            if let Origin::Variable(variable) = entry.key {
-                if !self.referenced.contains(variable) {
+                (_, Origin::Variable(variable)) if !self.referenced.contains(*variable) => {
                     let problem = Problem::Ambiguous { variable, count, what };
                     problems.push(ConfigError::new(problem, Some(Place::Variable(variable))));
                 }
+                _ => {}
             }
         }
     }

@@ -360,14 +360,17 @@ impl Problem {
 
 /// An error of the configuration with its place.
 #[derive(Debug)]
-pub struct ConfigError {
+pub struct ConfigError(Box<Placed>);
+
+#[derive(Debug)]
+struct Placed {
     problem: Problem,
     place: Option<Place>,
 }
 
 impl ConfigError {
     pub(crate) fn new(problem: Problem, place: Option<Place>) -> Self {
-        Self { problem, place }
+        Self(Box::new(Placed { problem, place }))
     }
 
     pub(crate) fn at(problem: Problem, origin: &Origin) -> Self {
@@ -377,31 +380,31 @@ impl ConfigError {
     /// What is wrong.
     #[must_use]
     pub fn problem(&self) -> &Problem {
-        &self.problem
+        &self.0.problem
     }
 
     /// Where it is; none where something is missing altogether.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
-        self.place.as_ref()
+        self.0.place.as_ref()
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.problem.fmt(f)
+        self.0.problem.fmt(f)
     }
 }
 
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.problem)
+        std::error::Error::source(&self.0.problem)
     }
 }
 
 impl Coded for ConfigError {
     fn code(&self) -> Cow<'static, str> {
-        Problem::CODES[self.problem.number() - 1].0.into()
+        Problem::CODES[self.0.problem.number() - 1].0.into()
     }
 
     fn kind(&self) -> Kind {
@@ -409,11 +412,11 @@ impl Coded for ConfigError {
     }
 
     fn hint(&self) -> Option<String> {
-        self.problem.hint()
+        self.0.problem.hint()
     }
 
     fn context(&self) -> Vec<(String, String)> {
-        self.place.iter().map(|place| ("at".to_owned(), place.to_string())).collect()
+        self.0.place.iter().map(|place| ("at".to_owned(), place.to_string())).collect()
     }
 }
 
@@ -478,7 +481,7 @@ impl Problems {
         if errors.is_empty() {
             return Ok(value);
         }
-        errors.sort_by_key(|error| match &error.place {
+        errors.sort_by_key(|error| match &error.0.place {
             Some(Place::File(at)) => (0, at.file.clone(), at.line, at.column),
             Some(Place::Variable(name) | Place::Flag(name)) => (1, PathBuf::from(name), 0, 0),
             None => (2, PathBuf::new(), 0, 0),

@@ -29,11 +29,11 @@ fn tidy(schema: &mut schemars::Schema) {
     }
     if let Some(variants) = schema.get_mut("anyOf").and_then(|variants| variants.as_array_mut()) {
         variants.retain(|variant| variant.get("type").is_none_or(|name| name != "null"));
-        if let [only] = variants.as_slice() {
-            if let Some(reference) = only.get("$ref").cloned() {
-                schema.remove("anyOf");
-                schema.insert("$ref".into(), reference);
-            }
+        if let [only] = variants.as_slice()
+            && let Some(reference) = only.get("$ref").cloned()
+        {
+            schema.remove("anyOf");
+            schema.insert("$ref".into(), reference);
         }
     }
     if schema.get("default").is_some_and(serde_json::Value::is_null) {

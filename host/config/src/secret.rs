@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use datakit_model::Secret;
 
@@ -50,8 +50,8 @@ impl SecretSetting {
     /// The variable is not set or empty; the file is not there, not readable, empty or larger than 64 KiB.
     pub fn resolve(&self, environment: &BTreeMap<String, String>) -> Result<ResolvedSecret, ConfigError> {
         match &self.from {
-            SecretRef::Env(variable) => self.from_variable(variable, environment),
-            SecretRef::File(file) => self.from_file(file),
+            SecretRef::Env(variable) => self.fetch_variable(variable, environment),
+            SecretRef::File(file) => self.fetch_file(file),
         }
     }
 
@@ -59,7 +59,7 @@ impl SecretSetting {
         ConfigError::new(problem, Some(self.place.clone()))
     }
 
-    fn from_variable(
+    fn fetch_variable(
         &self,
         variable: &str,
         environment: &BTreeMap<String, String>,
@@ -74,11 +74,11 @@ impl SecretSetting {
         Err(self.error(Problem::SecretVariable { path: self.path.clone(), variable: variable.into(), state }))
     }
 
-    fn from_file(&self, file: &PathBuf) -> Result<ResolvedSecret, ConfigError> {
+    fn fetch_file(&self, file: &Path) -> Result<ResolvedSecret, ConfigError> {
         let unreadable =
-            |source| self.error(Problem::SecretFile { path: self.path.clone(), file: file.clone(), source });
+            |source| self.error(Problem::SecretFile { path: self.path.clone(), file: file.to_owned(), source });
         let content =
-            |state| self.error(Problem::SecretFileContent { path: self.path.clone(), file: file.clone(), state });
+            |state| self.error(Problem::SecretFileContent { path: self.path.clone(), file: file.to_owned(), state });
         let opened = std::fs::File::open(file).map_err(unreadable)?;
         let warning = readable_by_others(&opened.metadata().map_err(unreadable)?)
             .then(|| format!("{} can be read by every user of this machine: `chmod 600` it", file.display()));

@@ -19,7 +19,7 @@ pub enum SinkConfig {
     /// A folder of Delta tables.
     Delta(DeltaConfig),
     /// A PostgreSQL database.
-    Postgres(PostgresConfig),
+    Postgres(Box<PostgresConfig>),
 }
 
 /// A folder of Delta tables.
@@ -78,7 +78,7 @@ pub(crate) fn read(name: &str, mut table: TableReader<'_>) -> Option<SinkConfig>
     let kind = table.kind("write `kind = \"delta\"` or `kind = \"postgres\"`")?;
     match kind.value.as_str() {
         "delta" => read_delta(name, table).map(SinkConfig::Delta),
-        "postgres" => read_postgres(name, table).map(SinkConfig::Postgres),
+        "postgres" => read_postgres(name, table).map(|sink| SinkConfig::Postgres(Box::new(sink))),
         _ => {
             let (path, known) = (table.path_of("kind"), KINDS.to_vec());
             table.problems().at(Problem::UnknownKind { path, found: kind.value, known }, &kind.origin);

@@ -1,5 +1,7 @@
 //! The schema and the generated parts of the documentation are up to date. `INSTA_UPDATE=always` rewrites them.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! Every invalid warehouse file is a pair: `NAME.toml`, and `NAME.err` with all its errors. `INSTA_UPDATE=always` rewrites them.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

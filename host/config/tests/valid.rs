@@ -1,5 +1,7 @@
 //! What good files, environments and flags come to.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Bad input that needs no server: each a coded message with a hint and the right exit code.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use crate::support::host;
 
 const FILE: &str = r#"

@@ -1,5 +1,7 @@
 //! docs/command-line.md and docs/errors.md are up to date. `INSTA_UPDATE=always` rewrites the first.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Runs the binary as a shell would, in a folder and an environment of its own.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
