@@ -9,11 +9,12 @@ const ENVIRONMENT_HELP: &str = "\
 Environment:
   Without a warehouse file, the environment is enough:
     MSSQL_SERVER, MSSQL_PORT, MSSQL_DATABASE, MSSQL_USER, MSSQL_PASSWORD, MSSQL_ENCRYPT,
-    MSSQL_TRUST_CERTIFICATE, MSSQL_CERTIFICATE_FILE           where rows come from
+    MSSQL_TRUST_CERTIFICATE, MSSQL_CERTIFICATE_FILE          where rows come from
     BRONZE_URI                                               a folder of Delta tables, or
     BRONZE_HOST, BRONZE_PORT, BRONZE_DATABASE, BRONZE_USER,
     BRONZE_PASSWORD                                          a Postgres database
-    DATAKIT_REGISTRY, DATAKIT_SETTINGS, DATAKIT_TABLES       what flags of these names say
+    DATAKIT_REGISTRY, DATAKIT_PLAIN_HTTP, DATAKIT_SETTINGS,
+    DATAKIT_TABLES                                           what flags of these names say
     DATAKIT_CACHE, DATAKIT_LOG, NO_COLOR                     this program itself
   Flags win over the environment, which wins over the file. docs/warehouse-file.md has the whole list.
 
@@ -48,6 +49,10 @@ pub(crate) struct Global {
     /// Where datakits are: host[:port]/prefix, or oci:PATH for an OCI image layout directory
     #[arg(long, global = true, value_name = "LOCATION")]
     pub(crate) registry: Option<String>,
+
+    /// Allow plain HTTP to a registry that is not this machine
+    #[arg(long, global = true)]
+    pub(crate) plain_http: bool,
 
     /// Say more: -v what happens, -vv how, -vvv everything (drivers never show rows or passwords)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

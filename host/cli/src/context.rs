@@ -45,6 +45,7 @@ impl Context {
     /// The configuration, with its warnings said.
     pub(crate) fn config(&self, mut flags: Overrides) -> Result<Config, Reports> {
         flags.registry.clone_from(&self.global.registry);
+        flags.plain_http = self.global.plain_http;
         let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
         let file = self.global.config.clone().or_else(default);
         let config = load(&Layers { file, environment: self.environment.clone(), flags })?;

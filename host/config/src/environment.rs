@@ -66,6 +66,8 @@ variables! {
     BRONZE_CERTIFICATE_FILE
     /// Where datakits are: `host[:port]/prefix`, or `oci:PATH`
     DATAKIT_REGISTRY
+    /// `true` allows plain HTTP to a registry that is not this machine
+    DATAKIT_PLAIN_HTTP
     /// Settings of the datakit: a JSON object, laid over those of the file
     DATAKIT_SETTINGS
     /// Tables to read, comma-separated patterns: `dbo.*,!dbo.audit_*`
@@ -123,6 +125,7 @@ impl<'a> Environment<'a> {
         let mut layer = Table::new();
         let mut warehouse = Table::new();
         self.put(&mut warehouse, "registry", DATAKIT_REGISTRY, text);
+        self.put(&mut warehouse, "plain_http", DATAKIT_PLAIN_HTTP, boolean);
         self.put(&mut warehouse, "cache", DATAKIT_CACHE, text);
         put_table(&mut layer, "warehouse", warehouse, Origin::Variable(DATAKIT_REGISTRY));
         let connection = self.connection();

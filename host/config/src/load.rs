@@ -33,6 +33,8 @@ pub struct Layers {
 pub struct Overrides {
     /// `--registry`
     pub registry: Option<String>,
+    /// `--plain-http`
+    pub plain_http: bool,
     /// `--settings`: a JSON object.
     pub settings: Option<String>,
     /// `--tables`: patterns.
@@ -116,11 +118,14 @@ fn only_errors(problems: Problems) -> ConfigErrors {
 
 fn flags_layer(flags: &Overrides) -> Table {
     let mut layer = Table::new();
+    let mut warehouse = Table::new();
     if let Some(registry) = &flags.registry {
-        let mut warehouse = Table::new();
         put(&mut warehouse, "registry", Value::String(registry.clone()), Origin::Flag("--registry"));
-        put_table(&mut layer, "warehouse", warehouse, Origin::Flag("--registry"));
     }
+    if flags.plain_http {
+        put(&mut warehouse, "plain_http", Value::Boolean(true), Origin::Flag("--plain-http"));
+    }
+    put_table(&mut layer, "warehouse", warehouse, Origin::Flag("--registry"));
     layer
 }
 

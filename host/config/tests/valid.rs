@@ -139,13 +139,14 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
 
     let flags = Overrides {
         registry: Some("oci:here".into()),
+        plain_http: true,
         settings: Some(r#"{"maxdop": 1}"#.into()),
         tables: vec!["hr.*".into(), "!hr.secret".into()],
         parallel: Some(7),
         mode: Some(Mode::Overwrite),
     };
     let config = load_in(folder.path(), environment, flags);
-    assert_eq!(config.warehouse.registry.as_deref(), Some("oci:here"));
+    assert_eq!((config.warehouse.registry.as_deref(), config.warehouse.plain_http), (Some("oci:here"), true));
     let datakit = Some("sqlserver-bronze@0.2.0".to_owned());
     let ingest = config.ingest(&Selection { datakit, ..Selection::default() }).unwrap();
     assert_eq!(ingest.datakit, "sqlserver-bronze@0.2.0");
