@@ -26,6 +26,9 @@ impl Binder<'_> {
         if !matches!(name, "COUNT" | "COUNT_BIG" | "MIN" | "MAX" | "SUM" | "AVG" | "STRING_AGG") {
             return Ok(None);
         }
+        if !function.within_group.is_empty() {
+            return Err(errors::unsupported("WITHIN GROUP"));
+        }
         let FunctionArguments::List(list) = &function.args else {
             return Err(errors::argument_count(&name.to_lowercase(), "1"));
         };

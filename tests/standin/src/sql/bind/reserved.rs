@@ -4,8 +4,9 @@ use sqlparser::ast::Ident;
 
 use crate::values::SqlError;
 
-/// Reserved words of T-SQL, in order, from "Reserved keywords (Transact-SQL)".
-const RESERVED: [&str; 172] = [
+/// Reserved words of T-SQL, in order, from "Reserved keywords (Transact-SQL)"; without PRECISION, which the server takes as a
+/// name all the same (`sys.columns.precision`).
+const RESERVED: [&str; 171] = [
     "ADD",
     "ALL",
     "ALTER",
@@ -126,7 +127,6 @@ const RESERVED: [&str; 172] = [
     "PERCENT",
     "PIVOT",
     "PLAN",
-    "PRECISION",
     "PRIMARY",
     "PRINT",
     "PROC",

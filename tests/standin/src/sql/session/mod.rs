@@ -191,7 +191,10 @@ impl Session for SqlSession {
                         value: parameter.value,
                     })
                     .collect();
+                // What SET changes inside a procedure, sp_executesql as well, ends with it.
+                let outside = (self.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout);
                 self.run(&text, variables, out);
+                (self.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout) = outside;
             }
             Request::Procedure { name, .. } => {
                 let message = format!("Could not find stored procedure '{name}'.");

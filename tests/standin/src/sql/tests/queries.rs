@@ -190,3 +190,70 @@ fn options_and_isolation_are_remembered() {
     let last = engine.take_records().pop().unwrap();
     assert_eq!((last.options, last.isolation), (vec!["MAXDOP 2, RECOMPILE".to_owned()], "SNAPSHOT"));
 }
+
+#[test]
+fn what_is_set_inside_a_procedure_ends_with_it() {
+    let engine = orders();
+    let mut session = engine.sql_session(&Login::default()).unwrap();
+    let text = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; SET NOCOUNT ON; SELECT 1 AS a".to_owned();
+    let mut ended = Vec::new();
+    for request in
+        [Request::Parameterized { text, parameters: Vec::new() }, Request::Batch { text: "SELECT 2 AS b".to_owned() }]
+    {
+        session.execute(request, &mut |event| {
+            if let Event::Done { rows } = event {
+                ended.push(rows);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    assert_eq!(ended, [None, None, None, Some(1)]);
+    assert_eq!(engine.take_records().pop().unwrap().isolation, "READ COMMITTED");
+}
+
+/// Texts that the host and its datakits send, as they send them.
+#[test]
+fn the_projects_own_queries_are_known() {
+    let engine = crate::erp::open(SqlEngineOptions::default(), 100).unwrap();
+    let key = [("@P1", SqlType::Int, Value::Int(3)), ("@P2", SqlType::Int, Value::Int(5))];
+    assert_snapshot!([
+        run(
+            &engine,
+            "SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)) AS version, CAST(SERVERPROPERTY('Edition') AS \
+             nvarchar(128)) AS edition, DB_NAME() AS database_name, SUSER_SNAME() AS login_name",
+        ),
+        run(
+            &engine,
+            "/* datakit run r1 */\nSET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;\nSELECT s.name AS schema_name, o.name AS \
+             object_name, o.type AS object_type\nFROM sys.objects AS o\nINNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id\n\
+             WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0\nOPTION (MAXDOP 1)",
+        ),
+        run(
+            &engine,
+            "SELECT c.column_id AS column_id, c.name AS column_name, t.name AS declared_type, b.name AS base_type, c.max_length AS \
+             max_length, c.precision AS numeric_precision, c.scale AS numeric_scale, c.is_nullable AS is_nullable\nFROM sys.columns \
+             AS c\nINNER JOIN sys.objects AS o ON o.object_id = c.object_id\nINNER JOIN sys.types AS t ON t.user_type_id = \
+             c.user_type_id\nLEFT JOIN sys.types AS b ON b.user_type_id = c.system_type_id\nWHERE o.type IN ('U', 'V') AND \
+             o.is_ms_shipped = 0 AND o.name = 'all_types'",
+        ),
+        run(
+            &engine,
+            "SELECT o.name, SUM(p.rows) AS row_count FROM sys.partitions AS p JOIN sys.objects o ON o.object_id = p.object_id \
+             WHERE p.index_id IN (0, 1) GROUP BY o.name ORDER BY o.name",
+        ),
+        run(&engine, "SELECT MIN([order_id]) AS [low], MAX([order_id]) AS [high] FROM [sales].[orders] WITH (NOLOCK)"),
+        run(
+            &engine,
+            "SELECT q.[bound] AS [bound] FROM (SELECT [product_id] AS [bound], ROW_NUMBER() OVER (ORDER BY [product_id]) AS [ordinal] \
+             FROM [sales].[products]) AS q WHERE q.[ordinal] % 4 = 1 AND q.[ordinal] > 1 ORDER BY q.[ordinal]",
+        ),
+        run_with(&engine, "SELECT [customer_id] FROM [sales].[customers] WHERE [customer_id] < @P1 OR [customer_id] IS NULL", &key),
+        run_with(
+            &engine,
+            "/* datakit run r1 */\nSELECT [customer_id], CONVERT(varchar(27), [created_at], 121) AS [created_at] FROM \
+             [sales].[customers] WHERE [customer_id] >= @P1 AND [customer_id] < @P2\nOPTION (MAXDOP 4)",
+            &key,
+        ),
+    ]
+    .join("--\n"));
+}
