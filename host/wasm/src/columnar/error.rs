@@ -219,11 +219,17 @@ impl Coded for ColumnarError {
     }
 }
 
-/// Text that came from a guest or a library, short enough for a message.
+/// Text that came from a guest or a library, fit for a message: short, and without control characters, which could
+/// write over a terminal.
 pub(super) fn shorten(text: &str) -> String {
     const MAX_CHARS: usize = 300;
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let mut short = String::with_capacity(text.len().min(MAX_CHARS));
+    for (count, c) in text.chars().enumerate() {
+        if count == MAX_CHARS {
+            short.push('…');
+            break;
+        }
+        if c.is_control() { short.extend(c.escape_default()) } else { short.push(c) }
     }
+    short
 }

@@ -13,7 +13,7 @@ use crate::columnar::type_text;
 use crate::columnar::{ColumnExpression, ColumnarError, Projection};
 
 /// Evaluates over the sample; one value a row.
-fn evaluate(sql: &str, limits: &GuestLimits) -> Result<ArrayRef, ColumnarError> {
+pub(super) fn evaluate(sql: &str, limits: &GuestLimits) -> Result<ArrayRef, ColumnarError> {
     let sample = sample();
     let columns = [("out".to_owned(), ColumnExpression::Sql(sql.to_owned()))];
     let projection = Projection::compile(&sample.schema(), &columns, None, limits)?;
@@ -37,21 +37,25 @@ fn show(sql: &str) -> String {
     }
 }
 
-fn show_all(expressions: &[&str]) -> String {
+pub(super) fn show_all(expressions: &[&str]) -> String {
     expressions.iter().fold(String::new(), |mut text, sql| {
-        let _ = writeln!(text, "{}", show(sql));
+        let _ = writeln!(text, "{}", show(sql).replace('\0', "\\0"));
         text
     })
 }
 
+/// One golden file of many expressions.
 macro_rules! golden {
     ($name:ident, $($sql:expr),+ $(,)?) => {
         #[test]
         fn $name() {
-            insta::assert_snapshot!(show_all(&[$($sql),+]));
+            let shown = show_all(&[$($sql),+]);
+            insta::assert_snapshot!(shown);
         }
     };
 }
+
+pub(super) use golden;
 
 golden!(
     columns,
@@ -172,36 +176,6 @@ golden!(
 );
 
 golden!(
-    cast_refusals,
-    "quantity::BIGINT",
-    "SAFE_CAST(quantity AS INT)",
-    "CONVERT(INT, quantity)",
-    "CAST(quantity AS TINYINT)",
-    "CAST(quantity AS FLOAT)",
-    "CAST(quantity AS FLOAT(24))",
-    "CAST(quantity AS DECIMAL)",
-    "CAST(quantity AS DECIMAL(10))",
-    "CAST(quantity AS DECIMAL(39, 0))",
-    "CAST(quantity AS DECIMAL(5, 6))",
-    "CAST(quantity AS DECIMAL(5, -1))",
-    "CAST(name AS VARCHAR(5))",
-    "CAST(name AS CHAR)",
-    "CAST(at AS TIMESTAMP(3))",
-    "CAST(at AS TIMESTAMP(9))",
-    "CAST(name AS VARBINARY)",
-    "CAST(bytes AS VARCHAR)",
-    "CAST(id AS VARCHAR)",
-    "CAST(name AS UUID)",
-    "CAST(numbers AS VARCHAR)",
-    "CAST(price AS DATE)",
-    "CAST(flag AS DATE)",
-    "CAST(name AS INT FORMAT 'x')",
-    "CAST(name AS INT[])",
-    "CAST(name AS INTERVAL)",
-    "CAST(name AS JSON)",
-);
-
-golden!(
     arithmetic,
     "quantity + 1",
     "quantity - small",
@@ -296,7 +270,6 @@ golden!(
     "ratio * 0e0 = 0e0",
     "ratio * 0e0 < 0e0",
     "(ratio - ratio) / 0 = (ratio - ratio) / 0",
-    "(ratio - ratio) / 0 > 1e300",
     "quantity = NULL",
     "NULL = NULL",
     "at_utc = '2023-12-31T23:59:59Z'",
@@ -458,63 +431,6 @@ golden!(
     "upper(trim(substr(name, 1, 6)))",
 );
 
-golden!(
-    refusals,
-    "count(quantity)",
-    "COUNT(*)",
-    "sum(quantity)",
-    "row_number() OVER ()",
-    "upper(name) OVER ()",
-    "upper(DISTINCT name)",
-    "upper(name) FILTER (WHERE flag)",
-    "concat(name => 'x')",
-    "(SELECT 1)",
-    "EXISTS (SELECT 1)",
-    "quantity AS q",
-    "quantity q",
-    "?",
-    "$1",
-    ":p",
-    "@p",
-    "*",
-    "quantity, big",
-    "quantity; DROP TABLE x",
-    "now()",
-    "random()",
-    "\"upper\"(name)",
-    "pg_catalog.upper(name)",
-    "{fn upper(name)}",
-    "EXTRACT(YEAR FROM day)",
-    "CEIL(ratio)",
-    "POSITION('a' IN name)",
-    "OVERLAY(name PLACING 'x' FROM 1)",
-    "INTERVAL '1' DAY",
-    "ARRAY[1]",
-    "numbers[1]",
-    "(1, 2)",
-    "STRUCT(1)",
-    "name COLLATE \"C\"",
-    "at AT TIME ZONE 'UTC'",
-    "quantity = ANY(numbers)",
-    "IF(flag, 1, 2)",
-    "quantity->>'x'",
-    "",
-    "  ",
-    "(",
-    ")",
-    "quantity +",
-    "'open",
-    "\"open",
-    "/* open",
-    "-- only a comment",
-    "quantity -- comment",
-    "CASE WHEN flag THEN 1",
-    "\u{0}",
-    "名前",
-    "`quantity`",
-    "[quantity]",
-);
-
 #[test]
 fn large_text_keeps_its_type() {
     let large: ArrayRef = Arc::new(arrow::array::LargeStringArray::from(vec![Some("ab"), None]));
@@ -548,176 +464,4 @@ fn large_text_keeps_its_type() {
         })
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
-}
-
-#[test]
-fn size_tokens_and_depth_are_bounded_before_parsing() {
-    let limits = GuestLimits::default();
-    let chain = |terms: usize| vec!["1"; terms].join("+");
-    let nested = |depth: usize| format!("{}1{}", "(".repeat(depth), ")".repeat(depth));
-    let wide = format!("quantity IN ({})", vec!["1"; 1_500].join(","));
-    assert!(evaluate(&chain(100), &limits).is_ok());
-    assert!(evaluate(&wide, &limits).is_ok());
-    let loose = GuestLimits { max_expression_bytes: 1 << 30, max_tokens: 1 << 30, ..limits.clone() };
-    let looser = GuestLimits { max_syntax_depth: u64::MAX, ..loose.clone() };
-    let errors = [
-        ("a long chain", evaluate(&chain(200_000), &limits)),
-        ("tokens", evaluate(&chain(200_000), &GuestLimits { max_expression_bytes: 1 << 30, ..limits.clone() })),
-        ("left-deep", evaluate(&chain(2_000), &limits)),
-        ("left-deep, no other limit", evaluate(&chain(20_000), &looser)),
-        ("parentheses", evaluate(&nested(500), &limits)),
-        ("parentheses, no other limit", evaluate(&nested(20_000), &looser)),
-        ("not not", evaluate(&format!("{} flag", "NOT ".repeat(1_000)), &limits)),
-        ("minus minus", evaluate(&format!("{}quantity", "- ".repeat(1_000)), &limits)),
-        ("casts", evaluate(&format!("quantity{}", "::INT".repeat(1_000)), &limits)),
-        ("case", evaluate(&format!("{}1{}", "CASE WHEN flag THEN ".repeat(200), " END".repeat(200)), &limits)),
-        ("functions", evaluate(&format!("{}name{}", "trim(".repeat(200), ")".repeat(200)), &limits)),
-        ("is null", evaluate(&format!("quantity{}", " IS NULL".repeat(1_000)), &limits)),
-    ];
-    let lines: Vec<_> = errors
-        .into_iter()
-        .map(|(name, result)| {
-            let error = result.unwrap_err();
-            format!("{name}: {} {error}", error.code())
-        })
-        .collect();
-    insta::assert_snapshot!(lines.join("\n"));
-}
-
-/// The parser tries some constructs in several ways: what fails at the innermost must not be tried 2^n times.
-#[test]
-fn what_fails_deep_inside_fails_soon() {
-    for open in [
-        "(",
-        "CAST(",
-        "TRY_CAST(",
-        "CASE ",
-        "CASE WHEN ",
-        "CASE WHEN flag THEN ",
-        "NOT ",
-        "-",
-        "trim(",
-        "TRIM(BOTH ",
-        "substr(",
-        "SUBSTRING(",
-        "upper(",
-        "coalesce(1, ",
-        "1 IN (",
-        "1 BETWEEN ",
-        "name LIKE ",
-        "CONVERT(",
-        "EXTRACT(",
-        "POSITION(",
-        "CEIL(",
-        "OVERLAY(",
-        "PRIOR ",
-        "DATE ",
-        "DECIMAL(",
-        "IF(",
-        "LEFT(",
-        "ROW(",
-        "MATCH(",
-        "DISTINCT ",
-        "ANY(",
-        "1 = ALL(",
-        "CUBE(",
-        "GROUPING SETS(",
-        "FILTER(",
-        "NULLIF(",
-        "CAST(1 AS ",
-        "CAST(1 AS DECIMAL(",
-        "CAST(1 AS VARCHAR(",
-        "(WITH ",
-        "(SELECT ",
-        "SELECT * FROM (",
-        "1 + (",
-        "a IS ",
-        "LISTAGG(",
-        "XMLTABLE(",
-        "JSON_OBJECT(",
-        "TRY_CONVERT(",
-        "SAFE_CAST(",
-    ] {
-        for close in ["", "]", ")", "1", " AS"] {
-            assert!(evaluate(&format!("{}{close}", open.repeat(100)), &GuestLimits::default()).is_err());
-        }
-    }
-}
-
-#[test]
-fn the_deepest_expressions_allowed_are_evaluated_on_a_small_stack() {
-    // Half of what a tokio worker has, as much as a wasmtime fiber has.
-    let run = || {
-        let limits = GuestLimits { max_syntax_depth: u64::MAX, ..GuestLimits::default() };
-        for deep in [
-            vec!["quantity"; 256].join("+"),
-            format!("{}name{}", "trim(".repeat(254), ")".repeat(254)),
-            format!("{}TRUE{}", "CASE WHEN flag THEN ".repeat(254), " END".repeat(254)),
-            format!("flag{}", " IS NULL".repeat(254)),
-        ] {
-            evaluate(&deep, &limits).unwrap();
-        }
-    };
-    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
-}
-
-#[test]
-fn nesting_does_not_multiply_the_work() {
-    let nest = |open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(60), close.repeat(60));
-    for sql in [
-        nest("COALESCE(", "name", ", '-')"),
-        nest("NULLIF(", "name", ", '-')"),
-        nest("(", "flag", " BETWEEN FALSE AND TRUE)"),
-        nest("(", "flag", " IN (FALSE, TRUE))"),
-        nest("(CASE ", "flag", " WHEN TRUE THEN FALSE ELSE TRUE END)"),
-    ] {
-        evaluate(&sql, &GuestLimits::default()).unwrap();
-    }
-}
-
-#[test]
-fn text_that_would_fill_the_memory_is_refused_before_it_is_made() {
-    let long: ArrayRef = Arc::new(StringArray::from_iter_values((0..1_000).map(|_| "x".repeat(1_000))));
-    let batch = batch(vec![("long", long)]);
-    let limits = GuestLimits { max_live_batch_bytes: 4 << 20, ..GuestLimits::default() };
-    let evaluate = |sql: &str| {
-        let columns = [("out".to_owned(), ColumnExpression::Sql(sql.to_owned()))];
-        Projection::compile(&batch.schema(), &columns, None, &limits).unwrap().apply(&batch).map(|_| ())
-    };
-    let six = "concat(long, long, long, long, long, long)";
-    let branches: String = (0..60).map(|n| format!("WHEN length(long) = {n} THEN 1 ")).collect();
-    assert_eq!(evaluate("concat(long, long, long)"), Ok(()));
-    assert_eq!(evaluate("replace(long, 'xxxxxxxxxx', 'yyyyyyyyyyyyyyyyyyyy')"), Ok(()));
-    assert_eq!(evaluate("replace(long, 'z', 'yyyyyyyyyyyyyyyyyyyy')"), Ok(()));
-    assert_eq!(evaluate("upper(concat(long, long, long))"), Ok(()));
-    assert_eq!(evaluate(&format!("CASE {branches} ELSE 0 END")), Ok(()));
-    let three = "length(concat(long, long, long))";
-    let refused = [
-        evaluate(six),
-        evaluate(&format!("length({six})")),
-        evaluate("replace(long, 'x', 'yyyyyyyyyyyyyyyyyyyy')"),
-        evaluate("replace(long, 'x', long)"),
-        evaluate(&vec![three; 12].join("+")),
-        evaluate(&format!("CASE WHEN long = 'x' THEN '' ELSE '{}' END", "y".repeat(7_000))),
-    ];
-    let lines: Vec<_> = refused.into_iter().map(|result| result.unwrap_err().to_string()).collect();
-    insta::assert_snapshot!(lines.join("\n"));
-}
-
-#[test]
-fn many_rows_are_evaluated_in_parts_and_put_together() {
-    let rows = 200_001;
-    let numbers: ArrayRef = Arc::new(arrow::array::Int32Array::from_iter_values(0..rows));
-    let batch = batch(vec![("n", numbers)]);
-    let columns = [("out".to_owned(), ColumnExpression::Sql("n * 2 + CASE WHEN n < 0 THEN 1 ELSE 0 END".to_owned()))];
-    let projection = Projection::compile(&batch.schema(), &columns, None, &GuestLimits::default()).unwrap();
-    let expected: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values((0..i64::from(rows)).map(|n| n * 2)));
-    assert_eq!(projection.apply(&batch).unwrap().column(0), &expected);
-}
-
-proptest::proptest! {
-    #[test]
-    fn no_text_panics(sql in "([a-z]{1,3}|quantity|name|flag|price|NULL|CAST|AS|INT|CASE|WHEN|THEN|END|IN|LIKE|AND|NOT|[0-9]{1,20}|[-+*/%()<>=,.'\"]| ){0,14}") {
-        let _ = evaluate(&sql, &GuestLimits::default());
-    }
 }

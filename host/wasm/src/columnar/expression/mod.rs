@@ -5,10 +5,14 @@
 //! ours, so that no upgrade of DataFusion changes a type a datakit can see. [`functions`] wraps the kernels that can
 //! make text grow. docs/expressions.md describes the language; `goldens` fixes the value and type of every item.
 
+#[cfg(test)]
+mod bounds;
 mod functions;
 #[cfg(test)]
 mod goldens;
 mod literal;
+#[cfg(test)]
+mod refusals;
 pub(super) mod syntax;
 mod translate;
 mod typing;

@@ -22,7 +22,7 @@ pub(super) fn sample() -> RecordBatch {
         ("small", Arc::new(Int16Array::from(vec![Some(7), Some(-300), None]))),
         ("quantity", Arc::new(Int32Array::from(vec![Some(3), Some(0), None]))),
         ("big", Arc::new(Int64Array::from(vec![Some(9_000_000_000), Some(-1), None]))),
-        ("price", Arc::new(decimals(&[Some(123_4500), Some(-5), None], 18, 4))),
+        ("price", Arc::new(decimals(&[Some(1_234_500), Some(-5), None], 18, 4))),
         ("rate", Arc::new(decimals(&[Some(25), Some(7), None], 5, 2))),
         ("ratio", Arc::new(Float64Array::from(vec![Some(0.5), Some(-1e300), None]))),
         ("real", Arc::new(Float32Array::from(vec![Some(1.1), Some(-2.0), None]))),
