@@ -134,7 +134,7 @@ fn to_integer(value: &Value, from: SqlType, to: SqlType) -> Result<Value, SqlErr
             if to == SqlType::Bit {
                 return Ok(Value::Bit(float != 0.0));
             }
-            if !(float.abs() < 1e19) {
+            if float.is_nan() || float.abs() >= 1e19 {
                 return Err(errors::overflow(to));
             }
             integer_in_range(float.trunc() as i128, to)

@@ -195,10 +195,10 @@ impl Binder<'_> {
     }
 
     fn binary(&self, left: Bound, operator: &BinaryOperator, right: Bound) -> Result<Bound, SqlError> {
-        if *operator == BinaryOperator::Plus {
-            if let Some(bound) = self.concatenation(&left, &right)? {
-                return Ok(bound);
-            }
+        if *operator == BinaryOperator::Plus
+            && let Some(bound) = self.concatenation(&left, &right)?
+        {
+            return Ok(bound);
         }
         let bits = match operator {
             BinaryOperator::BitwiseAnd => Some("&"),

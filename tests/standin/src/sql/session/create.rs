@@ -266,13 +266,11 @@ pub(super) fn new_index(object: &mut Object, key: Key, is_primary: bool) -> Resu
         }
         columns.push((found.id, descending));
     }
-    if is_primary {
-        if object.primary_key.is_some() {
-            return Err(SqlError::new(
-                8110,
-                format!("Cannot add multiple PRIMARY KEY constraints to table '{}'.", object.name),
-            ));
-        }
+    if is_primary && object.primary_key.is_some() {
+        return Err(SqlError::new(
+            8110,
+            format!("Cannot add multiple PRIMARY KEY constraints to table '{}'.", object.name),
+        ));
     }
     let prefix = if is_primary { "PK" } else { "UQ" };
     let short: String = object.name.chars().take(9).collect();

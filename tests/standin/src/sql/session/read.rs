@@ -18,15 +18,15 @@ impl SqlSession {
         let binder = Binder::new(&self.connection, variables, &self.surroundings);
         let bound = binder.query(query, None)?;
         let fault = self.shared.take_fault(&binder.objects.borrow());
-        if fault.is_none() {
-            if let Some((event, rows)) = plan_fast_rows(query, &binder, &self.shared.fast_tables, variables)? {
-                for event in [Event::Columns(bound.columns.into()), event] {
-                    if out(event).is_break() {
-                        return Ok(Flow::Stop);
-                    }
+        if fault.is_none()
+            && let Some((event, rows)) = plan_fast_rows(query, &binder, &self.shared.fast_tables, variables)?
+        {
+            for event in [Event::Columns(bound.columns.into()), event] {
+                if out(event).is_break() {
+                    return Ok(Flow::Stop);
                 }
-                return Ok(self.done(Some(rows), out));
             }
+            return Ok(self.done(Some(rows), out));
         }
         let types: Vec<SqlType> = bound.columns.iter().map(|column| column.sql_type).collect();
         let mut prepared = Self::prepare(&self.connection, &bound.sql, variables)?;
@@ -38,10 +38,10 @@ impl SqlSession {
         loop {
             let next = rows.next().map_err(|error| errors::storage(&error))?;
             // A fault strikes at the end of a shorter result as well: it was asked for.
-            if let Some(fault) = &fault {
-                if count == fault.after_rows || (next.is_none() && count < fault.after_rows) {
-                    strike(fault)?;
-                }
+            if let Some(fault) = &fault
+                && (count == fault.after_rows || (next.is_none() && count < fault.after_rows))
+            {
+                strike(fault)?;
             }
             let Some(row) = next else { break };
             let mut values = Vec::with_capacity(types.len());
