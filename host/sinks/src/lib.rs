@@ -1,7 +1,7 @@
 //! Sinks: open, write, commit, abort.
 //!
 //! A sink is also the state store: rows, watermark and run record commit **together**, so that a run killed anywhere has
-//! either committed a table whole or not at all. Every sink passes the same suite, [`conformance`].
+//! either committed a table whole or not at all. Every sink passes the same suite, `conformance` (feature `testing`).
 
 mod columns;
 #[cfg(feature = "testing")]

@@ -1,4 +1,5 @@
 //! The Postgres sink against the suite, on a real server.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::{Arc, OnceLock};
 

@@ -53,8 +53,15 @@ impl NanColumns {
 /// The statistics of one file.
 pub(crate) struct FileStatistics {
     rows: i64,
-    /// Name, nulls, lower and upper bound as JSON.
-    columns: Vec<(String, Option<u64>, Option<String>, Option<String>)>,
+    columns: Vec<ColumnStatistics>,
+}
+
+/// What is known of one column; bounds as JSON.
+struct ColumnStatistics {
+    name: String,
+    nulls: Option<u64>,
+    low: Option<String>,
+    high: Option<String>,
 }
 
 impl FileStatistics {
@@ -66,15 +73,15 @@ impl FileStatistics {
             let nulls = groups.iter().map(|s| s.null_count_opt()).sum::<Option<u64>>().filter(|_| !groups.is_empty());
             let (low, high) =
                 if not_a_number.contains(index) { (None, None) } else { bounds(field.data_type(), &groups) };
-            (field.name().clone(), nulls, low, high)
+            ColumnStatistics { name: field.name().clone(), nulls, low, high }
         });
         Self { rows: metadata.file_metadata().num_rows(), columns: columns.collect() }
     }
 
     pub(crate) fn to_json(&self) -> String {
-        let low = object(self.columns.iter().filter_map(|(name, _, low, _)| Some((name, low.clone()?))));
-        let high = object(self.columns.iter().filter_map(|(name, _, _, high)| Some((name, high.clone()?))));
-        let nulls = object(self.columns.iter().filter_map(|(name, nulls, _, _)| Some((name, (*nulls)?.to_string()))));
+        let low = object(self.columns.iter().filter_map(|c| Some((&c.name, c.low.clone()?))));
+        let high = object(self.columns.iter().filter_map(|c| Some((&c.name, c.high.clone()?))));
+        let nulls = object(self.columns.iter().filter_map(|c| Some((&c.name, c.nulls?.to_string()))));
         format!(r#"{{"numRecords":{},"minValues":{low},"maxValues":{high},"nullCount":{nulls}}}"#, self.rows)
     }
 }
