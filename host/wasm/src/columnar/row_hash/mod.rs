@@ -176,8 +176,8 @@ impl Message {
     #[inline]
     fn value(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         let length = u32::try_from(bytes.len()).map_err(|_| "it is longer than 4 GiB")?;
-        self.gathered.push(1);
-        self.gathered.extend_from_slice(&length.to_le_bytes());
+        let [a, b, c, d] = length.to_le_bytes();
+        self.gathered.extend_from_slice(&[1, a, b, c, d]);
         if bytes.len() > GATHERED_BYTES {
             self.hash.update(&self.gathered);
             self.gathered.clear();
