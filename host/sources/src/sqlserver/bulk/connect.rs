@@ -1,0 +1,70 @@
+//! A connection of `mssql-tds`, from the configuration to a logged-in client.
+
+use datakit_model::source::Isolation;
+use mssql_tds::connection::client_context::ClientContext;
+use mssql_tds::connection::tds_client::TdsClient;
+use mssql_tds::connection_provider::tds_connection_provider::TdsConnectionProvider;
+use mssql_tds::core::{EncryptionOptions, EncryptionSetting};
+
+use super::errors;
+use crate::sqlserver::config::{Encrypt, SqlServerConfig};
+use crate::sqlserver::error::SourceError;
+use crate::sqlserver::{pool, reach};
+
+/// The largest packets the server takes: fewer of them, fewer rows across two. Encrypted ones fit one TLS record.
+const PACKET_BYTES: u16 = 32_767;
+const ENCRYPTED_PACKET_BYTES: u16 = 16_383;
+
+/// A pooled connection.
+pub(in crate::sqlserver) struct BulkConnection {
+    pub(in crate::sqlserver) client: TdsClient,
+    /// The session's isolation level.
+    pub(in crate::sqlserver) isolation: Isolation,
+}
+
+impl pool::Pooled for BulkConnection {
+    async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
+        // The driver's future is large and the pool's stack frames are many.
+        let data_source = format!("tcp:{},{}", config.host, config.port);
+        let connect = TdsConnectionProvider::new();
+        match Box::pin(connect.create_client(context(config, &data_source), &data_source, None)).await {
+            Ok(client) => Ok(Self { client, isolation: Isolation::ReadCommitted }),
+            Err(error) => match errors::of_login(config, error) {
+                Some(error) => Err(error),
+                None => Err(reach::diagnose(config).await),
+            },
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.client.is_connection_dead() && !self.client.has_open_batch()
+    }
+
+    async fn ping(&mut self) -> bool {
+        self.client.execute("SELECT 1 AS alive".to_owned(), ()).await.is_ok() && self.client.close_query().await.is_ok()
+    }
+}
+
+fn context(config: &SqlServerConfig, data_source: &str) -> ClientContext {
+    let mut context = ClientContext::with_data_source(data_source);
+    context.application_name.clone_from(&config.application_name);
+    context.database.clone_from(&config.database);
+    context.user_name.clone_from(&config.user);
+    context.password = config.password.expose().to_owned();
+    context.connect_timeout = config.connect_seconds();
+    context.login_timeout = Some(config.connect_seconds());
+    // Tried again by the run, which knows what was read; never behind its back.
+    context.connect_retry_count = 0;
+    context.packet_size = if config.encrypt == Encrypt::Off { PACKET_BYTES } else { ENCRYPTED_PACKET_BYTES };
+    context.encryption_options = EncryptionOptions {
+        mode: match config.encrypt {
+            Encrypt::Required => EncryptionSetting::Required,
+            Encrypt::Strict => EncryptionSetting::Strict,
+            Encrypt::Off => EncryptionSetting::PreferOff,
+        },
+        trust_server_certificate: config.trust_certificate,
+        host_name_in_cert: config.host_name_in_certificate.clone(),
+        server_certificate: config.certificate_file.clone(),
+    };
+    context
+}

@@ -1,0 +1,289 @@
+//! What an operator says about a SQL Server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use datakit_model::limits::GuestLimits;
+use datakit_model::{ReadLimits, Secret};
+
+use super::error::SourceError;
+
+/// How the connection is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encrypt {
+    /// TLS after PRELOGIN; refused if the server has none.
+    #[default]
+    Required,
+    /// TDS 8.0: TLS before the first byte of TDS.
+    Strict,
+    /// No TLS for rows. The login packet is still encrypted where the server can, its certificate unchecked.
+    Off,
+}
+
+/// Which driver reads rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReaderKind {
+    /// `mssql-tds`, decoding straight into Arrow builders.
+    #[default]
+    MssqlTds,
+    /// `tiberius`, row by row: slower, an independent second opinion.
+    Tiberius,
+}
+
+/// Bounds of the connection pool, which all partitions and tables of a run share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Physical connections at one time.
+    pub max_connections: usize,
+    /// The longest wait for a free one.
+    pub checkout_timeout: Duration,
+    /// An idle connection older than this is not used again.
+    pub max_idle: Duration,
+    /// A connection older than this is not used again.
+    pub max_lifetime: Duration,
+    /// A connection idle for longer than this is asked for a sign of life before use.
+    pub validate_after: Duration,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 8,
+            checkout_timeout: Duration::from_secs(60),
+            max_idle: Duration::from_secs(300),
+            max_lifetime: Duration::from_secs(3600),
+            validate_after: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Bounds of single steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Reaching the server, TLS and login together. Whole seconds; less than one counts as one.
+    pub connect: Duration,
+    /// A query without its own timeout; none: no bound.
+    pub query: Option<Duration>,
+    /// The server's acknowledgement of a cancel; after it the connection is dropped. Whole seconds.
+    pub cancel: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(15), query: None, cancel: Duration::from_secs(5) }
+    }
+}
+
+/// Bounds on SQL handed over by a datakit; the same settings as in `[limits]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SqlLimits {
+    /// One SQL text, in bytes.
+    pub max_sql_bytes: u64,
+    /// Tokens of one SQL text, counted before parsing.
+    pub max_tokens: u64,
+    /// Syntax depth of one SQL text.
+    pub max_syntax_depth: u64,
+    /// Parameters of one query.
+    pub max_parameters: u64,
+}
+
+impl From<&GuestLimits> for SqlLimits {
+    fn from(limits: &GuestLimits) -> Self {
+        Self {
+            max_sql_bytes: limits.max_sql_bytes,
+            max_tokens: limits.max_tokens,
+            max_syntax_depth: limits.max_syntax_depth,
+            max_parameters: limits.max_parameters,
+        }
+    }
+}
+
+impl Default for SqlLimits {
+    fn default() -> Self {
+        Self::from(&GuestLimits::default())
+    }
+}
+
+/// A SQL Server, how to reach it and how to read it.
+#[derive(Debug, Clone)]
+pub struct SqlServerConfig {
+    /// Host name or address, without port or instance.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The database of the login.
+    pub database: String,
+    /// SQL login.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// How the connection is encrypted.
+    pub encrypt: Encrypt,
+    /// Accept any certificate: the connection can be intercepted. Refused with [`Encrypt::Strict`].
+    pub trust_certificate: bool,
+    /// Accept exactly the certificate in this PEM or DER file and no other, whatever it says. `mssql-tds` only: tiberius
+    /// can add a CA but not pin, and a CA added is not a pin.
+    pub certificate_file: Option<PathBuf>,
+    /// The name the certificate must carry, if not `host`.
+    pub host_name_in_certificate: Option<String>,
+    /// Which driver reads rows.
+    pub reader: ReaderKind,
+    /// Bounds of the pool.
+    pub pool: PoolLimits,
+    /// Bounds of single steps.
+    pub timeouts: Timeouts,
+    /// How batches are cut.
+    pub read: ReadLimits,
+    /// Bounds on SQL of datakits.
+    pub sql: SqlLimits,
+    /// `program_name` in `sys.dm_exec_sessions`.
+    pub application_name: String,
+}
+
+impl SqlServerConfig {
+    /// A server with the defaults: port 1433, TLS required, certificate checked, `mssql-tds`.
+    #[must_use]
+    pub fn new(
+        host: impl Into<String>,
+        database: impl Into<String>,
+        user: impl Into<String>,
+        password: Secret,
+    ) -> Self {
+        Self {
+            host: host.into(),
+            port: 1433,
+            database: database.into(),
+            user: user.into(),
+            password,
+            encrypt: Encrypt::default(),
+            trust_certificate: false,
+            certificate_file: None,
+            host_name_in_certificate: None,
+            reader: ReaderKind::default(),
+            pool: PoolLimits::default(),
+            timeouts: Timeouts::default(),
+            read: ReadLimits::default(),
+            sql: SqlLimits::default(),
+            application_name: "datakit".to_owned(),
+        }
+    }
+
+    /// `host:port`, for messages.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Checks what can be checked without the server.
+    ///
+    /// # Errors
+    /// [`SourceError::Config`], naming the setting.
+    pub(super) fn validate(&self) -> Result<(), SourceError> {
+        let refuse =
+            |message: &str, hint: &str| Err(SourceError::Config { message: message.to_owned(), hint: hint.to_owned() });
+        if self.host.is_empty() || self.host.contains(|c: char| c.is_whitespace() || ",;\\/".contains(c)) {
+            return refuse(
+                &format!("`server = \"{}\"` is not a host name or address", self.host),
+                "give the host alone; the port has its own setting",
+            );
+        }
+        if self.pool.max_connections == 0 {
+            return refuse("the pool may hold no connection", "set `pool.max_connections` to at least 1");
+        }
+        if self.trust_certificate && self.encrypt == Encrypt::Strict {
+            return refuse(
+                "`trust_certificate = true` contradicts `encrypt = \"strict\"`",
+                "remove one of the two; to accept one known certificate use `certificate_file`",
+            );
+        }
+        let Some(pin) = &self.certificate_file else { return Ok(()) };
+        if self.trust_certificate {
+            return refuse(
+                "`certificate_file` and `trust_certificate` exclude each other",
+                "remove `trust_certificate`",
+            );
+        }
+        if self.host_name_in_certificate.is_some() {
+            return refuse(
+                "`certificate_file` and `host_name_in_certificate` exclude each other",
+                "remove `host_name_in_certificate`: a pinned certificate is compared byte by byte",
+            );
+        }
+        if self.encrypt == Encrypt::Off {
+            return refuse("`certificate_file` needs encryption", "remove `encrypt = \"off\"`");
+        }
+        if self.reader == ReaderKind::Tiberius {
+            return refuse(
+                "`certificate_file` is not supported by `reader = \"tiberius\"`",
+                "use `reader = \"mssql-tds\"`, or put the issuing CA into SSL_CERT_FILE",
+            );
+        }
+        super::tls::check_certificate_file(pin)
+    }
+
+    /// The connect timeout in the whole seconds the drivers take.
+    pub(super) fn connect_seconds(&self) -> u32 {
+        seconds(self.timeouts.connect)
+    }
+
+    /// The cancel timeout in the whole seconds the driver takes.
+    pub(super) fn cancel_seconds(&self) -> u32 {
+        seconds(self.timeouts.cancel)
+    }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> SqlServerConfig {
+        SqlServerConfig::new("sql01", "ERP", "svc", Secret::new("hunter2".into()))
+    }
+
+    fn refusal(change: impl FnOnce(&mut SqlServerConfig)) -> String {
+        let mut config = config();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn contradictions_are_refused_before_the_first_packet() {
+        assert!(config().validate().is_ok());
+        insta::assert_snapshot!(refusal(|c| c.host = "sql01,1433".into()), @r#"`server = "sql01,1433"` is not a host name or address"#);
+        insta::assert_snapshot!(refusal(|c| c.pool.max_connections = 0), @"the pool may hold no connection");
+        insta::assert_snapshot!(
+            refusal(|c| {
+                c.trust_certificate = true;
+                c.encrypt = Encrypt::Strict;
+            }),
+            @r#"`trust_certificate = true` contradicts `encrypt = "strict"`"#
+        );
+        insta::assert_snapshot!(
+            refusal(|c| {
+                c.certificate_file = Some("a.pem".into());
+                c.reader = ReaderKind::Tiberius;
+            }),
+            @r#"`certificate_file` is not supported by `reader = "tiberius"`"#
+        );
+        insta::assert_snapshot!(
+            refusal(|c| {
+                c.certificate_file = Some("a.pem".into());
+                c.trust_certificate = true;
+            }),
+            @"`certificate_file` and `trust_certificate` exclude each other"
+        );
+        insta::assert_snapshot!(
+            refusal(|c| c.certificate_file = Some("/nowhere/a.pem".into())),
+            @"cannot use the certificate file `/nowhere/a.pem`: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn the_password_is_in_no_debug_output() {
+        assert!(!format!("{:?}", config()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,125 @@
+//! What a datakit's SQL may name. Everything else is refused.
+
+/// Reserved words of T-SQL that no query here needs. A reserved word cannot be a name without quotes, so refusing the
+/// bare word refuses no honest query; but `SELECT a FROM dbo.t SHUTDOWN` is a query with an alias to one reader and two
+/// statements to the server.
+/// Source: "Reserved keywords (Transact-SQL)".
+const FORBIDDEN_WORDS: &str = "\
+    ADD ALTER AUTHORIZATION BACKUP BEGIN BREAK BROWSE BULK CHECK CHECKPOINT CLOSE CLUSTERED COMMIT COMPUTE \
+    CONSTRAINT CONTAINS CONTAINSTABLE CONTINUE CREATE CURRENT_USER CURSOR DATABASE DBCC DEALLOCATE DECLARE DEFAULT \
+    DELETE DENY DISK DISTRIBUTED DROP DUMP ERRLVL EXEC EXECUTE EXIT EXTERNAL FILE FILLFACTOR FOR FOREIGN FREETEXT \
+    FREETEXTTABLE FUNCTION GOTO GRANT IDENTITY IDENTITYCOL IDENTITY_INSERT IF INDEX INSERT INTO KILL LINENO LOAD \
+    MERGE NATIONAL NOCHECK NONCLUSTERED OFFSETS OPEN OPENDATASOURCE OPENQUERY OPENROWSET OPENXML OPTION PIVOT PLAN \
+    PRINT PROC PROCEDURE PUBLIC RAISERROR READ READTEXT RECEIVE RECONFIGURE REFERENCES REPLICATION RESTORE RESTRICT \
+    RETURN REVERT REVOKE ROLLBACK ROWGUIDCOL RULE SAVE SCHEMA SECURITYAUDIT SEMANTICKEYPHRASETABLE \
+    SEMANTICSIMILARITYDETAILSTABLE SEMANTICSIMILARITYTABLE SESSION_USER SET SETUSER SHUTDOWN STATISTICS SYSTEM_USER \
+    TABLE TABLESAMPLE TEXTSIZE THROW TRAN TRANSACTION TRIGGER TRUNCATE TSEQUAL UNPIVOT UPDATE UPDATETEXT USE USER \
+    VIEW WAITFOR WHILE WRITETEXT";
+
+/// Functions a query may call, by their bare names: values in, value out, nothing of the login, the session or the
+/// server. CAST, CONVERT, TRY_CAST, TRY_CONVERT, SUBSTRING, TRIM, CEILING and FLOOR are syntax of their own.
+const FUNCTIONS: &str = "\
+    ABS ACOS ASCII ASIN ATAN ATN2 AVG BINARY_CHECKSUM CEILING CHAR CHARINDEX CHECKSUM CHECKSUM_AGG CHOOSE COALESCE \
+    COLUMNPROPERTY COL_LENGTH COL_NAME CONCAT CONCAT_WS COS COT COUNT COUNT_BIG CUME_DIST CURRENT_TIMESTAMP \
+    DATALENGTH DATEADD DATEDIFF DATEDIFF_BIG DATEFROMPARTS DATENAME DATEPART DATETIME2FROMPARTS DATETIMEFROMPARTS \
+    DATETIMEOFFSETFROMPARTS DATETRUNC DATE_BUCKET DAY DEGREES DENSE_RANK EOMONTH EXP FIRST_VALUE FLOOR FORMAT \
+    GETDATE GETUTCDATE GREATEST HASHBYTES IIF INDEXPROPERTY INDEX_COL ISDATE ISJSON ISNULL ISNUMERIC JSON_QUERY \
+    JSON_VALUE LAG LAST_VALUE LEAD LEAST LEFT LEN LOG LOG10 LOWER LTRIM MAX MIN MONTH NCHAR NTILE NULLIF \
+    OBJECTPROPERTY OBJECTPROPERTYEX OBJECT_ID OBJECT_NAME OBJECT_SCHEMA_NAME PATINDEX PERCENTILE_CONT \
+    PERCENTILE_DISC PERCENT_RANK PI POWER QUOTENAME RADIANS RANK REPLACE REVERSE RIGHT ROUND ROW_NUMBER RTRIM \
+    SCHEMA_ID SCHEMA_NAME SIGN SIN SMALLDATETIMEFROMPARTS SQL_VARIANT_PROPERTY SQRT SQUARE STATS_DATE STDEV STDEVP \
+    STR STRING_AGG STUFF SUBSTRING SUM SWITCHOFFSET SYSDATETIME SYSDATETIMEOFFSET SYSUTCDATETIME TAN TIMEFROMPARTS \
+    TODATETIMEOFFSET TRANSLATE TYPE_ID TYPE_NAME UNICODE UPPER VAR VARP YEAR";
+
+/// Catalog views every session may name: which tables there are, of which columns, keys and sizes; nothing of logins,
+/// sessions, modules' texts or the server.
+const CATALOG_VIEWS: [(&str, &str); 25] = [
+    ("sys", "allocation_units"),
+    ("sys", "columns"),
+    ("sys", "computed_columns"),
+    ("sys", "dm_db_partition_stats"),
+    ("sys", "extended_properties"),
+    ("sys", "foreign_key_columns"),
+    ("sys", "foreign_keys"),
+    ("sys", "identity_columns"),
+    ("sys", "index_columns"),
+    ("sys", "indexes"),
+    ("sys", "key_constraints"),
+    ("sys", "objects"),
+    ("sys", "partitions"),
+    ("sys", "periods"),
+    ("sys", "schemas"),
+    ("sys", "tables"),
+    ("sys", "types"),
+    ("sys", "views"),
+    ("information_schema", "columns"),
+    ("information_schema", "key_column_usage"),
+    ("information_schema", "schemata"),
+    ("information_schema", "table_constraints"),
+    ("information_schema", "tables"),
+    ("information_schema", "view_column_usage"),
+    ("information_schema", "views"),
+];
+
+/// Compatibility views that answer to `dbo.` as well as `sys.`, whatever a pattern like `dbo.*` was meant for.
+/// Source: "System compatibility views (Transact-SQL)".
+const COMPATIBILITY_VIEWS: &str = "\
+    sysaltfiles syscacheobjects syscharsets syscolumns syscomments sysconfigures sysconstraints syscurconfigs \
+    syscursorcolumns syscursorrefs syscursors syscursortables sysdatabases sysdepends sysdevices sysfilegroups \
+    sysfiles sysforeignkeys sysfulltextcatalogs sysindexes sysindexkeys syslanguages syslockinfo syslogins \
+    sysmembers sysmessages sysobjects sysoledbusers sysopentapes sysperfinfo syspermissions sysprocesses sysprotects \
+    sysreferences sysremote_columns sysremote_tables sysremote_views sysremotelogins syssegments sysservers systypes \
+    sysusers";
+
+/// Table hints: how to read, and none that takes more than a shared lock or skips rows in silence.
+const TABLE_HINTS: &str = "\
+    FORCESCAN FORCESEEK HOLDLOCK NOEXPAND NOLOCK NOWAIT PAGLOCK READCOMMITTED READCOMMITTEDLOCK READUNCOMMITTED \
+    REPEATABLEREAD SERIALIZABLE";
+
+/// Types that CAST and CONVERT may name: the system's own, since a CLR type runs code when converted to.
+const TYPES: &str = "\
+    bigint binary bit char character date datetime datetime2 datetimeoffset dec decimal float geography geometry \
+    hierarchyid image int integer json money nchar ntext numeric nvarchar real rowversion smalldatetime smallint \
+    smallmoney sql_variant sysname text time timestamp tinyint uniqueidentifier varbinary varchar xml";
+
+fn holds(list: &str, word: &str) -> bool {
+    list.split_ascii_whitespace().any(|entry| entry.eq_ignore_ascii_case(word))
+}
+
+/// Whether the bare word may not stand in a query at all.
+pub(super) fn is_forbidden_word(word: &str) -> bool {
+    holds(FORBIDDEN_WORDS, word)
+}
+
+/// Whether the function may be called.
+pub(super) fn is_function(name: &str) -> bool {
+    holds(FUNCTIONS, name)
+}
+
+/// Whether the view belongs to the listed catalog.
+pub(super) fn is_catalog_view(schema: &str, name: &str) -> bool {
+    CATALOG_VIEWS.iter().any(|(s, n)| s.eq_ignore_ascii_case(schema) && n.eq_ignore_ascii_case(name))
+}
+
+/// Whether the name belongs to the system, so that no pattern can grant it.
+pub(super) fn is_system_name(schema: &str, name: &str) -> bool {
+    holds("sys information_schema", schema.trim_end())
+        || (schema.trim_end().eq_ignore_ascii_case("dbo") && holds(COMPATIBILITY_VIEWS, name.trim_end()))
+}
+
+/// Whether the hint may stand in `WITH (…)`.
+pub(super) fn is_table_hint(name: &str) -> bool {
+    holds(TABLE_HINTS, name)
+}
+
+/// Whether CAST and CONVERT may name the type, given in the parser's spelling: `NVARCHAR(40)`, `DECIMAL(18,4)`.
+pub(super) fn is_type(text: &str) -> bool {
+    let (name, arguments) = match text.split_once('(') {
+        Some((name, rest)) => (name, rest.strip_suffix(')')),
+        None => (text, Some("")),
+    };
+    let plain = |a: &str| {
+        a.split(',').map(str::trim).all(|a| a.eq_ignore_ascii_case("max") || a.chars().all(|c| c.is_ascii_digit()))
+    };
+    holds(TYPES, name.trim()) && arguments.is_some_and(plain)
+}

@@ -1,0 +1,324 @@
+//! The walk over queries, tables and joins.
+
+use datakit_model::{TableId, TablePatterns};
+use sqlparser::ast::{
+    Distinct, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy, OrderByExpr,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
+    TableFactor, TableWithJoins, TopQuantity, WildcardAdditionalOptions,
+};
+
+use super::{Refusal, lists, too_deep};
+use crate::sqlserver::config::SqlLimits;
+
+/// One walk over one query. Each method returns at the first thing that is not listed.
+pub(super) struct Walk<'a> {
+    grant: &'a TablePatterns,
+    limits: &'a SqlLimits,
+    depth: u64,
+    /// Names of the common table expressions in scope, exactly as written: in a case-sensitive database `T` does not
+    /// hide a table `t`.
+    common: Vec<String>,
+}
+
+pub(super) fn construct<T>(what: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Construct(what.into()))
+}
+
+/// Refuses what a construct must not have.
+pub(super) fn none(absent: bool, what: &str) -> Result<(), Refusal> {
+    if absent { Ok(()) } else { construct(what) }
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(grant: &'a TablePatterns, limits: &'a SqlLimits) -> Self {
+        Self { grant, limits, depth: 0, common: Vec::new() }
+    }
+
+    /// Runs one step deeper.
+    pub(super) fn deeper<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        self.depth += 1;
+        if self.depth > self.limits.max_syntax_depth {
+            return Err(too_deep(self.limits));
+        }
+        let result = step(self);
+        self.depth -= 1;
+        result
+    }
+
+    pub(super) fn query(&mut self, query: &Query) -> Result<(), Refusal> {
+        let Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        none(locks.is_empty() && for_clause.is_none(), "FOR")?;
+        none(
+            settings.is_none() && format_clause.is_none() && pipe_operators.is_empty(),
+            "a clause of another dialect",
+        )?;
+        let outer = self.common.len();
+        for table in with.iter().flat_map(|with| &with.cte_tables) {
+            none(table.from.is_none() && table.materialized.is_none(), "a clause of another dialect")?;
+            self.alias(&table.alias)?;
+            self.common.push(table.alias.name.value.clone());
+            self.deeper(|walk| walk.query(&table.query))?;
+        }
+        self.set_expression(body)?;
+        if let Some(order_by) = order_by {
+            self.order_by(order_by)?;
+        }
+        match limit_clause {
+            None => {}
+            Some(LimitClause::LimitOffset { limit: None, offset: Some(offset), limit_by }) if limit_by.is_empty() => {
+                self.expression(&offset.value)?;
+            }
+            Some(_) => return construct("LIMIT"),
+        }
+        if let Some(quantity) = fetch.as_ref().and_then(|fetch| fetch.quantity.as_ref()) {
+            self.expression(quantity)?;
+        }
+        self.common.truncate(outer);
+        Ok(())
+    }
+
+    /// A chain of UNIONs leans to the left, so it is followed in a loop: its length is bounded by tokens, not by depth.
+    fn set_expression(&mut self, body: &SetExpr) -> Result<(), Refusal> {
+        let mut body = body;
+        while let SetExpr::SetOperation { left, right, .. } = body {
+            self.deeper(|walk| walk.set_expression(right))?;
+            body = left;
+        }
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.deeper(|walk| walk.query(query)),
+            SetExpr::Values(values) => {
+                values.rows.iter().flat_map(|row| &row.content).try_for_each(|value| self.expression(value))
+            }
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                construct("a statement that writes")
+            }
+            _ => construct("this form of a query"),
+        }
+    }
+
+    fn select(&mut self, select: &Select) -> Result<(), Refusal> {
+        none(select.into.is_none(), "INTO")?;
+        none(matches!(select.distinct, None | Some(Distinct::Distinct | Distinct::All)), "DISTINCT ON")?;
+        none(
+            select.optimizer_hints.is_empty()
+                && select.select_modifiers.is_none()
+                && select.exclude.is_none()
+                && select.lateral_views.is_empty()
+                && select.prewhere.is_none()
+                && select.connect_by.is_empty()
+                && select.cluster_by.is_empty()
+                && select.distribute_by.is_empty()
+                && select.sort_by.is_empty()
+                && select.named_window.is_empty()
+                && select.qualify.is_none()
+                && select.value_table_mode.is_none()
+                && matches!(select.flavor, SelectFlavor::Standard),
+            "a clause of another dialect",
+        )?;
+        if let Some(TopQuantity::Expr(quantity)) = select.top.as_ref().and_then(|top| top.quantity.as_ref()) {
+            self.expression(quantity)?;
+        }
+        select.projection.iter().try_for_each(|item| self.item(item))?;
+        select.from.iter().try_for_each(|table| self.joined(table))?;
+        match &select.group_by {
+            GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => {
+                list.iter().try_for_each(|e| self.expression(e))?;
+            }
+            _ => return construct("this form of GROUP BY"),
+        }
+        select.selection.iter().chain(&select.having).try_for_each(|e| self.expression(e))
+    }
+
+    fn item(&mut self, item: &SelectItem) -> Result<(), Refusal> {
+        match item {
+            SelectItem::UnnamedExpr(expression) => self.expression(expression),
+            SelectItem::ExprWithAlias { expr, alias } => {
+                name(alias)?;
+                self.expression(expr)
+            }
+            SelectItem::Wildcard(options) => plain_wildcard(options),
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options) => {
+                plain_wildcard(options)
+            }
+            _ => construct("this form of a column"),
+        }
+    }
+
+    pub(super) fn order_by(&mut self, order_by: &OrderBy) -> Result<(), Refusal> {
+        none(order_by.interpolate.is_none(), "INTERPOLATE")?;
+        match &order_by.kind {
+            OrderByKind::Expressions(list) => self.order_list(list),
+            OrderByKind::All(_) => construct("ORDER BY ALL"),
+        }
+    }
+
+    pub(super) fn order_list(&mut self, list: &[OrderByExpr]) -> Result<(), Refusal> {
+        list.iter().try_for_each(|order| {
+            none(order.with_fill.is_none() && order.options.nulls_first.is_none(), "this form of ORDER BY")?;
+            self.expression(&order.expr)
+        })
+    }
+
+    fn joined(&mut self, table: &TableWithJoins) -> Result<(), Refusal> {
+        self.table(&table.relation)?;
+        table.joins.iter().try_for_each(|join| self.join(join))
+    }
+
+    fn join(&mut self, join: &Join) -> Result<(), Refusal> {
+        none(!join.global, "GLOBAL JOIN")?;
+        self.table(&join.relation)?;
+        match &join.join_operator {
+            JoinOperator::Join(on)
+            | JoinOperator::Inner(on)
+            | JoinOperator::Left(on)
+            | JoinOperator::LeftOuter(on)
+            | JoinOperator::Right(on)
+            | JoinOperator::RightOuter(on)
+            | JoinOperator::FullOuter(on)
+            | JoinOperator::CrossJoin(on) => match on {
+                JoinConstraint::On(condition) => self.expression(condition),
+                JoinConstraint::None => Ok(()),
+                _ => construct("this form of JOIN"),
+            },
+            JoinOperator::CrossApply | JoinOperator::OuterApply => Ok(()),
+            _ => construct("this form of JOIN"),
+        }
+    }
+
+    fn table(&mut self, table: &TableFactor) -> Result<(), Refusal> {
+        match table {
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+            } => {
+                if args.is_some() {
+                    return Err(Refusal::Function(name.to_string()));
+                }
+                none(
+                    version.is_none()
+                        && !with_ordinality
+                        && partitions.is_empty()
+                        && json_path.is_none()
+                        && sample.is_none()
+                        && index_hints.is_empty(),
+                    "this form of a table",
+                )?;
+                alias.iter().try_for_each(|alias| self.alias(alias))?;
+                with_hints.iter().try_for_each(table_hint)?;
+                self.granted(name)
+            }
+            TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
+                alias.iter().try_for_each(|alias| self.alias(alias))?;
+                self.deeper(|walk| walk.query(subquery))
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                alias.iter().try_for_each(|alias| self.alias(alias))?;
+                self.deeper(|walk| walk.joined(table_with_joins))
+            }
+            TableFactor::Function { name, .. } => Err(Refusal::Function(name.to_string())),
+            _ => construct("this form of a table"),
+        }
+    }
+
+    fn alias(&self, alias: &TableAlias) -> Result<(), Refusal> {
+        none(alias.at.is_none() && alias.columns.iter().all(|c| c.data_type.is_none()), "this form of an alias")?;
+        name(&alias.name)?;
+        alias.columns.iter().try_for_each(|column| name(&column.name))
+    }
+
+    /// Resolves a table name: a common table expression, a listed catalog view, or a granted table.
+    fn granted(&self, table: &ObjectName) -> Result<(), Refusal> {
+        let parts: Option<Vec<&Ident>> = table.0.iter().map(|part| part.as_ident()).collect();
+        match parts.as_deref() {
+            Some([one]) if self.common.contains(&one.value) => Ok(()),
+            Some([schema, name]) if !schema.value.is_empty() && !name.value.is_empty() => {
+                self.two_parts(&schema.value, &name.value)
+            }
+            _ => Err(Refusal::NameParts(table.to_string())),
+        }
+    }
+
+    fn two_parts(&self, schema: &str, name: &str) -> Result<(), Refusal> {
+        let table = TableId::new(schema, name);
+        if lists::is_catalog_view(schema, name) {
+            return Ok(());
+        }
+        let folded = TableId::new(fold(schema), fold(name));
+        let system = lists::is_system_name(schema, name) || lists::is_system_name(&folded.schema, &folded.name);
+        if !system && self.grant.allows(&table) && self.grant.allows(&folded) {
+            Ok(())
+        } else {
+            Err(Refusal::NotGranted(table.to_string()))
+        }
+    }
+}
+
+/// The name as a lenient collation compares it: without trailing blanks and characters of no weight, wide forms as
+/// plain ones. An exclusion must hold for every spelling under which the server would find the table.
+fn fold(name: &str) -> String {
+    name.trim_end()
+        .chars()
+        .filter_map(|c| match c {
+            '\u{AD}'
+            | '\u{300}'..='\u{36F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}' => None,
+            '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(c) - 0xFEE0),
+            '\u{3000}' | '\u{A0}' => Some(' '),
+            '\u{17F}' => Some('s'),
+            '\u{212A}' => Some('k'),
+            c => Some(c),
+        })
+        .collect()
+}
+
+/// A name that something gets. `SELECT @P1 = x` assigns; it reads as an alias.
+fn name(ident: &Ident) -> Result<(), Refusal> {
+    none(ident.quote_style.is_some() || !ident.value.starts_with('@'), "an assignment to a variable")
+}
+
+fn plain_wildcard(options: &WildcardAdditionalOptions) -> Result<(), Refusal> {
+    none(
+        options.opt_ilike.is_none()
+            && options.opt_exclude.is_none()
+            && options.opt_except.is_none()
+            && options.opt_replace.is_none()
+            && options.opt_rename.is_none()
+            && options.opt_alias.is_none(),
+        "this form of *",
+    )
+}
+
+fn table_hint(hint: &sqlparser::ast::Expr) -> Result<(), Refusal> {
+    match hint {
+        sqlparser::ast::Expr::Identifier(ident)
+            if ident.quote_style.is_none() && lists::is_table_hint(&ident.value) =>
+        {
+            Ok(())
+        }
+        other => construct(format!("the table hint {other}")),
+    }
+}

@@ -1,0 +1,194 @@
+//! SQL Server: TDS 7.4, with SQL logins.
+//!
+//! | module | about |
+//! |---|---|
+//! | [`config`] | what an operator says about a server |
+//! | [`error`], `server_errors` | what can go wrong, with codes and hints |
+//! | [`guard`] | which SQL of a datakit may reach the server |
+//! | `statement`, `parameters` | what is sent |
+//! | `pool`, `reach`, `tls` | connections |
+//! | `types`, `text`, `temporal`, `builders` | from the wire's types to Arrow's |
+//! | `bulk` | the reader on `mssql-tds` |
+//! | `rows` | the reader on tiberius, and control queries |
+//! | `delivery`, `reader` | batches from the task that decodes to whoever asks |
+//!
+//! Both readers feed the same builders and must give the same Arrow; a test reads every type through both.
+
+mod builders;
+mod bulk;
+pub mod config;
+mod delivery;
+pub mod error;
+pub mod guard;
+mod parameters;
+mod pool;
+mod reach;
+mod reader;
+mod rows;
+mod server_errors;
+mod statement;
+mod temporal;
+mod text;
+mod tls;
+mod types;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+use datakit_model::Failure;
+use datakit_model::source::{Access, Connection, Isolation, Query, Reader, Source};
+use tokio::sync::oneshot;
+
+use self::bulk::BulkConnection;
+pub use self::config::{Encrypt, PoolLimits, ReaderKind, SqlLimits, SqlServerConfig, Timeouts};
+use self::delivery::Delivery;
+pub use self::error::SourceError;
+use self::parameters::Parameter;
+use self::pool::Connections;
+use self::reader::{Busy, SqlServerReader};
+use self::rows::RowConnection;
+pub use self::rows::ServerInfo;
+pub use self::types::SOURCE_TYPE_KEY;
+
+/// A configured SQL Server with its pool.
+pub struct SqlServerSource {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<SqlServerConfig>,
+    bulk: Connections<BulkConnection>,
+    rows: Connections<RowConnection>,
+}
+
+impl SqlServerSource {
+    /// Checks the configuration; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`SourceError::Config`] for settings that contradict each other, [`SourceError::CertificateFile`].
+    pub fn new(config: SqlServerConfig) -> Result<Self, SourceError> {
+        config.validate()?;
+        if config.trust_certificate {
+            tracing::warn!(
+                server = %config.address(),
+                "trust_certificate is on: any certificate is accepted, so the connection can be intercepted"
+            );
+        }
+        let config = Arc::new(config);
+        let (bulk, rows) = (Connections::new(&config)?, Connections::new(&config)?);
+        Ok(Self { shared: Arc::new(Shared { config, bulk, rows }) })
+    }
+
+    /// Logs in and asks the server who it is, over a connection of its own.
+    ///
+    /// # Errors
+    /// What connecting or the query says.
+    pub async fn check(&self) -> Result<ServerInfo, SourceError> {
+        rows::check(&self.shared.config).await
+    }
+}
+
+#[async_trait]
+impl Source for SqlServerSource {
+    fn kind(&self) -> &'static str {
+        "sqlserver"
+    }
+
+    async fn connect(&self, access: Access) -> Result<Box<dyn Connection>, Failure> {
+        Ok(Box::new(SqlServerConnection {
+            shared: Arc::clone(&self.shared),
+            access,
+            reading: Arc::new(AtomicBool::new(false)),
+        }))
+    }
+}
+
+/// One session of a datakit: its grant, and a place for one reader.
+struct SqlServerConnection {
+    shared: Arc<Shared>,
+    access: Access,
+    reading: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Connection for SqlServerConnection {
+    async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
+        let busy = Busy::take(&self.reading).ok_or(SourceError::Busy)?;
+        let config = &self.shared.config;
+        let accepted = guard::check(&query.sql, query.parameters.len(), &self.access.tables, &config.sql)
+            .map_err(SourceError::from)?;
+        let parameters = parameters::check(&query.parameters)?;
+        let reader = match config.reader {
+            ReaderKind::MssqlTds => self.bulk(accepted.query, &query, parameters, busy).await?,
+            ReaderKind::Tiberius => self.rows(accepted.query, &query, parameters, busy).await?,
+        };
+        Ok(Box::new(reader))
+    }
+}
+
+impl SqlServerConnection {
+    fn delivery(&self, query: &Query) -> (Delivery, tokio::sync::mpsc::Receiver<delivery::Message>) {
+        let timeout = query.options.timeout.or(self.shared.config.timeouts.query);
+        Delivery::new(self.access.memory.clone(), timeout)
+    }
+
+    fn statement(&self, text: &str, query: &Query, current: Isolation) -> statement::Statement {
+        statement::compose(text, &query.options, &self.access.run_id, current)
+    }
+
+    async fn bulk(
+        &self,
+        text: &str,
+        query: &Query,
+        parameters: Vec<Parameter>,
+        busy: Busy,
+    ) -> Result<SqlServerReader, SourceError> {
+        let config = Arc::clone(&self.shared.config);
+        let lease = self.shared.bulk.lease().await?;
+        let statement = self.statement(text, query, lease.isolation);
+        let (delivery, messages) = self.delivery(query);
+        let (head, columns) = oneshot::channel();
+        let limits = config.read.clone();
+        tokio::spawn(bulk::run(lease, config, statement, parameters, limits, head, delivery));
+        Self::reader(columns, messages, busy).await
+    }
+
+    /// tiberius tells neither precision nor nullability of a column, so the shape comes from `mssql-tds`, which sends the
+    /// same query and cancels it at once. Values and the kind of each column are tiberius' own.
+    async fn rows(
+        &self,
+        text: &str,
+        query: &Query,
+        parameters: Vec<Parameter>,
+        busy: Busy,
+    ) -> Result<SqlServerReader, SourceError> {
+        let config = Arc::clone(&self.shared.config);
+        let probe = self.shared.bulk.lease().await?;
+        let probe_statement = self.statement(text, query, probe.isolation);
+        let lease = self.shared.rows.lease().await?;
+        let statement = self.statement(text, query, lease.isolation);
+        let (delivery, messages) = self.delivery(query);
+        let (head, columns) = oneshot::channel();
+        tokio::spawn(async move {
+            let described = bulk::describe(probe, Arc::clone(&config), probe_statement, &parameters, &delivery).await;
+            rows::run(lease, config, described, statement, parameters, head, delivery).await;
+        });
+        Self::reader(columns, messages, busy).await
+    }
+
+    /// Waits for the columns, or for the error that came instead of them.
+    async fn reader(
+        columns: oneshot::Receiver<Result<Arc<[types::Column]>, SourceError>>,
+        mut messages: tokio::sync::mpsc::Receiver<delivery::Message>,
+        busy: Busy,
+    ) -> Result<SqlServerReader, SourceError> {
+        match columns.await {
+            Ok(columns) => Ok(SqlServerReader::new(columns?, messages, busy)),
+            Err(_) => match messages.recv().await {
+                Some(delivery::Message::Failed(error)) => Err(error),
+                _ => Err(SourceError::Internal("the task that starts a query is gone".to_owned())),
+            },
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A connection of tiberius.
+
+use datakit_model::source::Isolation;
+use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
+use super::errors;
+use crate::sqlserver::config::{Encrypt, SqlServerConfig};
+use crate::sqlserver::error::{SourceError, Unreachable};
+use crate::sqlserver::{pool, reach};
+
+/// A pooled connection.
+pub(in crate::sqlserver) struct RowConnection {
+    pub(super) client: Client<Compat<TcpStream>>,
+    /// The session's isolation level.
+    pub(in crate::sqlserver) isolation: Isolation,
+    /// Something was left on the wire: the connection cannot be used again.
+    pub(super) broken: bool,
+}
+
+impl pool::Pooled for RowConnection {
+    async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
+        let stream = reach::connect(config).await?;
+        // Requests are one small packet each.
+        let _ = stream.set_nodelay(true);
+        let connect = Box::pin(Client::connect(settings(config), stream.compat_write()));
+        let client = connect.await.map_err(|error| of_login(config, error))?;
+        Ok(Self { client, isolation: Isolation::ReadCommitted, broken: false })
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.broken
+    }
+
+    async fn ping(&mut self) -> bool {
+        match self.client.simple_query("SELECT 1 AS alive").await {
+            Ok(stream) => stream.into_results().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+fn settings(config: &SqlServerConfig) -> Config {
+    let mut settings = Config::new();
+    settings.host(&config.host);
+    settings.port(config.port);
+    settings.database(&config.database);
+    settings.application_name(&config.application_name);
+    settings.authentication(AuthMethod::sql_server(&config.user, config.password.expose()));
+    settings.handshake_timeout(Some(std::time::Duration::from_secs(config.connect_seconds().into())));
+    settings.command_timeout(None);
+    settings.encryption(match config.encrypt {
+        Encrypt::Required => EncryptionLevel::Required,
+        Encrypt::Strict => EncryptionLevel::Strict,
+        Encrypt::Off => EncryptionLevel::Off,
+    });
+    if let Some(name) = &config.host_name_in_certificate {
+        settings.hostname_in_certificate(name);
+    }
+    // Without encryption only the login packet is protected, by whatever certificate there is: as mssql-tds does.
+    if config.trust_certificate || config.encrypt == Encrypt::Off {
+        settings.trust_cert();
+    }
+    settings
+}
+
+fn of_login(config: &SqlServerConfig, error: tiberius::error::Error) -> SourceError {
+    use tiberius::error::Error;
+    match error {
+        Error::Io { message, .. } => {
+            SourceError::Unreachable { address: config.address(), how: Unreachable::Closed, reason: message }
+        }
+        Error::Protocol(reason) if reason.contains("encrypt") => {
+            SourceError::NoEncryption { address: config.address() }
+        }
+        other => errors::of_query(config, other, 0),
+    }
+}

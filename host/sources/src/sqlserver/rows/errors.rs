@@ -1,0 +1,36 @@
+//! Errors of tiberius into ours.
+
+use tiberius::error::Error;
+
+use crate::sqlserver::config::SqlServerConfig;
+use crate::sqlserver::error::{ServerError, SourceError};
+use crate::sqlserver::tls;
+
+/// An error of a query.
+pub(super) fn of_query(config: &SqlServerConfig, error: Error, rows_before: u64) -> SourceError {
+    let address = config.address();
+    let text_error = |reason: String| SourceError::Value {
+        row: rows_before + 1,
+        column: "(tiberius does not say which)".to_owned(),
+        reason,
+        hint: "read it with `reader = \"mssql-tds\"`, which names the column",
+    };
+    match error {
+        Error::Server(token) => SourceError::Server {
+            error: ServerError {
+                number: token.code(),
+                class: token.class(),
+                state: token.state(),
+                message: token.message().to_owned(),
+            },
+            rows_before,
+        },
+        Error::Io { message, .. } => SourceError::Broken { address, reason: message },
+        Error::Tls(reason) => SourceError::Certificate { address, problem: tls::problem(&reason), reason },
+        Error::Encoding(reason) => text_error(reason.into_owned()),
+        Error::Utf8 => text_error("a text that is not UTF-8".to_owned()),
+        Error::Utf16 => text_error("a text that is not UTF-16".to_owned()),
+        Error::Protocol(reason) if reason.contains("UTF-16") => text_error(reason.into_owned()),
+        other => SourceError::Protocol { address, reason: other.to_string() },
+    }
+}

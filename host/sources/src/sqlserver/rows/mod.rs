@@ -1,0 +1,15 @@
+//! The second reader and the control queries, on tiberius.
+//!
+//! tiberius decodes a row into values before anyone sees them. Where it loses something on the way (money as a float,
+//! text of a UTF-8 collation), the value is refused here unless it is certainly exact.
+
+mod check;
+mod connect;
+mod decode;
+mod errors;
+mod task;
+
+pub use self::check::ServerInfo;
+pub(super) use self::check::check;
+pub(super) use self::connect::RowConnection;
+pub(super) use self::task::run;

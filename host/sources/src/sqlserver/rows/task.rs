@@ -1,0 +1,187 @@
+//! The task that owns a connection of tiberius while a query runs.
+
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use tiberius::{QueryItem, QueryStream, ToSql};
+use tokio::sync::oneshot;
+
+use super::{RowConnection, decode, errors};
+use crate::sqlserver::builders::BatchBuilder;
+use crate::sqlserver::config::SqlServerConfig;
+use crate::sqlserver::delivery::{Delivery, Stop};
+use crate::sqlserver::error::SourceError;
+use crate::sqlserver::parameters::{Parameter, TiberiusParameter};
+use crate::sqlserver::pool::{self, Lease};
+use crate::sqlserver::statement::Statement;
+use crate::sqlserver::types::Column;
+
+/// Runs a query to its end, delivering its rows; `head` gets the columns once tiberius agrees with them.
+pub(in crate::sqlserver) async fn run(
+    mut connection: Lease<RowConnection>,
+    config: Arc<SqlServerConfig>,
+    described: Result<Arc<[Column]>, Stop>,
+    statement: Statement,
+    parameters: Vec<Parameter>,
+    head: oneshot::Sender<Result<Arc<[Column]>, SourceError>>,
+    mut delivery: Delivery,
+) {
+    let columns = match described {
+        Ok(columns) => columns,
+        Err(Stop::Failed(error)) => {
+            let _ = head.send(Err(error));
+            return;
+        }
+        Err(stop) => {
+            drop(head);
+            return delivery.finish(Err(stop)).await;
+        }
+    };
+    let mut reading = Reading {
+        config: &config,
+        builder: BatchBuilder::new(Arc::clone(&columns), &config.read),
+        columns,
+        head: Some(head),
+    };
+    // A driver's future dropped halfway leaves bytes on the wire; set right below when it was not.
+    connection.broken = true;
+    let (outcome, clean) = reading.all(&mut connection, statement, parameters, &mut delivery).await;
+    connection.broken = !clean;
+    pool::give_back(connection);
+    match (reading.head.take(), outcome) {
+        (Some(head), Err(Stop::Failed(error))) => {
+            let _ = head.send(Err(error));
+        }
+        (head, outcome) => {
+            drop(head);
+            delivery.finish(outcome).await;
+        }
+    }
+}
+
+struct Reading<'a> {
+    config: &'a SqlServerConfig,
+    columns: Arc<[Column]>,
+    builder: BatchBuilder,
+    head: Option<oneshot::Sender<Result<Arc<[Column]>, SourceError>>>,
+}
+
+impl Reading<'_> {
+    /// Sends the query and reads all of it. The second answer: whether nothing was left on the wire.
+    async fn all(
+        &mut self,
+        connection: &mut RowConnection,
+        statement: Statement,
+        parameters: Vec<Parameter>,
+        delivery: &mut Delivery,
+    ) -> (Result<(), Stop>, bool) {
+        let parameters: Vec<TiberiusParameter> = parameters.into_iter().map(TiberiusParameter).collect();
+        let parameters: Vec<&dyn ToSql> = parameters.iter().map(|p| p as &dyn ToSql).collect();
+        let outcome = self.query(connection, statement, &parameters, delivery).await;
+        match outcome {
+            Ok(()) => (Ok(()), true),
+            // Between two rows an attention is possible.
+            Err((stop, true)) => {
+                let settled = tokio::time::timeout(self.config.timeouts.cancel, connection.client.cancel_query()).await;
+                (Err(stop), matches!(settled, Ok(Ok(()))))
+            }
+            Err((stop, false)) => (Err(stop), false),
+        }
+    }
+
+    async fn query(
+        &mut self,
+        connection: &mut RowConnection,
+        statement: Statement,
+        parameters: &[&dyn ToSql],
+        delivery: &mut Delivery,
+    ) -> Result<(), (Stop, bool)> {
+        let client = &mut connection.client;
+        let send: BoxFuture<'_, tiberius::Result<QueryStream<'_>>> = if parameters.is_empty() {
+            connection.isolation = statement.isolation;
+            Box::pin(client.simple_query(statement.text))
+        } else {
+            Box::pin(client.query(statement.text, parameters))
+        };
+        // tiberius cannot be interrupted within a step; the connection is closed instead, which ends the query too.
+        let started = tokio::select! {
+            started = send => started,
+            stop = delivery.stopped() => return Err((stop, false)),
+        };
+        let mut stream = started.map_err(|error| (self.failed(error), true))?;
+        self.rows(&mut stream, delivery).await
+    }
+
+    /// Reads all rows. An error says whether the stream stands between two rows.
+    async fn rows(&mut self, stream: &mut QueryStream<'_>, delivery: &mut Delivery) -> Result<(), (Stop, bool)> {
+        loop {
+            let item = tokio::select! {
+                biased;
+                item = stream.try_next() => item.map_err(|error| {
+                    let stop = self.failed(error);
+                    let clean = matches!(&stop, Stop::Failed(SourceError::Server { .. }));
+                    (stop, clean)
+                })?,
+                stop = delivery.stopped() => return Err((stop, false)),
+            };
+            match item {
+                None => break,
+                Some(QueryItem::Metadata(metadata)) => self.check(metadata.columns()).map_err(|stop| (stop, true))?,
+                Some(QueryItem::Row(row)) => {
+                    for (col, value) in row.into_iter().enumerate() {
+                        decode::push(&mut self.builder, col, &value);
+                    }
+                    self.builder.end_row();
+                }
+            }
+            if self.builder.has_failure()
+                && let Some(error) = self.builder.take_failure()
+            {
+                return Err((Stop::Failed(error), true));
+            }
+            if self.builder.is_full() {
+                delivery.ship(&mut self.builder).await.map_err(|stop| (stop, true))?;
+            }
+        }
+        if self.head.is_some() {
+            return Err((Stop::Failed(SourceError::NoResult), true));
+        }
+        if self.builder.rows() > 0 {
+            delivery.ship(&mut self.builder).await.map_err(|stop| (stop, true))?;
+        }
+        Ok(())
+    }
+
+    /// Compares the columns with those described, then tells them.
+    fn check(&mut self, columns: &[tiberius::Column]) -> Result<(), Stop> {
+        let Some(head) = self.head.take() else {
+            return Err(Stop::Failed(SourceError::Internal("a second result set".to_owned())));
+        };
+        let same_number = columns.len() == self.columns.len();
+        let differs = self
+            .columns
+            .iter()
+            .zip(columns)
+            .find(|(ours, theirs)| ours.name != theirs.name() || !decode::agrees(ours, theirs.column_type()));
+        if let Some((ours, theirs)) =
+            differs.or((!same_number).then(|| self.columns.iter().zip(columns).next_back()).flatten())
+        {
+            let reason = format!(
+                "mssql-tds reads column `{}` of type {}, tiberius column `{}` of type {:?}",
+                ours.name,
+                ours.source_type,
+                theirs.name(),
+                theirs.column_type()
+            );
+            self.head = Some(head);
+            return Err(Stop::Failed(SourceError::Protocol { address: self.config.address(), reason }));
+        }
+        let _ = head.send(Ok(Arc::clone(&self.columns)));
+        Ok(())
+    }
+
+    fn failed(&self, error: tiberius::error::Error) -> Stop {
+        Stop::Failed(errors::of_query(self.config, error, self.builder.total_rows()))
+    }
+}

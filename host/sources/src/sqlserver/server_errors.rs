@@ -1,0 +1,153 @@
+//! SQL Server's error numbers: what each means for us.
+//!
+//! Numbers and texts: `sys.messages` and Microsoft's "Database engine events and errors". The transient ones of Azure
+//! SQL are the intersection of the lists in SqlClient and the JDBC driver.
+
+use datakit_model::{Kind, Retry};
+
+/// What a group of numbers means.
+#[derive(Debug)]
+pub(super) struct Meaning {
+    /// The stable code.
+    pub(super) code: &'static str,
+    /// Who has to act.
+    pub(super) kind: Kind,
+    /// Whether to try again.
+    pub(super) retry: Retry,
+    /// What to do.
+    pub(super) hint: &'static str,
+}
+
+const fn meaning(code: &'static str, kind: Kind, retry: Retry, hint: &'static str) -> Meaning {
+    Meaning { code, kind, retry, hint }
+}
+
+const LOGIN: Meaning = meaning(
+    "DK-SRC-030",
+    Kind::User,
+    Retry::Never,
+    "check user and password of the connection, and that the server allows SQL logins; the server's own log says the exact reason",
+);
+const DATABASE: Meaning =
+    meaning("DK-SRC-031", Kind::User, Retry::Never, "check the name of `database`, and that the login is a user of it");
+const PERMISSION: Meaning = meaning(
+    "DK-SRC-032",
+    Kind::Source,
+    Retry::Never,
+    "GRANT SELECT ON the object TO the connection's user, for discovery also GRANT VIEW DEFINITION; or leave the table out of `tables`",
+);
+const MISSING: Meaning = meaning(
+    "DK-SRC-033",
+    Kind::Source,
+    Retry::Never,
+    "the table or view is not there, or the login may not see it: run `discover` again",
+);
+const DEADLOCK: Meaning = meaning(
+    "DK-SRC-034",
+    Kind::Source,
+    Retry::AfterBackoff,
+    "the server chose this query as the victim of a deadlock; snapshot isolation avoids it",
+);
+const LOCK: Meaning = meaning(
+    "DK-SRC-035",
+    Kind::Source,
+    Retry::AfterBackoff,
+    "another session holds a lock: run at a quieter time, or use snapshot isolation",
+);
+const BUSY: Meaning = meaning(
+    "DK-SRC-036",
+    Kind::Source,
+    Retry::AfterBackoff,
+    "the server is short of a resource or restarting: it is tried again",
+);
+const SNAPSHOT: Meaning = meaning(
+    "DK-SRC-037",
+    Kind::Source,
+    Retry::Never,
+    "ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON, or choose another isolation",
+);
+const DATA: Meaning = meaning(
+    "DK-SRC-038",
+    Kind::Datakit,
+    Retry::Never,
+    "an expression of the query fails on a value of the table: use TRY_CONVERT, NULLIF or leave the column out",
+);
+const SYNTAX: Meaning =
+    meaning("DK-SRC-039", Kind::Datakit, Retry::Never, "the datakit sent SQL that this server does not understand");
+const OTHER: Meaning =
+    meaning("DK-SRC-040", Kind::Source, Retry::Never, "look the number up in SQL Server's documentation");
+
+/// The meaning of a number.
+pub(super) fn meaning_of(number: u32) -> &'static Meaning {
+    match number {
+        18456 | 18452 | 18450 | 18451 | 18461 | 18470 | 18486..=18488 => &LOGIN,
+        4060 | 4062..=4064 | 911 | 916 => &DATABASE,
+        229 | 230 | 262 | 297 | 300 | 371 | 378 | 15247 => &PERMISSION,
+        // 33557097 is Babelfish's number for the same.
+        208 | 2812 | 4902 | 33_557_097 => &MISSING,
+        1205 => &DEADLOCK,
+        1222 | 8628 | 8645 => &LOCK,
+        233
+        | 701
+        | 802
+        | 1204
+        | 4221
+        | 6005
+        | 8651
+        | 9002
+        | 10928
+        | 10929
+        | 17142
+        | 17197
+        | 17830
+        | 40143
+        | 40197
+        | 40501
+        | 40540
+        | 40613
+        | 42108
+        | 42109
+        | 49918..=49920
+        | 596
+        | 10053
+        | 10054
+        | 10060
+        | 3960
+        | 1221
+        | 601 => &BUSY,
+        3952 | 3953 | 3957..=3959 | 3961 => &SNAPSHOT,
+        220 | 232 | 241..=245 | 248 | 517 | 537 | 8114 | 8115 | 8134 | 8152 | 9420..=9455 | 9803 | 13609 => &DATA,
+        102 | 103 | 105 | 107 | 137 | 156 | 170 | 174 | 189 | 195 | 201 | 207 | 209 | 213 | 4104 | 8120 | 8178
+        | 10761 => &SYNTAX,
+        _ => &OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_map_to_codes_and_retries() {
+        let table: Vec<String> = [18456, 4060, 229, 208, 1205, 1222, 40501, 3952, 8134, 102, 50000]
+            .iter()
+            .map(|number| {
+                let m = meaning_of(*number);
+                format!("{number} {} {:?} {:?}", m.code, m.kind, m.retry)
+            })
+            .collect();
+        insta::assert_snapshot!(table.join("\n"), @r"
+        18456 DK-SRC-030 User Never
+        4060 DK-SRC-031 User Never
+        229 DK-SRC-032 Source Never
+        208 DK-SRC-033 Source Never
+        1205 DK-SRC-034 Source AfterBackoff
+        1222 DK-SRC-035 Source AfterBackoff
+        40501 DK-SRC-036 Source AfterBackoff
+        3952 DK-SRC-037 Source Never
+        8134 DK-SRC-038 Datakit Never
+        102 DK-SRC-039 Datakit Never
+        50000 DK-SRC-040 Source Never
+        ");
+    }
+}

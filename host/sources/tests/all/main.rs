@@ -1,0 +1,4 @@
+//! The SQL Server source against servers.
+
+mod common;
+mod replay;
