@@ -262,7 +262,7 @@ impl<'a> Response<'a> {
     fn flush(&mut self) {
         self.writer.put(&self.tokens);
         self.tokens.clear();
-        if self.writer.len() >= CHUNK_BYTES {
+        if self.writer.gathered_bytes() >= CHUNK_BYTES {
             let packets = self.writer.take_whole_packets();
             self.gone |= !(self.send)(Piece::Packets(packets));
         }

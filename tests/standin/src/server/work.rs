@@ -35,7 +35,7 @@ impl Work {
         let mut reader = Reader::new(bytes, "SQL batch");
         reader.skip_headers()?;
         let text = reader.take(reader.remaining())?;
-        if text.len() % 2 != 0 {
+        if !text.len().is_multiple_of(2) {
             return Err(reader.malformed());
         }
         Ok(match decode_utf16(text) {
@@ -214,7 +214,12 @@ impl Runner<'_> {
         }
         let values = arguments.split_off(3);
         let mut head = arguments.drain(..);
-        let handle_name = head.next().map(|handle| handle.name).unwrap_or_default();
+        let handle = head.next();
+        if let Some(Value::Int(superseded)) = handle.as_ref().map(|handle| &handle.value) {
+            // A client that prepares anew may name the statement it no longer needs.
+            i32::try_from(*superseded).ok().and_then(|superseded| self.prepared.remove(&superseded));
+        }
+        let handle_name = handle.map(|handle| handle.name).unwrap_or_default();
         let declaration = head.next().map_or(Ok(String::new()), |argument| text_or_empty(argument, name))?;
         let text = text(head.next(), name, "statement")?;
         if self.prepared.len() >= MAX_PREPARED {

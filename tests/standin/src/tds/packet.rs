@@ -106,7 +106,7 @@ impl PacketWriter {
     }
 
     /// Bytes gathered so far.
-    pub fn len(&self) -> usize {
+    pub fn gathered_bytes(&self) -> usize {
         self.buffer.len()
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let mut sent = Vec::new();
         for part in message.chunks(77) {
             writer.put(part);
-            if writer.len() > 1500 {
+            if writer.gathered_bytes() > 1500 {
                 sent.extend(writer.take_whole_packets());
             }
         }

@@ -228,7 +228,7 @@ fn narrow_text(collation: Collation, bytes: &[u8]) -> Value {
 }
 
 fn wide_text(bytes: &[u8]) -> Option<Value> {
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return None;
     }
     Some(match decode_utf16(bytes) {
