@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(time(TICKS_PER_DAY), None);
         assert_eq!(datetime2(0, 0), Some((-62_135_596_800_000_000, false)));
         assert_eq!(datetime2(LAST_DAY, TICKS_PER_DAY - 1), Some((253_402_300_799_999_999, true)));
-        assert_eq!(smalldatetime(u16::MAX, 1439), Some(3_453_148_740_000_000));
+        assert_eq!(smalldatetime(u16::MAX, 1439), Some(3_453_321_540_000_000));
         assert_eq!(datetime(-53_690, 0).and_then(millis_text).as_deref(), Some("1753-01-01T00:00:00.000"));
         assert_eq!(
             datetime(2_958_463, THREE_HUNDREDTHS_PER_DAY - 1).and_then(millis_text).as_deref(),

@@ -5,7 +5,7 @@ use sqlparser::ast::{
     FunctionArguments, ObjectName, UnaryOperator, Value, WindowFrame, WindowFrameBound, WindowType,
 };
 
-use super::walk::{Walk, construct, none};
+use super::walk::{Walk, construct, name, none};
 use super::{Refusal, lists};
 
 impl Walk<'_> {
@@ -26,8 +26,11 @@ impl Walk<'_> {
             expression = left;
         }
         match expression {
-            Expr::Identifier(_) => Ok(()),
-            Expr::CompoundIdentifier(parts) => none(parts.len() <= 3, "a column name of more than three parts"),
+            Expr::Identifier(ident) => name(ident),
+            Expr::CompoundIdentifier(parts) => {
+                none(parts.len() <= 3, "a column name of more than three parts")?;
+                parts.iter().try_for_each(name)
+            }
             Expr::Value(value) => literal(&value.value),
             Expr::Nested(inner) | Expr::IsNull(inner) | Expr::IsNotNull(inner) => self.expression(inner),
             Expr::UnaryOp { op, expr } => {
@@ -107,9 +110,17 @@ impl Walk<'_> {
     }
 
     fn function(&mut self, function: &Function) -> Result<(), Refusal> {
-        let Function { name, uses_odbc_syntax, parameters, args, filter, null_treatment: _, over, within_group } =
-            function;
-        listed(name)?;
+        let Function {
+            name: function_name,
+            uses_odbc_syntax,
+            parameters,
+            args,
+            filter,
+            null_treatment: _,
+            over,
+            within_group,
+        } = function;
+        listed(function_name)?;
         none(
             !uses_odbc_syntax && matches!(parameters, FunctionArguments::None) && filter.is_none(),
             "this form of a function call",

@@ -4,6 +4,7 @@
 //! does not end, any Unicode space). A text that two readers cut differently can hide a statement from one of them, so
 //! the parser never sees the text: it gets these tokens, and whatever could be cut in two ways is refused here.
 
+use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 use super::lists::is_forbidden_word;
@@ -35,6 +36,9 @@ pub(super) fn read(sql: &str, parameters: usize, limits: &SqlLimits) -> Result<L
         match &token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
+            // END closes nothing else here, since BEGIN is refused.
+            Token::Word(word) if word.keyword == Keyword::CASE => depth += 1,
+            Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
             Token::SemiColon => {
                 closed_by_semicolon = true;
                 continue;

@@ -16,6 +16,13 @@ const FORBIDDEN_WORDS: &str = "\
     TABLE TABLESAMPLE TEXTSIZE THROW TRAN TRANSACTION TRIGGER TRUNCATE TSEQUAL UNPIVOT UPDATE UPDATETEXT USE USER \
     VIEW WAITFOR WHILE WRITETEXT";
 
+/// The other reserved words: they build queries, and are no names either.
+const STRUCTURE_WORDS: &str = "\
+    ALL AND ANY AS ASC BETWEEN BY CASE COLLATE COLUMN CROSS CURRENT DESC DISTINCT DOUBLE ELSE END ESCAPE EXCEPT EXISTS \
+    FETCH FROM FULL GROUP HAVING HOLDLOCK IN INNER INTERSECT IS JOIN KEY LEFT LIKE NOT NULL OF OFF ON OR ORDER OUTER \
+    OVER PERCENT PRECISION PRIMARY RIGHT ROWCOUNT SELECT SOME THEN TO TOP UNION UNIQUE VALUES VARYING WHEN WHERE WITH \
+    WITHIN";
+
 /// Functions a query may call, by their bare names: values in, value out, nothing of the login, the session or the
 /// server. CAST, CONVERT, TRY_CAST, TRY_CONVERT, SUBSTRING, TRIM, CEILING and FLOOR are syntax of their own.
 const FUNCTIONS: &str = "\
@@ -89,6 +96,11 @@ fn holds(list: &str, word: &str) -> bool {
 /// Whether the bare word may not stand in a query at all.
 pub(super) fn is_forbidden_word(word: &str) -> bool {
     holds(FORBIDDEN_WORDS, word)
+}
+
+/// Whether the bare word cannot be a name.
+pub(super) fn is_structure_word(word: &str) -> bool {
+    holds(STRUCTURE_WORDS, word)
 }
 
 /// Whether the function may be called.

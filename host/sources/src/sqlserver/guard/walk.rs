@@ -145,11 +145,12 @@ impl<'a> Walk<'a> {
         match item {
             SelectItem::UnnamedExpr(expression) => self.expression(expression),
             SelectItem::ExprWithAlias { expr, alias } => {
-                name(alias)?;
+                new_name(alias)?;
                 self.expression(expr)
             }
             SelectItem::Wildcard(options) => plain_wildcard(options),
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options) => {
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), options) => {
+                table.0.iter().filter_map(|part| part.as_ident()).try_for_each(name)?;
                 plain_wildcard(options)
             }
             _ => construct("this form of a column"),
@@ -242,13 +243,14 @@ impl<'a> Walk<'a> {
 
     fn alias(&self, alias: &TableAlias) -> Result<(), Refusal> {
         none(alias.at.is_none() && alias.columns.iter().all(|c| c.data_type.is_none()), "this form of an alias")?;
-        name(&alias.name)?;
-        alias.columns.iter().try_for_each(|column| name(&column.name))
+        new_name(&alias.name)?;
+        alias.columns.iter().try_for_each(|column| new_name(&column.name))
     }
 
     /// Resolves a table name: a common table expression, a listed catalog view, or a granted table.
     fn granted(&self, table: &ObjectName) -> Result<(), Refusal> {
         let parts: Option<Vec<&Ident>> = table.0.iter().map(|part| part.as_ident()).collect();
+        parts.iter().flatten().try_for_each(|part| name(part))?;
         match parts.as_deref() {
             Some([one]) if self.common.contains(&one.value) => Ok(()),
             Some([schema, name]) if !schema.value.is_empty() && !name.value.is_empty() => {
@@ -296,8 +298,17 @@ fn fold(name: &str) -> String {
 }
 
 /// A name that something gets. `SELECT @P1 = x` assigns; it reads as an alias.
-fn name(ident: &Ident) -> Result<(), Refusal> {
-    none(ident.quote_style.is_some() || !ident.value.starts_with('@'), "an assignment to a variable")
+fn new_name(ident: &Ident) -> Result<(), Refusal> {
+    none(ident.quote_style.is_some() || !ident.value.starts_with('@'), "an assignment to a variable")?;
+    name(ident)
+}
+
+/// Any name. A bare reserved word is none: the parser took for one what is structure to the server.
+pub(super) fn name(ident: &Ident) -> Result<(), Refusal> {
+    if ident.quote_style.is_none() && lists::is_structure_word(&ident.value) {
+        return construct(format!("the reserved word {} as a name", ident.value.to_ascii_uppercase()));
+    }
+    Ok(())
 }
 
 fn plain_wildcard(options: &WildcardAdditionalOptions) -> Result<(), Refusal> {

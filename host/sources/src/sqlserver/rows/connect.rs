@@ -1,6 +1,7 @@
 //! A connection of tiberius.
 
 use datakit_model::source::Isolation;
+use tiberius::error::Error;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
@@ -21,11 +22,25 @@ pub(in crate::sqlserver) struct RowConnection {
 
 impl pool::Pooled for RowConnection {
     async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
-        let stream = reach::connect(config).await?;
-        // Requests are one small packet each.
-        let _ = stream.set_nodelay(true);
-        let connect = Box::pin(Client::connect(settings(config), stream.compat_write()));
-        let client = connect.await.map_err(|error| of_login(config, error))?;
+        let level = match config.encrypt {
+            Encrypt::Required => EncryptionLevel::Required,
+            Encrypt::Strict => EncryptionLevel::Strict,
+            Encrypt::Off => EncryptionLevel::Off,
+        };
+        let client = match log_in(config, level).await {
+            // A server without any TLS: tiberius would protect the login all the same, mssql-tds would not. Without
+            // encryption no certificate is checked, so nothing is lost that was there.
+            Err(LoginError::Driver(Error::Tls(reason)))
+                if config.encrypt == Encrypt::Off && reason.contains("expected a pre-login packet") =>
+            {
+                log_in(config, EncryptionLevel::NotSupported).await
+            }
+            other => other,
+        };
+        let client = client.map_err(|error| match error {
+            LoginError::Network(error) => error,
+            LoginError::Driver(error) => of_login(config, error),
+        })?;
         Ok(Self { client, isolation: Isolation::ReadCommitted, broken: false })
     }
 
@@ -41,7 +56,20 @@ impl pool::Pooled for RowConnection {
     }
 }
 
-fn settings(config: &SqlServerConfig) -> Config {
+enum LoginError {
+    Network(SourceError),
+    Driver(Error),
+}
+
+async fn log_in(config: &SqlServerConfig, level: EncryptionLevel) -> Result<Client<Compat<TcpStream>>, LoginError> {
+    let stream = reach::connect(config).await.map_err(LoginError::Network)?;
+    // Requests are one small packet each.
+    let _ = stream.set_nodelay(true);
+    // The driver's future is large.
+    Box::pin(Client::connect(settings(config, level), stream.compat_write())).await.map_err(LoginError::Driver)
+}
+
+fn settings(config: &SqlServerConfig, level: EncryptionLevel) -> Config {
     let mut settings = Config::new();
     settings.host(&config.host);
     settings.port(config.port);
@@ -50,11 +78,7 @@ fn settings(config: &SqlServerConfig) -> Config {
     settings.authentication(AuthMethod::sql_server(&config.user, config.password.expose()));
     settings.handshake_timeout(Some(std::time::Duration::from_secs(config.connect_seconds().into())));
     settings.command_timeout(None);
-    settings.encryption(match config.encrypt {
-        Encrypt::Required => EncryptionLevel::Required,
-        Encrypt::Strict => EncryptionLevel::Strict,
-        Encrypt::Off => EncryptionLevel::Off,
-    });
+    settings.encryption(level);
     if let Some(name) = &config.host_name_in_certificate {
         settings.hostname_in_certificate(name);
     }
@@ -65,8 +89,7 @@ fn settings(config: &SqlServerConfig) -> Config {
     settings
 }
 
-fn of_login(config: &SqlServerConfig, error: tiberius::error::Error) -> SourceError {
-    use tiberius::error::Error;
+fn of_login(config: &SqlServerConfig, error: Error) -> SourceError {
     match error {
         Error::Io { message, .. } => {
             SourceError::Unreachable { address: config.address(), how: Unreachable::Closed, reason: message }
