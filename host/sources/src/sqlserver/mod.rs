@@ -119,10 +119,13 @@ impl Connection for SqlServerConnection {
         let accepted = guard::check(&query.sql, query.parameters.len(), &self.access.tables, &config.sql)
             .map_err(SourceError::from)?;
         let parameters = parameters::check(&query.parameters)?;
-        let reader = match config.reader {
+        let mut reader = match config.reader {
             ReaderKind::MssqlTds => self.bulk(accepted.query, &query, parameters, busy).await?,
             ReaderKind::Tiberius => self.rows(accepted.query, &query, parameters, busy).await?,
         };
+        if accepted.dirty_reads || query.options.isolation == Some(Isolation::ReadUncommitted) {
+            reader.mark_approximate();
+        }
         Ok(Box::new(reader))
     }
 }

@@ -20,13 +20,21 @@ pub(super) struct SqlServerReader {
     messages: mpsc::Receiver<Message>,
     cuts: Vec<u64>,
     ended: bool,
+    approximate: bool,
     _busy: Busy,
 }
 
 impl SqlServerReader {
     pub(super) fn new(columns: Arc<[Column]>, messages: mpsc::Receiver<Message>, busy: Busy) -> Self {
         let cuts = vec![0; columns.len()];
-        Self { schema: types::schema(&columns), columns, messages, cuts, ended: false, _busy: busy }
+        Self { schema: types::schema(&columns), columns, messages, cuts, ended: false, approximate: false, _busy: busy }
+    }
+}
+
+impl SqlServerReader {
+    /// Says that the query may have read what was not committed.
+    pub(super) fn mark_approximate(&mut self) {
+        self.approximate = true;
     }
 }
 
@@ -55,6 +63,10 @@ impl Reader for SqlServerReader {
             Some(Message::Failed(error)) => Err(error.into()),
             None => Err(SourceError::Internal("the task that reads rows is gone".to_owned()).into()),
         }
+    }
+
+    fn approximate(&self) -> bool {
+        self.approximate
     }
 
     fn adjustments(&self) -> Vec<Adjustment> {

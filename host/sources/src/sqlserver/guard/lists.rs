@@ -83,11 +83,19 @@ const TABLE_HINTS: &str = "\
     FORCESCAN FORCESEEK HOLDLOCK NOEXPAND NOLOCK NOWAIT PAGLOCK READCOMMITTED READCOMMITTEDLOCK READUNCOMMITTED \
     REPEATABLEREAD SERIALIZABLE";
 
+/// Table hints that read what is not committed.
+const DIRTY_READS: &str = "NOLOCK READUNCOMMITTED";
+
 /// Types that CAST and CONVERT may name: the system's own, since a CLR type runs code when converted to.
 const TYPES: &str = "\
     bigint binary bit char character date datetime datetime2 datetimeoffset dec decimal float geography geometry \
     hierarchyid image int integer json money nchar ntext numeric nvarchar real rowversion smalldatetime smallint \
     smallmoney sql_variant sysname text time timestamp tinyint uniqueidentifier varbinary varchar xml";
+
+/// Whether a table hint reads what is not committed.
+pub(super) fn allows_dirty_reads(hint: &str) -> bool {
+    holds(DIRTY_READS, hint)
+}
 
 fn holds(list: &str, word: &str) -> bool {
     list.split_ascii_whitespace().any(|entry| entry.eq_ignore_ascii_case(word))

@@ -106,6 +106,8 @@ impl Refusal {
 pub(super) struct Accepted<'a> {
     /// The query from its first token to its last: without comments around it and without a closing semicolon.
     pub(super) query: &'a str,
+    /// A table hint lets it read what is not committed.
+    pub(super) dirty_reads: bool,
 }
 
 /// Checks one text against the grant.
@@ -139,8 +141,9 @@ pub(super) fn check<'a>(
     if next.token != Token::EOF {
         return Err(Refusal::NotOneQuery(format!("a query followed by {next}")));
     }
-    walk::Walk::new(grant, limits).query(&query)?;
-    Ok(Accepted { query: &sql[lexed.start..lexed.end] })
+    let mut walk = walk::Walk::new(grant, limits);
+    walk.query(&query)?;
+    Ok(Accepted { query: &sql[lexed.start..lexed.end], dirty_reads: walk.dirty_reads })
 }
 
 fn at_most(what: &'static str, value: u64, limit_name: &'static str, limit: u64) -> Result<(), Refusal> {

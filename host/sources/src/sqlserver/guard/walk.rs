@@ -18,6 +18,8 @@ pub(super) struct Walk<'a> {
     /// Names of the common table expressions in scope, exactly as written: in a case-sensitive database `T` does not
     /// hide a table `t`.
     common: Vec<String>,
+    /// A table is read without waiting for those who change it.
+    pub(super) dirty_reads: bool,
 }
 
 pub(super) fn construct<T>(what: impl Into<String>) -> Result<T, Refusal> {
@@ -31,7 +33,7 @@ pub(super) fn none(absent: bool, what: &str) -> Result<(), Refusal> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(grant: &'a TablePatterns, limits: &'a SqlLimits) -> Self {
-        Self { grant, limits, depth: 0, common: Vec::new() }
+        Self { grant, limits, depth: 0, common: Vec::new(), dirty_reads: false }
     }
 
     /// Runs one step deeper.
@@ -225,7 +227,9 @@ impl<'a> Walk<'a> {
                     "this form of a table",
                 )?;
                 alias.iter().try_for_each(|alias| self.alias(alias))?;
-                with_hints.iter().try_for_each(table_hint)?;
+                for hint in with_hints {
+                    self.dirty_reads |= lists::allows_dirty_reads(table_hint(hint)?);
+                }
                 self.granted(name)
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
@@ -323,12 +327,13 @@ fn plain_wildcard(options: &WildcardAdditionalOptions) -> Result<(), Refusal> {
     )
 }
 
-fn table_hint(hint: &sqlparser::ast::Expr) -> Result<(), Refusal> {
+/// The hint's word, if it is a listed one.
+fn table_hint(hint: &sqlparser::ast::Expr) -> Result<&str, Refusal> {
     match hint {
         sqlparser::ast::Expr::Identifier(ident)
             if ident.quote_style.is_none() && lists::is_table_hint(&ident.value) =>
         {
-            Ok(())
+            Ok(&ident.value)
         }
         other => construct(format!("the table hint {other}")),
     }

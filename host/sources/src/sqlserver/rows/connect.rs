@@ -30,9 +30,7 @@ impl pool::Pooled for RowConnection {
         let client = match log_in(config, level).await {
             // A server without any TLS: tiberius would protect the login all the same, mssql-tds would not. Without
             // encryption no certificate is checked, so nothing is lost that was there.
-            Err(LoginError::Driver(Error::Tls(reason)))
-                if config.encrypt == Encrypt::Off && reason.contains("expected a pre-login packet") =>
-            {
+            Err(LoginError::Driver(Error::Tls(_))) if config.encrypt == Encrypt::Off => {
                 log_in(config, EncryptionLevel::NotSupported).await
             }
             other => other,
