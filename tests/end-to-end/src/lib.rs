@@ -1,1 +1,18 @@
-//! End-to-end tests with real servers.
+//! What the end-to-end tests share: a world of its own for each test, with a SQL Server, sinks, a registry and the `host` binary.
+//!
+//! The SQL Server is the stand-in, or the one that `DATAKIT_TEST_MSSQL` names, as
+//! `server=HOST[,PORT];user=USER;password=PASSWORD[;trust=true]`: then each world has a database of its own there, and tests that
+//! need what a real server does not do at will (faults, forbidden tables) print why they are skipped.
+
+// Tests that fail should say where, and a harness has nobody to return an error to.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "code of tests")]
+
+mod mssql;
+mod output;
+mod started;
+mod world;
+
+pub use mssql::{Mssql, batches};
+pub use output::Output;
+pub use started::Started;
+pub use world::{World, datakit, host_binary, python};

@@ -1,0 +1,76 @@
+//! A `host` that is still running.
+
+use std::fs;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
+
+use crate::output::Output;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process whose streams go to files, so that it never waits for its reader. Killed when dropped.
+pub struct Started {
+    process: Child,
+    stdout: NamedTempFile,
+    stderr: NamedTempFile,
+}
+
+impl Started {
+    pub(crate) fn new(mut command: Command) -> Self {
+        let (stdout, stderr) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
+        command.stdout(stdout.reopen().unwrap()).stderr(stderr.reopen().unwrap());
+        Self { process: command.spawn().unwrap(), stdout, stderr }
+    }
+
+    /// What it has said so far.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.stderr.path()).unwrap()
+    }
+
+    /// Waits for something to become true while the process runs.
+    #[track_caller]
+    pub fn wait_until(&mut self, what: &str, mut is_true: impl FnMut(&Self) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !is_true(self) {
+            let ended = self.process.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?} before {what}:\n{}", self.stderr());
+            assert!(Instant::now() < until, "never {what}:\n{}", self.stderr());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends a signal: `TERM`, `INT`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(mut self) -> Output {
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "it does not end:\n{}", self.stderr());
+            thread::sleep(Duration::from_millis(10));
+        };
+        Output::new(std::process::Output {
+            status,
+            stdout: fs::read(self.stdout.path()).unwrap(),
+            stderr: fs::read(self.stderr.path()).unwrap(),
+        })
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,239 @@
+//! A folder with a registry, a warehouse file and sinks, and the `host` binary to run in it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use datakit_sinks::testing::PostgresServer;
+use tempfile::TempDir;
+
+use crate::mssql::Mssql;
+use crate::output::Output;
+use crate::started::Started;
+
+/// The version of `sqlserver-bronze` under test.
+const DATAKIT: &str = "sqlserver-bronze@0.1.0";
+
+/// Everything one test needs; gone when dropped.
+pub struct World {
+    /// The SQL Server.
+    pub mssql: Mssql,
+    directory: TempDir,
+    postgres: Option<PostgresServer>,
+}
+
+impl World {
+    /// A world with a SQL Server that has run `script`, Delta at `./bronze`, and the datakit published.
+    pub fn new(script: &str) -> Self {
+        Self::with(Mssql::start(), script)
+    }
+
+    /// The same with a given server.
+    pub fn with(mssql: Mssql, script: &str) -> Self {
+        mssql.execute(&crate::mssql::batches(script));
+        let world = Self { mssql, directory: tempfile::tempdir().unwrap(), postgres: None };
+        world.write("warehouse.toml", &world.warehouse("kind = \"delta\"\nuri = \"./bronze\"", "tables = [\"*.*\"]"));
+        world.host(&["publish", datakit("sqlserver-bronze").to_str().unwrap()]).success();
+        world
+    }
+
+    /// Starts a Postgres and makes it the sink.
+    pub fn with_postgres(mut self) -> Self {
+        let server = PostgresServer::start(None).unwrap();
+        let config = server.config("postgres");
+        let sink = format!(
+            "kind = \"postgres\"\nhost = \"{}\"\nport = {}\ndatabase = \"postgres\"\nuser = \"{}\"\npassword = {{ env = \"PG_PASSWORD\" }}\nencrypt = \"off\"",
+            config.host, config.port, config.user
+        );
+        self.postgres = Some(server);
+        self.write("warehouse.toml", &self.warehouse(&sink, "tables = [\"*.*\"]"));
+        self
+    }
+
+    /// The text of a warehouse file: the world's connection, a sink of these keys, an ingest with these more keys.
+    pub fn warehouse(&self, sink: &str, ingest: &str) -> String {
+        let mut text = String::from("[warehouse]\nname = \"test\"\nregistry = \"oci:registry\"\n\n");
+        let Mssql { host, port, user, database, certificate, .. } = &self.mssql;
+        let trust = match certificate {
+            Some(path) => format!("certificate_file = \"{}\"", path.display()),
+            None => "trust_certificate = true".into(),
+        };
+        write!(
+            text,
+            "[connections.erp]\nkind = \"sqlserver\"\nsource_system = \"ERP\"\nserver = \"{host}\"\nport = {port}\ndatabase = \"{database}\"\n\
+             auth = {{ user = \"{user}\", password = {{ env = \"MSSQL_PASSWORD\" }} }}\n{trust}\n\n\
+             [sinks.bronze]\n{sink}\n\n[[ingest]]\ndatakit = \"{DATAKIT}\"\nroles = {{ source = \"erp\" }}\nsink = \"bronze\"\n{ingest}\n"
+        )
+        .unwrap();
+        text
+    }
+
+    /// The world's folder.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file of the world.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// Changes the warehouse file.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path().join("warehouse.toml")).unwrap();
+        assert!(text.contains(from), "no `{from}` in\n{text}");
+        self.write("warehouse.toml", &text.replacen(from, to, 1));
+    }
+
+    /// `host` with these arguments, in the world's folder and with nothing of the test's own environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(host_binary());
+        command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
+        command.env("MSSQL_PASSWORD", &self.mssql.password);
+        if let Some(server) = &self.postgres {
+            command.env("PG_PASSWORD", server.config("postgres").password.as_ref().unwrap().expose());
+        }
+        command
+    }
+
+    /// Runs `host` to its end.
+    pub fn host(&self, arguments: &[&str]) -> Output {
+        Output::new(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs a prepared command to its end.
+    pub fn finish(&self, mut command: Command) -> Output {
+        Output::new(command.output().unwrap())
+    }
+
+    /// Starts a prepared command.
+    pub fn start(&self, command: Command) -> Started {
+        Started::new(command)
+    }
+
+    /// Runs `host` as it should not go, and gives what it says, for a golden file.
+    #[track_caller]
+    pub fn refused(&self, arguments: &[&str]) -> String {
+        self.refusal(&self.host(arguments))
+    }
+
+    /// What a failed command says: exit code, standard error without what depends on time, and the errors of its summary.
+    /// Whatever failed has to say what to do.
+    #[track_caller]
+    pub fn refusal(&self, output: &Output) -> String {
+        assert_ne!(output.code, Some(0), "{}", output.stderr);
+        assert!(!output.stderr.contains('\u{1b}'), "colours in a pipe: {}", output.stderr);
+        let timed = |line: &&str| line.starts_with('✓') || line.contains(" failed, again in ");
+        let stderr: Vec<&str> = output.stderr.lines().filter(|line| !timed(line)).collect();
+        let text = Output { stderr: stderr.join("\n"), ..output.clone() }.failure() + "\n" + &output.table_errors();
+        assert!(text.contains("hint: ") || text.contains("stopping: "), "no hint in\n{text}");
+        self.normalise(&text)
+    }
+
+    /// Writes a copy of the warehouse file with one thing changed, and gives its name, for `--config`.
+    pub fn variant(&self, from: &str, to: &str) -> &'static str {
+        let text = fs::read_to_string(self.path().join("warehouse.toml")).unwrap();
+        assert!(text.contains(from), "no `{from}` in\n{text}");
+        self.write("variant.toml", &text.replacen(from, to, 1));
+        "variant.toml"
+    }
+
+    /// Adds to the end of the warehouse file.
+    pub fn append(&self, more: &str) {
+        let text = fs::read_to_string(self.path().join("warehouse.toml")).unwrap();
+        self.write("warehouse.toml", &format!("{text}\n{more}\n"));
+    }
+
+    /// The names of a Delta table's files, its log left out; none of a table that is not there.
+    pub fn data_files(&self, table: &str) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.path().join("bronze").join(table)).into_iter().flatten();
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|name| name != "_delta_log").collect()
+    }
+
+    /// Whether anything was ever written to the Delta sink.
+    pub fn nothing_written(&self) -> bool {
+        !self.path().join("bronze").exists()
+    }
+
+    /// `host run` with these arguments more, and its JSON summary.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> serde_json::Value {
+        let mut all = vec!["run", "--output", "json"];
+        all.extend(arguments);
+        self.host(&all).success().json()
+    }
+
+    /// A message with what differs from run to run replaced.
+    pub fn normalise(&self, text: &str) -> String {
+        let mut text = text.replace(self.path().to_str().unwrap(), "[world]");
+        for (from, to) in [
+            (format!("{}:{}", self.mssql.host, self.mssql.port), "[server]"),
+            (self.mssql.port.to_string(), "[port]"),
+            (self.mssql.database.clone(), "[database]"),
+        ] {
+            text = text.replace(&from, to);
+        }
+        without_digests(&text)
+    }
+
+    /// What an independent reader finds in a Delta table: a header, then a line of JSON a row, sorted.
+    pub fn delta(&self, table: &str) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/delta_rows.py");
+        let output = Command::new(python()).arg(script).arg(self.path().join("bronze").join(table)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// One value that a query of the Postgres sink answers, as text.
+    pub fn postgres(&self, query: &str) -> String {
+        let config = self.postgres.as_ref().expect("a world with_postgres").config("postgres");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut options = tokio_postgres::Config::new();
+            options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
+            options.password(config.password.as_ref().unwrap().expose());
+            let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.query_one(query, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_else(|| "null".into())
+        })
+    }
+}
+
+/// Every digest replaced: they differ from build to build.
+fn without_digests(text: &str) -> String {
+    const MARK: &str = "sha256:";
+    let mut parts = text.split(MARK);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let hex = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        shown += MARK;
+        shown += if hex == 64 { "[digest]" } else { &part[..hex] };
+        shown += &part[hex..];
+    }
+    shown
+}
+
+/// A built component.
+pub fn datakit(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/datakits/{name}.wasm"));
+    assert!(path.exists(), "{} is not built: run `cargo xtask build-datakits`", path.display());
+    path
+}
+
+/// The `host` binary, built beside the tests.
+pub fn host_binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("host");
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace`, or ./test", path.display());
+    path
+}
+
+/// A Python with the packages of tests/requirements.txt.
+pub fn python() -> PathBuf {
+    std::env::var_os("DATAKIT_TEST_PYTHON")
+        .expect("DATAKIT_TEST_PYTHON names the Python of tests/requirements.txt: run ./test")
+        .into()
+}

@@ -1,0 +1,54 @@
+//! Bad input by name, registries and servers in trouble, interruptions: each a coded message that says what to do, the right exit
+//! code, and nothing lost or half-visible.
+
+mod configuration;
+mod connection;
+mod data;
+mod interruption;
+mod registry;
+mod secrets;
+
+use datakit_tests::{Mssql, World};
+
+/// The run of every golden: one JSON summary, and no id that changes.
+const RUN: [&str; 5] = ["run", "--output", "json", "--run-id", "run-1"];
+
+/// [`RUN`] with more arguments.
+fn run<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    RUN.into_iter().chain(more.iter().copied()).collect()
+}
+
+/// A table of three rows.
+const TABLE: &str = "\
+CREATE TABLE dbo.t (id int NOT NULL PRIMARY KEY, note nvarchar(60) NULL)
+GO
+INSERT INTO dbo.t VALUES (1, N'a'), (2, NULL), (3, N'c')
+";
+
+/// A world with the stand-in, whatever the environment says, and these tables.
+fn world(script: &str) -> World {
+    World::with(Mssql::standin_by_default(), script)
+}
+
+/// Rows of a table `(id int, note nvarchar(60))`, from an id on: each row its own text.
+fn insert_rows(world: &World, table: &str, from: u32, count: u32) {
+    let rows: Vec<String> = (from..from + count).map(|id| format!("({id}, N'row {id:0>50}')")).collect();
+    for part in rows.chunks(1000) {
+        world.mssql.execute(&[&format!("INSERT INTO {table} VALUES {}", part.join(", "))]);
+    }
+}
+
+/// The ids of a Delta table and how often each is there.
+fn delta_ids(world: &World, table: &str) -> std::collections::BTreeMap<i64, u32> {
+    let mut ids = std::collections::BTreeMap::new();
+    for line in world.delta(table).lines().skip(1) {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        *ids.entry(row["id"].as_i64().unwrap()).or_default() += 1;
+    }
+    ids
+}
+
+/// `from..from + count`, each `times` over.
+fn each(from: i64, count: i64, times: u32) -> std::collections::BTreeMap<i64, u32> {
+    (from..from + count).map(|id| (id, times)).collect()
+}
