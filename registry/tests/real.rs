@@ -1,5 +1,7 @@
 //! The same promises from a real registry (Debian's docker-registry) and from an OCI image layout directory.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails should say where")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

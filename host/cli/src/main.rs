@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
+/// Batches are allocated on one thread and freed on another, megabytes at a time: docs/decisions/0008 has the figures.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 fn main() -> ExitCode {
     // The one place that reads the environment. A value that is not UTF-8 cannot be a setting of ours.
     let environment = std::env::vars_os()

@@ -137,11 +137,12 @@ fn name(table: &TableId) -> String {
     name.chars().take(MAX_NAME_CHARS - 1).chain(['…']).collect()
 }
 
+/// Fits a terminal of 80 columns: a line that wraps cannot be drawn over.
 fn style(with_estimate: bool) -> ProgressStyle {
     let template = if with_estimate {
-        "  {spinner} {prefix:40!} {bar:20} {rows:>14} rows {speed:>12} rows/s {msg:>12}  ETA {eta}"
+        "  {spinner} {prefix:18!} {bar:8} {rows:>11} rows {speed:>9}/s {msg:>9} ETA {eta}"
     } else {
-        "  {spinner} {prefix:40!} {rows:>14} rows {speed:>12} rows/s {msg:>12}"
+        "  {spinner} {prefix:18!} {rows:>11} rows {speed:>9}/s {msg:>9}"
     };
     let rows = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         let _ = out.write_str(&grouped(state.pos()));

@@ -1,6 +1,7 @@
 //! One partition: from a fresh instance of the datakit into a partition writer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::datatypes::SchemaRef;
 use datakit_model::source::Adjustment;
@@ -43,6 +44,7 @@ pub(crate) async fn copy(
             RetryUnit::Table => None,
         };
         let Some(pause) = pause else { return Err(failure) };
+        context.reported_rows.fetch_sub(rows, Ordering::Relaxed);
         context.observer.event(Event::Retrying {
             table: &partition.table,
             partition: Some(partition.ordinal),
@@ -96,6 +98,7 @@ async fn pump(
         let (count, bytes) = (batch.batch().num_rows() as u64, batch.batch().get_array_memory_size() as u64);
         writer.write(batch).await?;
         *rows += count;
+        context.reported_rows.fetch_add(count, Ordering::Relaxed);
         context.observer.event(Event::BatchWritten { table: &partition.table, rows: count, bytes });
     }
     match producer.await {

@@ -122,6 +122,7 @@ pub async fn run(
                 stop: stop.child_token(),
                 table: plan.table.clone(),
                 unit: sink.retry_unit(),
+                reported_rows: Arc::default(),
             };
             running.spawn(table::copy(context, plan));
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use datakit_model::source::Adjustment;
@@ -31,6 +32,8 @@ pub(crate) struct TableContext {
     pub(crate) stop: CancellationToken,
     pub(crate) table: TableId,
     pub(crate) unit: RetryUnit,
+    /// Rows reported to the observer in this attempt.
+    pub(crate) reported_rows: Arc<AtomicU64>,
 }
 
 impl TableContext {
@@ -136,7 +139,7 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
             table: &plan.table,
             partition: None,
             attempt,
-            rows_taken_back: 0,
+            rows_taken_back: context.reported_rows.swap(0, Ordering::Relaxed),
             pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             failure: &failure,
         });

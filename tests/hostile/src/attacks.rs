@@ -66,11 +66,11 @@ impl Attack {
             }
             ("duplicate-columns", Stage::Open) => {
                 let twice = [text_column("a", "1"), text_column("a", "2")];
-                drop(Projection::compile(&vec![field("id", "Int64")], &twice, None)?);
+                drop(Projection::compile(&[field("id", "Int64")], &twice, None)?);
             }
             ("bomb-type", Stage::Open) => {
                 let nested = format!("{}Int8{}", "List(".repeat(50_000), ")".repeat(50_000));
-                drop(Projection::compile(&vec![field("id", &nested)], &[], None)?);
+                drop(Projection::compile(&[field("id", &nested)], &[], None)?);
             }
             ("log-flood", Stage::Next) => flood_the_log(),
             ("huge-error", Stage::Next) => return Err(error("HOSTILE-001", &"no ".repeat(5_000_000))),
@@ -212,7 +212,7 @@ fn flood_the_log() {
 
 fn compile(expression: &str) -> Result<(), Error> {
     let column = Column { name: "a".to_owned(), value: Expression::Sql(expression.to_owned()) };
-    drop(Projection::compile(&vec![field("id", "Int64")], &[column], None)?);
+    drop(Projection::compile(&[field("id", "Int64")], &[column], None)?);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use datakit_config::Overrides;
-use datakit_registry::{Description, Digest, Reference, VersionEntry};
+use datakit_registry::{Description, Digest, Reference, VersionEntry, inspect_component};
 use serde::Serialize;
 
 use crate::arguments::{List, OutputFormat, Publish, Pull};
@@ -25,6 +25,8 @@ pub(crate) async fn publish(arguments: Publish, context: &Context) -> Result<(),
     let config = context.config(Overrides::default())?;
     let limit = config.limits.guest.max_component_bytes;
     let component = read_component(&arguments.file, limit).await?;
+    // What is no datakit is told as the registry would tell it, before anything of it is compiled.
+    inspect_component(&component)?;
     let digest = Digest::of(&component);
     let datakit = context.runtime(&config)?.load(component.as_slice(), digest.as_str()).await?;
     let info = datakit.describe().await?;

@@ -2,7 +2,6 @@
 
 use datakit_model::{TableId, TableState};
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
 use super::config::PostgresConfig;
 use super::connection::statement_error;
@@ -14,6 +13,9 @@ use crate::error::SinkError;
 pub(crate) const SCHEMA: &str = "_datakit";
 /// The ledger, as it stands in SQL and in messages.
 pub(crate) const LEDGER: &str = r#""_datakit"."ledger""#;
+
+/// The advisory lock of whoever creates a schema or the ledger: "datakit" in ASCII.
+const CREATION_LOCK: i64 = 0x0064_6174_616b_6974;
 
 const CREATE_LEDGER: &str = r#"
 CREATE TABLE IF NOT EXISTS "_datakit"."ledger" (
@@ -49,19 +51,11 @@ async fn create_schema(client: &Client, config: &PostgresConfig, schema: &str) -
     create(client, config, &format!("CREATE SCHEMA IF NOT EXISTS {location}"), &location).await
 }
 
-/// `IF NOT EXISTS` still fails when another session creates the same at the same moment: then it exists.
+/// `IF NOT EXISTS` still fails, in several ways, when another session creates the same at the same moment: so one session at
+/// a time creates. Both statements are one transaction, whose end gives the lock back.
 async fn create(client: &Client, config: &PostgresConfig, sql: &str, location: &str) -> Result<(), SinkError> {
-    match client.batch_execute(sql).await {
-        Err(error)
-            if !matches!(
-                error.code(),
-                Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_SCHEMA | &SqlState::DUPLICATE_TABLE)
-            ) =>
-        {
-            Err(statement_error(config, "create", location, error))
-        }
-        _ => Ok(()),
-    }
+    let locked = format!("SELECT pg_advisory_xact_lock({CREATION_LOCK}); {sql}");
+    client.batch_execute(&locked).await.map_err(|error| statement_error(config, "create", location, error))
 }
 
 async fn exists(client: &Client, config: &PostgresConfig, relation: &str) -> Result<bool, SinkError> {
