@@ -5,7 +5,7 @@
 //! | 001–009 | configuration |
 //! | 010–019 | the way to the server |
 //! | 020–029 | certificates |
-//! | 030–049 | what the server itself reported, by its number ([`super::server_errors`]) |
+//! | 030–049 | what the server itself reported, by its number (`server_errors`) |
 //! | 050–059 | columns and values |
 //! | 060–069 | time and cancelling |
 //! | 070–089 | a datakit's SQL and parameters |

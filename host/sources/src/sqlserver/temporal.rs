@@ -38,7 +38,7 @@ pub(super) fn datetime2(days: u32, ticks: u64) -> Option<(i64, bool)> {
         return None;
     }
     let micros = i64::try_from(ticks / 10).ok()?;
-    Some((i64::from(date(days)?) * MICROS_PER_DAY + micros, ticks % 10 != 0))
+    Some((i64::from(date(days)?) * MICROS_PER_DAY + micros, !ticks.is_multiple_of(10)))
 }
 
 /// Microseconds from 1970-01-01 of a `datetime`, whose 1/300 s are read as the milliseconds that SQL Server shows:
@@ -96,7 +96,7 @@ pub(super) fn parse_date(text: &str) -> Option<u32> {
         return None;
     }
     let (year, month, day) = (digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..])?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,

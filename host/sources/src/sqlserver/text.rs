@@ -137,7 +137,7 @@ impl TextEncoding {
 /// Appends UTF-16LE as UTF-8: eight ASCII characters at a time, the rest one by one.
 pub(super) fn append_utf16(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     const NOT_ASCII: u64 = 0xFF80_FF80_FF80_FF80;
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return Err(Malformed::OddLength);
     }
     out.reserve(bytes.len() / 2);

@@ -1,5 +1,12 @@
 //! The SQL Server source against servers.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests, outside of the functions that clippy knows as tests"
+)]
+
 mod certificates;
 mod common;
 mod replay;

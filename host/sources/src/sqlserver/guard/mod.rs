@@ -1,8 +1,8 @@
 //! The read grant: which SQL of a datakit may reach the server.
 //!
 //! A datakit sends text, and the login behind the connection may be able to do more than read. So the text is read by
-//! T-SQL's own lexical rules ([`lexical`]), those tokens (and not the text) are parsed by `sqlparser`, and the tree is
-//! walked against an allow-list ([`walk`], [`expressions`]): what is not listed is refused, what cannot be parsed is
+//! T-SQL's own lexical rules (`lexical`), those tokens (and not the text) are parsed by `sqlparser`, and the tree is
+//! walked against an allow-list (`walk`, `expressions`): what is not listed is refused, what cannot be parsed is
 //! refused. What passes is sent as the datakit wrote it, never printed again from the tree.
 //!
 //! This is a second fence. The first, and the real one, is a login that may do no more than SELECT.
