@@ -60,7 +60,7 @@ fn filter(verbose: u8, environment: &BTreeMap<String, String>) -> Result<EnvFilt
             EnvFilter::try_new(value).map_err(|error| CliError::LogFilter { variable, message: error.to_string() })
         }
         // What drivers report comes up as an error of ours anyway.
-        (0, None) => Ok(EnvFilter::new("warn,mssql_tds=off,tiberius=off")),
+        (0, None) => Ok(EnvFilter::new("warn,mssql_tds=off,tiberius=off,deltalake_core=off")),
         (1, _) => Ok(EnvFilter::new("info,mssql_tds=warn,tiberius=warn")),
         (2, _) => Ok(EnvFilter::new("debug")),
         (_, _) => Ok(EnvFilter::new("trace")),
