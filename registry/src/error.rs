@@ -245,7 +245,7 @@ impl Coded for RegistryError {
                 ("limit".into(), max_component_bytes.to_string()),
                 ("requested".into(), size_bytes.to_string()),
             ],
-            Self::NotADatakit { exports } => vec![("exports".into(), exports.join(", "))],
+            Self::NotADatakit { exports } if !exports.is_empty() => vec![("exports".into(), exports.join(", "))],
             Self::Unauthorized { reason, .. } => vec![("registry".into(), reason.clone())],
             _ => Vec::new(),
         }

@@ -128,7 +128,7 @@ impl<'a> Environment<'a> {
         self.put(&mut warehouse, "plain_http", DATAKIT_PLAIN_HTTP, boolean);
         self.put(&mut warehouse, "cache", DATAKIT_CACHE, text);
         put_table(&mut layer, "warehouse", warehouse, Origin::Variable(DATAKIT_REGISTRY));
-        let connection = self.connection();
+        let connection = self.connection(file);
         self.place(&mut layer, file, ("connections", ENVIRONMENT_CONNECTION, "sqlserver"), connection, problems);
         let (kind, sink) = self.sink(file, problems);
         self.place(&mut layer, file, ("sinks", ENVIRONMENT_SINK, kind), sink, problems);
@@ -141,8 +141,12 @@ impl<'a> Environment<'a> {
         }
     }
 
-    fn connection(&self) -> Table {
+    fn connection(&self, file: &Table) -> Table {
         let mut table = Table::new();
+        // Without a server they only change a connection that the file has: a password alone is no connection.
+        if self.get(MSSQL_SERVER).is_none() && !file.contains_key("connections") {
+            return table;
+        }
         self.put(&mut table, "server", MSSQL_SERVER, text);
         self.put(&mut table, "port", MSSQL_PORT, integer);
         self.put(&mut table, "database", MSSQL_DATABASE, text);

@@ -321,7 +321,8 @@ impl Problem {
                 did_you_mean(meant)
             }
             Self::UnknownKey { known, .. } => one_of(known),
-            Self::NotAllowed { .. } | Self::WrongType { .. } | Self::OutOfRange { .. } => return None,
+            Self::WrongType { .. } => "docs/warehouse-file.md shows how every key is written".into(),
+            Self::NotAllowed { .. } | Self::OutOfRange { .. } => return None,
             Self::Missing { hint, .. } | Self::NoIngest { hint, .. } => hint.clone(),
             Self::InlineSecret { path } if path.ends_with(".uri") => {
                 "take user and password out of the URI: stores read them from the environment".into()

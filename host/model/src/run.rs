@@ -28,6 +28,9 @@ pub struct RunIdentity {
 pub struct TableState {
     /// The run that committed.
     pub run_id: String,
+    /// The runs that committed before it, newest first, at most [`Self::MAX_EARLIER_RUNS`].
+    #[serde(default)]
+    pub earlier_run_ids: Vec<String>,
     /// Commits of this table by datakits so far, this one included; starts at 1.
     pub sequence: i64,
     /// The plan's `watermark-after`.
@@ -42,4 +45,21 @@ pub struct TableState {
     pub datakit: String,
     /// Its manifest digest.
     pub digest: String,
+}
+
+impl TableState {
+    /// How many runs before the last one a table remembers.
+    pub const MAX_EARLIER_RUNS: usize = 63;
+
+    /// Whether a run has committed this table, as far as the table remembers: it must not do so again.
+    #[must_use]
+    pub fn was_committed_by(&self, run_id: &str) -> bool {
+        self.run_id == run_id || self.earlier_run_ids.iter().any(|id| id == run_id)
+    }
+
+    /// The runs that the state after this one remembers as earlier.
+    #[must_use]
+    pub fn run_ids(&self) -> Vec<String> {
+        std::iter::once(&self.run_id).chain(&self.earlier_run_ids).take(Self::MAX_EARLIER_RUNS).cloned().collect()
+    }
 }

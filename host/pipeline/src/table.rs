@@ -273,7 +273,7 @@ async fn commit(
 async fn committed_state(context: &TableContext) -> Result<Option<TableState>, Failure> {
     let run = &context.job.run;
     let state = context.destination.sink.state(&run.source_system, &context.table).await?;
-    Ok(state.filter(|state| state.run_id == run.run_id))
+    Ok(state.filter(|state| state.was_committed_by(&run.run_id)))
 }
 
 fn merge_adjustments(results: Vec<PartitionResult>) -> Vec<Adjustment> {

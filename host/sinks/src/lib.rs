@@ -153,6 +153,7 @@ pub trait PartitionWriter: Send {
 fn next_state(before: Option<&TableState>, run: &RunIdentity, note: &CommitNote, rows: u64) -> TableState {
     TableState {
         run_id: run.run_id.clone(),
+        earlier_run_ids: before.map(TableState::run_ids).unwrap_or_default(),
         sequence: before.map_or(0, |state| state.sequence) + 1,
         watermark: note.watermark.clone(),
         rows,

@@ -36,7 +36,10 @@ fn install(world: &World, example: &str) {
         let text = fs::read_to_string(&path)
             .unwrap()
             .replace("registry.example/datakits", "oci:registry")
-            .replace("server = \"sql01.corp.example\"", &format!("server = \"{}\"\nport = {}\n{trust}", mssql.host, mssql.port))
+            .replace(
+                "server = \"sql01.corp.example\"",
+                &format!("server = \"{}\"\nport = {}\n{trust}", mssql.host, mssql.port),
+            )
             .replace("database = \"ERP\"", &format!("database = \"{}\"", mssql.database))
             .replace("user = \"svc_bronze\"", &format!("user = \"{}\"", mssql.user));
         world.write(path.file_name().unwrap().to_str().unwrap(), &text);
@@ -48,7 +51,8 @@ fn the_finance_team_has_all_but_the_audit_tables_in_its_lake() {
     let world = World::new(TABLES);
     install(&world, "two-warehouses");
     let summary = world.run(&["--config", "finance.toml"]);
-    let tables: Vec<&str> = summary["tables"].as_array().unwrap().iter().map(|t| t["table"].as_str().unwrap()).collect();
+    let tables: Vec<&str> =
+        summary["tables"].as_array().unwrap().iter().map(|t| t["table"].as_str().unwrap()).collect();
     assert_eq!(tables, ["dbo.customers", "dbo.order_lines", "dbo.orders"]);
     assert_eq!(world.delta("ERP/dbo/order_lines").lines().count(), 1 + 3);
 }

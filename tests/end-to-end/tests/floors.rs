@@ -59,9 +59,10 @@ fn host_edges() -> Vec<(String, String)> {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let root = metadata["workspace_root"].as_str().unwrap();
     let mut edges = Vec::new();
     for package in metadata["packages"].as_array().unwrap() {
-        let path = package["manifest_path"].as_str().unwrap();
+        let path = package["manifest_path"].as_str().unwrap().strip_prefix(root).unwrap();
         if path.contains("/datakits/") || path.contains("/tests/") || path.contains("/scripts/") {
             continue;
         }

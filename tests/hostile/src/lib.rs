@@ -3,7 +3,7 @@
 //! The setting `attack` names what to do, and where no attack is named the datakit does an honest job: one table, the
 //! rows of one query, one column added. It is written against the bare bindings and not the SDK: an attacker would be.
 //!
-//! `host/wasm/tests/hostile.rs` runs every switch and holds the host to the exact error.
+//! `host/wasm/tests/guests/hostile.rs` runs every switch and holds the host to the exact error.
 
 mod attacks;
 mod bindings;

@@ -12,7 +12,7 @@ use datakit_cli::Arguments;
 const INTRODUCTION: &str = "\
 # The command line
 
-What `host --help` and the help of each command say. Written by `cargo test -p datakit-cli --test docs` with
+What `host --help` and the help of each command say. Written by `cargo test -p datakit-cli --test cli docs` with
 `INSTA_UPDATE=always`.
 
 - Data goes to standard output, everything else to standard error. `--output json` gives exactly one JSON document.

@@ -178,6 +178,7 @@ pub async fn remembers_its_last_commit(harness: &dyn Harness) -> Outcome {
             (run_id.as_str(), sequence, watermark, 2),
             "run, sequence, watermark and rows"
         );
+        ensure!(state.was_committed_by("run 1"), "an earlier run is forgotten");
         ensure_eq!((state.several_moments, state.approximate), (several_moments, approximate), "the run's notes");
         ensure_eq!(
             (state.datakit.as_str(), state.digest.as_str()),

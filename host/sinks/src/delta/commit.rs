@@ -174,9 +174,15 @@ impl Log {
             let source = Box::new(error);
             return Err(CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source }));
         }
-        if now.state.as_ref() == Some(state) {
+        // Another run may have committed after ours.
+        if now.state.as_ref().is_some_and(|now| now.was_committed_by(&state.run_id)) {
             tracing::warn!(location = %self.location, %error, "committed, but the upkeep of the table's log failed");
             return Ok(());
+        }
+        let forgotten = i64::try_from(TableState::MAX_EARLIER_RUNS).unwrap_or(i64::MAX);
+        if now.state.as_ref().is_some_and(|now| now.sequence > state.sequence.saturating_add(forgotten)) {
+            let source = Box::new(error);
+            return Err(CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source }));
         }
         let version = |log: &Self| log.snapshot.as_ref().map(DeltaTableState::version);
         let conflict = matches!(

@@ -199,7 +199,7 @@ async fn resolve(plan: &Plan, state: &TableState, error: tokio_postgres::Error) 
         ledger::read(&client, &plan.config, &plan.target.run.source_system, &plan.target.table).await
     };
     match look.await {
-        Ok(now) if now.as_ref() == Some(state) => {
+        Ok(Some(now)) if now.was_committed_by(&state.run_id) => {
             tracing::warn!(location = %plan.location, %error, "committed, though the connection broke before the answer");
             Ok(())
         }

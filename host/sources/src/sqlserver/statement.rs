@@ -45,8 +45,8 @@ fn isolation_name(isolation: Isolation) -> &'static str {
 fn comment_safe(run_id: &str) -> String {
     run_id
         .chars()
-        .take(64)
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':') { c } else { '?' })
+        .take(128)
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '+') { c } else { '?' })
         .collect()
 }
 
