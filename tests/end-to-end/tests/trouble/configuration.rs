@@ -7,7 +7,12 @@ use crate::{RUN, TABLE, run, world};
 #[test]
 fn a_wrong_file_contacts_nobody() {
     let world = world(TABLE);
-    let refused = |from: &str, to: &str| world.refused(&run(&["--config", world.variant(from, to)]));
+    let refused = |from: &str, to: &str| {
+        let mut command = world.command(&run(&["--config", world.variant(from, to)]));
+        // It would win over whatever the file says.
+        command.env_remove("MSSQL_PASSWORD");
+        world.refusal(&world.finish(command))
+    };
     insta::assert_snapshot!("unknown_key", refused("database =", "databse ="));
     insta::assert_snapshot!("wrong_type", refused("sink = \"bronze\"", "sink = 7"));
     let inline = refused("{ env = \"MSSQL_PASSWORD\" }", "\"Hunter-2!\"");

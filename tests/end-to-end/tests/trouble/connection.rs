@@ -13,6 +13,13 @@ fn pin(world: &World) -> String {
     format!("certificate_file = \"{}\"", world.mssql.certificate.as_ref().unwrap().display())
 }
 
+/// OpenSSL's reason without the places in its source, which differ from version to version.
+fn plain(text: &str) -> String {
+    let (before, rest) = text.split_once("error:").unwrap();
+    let (_, reason) = rest.split_once(": (").unwrap();
+    format!("{before}[OpenSSL] ({reason}")
+}
+
 #[test]
 fn a_server_or_login_that_is_not_there_is_named() {
     let world = world(TABLE);
@@ -37,7 +44,7 @@ fn a_server_or_login_that_is_not_there_is_named() {
 fn a_certificate_is_trusted_by_pin_or_authority_only() {
     let world = world(TABLE);
     let unpinned = world.variant(&pin(&world), "");
-    insta::assert_snapshot!("certificate_not_trusted", world.refused(&run(&["--config", unpinned])));
+    insta::assert_snapshot!("certificate_not_trusted", plain(&world.refused(&run(&["--config", unpinned]))));
     let other = Mssql::standin_by_default();
     let pinned = format!("certificate_file = \"{}\"", other.certificate.as_ref().unwrap().display());
     let variant = world.variant(&pin(&world), &pinned);
@@ -58,7 +65,7 @@ fn a_certificate_has_to_be_of_this_host_and_time() {
         let world = World::with(Mssql::standin(options, SqlEngineOptions::default()), TABLE);
         let mut command = world.command(&run(&["--config", world.variant(&pin(&world), "")]));
         command.env("SSL_CERT_FILE", world.mssql.authority.as_ref().unwrap());
-        insta::assert_snapshot!(name, world.refusal(&world.finish(command)));
+        insta::assert_snapshot!(name, plain(&world.refusal(&world.finish(command))));
         assert!(world.nothing_written());
     }
 }
@@ -76,13 +83,13 @@ fn a_server_without_encryption_is_not_talked_to() {
 fn a_table_that_may_not_be_read_leaves_the_others_alone() {
     let world = world(
         "CREATE TABLE dbo.secret (id int NOT NULL PRIMARY KEY)\nGO\n\
-         CREATE TABLE dbo.open (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.open VALUES (1), (2)",
+         CREATE TABLE dbo.known (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.known VALUES (1), (2)",
     );
     world.mssql.engine().unwrap().set_denied("dbo.secret", true);
     let output = world.host(&run(&["--parallel", "1"]));
     assert_eq!(output.code, Some(3));
     insta::assert_snapshot!("select_denied", world.refusal(&output));
-    assert_eq!(delta_ids(&world, "ERP/dbo/open"), each(1, 2, 1));
+    assert_eq!(delta_ids(&world, "ERP/dbo/known"), each(1, 2, 1));
     assert!(world.data_files("ERP/dbo/secret").is_empty());
 
     // The same run once more, when the grant is there: only what is missing.
@@ -90,7 +97,7 @@ fn a_table_that_may_not_be_read_leaves_the_others_alone() {
     let summary = world.host(&RUN).success().json();
     assert_eq!(summary["tables"][0]["status"], "unchanged");
     assert_eq!(summary["tables"][1]["status"], "committed");
-    assert_eq!(delta_ids(&world, "ERP/dbo/open"), each(1, 2, 1));
+    assert_eq!(delta_ids(&world, "ERP/dbo/known"), each(1, 2, 1));
 }
 
 #[test]

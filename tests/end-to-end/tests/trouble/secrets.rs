@@ -91,8 +91,11 @@ fn a_password_is_nowhere() {
 fn an_inline_password_is_refused_without_being_repeated() {
     let world = World::with(Mssql::standin_by_default(), "");
     let variant = world.variant("{ env = \"MSSQL_PASSWORD\" }", &format!("\"{PLANTED}\""));
-    let output = world.host(&["run", "-vvv", "--output", "json", "--config", variant]);
+    let mut command = world.command(&["run", "-vvv", "--output", "json", "--config", variant]);
+    command.env_remove("MSSQL_PASSWORD");
+    let output = world.finish(command);
     assert_eq!(output.code, Some(1));
+    assert_eq!(output.json()["errors"][0]["code"], "DK-CFG-008", "{}", output.stderr);
     assert!(
         !holds(output.stdout.as_bytes(), PLANTED) && !holds(output.stderr.as_bytes(), PLANTED),
         "{}",
