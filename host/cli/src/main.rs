@@ -2,16 +2,28 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-/// Batches are allocated on one thread and freed on another, megabytes at a time: docs/decisions/0008 has the figures.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
+    give_memory_back();
     // The one place that reads the environment. A value that is not UTF-8 cannot be a setting of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     ExitCode::from(datakit_cli::execute(std::env::args_os().collect(), environment))
 }
+
+/// Makes glibc give freed blocks of batches back at once. By itself it keeps an arena for every thread and raises its
+/// thresholds with every large block, so that a run's memory grows with its partitions: docs/decisions/0008 has figures.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "mallopt has no safe form")]
+fn give_memory_back() {
+    const KEPT_BYTES: libc::c_int = 512 * 1024;
+    for (parameter, value) in
+        [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, KEPT_BYTES), (libc::M_TRIM_THRESHOLD, KEPT_BYTES)]
+    {
+        // SAFETY: called first in main, while there is one thread; it only sets numbers, and an unknown one is ignored.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn give_memory_back() {}

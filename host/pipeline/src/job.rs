@@ -31,6 +31,9 @@ pub struct RunRequest {
     pub started_at_micros: i64,
 }
 
+/// Role → source, with the name of its source system.
+pub type RoleSources = BTreeMap<String, (Arc<dyn Source>, String)>;
+
 /// Everything a job is made of, unchecked.
 pub struct JobParts {
     /// The loaded component.
@@ -39,8 +42,8 @@ pub struct JobParts {
     pub artifact: Artifact,
     /// The run.
     pub request: RunRequest,
-    /// Role → source, as the operator mapped them, with the source system's name of each connection.
-    pub roles: BTreeMap<String, (Arc<dyn Source>, String)>,
+    /// As the operator mapped them.
+    pub roles: RoleSources,
     /// Selection and grant.
     pub tables: TablePatterns,
     /// The datakit's settings, a JSON object.
@@ -173,7 +176,7 @@ fn check_name(info: &Info, artifact: &Artifact) -> Result<(), RunError> {
     })
 }
 
-fn check_roles(info: &Info, roles: &BTreeMap<String, (Arc<dyn Source>, String)>) -> Result<(), RunError> {
+fn check_roles(info: &Info, roles: &RoleSources) -> Result<(), RunError> {
     if let Some(role) = roles.keys().find(|name| !info.roles.iter().any(|r| &r.name == *name)) {
         return Err(RunError::UnknownRole {
             role: role.clone(),

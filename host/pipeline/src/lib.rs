@@ -31,7 +31,7 @@ mod table;
 
 pub use error::RunError;
 pub use event::{Event, Observer};
-pub use job::{Artifact, Job, JobParts, RunRequest, batch_id, new_run_id};
+pub use job::{Artifact, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
 pub use resolve::{Resolution, resolve};
 pub use run::{Preview, discover, plan, preview, run};
 pub use summary::{RunStatus, Summary, TableError, TableStatus, TableSummary};

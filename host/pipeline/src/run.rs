@@ -159,17 +159,20 @@ async fn prepare(
         Ok(plans) => return Ok((plans, Vec::new())),
         Err(error) => Failure::from(error),
     };
-    if ids.len() == 1 {
-        return Ok((Vec::new(), vec![not_started(&ids[0], TableStatus::Failed, &failure)]));
-    }
     let (mut plans, mut failed) = (Vec::new(), Vec::new());
-    for id in &ids {
-        match job.datakit.plan(session, std::slice::from_ref(id)).await {
-            Ok(plan) => plans.extend(plan),
-            Err(error) => {
-                let summary = not_started(id, TableStatus::Failed, &error.into());
-                observer.event(Event::TableFinished(&summary));
-                failed.push(summary);
+    let mut fail = |id: &TableId, failure: &Failure| {
+        let summary = not_started(id, TableStatus::Failed, failure);
+        observer.event(Event::TableFinished(&summary));
+        failed.push(summary);
+    };
+    match ids.as_slice() {
+        [only] => fail(only, &failure),
+        several => {
+            for id in several {
+                match job.datakit.plan(session, std::slice::from_ref(id)).await {
+                    Ok(plan) => plans.extend(plan),
+                    Err(error) => fail(id, &error.into()),
+                }
             }
         }
     }

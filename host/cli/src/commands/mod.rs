@@ -17,7 +17,7 @@ use clap::CommandFactory;
 use datakit_config::{Config, Ingest, Overrides, Selection};
 use datakit_model::RunLimits;
 use datakit_model::source::Source;
-use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RunRequest, resolve};
+use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, resolve};
 use datakit_registry::Reference;
 
 use crate::arguments::{Arguments, Command, IngestArguments};
@@ -110,13 +110,9 @@ async fn job(context: &Context, config: &Config, ingest: &Ingest, request: JobRe
 }
 
 /// One source for each connection, whatever the number of roles it plays.
-fn sources(
-    context: &Context,
-    config: &Config,
-    ingest: &Ingest,
-) -> Result<BTreeMap<String, (Arc<dyn Source>, String)>, Reports> {
+fn sources(context: &Context, config: &Config, ingest: &Ingest) -> Result<RoleSources, Reports> {
     let mut opened: BTreeMap<&str, Arc<dyn Source>> = BTreeMap::new();
-    let mut roles = BTreeMap::new();
+    let mut roles = RoleSources::new();
     for (role, name) in &ingest.roles {
         // Names were checked when the configuration was read.
         let Some(connection) = config.connections.get(name) else { continue };

@@ -1,6 +1,8 @@
 //! Bad input by name, registries and servers in trouble, interruptions: each a coded message that says what to do, the right exit
 //! code, and nothing lost or half-visible.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails should say where")]
+
 mod configuration;
 mod connection;
 mod data;

@@ -20,7 +20,7 @@ fn forms(password: &str) -> Vec<Vec<u8>> {
     let dumps = [&utf8, &utf16, &login7].map(|bytes| {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let decimal = format!("{bytes:?}");
-        [hex.to_uppercase().into_bytes(), hex.into_bytes(), decimal[1..decimal.len() - 1].as_bytes().to_vec()]
+        [hex.to_uppercase().into_bytes(), hex.into_bytes(), decimal.as_bytes()[1..decimal.len() - 1].to_vec()]
     });
     [utf8, utf16, login7].into_iter().chain(dumps.into_iter().flatten()).collect()
 }
