@@ -2,7 +2,7 @@
 //!
 //! A large table with one key column of a suitable type is cut by ranges of the key. Two ways to find bounds, both one query:
 //!
-//! - the extent, two index seeks, when keys are dense: with a width of at most [`MAX_SPARSENESS`] times the rows, ranges of
+//! - the extent, two index seeks, when keys are dense: with a width of at most `MAX_SPARSENESS` times the rows, ranges of
 //!   equal width cannot hold more than that many times the mean, since keys are unique;
 //! - else quantiles, one ordered pass over the key's index: exact whatever the skew. Always so for uniqueidentifier, whose
 //!   order only the server knows.

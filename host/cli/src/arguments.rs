@@ -1,5 +1,10 @@
 //! The command line as clap sees it. Its help is the manual: docs/command-line.md is made of it.
 
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are the help: brackets there are syntax, not links"
+)]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

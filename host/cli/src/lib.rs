@@ -1,7 +1,7 @@
 //! The host binary: argument parsing, wiring, printing.
 //!
 //! Nothing is decided here that another crate could decide. The environment is collected once and passed down; data goes to
-//! standard output and everything else to standard error; every error goes through one renderer ([`report`]). Exit codes: 0
+//! standard output and everything else to standard error; every error goes through one renderer (`report`). Exit codes: 0
 //! done, 1 somebody outside must act, 2 our bug, 3 some tables failed, 130 a second Ctrl-C.
 
 mod arguments;

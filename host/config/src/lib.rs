@@ -1,6 +1,6 @@
 //! The warehouse file, its environment overlay and its JSON Schema.
 //!
-//! [`load`] lays four layers over each other: the files that `extends` names, the warehouse file, the environment, the flags
+//! [`load()`] lays four layers over each other: the files that `extends` names, the warehouse file, the environment, the flags
 //! of the command line. Each value remembers where it came from, so that **every** error of all layers is reported at once,
 //! with file, line and column ([`ConfigErrors`]). Passwords are never in the configuration, only where they are
 //! ([`SecretSetting`]), and no error or excerpt shows one that stands where it should not.

@@ -10,9 +10,9 @@
 //!         └ partition ─ …                                                                     ─┘
 //! ```
 //!
-//! - [`resolve`]: lock file, cache, registry: which bytes run;
+//! - [`resolve()`]: lock file, cache, registry: which bytes run;
 //! - [`Job`]: a loaded datakit with its roles, sink, grant and settings, checked before anything is opened;
-//! - [`discover`], [`plan`], [`preview`], [`run`]: what a person can ask of a job;
+//! - [`discover`], [`plan`], [`preview`], [`run()`]: what a person can ask of a job;
 //! - [`Event`] and [`Observer`]: what happens, as it happens; [`Summary`]: what has happened.
 //!
 //! A table fails by itself: its partitions stop, nothing of it is visible, the other tables go on. The unit of retry is the

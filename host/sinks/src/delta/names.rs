@@ -33,7 +33,7 @@ pub fn column(name: &str) -> String {
     encode(name, COLUMN_ESCAPE, |c| c.is_ascii_control() || " ,;{}()=%".contains(c))
 }
 
-/// The inverse of [`column`]; none for a name that it does not produce.
+/// The inverse of [`column()`]; none for a name that it does not produce.
 #[must_use]
 pub fn source_column(name: &str) -> Option<String> {
     let source = if name == EMPTY { String::new() } else { decode(name, COLUMN_ESCAPE)? };

@@ -67,7 +67,7 @@ pub fn column(name: &str) -> Result<String, SinkError> {
     Ok(mapped)
 }
 
-/// The inverse of [`column`]; none for a name that it does not produce.
+/// The inverse of [`column()`]; none for a name that it does not produce.
 #[must_use]
 pub fn source_column(name: &str) -> Option<String> {
     match name.strip_prefix('%') {

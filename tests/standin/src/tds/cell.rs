@@ -399,7 +399,7 @@ fn text_properties(collation: Collation, bytes: u16) -> Vec<u8> {
     properties
 }
 
-/// Bytes that [`write`] adds to the payload of a not-null value of a unique column; see [`crate::fast`].
+/// Bytes that [`fn@write`] adds to the payload of a not-null value of a unique column; see [`crate::fast`].
 pub fn frame_prefix_bytes(column: &Column) -> usize {
     match Frame::of(column) {
         Frame::Fixed => 0,
