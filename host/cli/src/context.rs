@@ -136,9 +136,12 @@ impl Context {
     }
 
     /// The sink. Nothing is contacted yet.
-    pub(crate) fn sink(&self, sink: &SinkConfig) -> Result<Arc<dyn Sink>, Reports> {
+    pub(crate) fn sink(&self, sink: &SinkConfig, config: &Config) -> Result<Arc<dyn Sink>, Reports> {
         match sink {
-            SinkConfig::Delta(sink) => Ok(Arc::new(DeltaSink::new(DeltaConfig::new(&sink.uri))?)),
+            SinkConfig::Delta(sink) => {
+                let max_encoding_bytes = config.limits.run.max_encoding_bytes;
+                Ok(Arc::new(DeltaSink::new(DeltaConfig { max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?))
+            }
             SinkConfig::Postgres(sink) => {
                 let password = sink.password.as_ref().map(|setting| self.secret(setting)).transpose()?;
                 Ok(Arc::new(PostgresSink::new(postgres_config(sink, password))))

@@ -12,6 +12,9 @@ const EXIT_CODE: i32 = 130;
 
 /// Starts to watch.
 pub(crate) fn watch(stop: CancellationToken, terminal: Terminal) -> io::Result<()> {
+    // A bound on file sizes (`ulimit -f`) then fails the write, with an error that says so, instead of ending the process.
+    // The handler stays when its stream is dropped.
+    drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {

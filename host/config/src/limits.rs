@@ -2,6 +2,7 @@
 
 use datakit_model::{GuestLimits, ReadLimits, RunLimits};
 
+use crate::ingest::MAX_PARALLEL;
 use crate::reader::TableReader;
 
 /// Every bound, by default those of the model.
@@ -21,11 +22,26 @@ macro_rules! read_limits {
         let mut reader = $reader;
         let $type { $($field),* } = $type::default();
         let limits = $type {
-            $($field: reader.integer(stringify!($field), 1, i64::MAX as u64).map_or($field, |found| found.value)),*
+            $($field: reader.integer(stringify!($field), 1, maximum(stringify!($field))).map_or($field, |found| found.value)),*
         };
         reader.finish();
         limits
     }};
+}
+
+/// The largest value that means something; above it a run would fail in a place that cannot say why.
+fn maximum(field: &str) -> u64 {
+    const MIB: u64 = 1024 * 1024;
+    const DAY_MS: u64 = 86_400_000;
+    match field {
+        // A 32-bit address space.
+        "max_guest_memory_bytes" => 4_096 * MIB,
+        // Mapped for each instance.
+        "max_guest_stack_bytes" => 64 * MIB,
+        "max_parallel_partitions" => MAX_PARALLEL,
+        field if field.ends_with("_ms") => DAY_MS,
+        _ => i64::MAX as u64,
+    }
 }
 
 pub(crate) fn read(root: &mut TableReader<'_>) -> Limits {
@@ -40,7 +56,14 @@ pub(crate) fn read(root: &mut TableReader<'_>) -> Limits {
     if let Some(reader) = table.table("run") {
         limits.run = read_limits!(
             reader,
-            RunLimits { max_memory_bytes, max_parallel_partitions, max_attempts, retry_backoff_ms, abort_timeout_ms }
+            RunLimits {
+                max_memory_bytes,
+                max_encoding_bytes,
+                max_parallel_partitions,
+                max_attempts,
+                retry_backoff_ms,
+                abort_timeout_ms,
+            }
         );
     }
     table.finish();

@@ -117,20 +117,37 @@ fn node(from: &Spanned<DeValue<'_>>, text: &Arc<SourceText>) -> Node {
 ///
 /// Replaced as a whole as well: a table of another `kind` (a Postgres sink keeps no `uri` of a Delta sink), and a reference
 /// to a secret (`{ env }` over `{ file }`).
+///
+/// A literal where a secret belongs is never covered: it stands in a file, and is refused whatever is laid over it.
 pub(crate) fn merge(under: &mut Table, over: Table) {
     for (key, entry) in over {
         let Some(below) = under.get_mut(&key) else {
             under.insert(key, entry);
             continue;
         };
+        if is_literal_secret(&key, below) {
+            continue;
+        }
         match (&mut below.node.value, entry.node.value) {
             (Value::Table(below_table), Value::Table(over)) if !replaces(below_table, &over) => {
                 below.key = entry.key;
                 merge(below_table, over);
             }
-            (_, value) => *below = Entry { key: entry.key, node: Node { value, origin: entry.node.origin } },
+            (below_value, mut value) => {
+                if let (Value::Table(replaced), Value::Table(over)) = (below_value, &mut value) {
+                    let literals =
+                        std::mem::take(replaced).into_iter().filter(|(key, entry)| is_literal_secret(key, entry));
+                    over.extend(literals);
+                }
+                *below = Entry { key: entry.key, node: Node { value, origin: entry.node.origin } };
+            }
         }
     }
+}
+
+/// Whether a secret itself stands where only a reference to one may.
+fn is_literal_secret(key: &str, entry: &Entry) -> bool {
+    is_secret_key(key) && !matches!(entry.node.value, Value::Table(_))
 }
 
 fn replaces(under: &Table, over: &Table) -> bool {

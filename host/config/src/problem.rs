@@ -322,7 +322,8 @@ impl Problem {
             }
             Self::UnknownKey { known, .. } => one_of(known),
             Self::WrongType { .. } => "docs/warehouse-file.md shows how every key is written".into(),
-            Self::NotAllowed { .. } | Self::OutOfRange { .. } => return None,
+            Self::NotAllowed { .. } => return None,
+            Self::OutOfRange { .. } => "docs/warehouse-file.md has every key with its default and what it bounds".into(),
             Self::Missing { hint, .. } | Self::NoIngest { hint, .. } => hint.clone(),
             Self::InlineSecret { path } if path.ends_with(".uri") => {
                 "take user and password out of the URI: stores read them from the environment".into()

@@ -114,6 +114,8 @@ impl Default for ReadLimits {
 pub struct RunLimits {
     /// Batches alive between decoder and sink, over the whole run, in bytes.
     pub max_memory_bytes: u64,
+    /// Rows that a sink holds encoded before it can write them (row groups of Parquet), about, over the whole run, in bytes.
+    pub max_encoding_bytes: u64,
     /// Partitions worked on at one time.
     pub max_parallel_partitions: u64,
     /// Attempts at one unit of retry, the first included.
@@ -128,6 +130,7 @@ impl Default for RunLimits {
     fn default() -> Self {
         Self {
             max_memory_bytes: 48 * MIB,
+            max_encoding_bytes: 32 * MIB,
             max_parallel_partitions: 4,
             max_attempts: 3,
             retry_backoff_ms: 500,

@@ -1,7 +1,8 @@
 //! What a person can ask of a job: discover, plan, preview, run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -88,7 +89,8 @@ pub async fn preview(job: &Job, rows: usize) -> Result<Vec<Preview>, Failure> {
 
 /// Reads every selected table into the sink. A table that fails is in the summary; the others go on.
 ///
-/// When `stop` is cancelled, what is being written is taken back and the summary says so.
+/// When `stop` is cancelled, what is being written is taken back and the summary says so. A table that is not ready with
+/// that after `limits.run.abort_timeout_ms` is left as it is: nothing of it is in a commit, only untidy.
 ///
 /// # Errors
 /// What keeps the run from starting: the source cannot be reached, no table matches.
@@ -110,6 +112,9 @@ pub async fn run(
     let workers = Arc::new(Semaphore::new(parallel.min(Semaphore::MAX_PERMITS)));
     let mut waiting = plans.into_iter();
     let mut running = JoinSet::new();
+    let mut unfinished: HashMap<tokio::task::Id, TableId> = HashMap::new();
+    let impatience = impatience(&stop, Duration::from_millis(job.limits.abort_timeout_ms));
+    tokio::pin!(impatience);
     loop {
         while running.len() < parallel && !stop.is_cancelled() {
             let Some(plan) = waiting.next() else { break };
@@ -124,23 +129,38 @@ pub async fn run(
                 unit: sink.retry_unit(),
                 reported_rows: Arc::default(),
             };
-            running.spawn(table::copy(context, plan));
+            let table = plan.table.clone();
+            unfinished.insert(running.spawn(table::copy(context, plan)).id(), table);
         }
-        match running.join_next().await {
+        let ended = tokio::select! {
+            ended = running.join_next_with_id() => ended,
+            () = &mut impatience => None,
+        };
+        match ended {
             None => break,
-            Some(Ok(summary)) => tables.push(summary),
+            Some(Ok((id, summary))) => {
+                unfinished.remove(&id);
+                tables.push(summary);
+            }
             Some(Err(crash)) => {
-                let table = TableId::new("", "");
-                return Err(RunError::Crashed { table, message: crash.to_string() }.into());
+                let table = unfinished.remove(&crash.id()).unwrap_or_else(|| TableId::new("", ""));
+                let failure = RunError::Crashed { table: table.clone(), message: crash.to_string() }.into();
+                tables.push(without_result(&table, TableStatus::Failed, &failure));
             }
         }
     }
-    // Tables that a stop kept from starting.
-    for plan in waiting {
-        let failure = Failure::from(RunError::Stopped { table: plan.table.clone() });
-        tables.push(not_started(&plan.table, TableStatus::Stopped, &failure));
+    // Tables that a stop kept from starting, or from ending in time.
+    for table in waiting.map(|plan| plan.table).chain(unfinished.into_values()) {
+        let failure = Failure::from(RunError::Stopped { table: table.clone() });
+        tables.push(without_result(&table, TableStatus::Stopped, &failure));
     }
     Ok(summarise(&job, tables, started, stop.is_cancelled()))
+}
+
+/// Ends when a stop has been given its time.
+async fn impatience(stop: &CancellationToken, patience: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(patience).await;
 }
 
 /// Discovers, selects and plans. All tables in one call, since a datakit reads the catalog once for them; when that fails,
@@ -161,7 +181,7 @@ async fn prepare(
     };
     let (mut plans, mut failed) = (Vec::new(), Vec::new());
     let mut fail = |id: &TableId, failure: &Failure| {
-        let summary = not_started(id, TableStatus::Failed, failure);
+        let summary = without_result(id, TableStatus::Failed, failure);
         observer.event(Event::TableFinished(&summary));
         failed.push(summary);
     };
@@ -179,7 +199,7 @@ async fn prepare(
     Ok((plans, failed))
 }
 
-fn not_started(table: &TableId, status: TableStatus, failure: &Failure) -> TableSummary {
+fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> TableSummary {
     TableSummary {
         table: table.to_string(),
         status,

@@ -31,7 +31,7 @@ pub(crate) async fn plan(arguments: Inspect, context: &Context) -> Result<(), Re
     let ingest = config.ingest(&selection(&arguments.ingest))?;
     // A plan may depend on the sink's watermarks, but needs none.
     let sink = match config.sink_of(&ingest) {
-        Ok(sink) => Some(context.sink(sink)?),
+        Ok(sink) => Some(context.sink(sink, &config)?),
         Err(_) => None,
     };
     let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use datakit_config::{Mode, Overrides};
 use datakit_model::Coded;
@@ -67,7 +66,7 @@ async fn started(arguments: &Run, context: &Context, request: JobRequest) -> Res
     let flags = Overrides { parallel: arguments.parallel, mode, ..overrides(&arguments.ingest) };
     let config = context.config(flags)?;
     let ingest = config.ingest(&selection(&arguments.ingest))?;
-    let sink = context.sink(config.sink_of(&ingest)?)?;
+    let sink = context.sink(config.sink_of(&ingest)?, &config)?;
     let mode = match ingest.mode {
         Mode::Append => SinkMode::Append,
         Mode::Overwrite => SinkMode::Overwrite,
@@ -80,18 +79,8 @@ async fn started(arguments: &Run, context: &Context, request: JobRequest) -> Res
     let run = job.run();
     context.terminal.say_line(&format!("{}@{} ({}), run {}", run.datakit, run.version, run.digest, run.run_id));
     let progress = Arc::new(Progress::new(context.terminal.clone()));
-    let patience = Duration::from_millis(config.limits.run.abort_timeout_ms);
     let span = tracing::error_span!("run", run_id = %job.run().run_id);
-    let work = datakit_pipeline::run(job, sink, mode, progress, context.stop.clone()).instrument(span);
-    let impatience = async {
-        context.stop.cancelled().await;
-        tokio::time::sleep(patience).await;
-    };
-    tokio::select! {
-        summary = work => Ok(summary?),
-        // What was written so far is in no commit: leaving it is as clean, only less tidy.
-        () = impatience => Err(CliError::Stopped.into()),
-    }
+    Ok(datakit_pipeline::run(job, sink, mode, progress, context.stop.clone()).instrument(span).await?)
 }
 
 fn not_started<'a>(run_id: &'a str, arguments: &'a Run, reports: &Reports) -> NotStarted<'a> {

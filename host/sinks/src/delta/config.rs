@@ -15,6 +15,8 @@ pub struct DeltaConfig {
     pub uri: String,
     /// A row group is closed at about this encoded size, in bytes. One is held in memory for each partition being written.
     pub row_group_bytes: u64,
+    /// About what all row groups being encoded hold in memory at one time, in bytes; the largest are closed early to keep to it.
+    pub max_encoding_bytes: u64,
     /// A file is closed after the batch with which it reaches this size, in bytes.
     pub max_file_bytes: u64,
     /// Level of zstd, 1 to 22.
@@ -30,6 +32,7 @@ impl DeltaConfig {
         Self {
             uri: uri.into(),
             row_group_bytes: 16 * MIB,
+            max_encoding_bytes: 32 * MIB,
             max_file_bytes: 256 * MIB,
             compression_level: 1,
             checkpoint_interval: 10,

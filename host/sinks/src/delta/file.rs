@@ -25,6 +25,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::config::DeltaConfig;
 use super::encode::encode;
+use super::encoding_memory::{EncodingMemory, Share};
 use super::schema::TableSchema;
 use super::statistics::{FileStatistics, NanColumns};
 use crate::error::SinkError;
@@ -68,6 +69,7 @@ pub(crate) struct FilePlan {
     /// The table, for people.
     pub(crate) location: String,
     pub(crate) config: DeltaConfig,
+    pub(crate) memory: Arc<EncodingMemory>,
 }
 
 impl FilePlan {
@@ -146,6 +148,10 @@ impl Partition<'_> {
         };
         file.not_a_number.look_at(&encoded);
         file.writer.write(&encoded).map_err(|e| self.plan.encode_error(e))?;
+        if file.share.hold(file.writer.memory_size() as u64) {
+            file.writer.flush().map_err(|e| self.plan.encode_error(e))?;
+            file.share.hold(file.writer.memory_size() as u64);
+        }
         // Parts that failed are heard of here, before more is encoded.
         if let Some(upload) = &mut file.writer.inner_mut().upload {
             self.runtime
@@ -183,6 +189,7 @@ struct OpenFile {
     name: String,
     writer: ArrowWriter<Upload>,
     not_a_number: NanColumns,
+    share: Share,
 }
 
 impl OpenFile {
@@ -197,7 +204,8 @@ impl OpenFile {
         let options = ArrowWriterOptions::new().with_properties(plan.properties()?).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(upload, Arc::clone(&plan.schema.written), options)
             .map_err(|e| plan.encode_error(e))?;
-        Ok(Self { name, writer, not_a_number: NanColumns::new(&plan.schema.written) })
+        let not_a_number = NanColumns::new(&plan.schema.written);
+        Ok(Self { name, writer, not_a_number, share: Share::new(&plan.memory) })
     }
 
     fn close(mut self, plan: &FilePlan, runtime: &Handle) -> Result<DataFile, SinkError> {

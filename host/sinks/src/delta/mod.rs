@@ -8,6 +8,7 @@
 //! - [`names`]: columns and directories, reversibly;
 //! - `schema`: Arrow columns as Delta columns, and whether they fit the table that is there;
 //! - `encode`: the few columns that change their form, a column at a time;
+//! - `encoding_memory`: what row groups being encoded may hold, over all partitions;
 //! - `file`: Parquet files, encoded and uploaded beside the caller;
 //! - `statistics`: the bounds that let readers skip files;
 //! - `commit`: the log entry;
@@ -16,6 +17,7 @@
 mod commit;
 pub mod config;
 mod encode;
+mod encoding_memory;
 mod file;
 pub mod names;
 mod schema;

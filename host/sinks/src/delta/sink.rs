@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::commit::{Commit, CommitError, Log};
 use super::config::{DeltaConfig, Root};
+use super::encoding_memory::EncodingMemory;
 use super::file::{DataFile, FilePlan, Message, write_partition};
 use super::names;
 use super::schema::TableSchema;
@@ -33,6 +34,7 @@ use crate::{CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableWriter
 pub struct DeltaSink {
     root: Root,
     config: DeltaConfig,
+    memory: Arc<EncodingMemory>,
 }
 
 impl DeltaSink {
@@ -41,7 +43,8 @@ impl DeltaSink {
     /// # Errors
     /// A URI that is no directory and of no store this build knows.
     pub fn new(config: DeltaConfig) -> Result<Self, SinkError> {
-        Ok(Self { root: Root::parse(&config.uri)?, config })
+        let memory = EncodingMemory::new(config.max_encoding_bytes);
+        Ok(Self { root: Root::parse(&config.uri)?, config, memory })
     }
 
     fn table_root(&self, source_system: &str, table: &TableId) -> Result<Root, SinkError> {
@@ -83,6 +86,7 @@ impl Sink for DeltaSink {
             directory: root.local().cloned(),
             location: log.location.clone(),
             config: self.config.clone(),
+            memory: Arc::clone(&self.memory),
         };
         Ok(Arc::new(DeltaWriter { plan: Arc::new(plan), log, target, partitions: Arc::default() }))
     }
