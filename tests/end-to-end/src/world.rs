@@ -189,7 +189,26 @@ impl World {
 
     /// One value that a query of the Postgres sink answers, as text.
     pub fn postgres(&self, query: &str) -> String {
-        let config = self.postgres.as_ref().expect("a world with_postgres").config("postgres");
+        let row = self.with_postgres_client(async |client| client.query_one(query, &[]).await.unwrap());
+        row.get::<_, Option<String>>(0).unwrap_or_else(|| "null".into())
+    }
+
+    /// Runs a statement in the database of the Postgres sink.
+    pub fn postgres_execute(&self, statement: &str) {
+        self.with_postgres_client(async |client| client.batch_execute(statement).await.unwrap());
+    }
+
+    /// The data directory of the Postgres sink.
+    pub fn postgres_directory(&self) -> &Path {
+        self.postgres_server().directory()
+    }
+
+    fn postgres_server(&self) -> &PostgresServer {
+        self.postgres.as_ref().expect("a world with_postgres")
+    }
+
+    fn with_postgres_client<T>(&self, work: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
+        let config = self.postgres_server().config("postgres");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut options = tokio_postgres::Config::new();
@@ -197,7 +216,7 @@ impl World {
             options.password(config.password.as_ref().unwrap().expose());
             let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
             tokio::spawn(connection);
-            client.query_one(query, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_else(|| "null".into())
+            work(client).await
         })
     }
 }

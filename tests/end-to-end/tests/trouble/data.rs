@@ -5,7 +5,7 @@ use std::process::Command;
 use datakit_standin::server::Options;
 use datakit_standin::sql::SqlEngineOptions;
 use datakit_standin::values::Value;
-use datakit_tests::{Mssql, World, host_binary, python};
+use datakit_tests::{Mssql, World, python};
 
 use crate::{RUN, TABLE, delta_ids, each, run, world};
 
@@ -97,43 +97,4 @@ fn a_table_of_another_schema_is_never_changed() {
     world.mssql.execute(&changed);
     insta::assert_snapshot!("postgres_table_of_another_schema", world.refused(&RUN));
     assert_eq!(world.postgres("SELECT count(*)::text FROM \"ERP_dbo\".t"), "3");
-}
-
-/// Text that no compression makes smaller than half.
-fn noise(seed: u64) -> String {
-    let mut state = seed;
-    let word = |_| {
-        // splitmix64
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        format!("{:016x}", mixed ^ (mixed >> 31))
-    };
-    (0..60).map(word).collect()
-}
-
-#[test]
-fn a_full_disk_loses_nothing() {
-    const ROWS: i64 = 40_000;
-    let world = world(
-        "CREATE TABLE dbo.t (id int NOT NULL PRIMARY KEY, note nvarchar(1000) NULL)\nGO\n\
-         INSERT INTO dbo.t VALUES (1, N'a'), (2, NULL), (3, N'c')",
-    );
-    world.run(&["--run-id", "before"]);
-    let rows = (4..=ROWS).map(|id| vec![Value::Int(id), Value::Text(noise(id as u64))]);
-    world.mssql.engine().unwrap().load_rows("dbo", "t", rows).unwrap();
-    let files = world.data_files("ERP/dbo/t");
-    // No file may grow over 8 MiB: a write that would is refused, as on a full disk, when the signal for it is ignored.
-    // (Less, and the guest's memory could not be mapped: it is a file, too.)
-    let script = "trap '' XFSZ; ulimit -f 16384; exec \"$@\"";
-    let host = world.command(&RUN);
-    let mut command = Command::new("sh");
-    command.args(["-c", script, "sh"]).arg(host_binary()).args(RUN).current_dir(world.path()).env_clear();
-    command.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    insta::assert_snapshot!(world.refusal(&world.finish(command)));
-    assert_eq!(delta_ids(&world, "ERP/dbo/t"), each(1, 3, 1));
-    assert_eq!(world.data_files("ERP/dbo/t"), files, "no leftovers");
-
-    world.run(&["--run-id", "after", "--mode", "overwrite"]);
-    assert_eq!(delta_ids(&world, "ERP/dbo/t"), each(1, ROWS, 1));
 }

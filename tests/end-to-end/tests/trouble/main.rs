@@ -9,6 +9,7 @@ mod data;
 mod interruption;
 mod registry;
 mod secrets;
+mod space;
 
 use datakit_tests::{Mssql, World};
 
