@@ -28,10 +28,30 @@ pub struct ComponentInfo {
 /// # Errors
 /// A module, or no WebAssembly at all; a component that is no datakit; a WIT version this host does not know.
 pub fn inspect_component(bytes: &[u8]) -> Result<ComponentInfo, RegistryError> {
+    let info = read_names(bytes)?;
+    Validator::new().validate_all(bytes).map_err(invalid)?;
+    identify(info)
+}
+
+/// The same of bytes that were found valid before: validation reads every function, at every start.
+pub(crate) fn inspect_valid_component(bytes: &[u8]) -> Result<ComponentInfo, RegistryError> {
+    identify(read_names(bytes)?)
+}
+
+fn invalid(error: wasmparser::BinaryReaderError) -> RegistryError {
+    RegistryError::InvalidComponent(error.to_string())
+}
+
+/// Names of imports and exports.
+struct Names {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+fn read_names(bytes: &[u8]) -> Result<Names, RegistryError> {
     if !bytes.starts_with(b"\0asm") {
         return Err(RegistryError::NotWebAssembly);
     }
-    let invalid = |e: wasmparser::BinaryReaderError| RegistryError::InvalidComponent(e.to_string());
     let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0_u32);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
@@ -53,7 +73,10 @@ pub fn inspect_component(bytes: &[u8]) -> Result<ComponentInfo, RegistryError> {
             _ => {}
         }
     }
-    Validator::new().validate_all(bytes).map_err(invalid)?;
+    Ok(Names { imports, exports })
+}
+
+fn identify(Names { imports, exports }: Names) -> Result<ComponentInfo, RegistryError> {
     let Some(version) = exports.iter().find_map(|name| name.strip_prefix(EXPORT)).map(ToOwned::to_owned) else {
         return Err(RegistryError::NotADatakit { exports });
     };

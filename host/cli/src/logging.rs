@@ -72,7 +72,9 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = filter.and(filter_fn(is_harmless));
+    // With its hint, what is below the filter's level is dropped where it is said: the compiler of datakits says millions.
+    let level = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    let filter = filter.and(filter_fn(is_harmless).with_max_level_hint(level));
     match format {
         LogFormat::Text => {
             tracing_subscriber::fmt::layer().with_ansi(color).with_writer(writer).with_filter(filter).boxed()

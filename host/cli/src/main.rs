@@ -1,9 +1,12 @@
 //! The `host` binary.
 
+mod trust;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     give_memory_back();
+    trust::look_authorities_up();
     // The one place that reads the environment. A value that is not UTF-8 cannot be a setting of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
