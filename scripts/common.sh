@@ -34,7 +34,8 @@ need_packages() {
 # What builds the host and the datakits.
 need_build_tools() {
     command -v cargo >/dev/null || fail "there is no Rust toolchain" "install one from https://rustup.rs"
-    need_packages gcc g++ libc6-dev libssl-dev pkg-config ca-certificates
+    # clang: the bindings to MIT krb5 are made from its headers.
+    need_packages gcc g++ libc6-dev libssl-dev libkrb5-dev libclang-dev clang pkg-config ca-certificates
     local target=wasm32-unknown-unknown
     if ! ls "$(rustc --print target-libdir --target $target 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; then
         # `rustup target add wasm32-unknown-unknown` spares this; see docs/decisions.

@@ -15,6 +15,8 @@ Environment:
   Without a warehouse file, the environment is enough:
     MSSQL_SERVER, MSSQL_PORT, MSSQL_DATABASE, MSSQL_USER, MSSQL_PASSWORD, MSSQL_ENCRYPT,
     MSSQL_TRUST_CERTIFICATE, MSSQL_CERTIFICATE_FILE          where rows come from
+    MSSQL_AUTH_TYPE=kerberos, KRB5CCNAME, or KRB_PRINCIPAL
+    and KRB_KEYTAB, KRB_REALM                                logging in with a ticket
     BRONZE_URI                                               a folder of Delta tables, or
     BRONZE_HOST, BRONZE_PORT, BRONZE_DATABASE, BRONZE_USER,
     BRONZE_PASSWORD                                          a Postgres database

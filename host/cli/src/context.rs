@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, XDG_CACHE_HOME, XDG_DATA_HOME};
+use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
 use datakit_config::{
-    Auth, Config, Connection, Encrypt, Layers, Overrides, Reader, ResolvedSecret, SecretSetting, SinkConfig,
-    SqlServerConnection, load,
+    Auth, Config, Connection, Encrypt, Kerberos, Layers, Overrides, Reader, ResolvedSecret, SecretRef, SecretSetting,
+    SinkConfig, SqlServerConnection, TicketSource, load,
 };
+use datakit_kerberos::{KeytabPlace, MemoryKeytab, Origin, Service, TicketSettings, Tickets};
 use datakit_model::Secret;
 use datakit_model::source::Source;
 use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
 use datakit_sinks::Sink;
 use datakit_sinks::delta::{DeltaConfig, DeltaSink};
 use datakit_sinks::postgres::{self, PostgresConfig, PostgresSink};
-use datakit_sources::sqlserver::{self, SqlServerConfig, SqlServerSource};
+use datakit_sources::sqlserver::{self, Login, SqlServerConfig, SqlServerSource};
 use datakit_wasm::{Runtime, RuntimeConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,9 @@ use crate::terminal::Terminal;
 /// The warehouse file that is read when none is named.
 const DEFAULT_FILE: &str = "warehouse.toml";
 const LOCK_FILE: &str = "datakits.lock";
+
+/// The longest wait for a ticket: the library asks each KDC several times, over UDP and TCP.
+const KDC_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What servers show of our sessions.
 const APPLICATION_NAME: &str = concat!("datakit/", env!("CARGO_PKG_VERSION"));
@@ -129,10 +133,45 @@ impl Context {
     /// The source behind a connection. Nothing is contacted yet.
     pub(crate) fn source(&self, connection: &Connection, config: &Config) -> Result<Arc<dyn Source>, Reports> {
         let Connection::SqlServer(connection) = connection;
-        let Auth::Sql { user, password } = &connection.auth;
-        let password = self.secret(password)?;
-        let new = SqlServerConfig::new(&connection.host, &connection.database, user, password);
+        let login = match &connection.auth {
+            Auth::Sql { user, password } => Login::Sql { user: user.clone(), password: self.secret(password)? },
+            Auth::Kerberos(kerberos) => Login::Kerberos(Arc::new(self.tickets(connection, kerberos)?)),
+        };
+        let new = SqlServerConfig::with_login(&connection.host, &connection.database, login);
         Ok(Arc::new(SqlServerSource::new(sqlserver_config(new, connection, config))?))
+    }
+
+    /// The tickets of a connection. Nothing is asked for yet.
+    pub(crate) fn tickets(&self, connection: &SqlServerConnection, kerberos: &Kerberos) -> Result<Tickets, Reports> {
+        let origin = match &kerberos.ticket {
+            TicketSource::Keytab { keytab, principal } => {
+                Origin::Keytab { keytab: self.keytab(keytab)?, principal: principal.clone() }
+            }
+            TicketSource::Cache(Some(name)) => Origin::Cache(Some(name.clone())),
+            TicketSource::Cache(None) => Origin::Cache(self.variable(KRB5CCNAME).map(str::to_owned)),
+        };
+        let settings = TicketSettings {
+            origin,
+            min_remaining: Duration::from_secs(kerberos.min_remaining_seconds),
+            timeout: KDC_TIMEOUT,
+        };
+        let service = Service {
+            class: "MSSQLSvc",
+            host: kerberos.spn_host.clone().unwrap_or_else(|| connection.host.clone()),
+            port: kerberos.spn_port.unwrap_or(connection.port),
+            realm: kerberos.realm.clone(),
+        };
+        Ok(Tickets::new(settings, service))
+    }
+
+    /// Where a keytab is.
+    pub(crate) fn keytab(&self, setting: &SecretSetting) -> Result<KeytabPlace, Reports> {
+        match &setting.from {
+            SecretRef::File(file) => Ok(KeytabPlace::File(file.clone())),
+            SecretRef::Env(variable) => {
+                Ok(KeytabPlace::Memory(Arc::new(MemoryKeytab::from_base64(variable, &self.secret(setting)?)?)))
+            }
+        }
     }
 
     /// The sink. Nothing is contacted yet.

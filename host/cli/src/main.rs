@@ -4,14 +4,29 @@ mod trust;
 
 use std::process::ExitCode;
 
+use datakit_kerberos::overlay::Overlay;
+
 fn main() -> ExitCode {
     give_memory_back();
     trust::look_authorities_up();
+    // Lives as long as the process: the library reads it whenever it is asked for a ticket.
+    let _overlay = overlay_krb5_conf();
     // The one place that reads the environment. A value that is not UTF-8 cannot be a setting of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     ExitCode::from(datakit_cli::execute(std::env::args_os().collect(), environment))
+}
+
+/// Lays our settings over the operator's krb5.conf. Where that is not to be had, Kerberos works with the operator's alone.
+#[expect(unsafe_code, reason = "the library takes the names of its settings' files from the environment only")]
+fn overlay_krb5_conf() -> Option<Overlay> {
+    const KRB5_CONFIG: &str = "KRB5_CONFIG";
+    let overlay = Overlay::new().ok()?;
+    let present = std::env::var(KRB5_CONFIG).ok();
+    // SAFETY: called first in main, while there is one thread.
+    unsafe { std::env::set_var(KRB5_CONFIG, overlay.value(present.as_deref())) };
+    Some(overlay)
 }
 
 /// Makes glibc give freed blocks of batches back at once. By itself it keeps an arena for every thread and raises its

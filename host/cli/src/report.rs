@@ -191,6 +191,7 @@ macro_rules! reports_from_coded {
 
 reports_from_coded!(
     CliError,
+    datakit_kerberos::KerberosError,
     datakit_registry::RegistryError,
     datakit_sinks::SinkError,
     datakit_sources::sqlserver::SourceError,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::kerberos::{self, Kerberos};
 use crate::node::Value;
 use crate::problem::{Problem, Problems};
 use crate::reader::{Located, TableReader, nearest};
@@ -69,6 +70,8 @@ pub enum Auth {
         /// Its password.
         password: SecretSetting,
     },
+    /// Whoever a Kerberos ticket is of.
+    Kerberos(Kerberos),
 }
 
 /// Whether and how the way to a server is encrypted.
@@ -154,11 +157,12 @@ impl Connection {
         }
     }
 
-    /// Every secret it refers to.
+    /// Every password it refers to; a keytab is none.
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretSetting> {
         match self {
             Self::SqlServer(SqlServerConnection { auth: Auth::Sql { password, .. }, .. }) => vec![password],
+            Self::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. }) => Vec::new(),
         }
     }
 }
@@ -231,18 +235,16 @@ fn read_source_system(name: &str, table: &mut TableReader<'_>) -> Option<String>
 }
 
 fn read_auth(table: &mut TableReader<'_>) -> Option<Auth> {
-    const HINT: &str =
-        "write `auth = { user = \"NAME\", password = { env = \"NAME\" } }`, or set MSSQL_USER and MSSQL_PASSWORD";
+    const HINT: &str = "write `auth = { user = \"NAME\", password = { env = \"NAME\" } }` or `auth = \"kerberos\"`, or set MSSQL_USER and MSSQL_PASSWORD";
+    // Known, whatever `auth` is.
+    table.entry("kerberos");
     let Some(entry) = table.entry("auth") else {
         table.missing("auth", HINT);
         return None;
     };
     let path = table.path_of("auth");
     match &entry.node.value {
-        Value::String(word) if word == "kerberos" => {
-            table.problems().at(Problem::Kerberos { path }, &entry.node.origin);
-            None
-        }
+        word if kerberos::is_word(word) => kerberos::read(table).map(Auth::Kerberos),
         Value::String(word) => {
             let meant = nearest(word, ["kerberos"].into_iter());
             let problem = Problem::NotAllowed {
@@ -255,6 +257,7 @@ fn read_auth(table: &mut TableReader<'_>) -> Option<Auth> {
             None
         }
         _ => {
+            kerberos::refuse(table);
             let mut auth = table.table("auth")?;
             let user = auth.required_string("user", "the name of a SQL login, or set MSSQL_USER");
             let password = secret::read(&mut auth, "password");
@@ -414,7 +417,7 @@ impl Trust {
     }
 }
 
-fn contradiction(problems: &Problems, origin: &Origin, [first, second]: [&str; 2], hint: &str) {
+pub(crate) fn contradiction(problems: &Problems, origin: &Origin, [first, second]: [&str; 2], hint: &str) {
     let problem = Problem::Contradiction { first: first.into(), second: second.into(), hint: hint.into() };
     problems.at(problem, origin);
 }

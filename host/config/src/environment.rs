@@ -32,7 +32,7 @@ variables! {
     MSSQL_PORT
     /// SQL Server: database
     MSSQL_DATABASE
-    /// SQL Server: `sql` or `kerberos` (`kerberos` is not available in this version)
+    /// SQL Server: `sql` (default) or `kerberos`
     MSSQL_AUTH_TYPE
     /// SQL Server: login
     MSSQL_USER
@@ -78,13 +78,15 @@ variables! {
     DATAKIT_LOG
     /// Extra certificate authorities (PEM), read by the TLS library for every connection
     SSL_CERT_FILE
-    /// Kerberos: who logs in (not available in this version)
+    /// Kerberos: who logs in, with KRB_KEYTAB
     KRB_PRINCIPAL
-    /// Kerberos: the realm (not available in this version)
+    /// Kerberos: the file with the key of KRB_PRINCIPAL; the host then gets its own tickets
+    KRB_KEYTAB
+    /// Kerberos: the realm of the server, when krb5.conf and the KDC cannot tell
     KRB_REALM
-    /// Kerberos: the library's configuration file (not available in this version)
+    /// Kerberos: the library's configuration files (`/etc/krb5.conf`)
     KRB5_CONFIG
-    /// Kerberos: the ticket cache (not available in this version)
+    /// Kerberos: the ticket cache that logins use, where no keytab or cache is configured
     KRB5CCNAME
     /// Where the docker configuration with registry credentials is (`~/.docker`)
     DOCKER_CONFIG
@@ -164,7 +166,22 @@ impl<'a> Environment<'a> {
             }
             Some(word) => put(&mut table, "auth", text(word), Origin::Variable(MSSQL_AUTH_TYPE)),
         }
+        if self.get(MSSQL_AUTH_TYPE) == Some("kerberos") || only_connection_is_kerberos(file) {
+            self.kerberos(&mut table);
+        }
         table
+    }
+
+    fn kerberos(&self, connection: &mut Table) {
+        let mut table = Table::new();
+        self.put(&mut table, "principal", KRB_PRINCIPAL, text);
+        self.put(&mut table, "realm", KRB_REALM, text);
+        if let Some(path) = self.get(KRB_KEYTAB) {
+            let mut reference = Table::new();
+            put(&mut reference, "file", text(path), Origin::Variable(KRB_KEYTAB));
+            put_table(&mut table, "keytab", reference, Origin::Variable(KRB_KEYTAB));
+        }
+        put_table(connection, "kerberos", table, Origin::Variable(KRB_PRINCIPAL));
     }
 
     /// The sink's kind and what is set of it.
@@ -248,6 +265,17 @@ impl<'a> Environment<'a> {
             }
         }
     }
+}
+
+fn only_connection_is_kerberos(file: &Table) -> bool {
+    let Some(Value::Table(connections)) = file.get("connections").map(|entry| &entry.node.value) else { return false };
+    let is_kerberos = |entry: &Entry| match &entry.node.value {
+        Value::Table(connection) => {
+            connection.get("auth").is_some_and(|auth| crate::kerberos::is_word(&auth.node.value))
+        }
+        _ => false,
+    };
+    connections.len() == 1 && connections.values().all(is_kerberos)
 }
 
 fn only_sink_is_postgres(file: &Table) -> bool {

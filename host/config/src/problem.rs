@@ -130,12 +130,6 @@ pub enum Problem {
         /// The kinds there are.
         known: Vec<&'static str>,
     },
-    /// Kerberos is asked for.
-    #[error("`{path}` asks for Kerberos, which is not available in this version")]
-    Kerberos {
-        /// The key with its tables.
-        path: String,
-    },
     /// A server that is not `host`, `host,port` or `host:port`.
     #[error("`{path}` {problem}")]
     Server {
@@ -266,7 +260,6 @@ impl Problem {
         ("DK-CFG-010", "the environment variable of a secret is not set"),
         ("DK-CFG-011", "the file of a secret cannot be used"),
         ("DK-CFG-012", "unknown kind of connection or sink"),
-        ("DK-CFG-013", "Kerberos is not available in this version"),
         ("DK-CFG-014", "not a server name"),
         ("DK-CFG-015", "not a table pattern"),
         ("DK-CFG-016", "a connection or sink that is not configured"),
@@ -295,7 +288,7 @@ impl Problem {
             Self::SecretVariable { .. } => 10,
             Self::SecretFile { .. } | Self::SecretFileContent { .. } => 11,
             Self::UnknownKind { .. } => 12,
-            Self::Kerberos { .. } => 13,
+            // 13 said that there was no Kerberos.
             Self::Server { .. } => 14,
             Self::Pattern { .. } => 15,
             Self::UnknownName { .. } => 16,
@@ -328,6 +321,9 @@ impl Problem {
             Self::InlineSecret { path } if path.ends_with(".uri") => {
                 "take user and password out of the URI: stores read them from the environment".into()
             }
+            Self::InlineSecret { path } if path.ends_with(".keytab") => {
+                "name the file it is in: `keytab = { file = \"PATH\" }`".into()
+            }
             Self::InlineSecret { path } => format!(
                 "refer to it instead: `{} = {{ env = \"NAME\" }}` or `{{ file = \"PATH\" }}`; and change it, now that it stood in a file",
                 path.rsplit('.').next().unwrap_or(path)
@@ -337,7 +333,6 @@ impl Problem {
             Self::SecretFile { .. } => "the file must exist and be readable by the user that runs this command".into(),
             Self::SecretFileContent { .. } => "the file holds the secret alone; a line end after it does not count".into(),
             Self::UnknownKind { known, .. } => one_of(known),
-            Self::Kerberos { .. } => "use a SQL login: `auth = { user = \"NAME\", password = { env = \"NAME\" } }`, or MSSQL_AUTH_TYPE=sql with MSSQL_USER and MSSQL_PASSWORD".into(),
             Self::Server { hint, .. } | Self::Name { hint, .. } => (*hint).into(),
             Self::Pattern { .. } => "for example `dbo.*`, `sales.order_?`, `!dbo.audit_*`, `[odd.schema].[50%*]`".into(),
             Self::UnknownName { meant: Some(meant), .. } => did_you_mean(meant),
@@ -406,7 +401,7 @@ impl std::error::Error for ConfigError {
 
 impl Coded for ConfigError {
     fn code(&self) -> Cow<'static, str> {
-        Problem::CODES[self.0.problem.number() - 1].0.into()
+        format!("DK-CFG-{:03}", self.0.problem.number()).into()
     }
 
     fn kind(&self) -> Kind {

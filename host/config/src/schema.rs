@@ -101,6 +101,9 @@ enum Connection {
         database: String,
         /// Who logs in.
         auth: Auth,
+        /// Whose ticket, where it comes from and for which service, with `auth = "kerberos"`; by default the ticket of the
+        /// cache that KRB5CCNAME names.
+        kerberos: Option<Kerberos>,
         /// Whether and how the way is encrypted.
         #[serde(default = "encrypt")]
         encrypt: Encrypt,
@@ -127,7 +130,7 @@ enum Connection {
 enum Auth {
     /// A SQL login.
     Login(Login),
-    /// Kerberos; not available in this version.
+    /// Kerberos: whoever the ticket is of.
     Word(AuthWord),
 }
 
@@ -145,8 +148,36 @@ struct Login {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum AuthWord {
-    /// Not available in this version.
+    /// Whoever the ticket is of.
     Kerberos,
+}
+
+/// Kerberos on a connection.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Kerberos {
+    /// Who logs in, `NAME@REALM`, with `keytab`.
+    principal: Option<String>,
+    /// The key of `principal`: a file, or a variable that holds the keytab as base64. The host gets its own tickets with it and
+    /// keeps them in memory.
+    keytab: Option<SecretReference>,
+    /// A ticket cache that somebody else keeps, a path or `TYPE:NAME`; it is only read. By default the one that KRB5CCNAME names.
+    ticket_cache: Option<String>,
+    /// The host of the service's name `MSSQLSvc/HOST:PORT`, as it is registered; by default the server's.
+    spn_host: Option<String>,
+    /// The port of the service's name; by default the server's.
+    #[schemars(range(min = 1, max = 65_535))]
+    spn_port: Option<u16>,
+    /// The service's realm, when krb5.conf and the KDC cannot tell.
+    realm: Option<String>,
+    /// A ticket with less time left is not used to log in, in seconds.
+    #[serde(default = "min_remaining_seconds")]
+    #[schemars(range(max = 86_400))]
+    min_remaining_seconds: u32,
+}
+
+fn min_remaining_seconds() -> u32 {
+    60
 }
 
 /// Where a secret comes from; never the secret itself.

@@ -57,11 +57,12 @@ fn keys() -> String {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
         variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
     };
-    let sections: [(&str, Value); 14] = [
+    let sections: [(&str, Value); 15] = [
         ("The file", schema.clone()),
         ("[warehouse]", definition("Warehouse")),
         ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
         ("[connections.NAME.auth]", definition("Login")),
+        ("[connections.NAME.kerberos]", definition("Kerberos")),
         ("[connections.NAME.pool]", definition("Pool")),
         ("[connections.NAME.timeouts]", definition("Timeouts")),
         ("[sinks.NAME], kind = \"delta\"", variant("Sink", "delta")),
@@ -131,6 +132,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
     let file = format!(
         "{UNKNOWN} = 1\n[warehouse]\n{UNKNOWN} = 1\n[connections.c]\nkind = \"sqlserver\"\n{UNKNOWN} = 1\n\
          auth = {{ {UNKNOWN} = 1 }}\npool = {{ {UNKNOWN} = 1 }}\ntimeouts = {{ {UNKNOWN} = 1 }}\n\
+         [connections.k]\nkind = \"sqlserver\"\nauth = \"kerberos\"\nkerberos = {{ {UNKNOWN} = 1 }}\n\
          [sinks.d]\nkind = \"delta\"\n{UNKNOWN} = 1\n[sinks.p]\nkind = \"postgres\"\n{UNKNOWN} = 1\n\
          [limits]\n{UNKNOWN} = 1\nguest = {{ {UNKNOWN} = 1 }}\nread = {{ {UNKNOWN} = 1 }}\nrun = {{ {UNKNOWN} = 1 }}\n\
          [[ingest]]\n{UNKNOWN} = 1\n"
@@ -161,6 +163,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
         ("warehouse", definition("Warehouse")),
         ("connections.c", variant("Connection", 0)),
         ("connections.c.auth", definition("Login")),
+        ("connections.k.kerberos", definition("Kerberos")),
         ("connections.c.pool", definition("Pool")),
         ("connections.c.timeouts", definition("Timeouts")),
         ("sinks.d", variant("Sink", 0)),

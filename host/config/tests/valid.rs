@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datakit_config::{
-    Auth, Config, Connection, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection, SinkConfig, load,
+    Auth, Config, Connection, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection, SinkConfig, TicketSource,
+    load,
 };
 use datakit_model::{Coded, TableId};
 use serde_json::json;
@@ -89,7 +90,7 @@ fn a_file_is_laid_over_the_one_it_extends() {
     assert!(erp.trust_certificate);
     assert_eq!((erp.pool.max_connections, erp.pool.checkout_seconds), (3, 60));
     // A reference to a secret is replaced, not mixed.
-    let Auth::Sql { user, password } = &erp.auth;
+    let Auth::Sql { user, password } = &erp.auth else { unreachable!() };
     assert_eq!(user, "svc");
     assert_eq!(password.from, SecretRef::Env("ERP_PASSWORD".into()));
     assert_eq!(config.limits.run.max_parallel_partitions, 2);
@@ -128,7 +129,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
     assert_eq!(config.warehouse.registry.as_deref(), Some("registry.corp.example/kits"));
     let erp = sqlserver(&config, "erp");
     assert_eq!((erp.host.as_str(), erp.port, erp.trust_certificate), ("sql02", 1500, false));
-    let Auth::Sql { user, password } = &erp.auth;
+    let Auth::Sql { user, password } = &erp.auth else { unreachable!() };
     assert_eq!((user.as_str(), &password.from), ("other", &SecretRef::Env("ERP_PASSWORD".into())));
     // Another kind of sink keeps nothing of the file's.
     let SinkConfig::Postgres(bronze) = &config.sinks["bronze"] else { panic!("not Postgres") };
@@ -175,7 +176,7 @@ fn the_environment_alone_is_enough() {
     assert_eq!((connection.port, connection.encrypt), (1500, Encrypt::Strict));
     assert_eq!(connection.certificate_file, Some(PathBuf::from("certs/server.pem")));
     assert_eq!(connection.source_system, "ERP");
-    let Auth::Sql { password, .. } = &connection.auth;
+    let Auth::Sql { password, .. } = &connection.auth else { unreachable!() };
     assert_eq!(password.resolve(&environment).unwrap().secret.expose(), "hunter2");
     assert!(!format!("{config:?}").contains("hunter2"));
     let SinkConfig::Delta(sink) = &config.sinks["bronze"] else { panic!("not Delta") };
@@ -216,4 +217,39 @@ fn what_cannot_be_chosen_says_why() {
     assert_eq!(code_of(&config, kit("other@1.0.0")), "DK-CFG-025");
     let all = Selection { all_tables: true, ..kit("other@1.0.0") };
     assert_eq!(config.ingest(&all).unwrap().tables.to_string(), "*.*");
+}
+
+#[test]
+fn kerberos_takes_its_ticket_from_a_cache_or_a_keytab() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |kerberos: &str, environment: BTreeMap<String, String>| {
+        let text = format!(
+            "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = \"kerberos\"\n{kerberos}\n"
+        );
+        std::fs::write(folder.path().join("warehouse.toml"), text).unwrap();
+        match &sqlserver(&load_in(folder.path(), environment, Overrides::default()), "erp").auth {
+            Auth::Kerberos(kerberos) => kerberos.clone(),
+            other @ Auth::Sql { .. } => unreachable!("{other:?}"),
+        }
+    };
+    let plain = read("", BTreeMap::new());
+    assert_eq!((plain.ticket, plain.min_remaining_seconds), (TicketSource::Cache(None), 60));
+    let cache = |kerberos: &str| read(kerberos, BTreeMap::new()).ticket;
+    let here = format!("FILE:{}", folder.path().join("cache").display());
+    assert_eq!(cache("kerberos = { ticket_cache = \"cache\" }"), TicketSource::Cache(Some(here.clone())));
+    assert_eq!(cache("kerberos = { ticket_cache = \"FILE:cache\" }"), TicketSource::Cache(Some(here)));
+    let collection = TicketSource::Cache(Some("DIR:/run/tickets".into()));
+    assert_eq!(cache("kerberos = { ticket_cache = \"DIR:/run/tickets\" }"), collection);
+
+    let full = "kerberos = { principal = \"svc@CORP\", keytab = { file = \"k\" }, spn_host = \"a\", spn_port = 1, realm = \"R\" }";
+    let full = read(full, BTreeMap::new());
+    assert_eq!((full.spn_host.as_deref(), full.spn_port, full.realm.as_deref()), (Some("a"), Some(1), Some("R")));
+    assert!(matches!(&full.ticket, TicketSource::Keytab { keytab, principal }
+        if principal == "svc@CORP" && keytab.from == SecretRef::File(folder.path().join("k"))));
+
+    let environment = [("KRB_PRINCIPAL", "etl@CORP"), ("KRB_KEYTAB", "/run/secrets/k"), ("KRB_REALM", "OTHER")];
+    let overlaid = read("", variables(environment));
+    assert_eq!(overlaid.realm.as_deref(), Some("OTHER"));
+    assert!(matches!(&overlaid.ticket, TicketSource::Keytab { keytab, principal }
+        if principal == "etl@CORP" && keytab.from == SecretRef::File("/run/secrets/k".into())));
 }

@@ -23,4 +23,4 @@ pub use limits::{GuestLimits, ReadLimits, RunLimits};
 pub use memory::{MemoryBudget, Reservation, TrackedBatch};
 pub use names::{TableId, TablePattern, TablePatterns};
 pub use run::{RunIdentity, TableState};
-pub use secret::Secret;
+pub use secret::{Secret, SecretBytes};

@@ -7,11 +7,13 @@
 // Tests that fail should say where, and a harness has nobody to return an error to.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "code of tests")]
 
+mod kerberos;
 mod mssql;
 mod output;
 mod started;
 mod world;
 
+pub use kerberos::KerberosWorld;
 pub use mssql::{Mssql, batches};
 pub use output::Output;
 pub use started::Started;

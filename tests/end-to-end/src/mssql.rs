@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use datakit_standin::server::{Options, Running, Standin};
+use datakit_standin::server::{KerberosLogin, Options, Running, Standin};
 use datakit_standin::sql::{SqlEngine, SqlEngineOptions};
 use std::sync::Arc;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
@@ -61,6 +61,11 @@ impl Mssql {
             authority: Some(running.ca_pem_path().to_owned()),
             standin: Some((running, engine)),
         }
+    }
+
+    /// Who has logged in with Kerberos so far; nobody on a real server.
+    pub fn kerberos_logins(&self) -> Vec<KerberosLogin> {
+        self.standin.as_ref().map(|(running, _)| running.kerberos_logins()).unwrap_or_default()
     }
 
     /// The stand-in's engine, for faults and denials; none, with the reason printed, on a real server.

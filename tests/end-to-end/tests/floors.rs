@@ -8,6 +8,7 @@ use std::process::Command;
 const FLOORS: &[(&str, u8)] = &[
     ("datakit-model", 0),
     ("datakit-config", 1),
+    ("datakit-kerberos", 1),
     ("datakit-sources", 2),
     ("datakit-sinks", 2),
     ("datakit-wasm", 2),

@@ -5,11 +5,13 @@
 //! - the wire: [`tds`] knows the protocol of MS-TDS, [`server`] sockets, TLS and logins;
 //! - the engine: T-SQL by a parser over SQLite, the catalog views, an ERP's data.
 //!
-//! [`fast`] describes generated tables that are served from pre-encoded bytes.
+//! [`fast`] describes generated tables that are served from pre-encoded bytes. [`kdc`] starts a Kerberos realm, for logins with
+//! tickets.
 
 pub mod engine;
 pub mod erp;
 pub mod fast;
+pub mod kdc;
 pub mod server;
 pub mod sql;
 pub mod tds;

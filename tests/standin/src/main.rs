@@ -28,6 +28,9 @@ struct Arguments {
     /// Name of the environment variable that holds its password.
     #[arg(long, default_value = "STANDIN_PASSWORD")]
     password_env: String,
+    /// The keytab of the server's principal: then logins with Kerberos are taken too.
+    #[arg(long)]
+    keytab: Option<PathBuf>,
     /// What to do about encryption.
     #[arg(long, value_enum, default_value = "required")]
     encrypt: EncryptArgument,
@@ -140,6 +143,7 @@ fn start(arguments: Arguments) -> anyhow::Result<Running> {
         listen: arguments.listen,
         user: arguments.user,
         password,
+        keytab: arguments.keytab,
         encrypt: match arguments.encrypt {
             EncryptArgument::Off => Encrypt::Off,
             EncryptArgument::On => Encrypt::On,

@@ -80,8 +80,9 @@ fn missing_file() {
 }
 
 #[test]
-fn kerberos() {
-    let change = ("{ user = \"svc\", password = { env = \"ERP_PASSWORD\" } }", "\"kerberos\"");
+fn kerberos_settings_that_do_not_fit() {
+    let change =
+        ("{ user = \"svc\", password = { env = \"ERP_PASSWORD\" } }", "\"kerberos\"\nkerberos = { keytab = \"k\" }");
     insta::assert_snapshot!(shown(&folder(change), &["plan"], &[]));
 }
 

@@ -1,8 +1,10 @@
 //! What an operator says about a SQL Server.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use datakit_kerberos::Tickets;
 use datakit_model::limits::GuestLimits;
 use datakit_model::{ReadLimits, Secret};
 
@@ -108,6 +110,20 @@ impl Default for SqlLimits {
     }
 }
 
+/// Who logs in.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// A SQL login.
+    Sql {
+        /// Its name.
+        user: String,
+        /// Its password.
+        password: Secret,
+    },
+    /// Whoever the ticket is of.
+    Kerberos(Arc<Tickets>),
+}
+
 /// A SQL Server, how to reach it and how to read it.
 #[derive(Debug, Clone)]
 pub struct SqlServerConfig {
@@ -117,10 +133,8 @@ pub struct SqlServerConfig {
     pub port: u16,
     /// The database of the login.
     pub database: String,
-    /// SQL login.
-    pub user: String,
-    /// Its password.
-    pub password: Secret,
+    /// Who logs in.
+    pub login: Login,
     /// How the connection is encrypted.
     pub encrypt: Encrypt,
     /// Accept any certificate: the connection can be intercepted. Refused with [`Encrypt::Strict`].
@@ -153,12 +167,17 @@ impl SqlServerConfig {
         user: impl Into<String>,
         password: Secret,
     ) -> Self {
+        Self::with_login(host, database, Login::Sql { user: user.into(), password })
+    }
+
+    /// The same with any kind of login.
+    #[must_use]
+    pub fn with_login(host: impl Into<String>, database: impl Into<String>, login: Login) -> Self {
         Self {
             host: host.into(),
             port: 1433,
             database: database.into(),
-            user: user.into(),
-            password,
+            login,
             encrypt: Encrypt::default(),
             trust_certificate: false,
             certificate_file: None,

@@ -14,6 +14,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use datakit_kerberos::KerberosError;
 use datakit_model::{Coded, Kind, Retry};
 
 use super::guard::Refusal;
@@ -127,6 +128,9 @@ pub enum SourceError {
         /// OpenSSL's words.
         reason: String,
     },
+    /// No ticket to log in with.
+    #[error(transparent)]
+    Ticket(#[from] KerberosError),
     /// The server reported an error.
     #[error("{error}")]
     Server {
@@ -209,6 +213,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// What a driver says of Kerberos: only its own part, the ticket was at hand.
+    pub(super) fn of_driver_ticket(reason: String) -> Self {
+        Self::Ticket(KerberosError::Library { doing: "the driver's login with a ticket", reason })
+    }
+
     fn certificate_code(problem: CertificateProblem) -> &'static str {
         match problem {
             CertificateProblem::Untrusted => "DK-SRC-020",
@@ -261,6 +270,7 @@ impl SourceError {
 impl Coded for SourceError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
+            Self::Ticket(error) => return error.code(),
             Self::Config { .. } => "DK-SRC-001",
             Self::CertificateFile { .. } => "DK-SRC-002",
             Self::Unreachable { how, .. } => Self::unreachable_code(*how),
@@ -285,6 +295,7 @@ impl Coded for SourceError {
 
     fn kind(&self) -> Kind {
         match self {
+            Self::Ticket(error) => error.kind(),
             Self::Config { .. } | Self::CertificateFile { .. } | Self::PoolTimeout { .. } => Kind::User,
             Self::Server { error, .. } => meaning_of(error.number).kind,
             Self::Refused(_) | Self::Parameter { .. } | Self::Busy | Self::ColumnName(_) | Self::NoResult => {
@@ -297,6 +308,7 @@ impl Coded for SourceError {
 
     fn retry(&self) -> Retry {
         match self {
+            Self::Ticket(error) => error.retry(),
             Self::Server { error, .. } => meaning_of(error.number).retry,
             Self::Unreachable { how, .. } if *how != Unreachable::Name => Retry::AfterBackoff,
             Self::Broken { .. } | Self::QueryTimeout { .. } | Self::PoolTimeout { .. } => Retry::AfterBackoff,
@@ -306,6 +318,7 @@ impl Coded for SourceError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Ticket(error) => return error.hint(),
             Self::Config { hint, .. } => hint.clone(),
             Self::CertificateFile { .. } => {
                 "`certificate_file` takes the server's own certificate as PEM or DER".into()
@@ -337,6 +350,7 @@ impl Coded for SourceError {
     fn context(&self) -> Vec<(String, String)> {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         match self {
+            Self::Ticket(error) => error.context(),
             Self::Server { error, rows_before } => vec![
                 pair("sql_server_error", error.number.to_string()),
                 pair("severity", error.class.to_string()),

@@ -1,4 +1,4 @@
-//! SQL Server: TDS 7.4, with SQL logins.
+//! SQL Server: TDS 7.4, with SQL logins and Kerberos.
 //!
 //! | module | about |
 //! |---|---|
@@ -41,7 +41,7 @@ use datakit_model::source::{Access, Connection, Isolation, Query, Reader, Source
 use tokio::sync::oneshot;
 
 use self::bulk::BulkConnection;
-pub use self::config::{Encrypt, PoolLimits, ReaderKind, SqlLimits, SqlServerConfig, Timeouts};
+pub use self::config::{Encrypt, Login, PoolLimits, ReaderKind, SqlLimits, SqlServerConfig, Timeouts};
 use self::delivery::Delivery;
 pub use self::error::SourceError;
 use self::parameters::Parameter;

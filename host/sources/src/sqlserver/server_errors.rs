@@ -28,6 +28,12 @@ const LOGIN: Meaning = meaning(
     Retry::Never,
     "check user and password of the connection, and that the server allows SQL logins; the server's own log says the exact reason",
 );
+const UNTRUSTED: Meaning = meaning(
+    "DK-SRC-041",
+    Kind::User,
+    Retry::Never,
+    "the server could not read the ticket, or does not trust its realm: the SPN must be registered for the very account SQL Server runs under (`setspn -Q MSSQLSvc/HOST:PORT`), and for that account alone",
+);
 const DATABASE: Meaning =
     meaning("DK-SRC-031", Kind::User, Retry::Never, "check the name of `database`, and that the login is a user of it");
 const PERMISSION: Meaning = meaning(
@@ -80,7 +86,8 @@ const OTHER: Meaning =
 /// The meaning of a number.
 pub(super) fn meaning_of(number: u32) -> &'static Meaning {
     match number {
-        18456 | 18452 | 18450 | 18451 | 18461 | 18470 | 18486..=18488 => &LOGIN,
+        18452 => &UNTRUSTED,
+        18456 | 18450 | 18451 | 18461 | 18470 | 18486..=18488 => &LOGIN,
         4060 | 4062..=4064 | 911 | 916 => &DATABASE,
         229 | 230 | 262 | 297 | 300 | 371 | 378 | 15247 => &PERMISSION,
         // 33557097 is Babelfish's number for the same.
@@ -129,7 +136,7 @@ mod tests {
 
     #[test]
     fn numbers_map_to_codes_and_retries() {
-        let table: Vec<String> = [18456, 4060, 229, 208, 1205, 1222, 40501, 3952, 8134, 102, 50000]
+        let table: Vec<String> = [18456, 18452, 4060, 229, 208, 1205, 1222, 40501, 3952, 8134, 102, 50000]
             .iter()
             .map(|number| {
                 let m = meaning_of(*number);
@@ -138,6 +145,7 @@ mod tests {
             .collect();
         insta::assert_snapshot!(table.join("\n"), @r"
         18456 DK-SRC-030 User Never
+        18452 DK-SRC-041 User Never
         4060 DK-SRC-031 User Never
         229 DK-SRC-032 Source Never
         208 DK-SRC-033 Source Never

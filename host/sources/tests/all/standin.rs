@@ -274,7 +274,9 @@ async fn the_servers_errors_say_what_to_do() {
         world.engine.set_denied("dbo.t", true);
         tell("denied", read(&source, query(SELECT_THREE, vec![])).await.unwrap_err());
         world.engine.set_denied("dbo.t", false);
-        let password = world.source_with(reader, |c| c.password = datakit_model::Secret::new("not it".into()));
+        let password = world.source_with(reader, |c| {
+            c.login = Login::Sql { user: "sa".into(), password: datakit_model::Secret::new("not it".into()) };
+        });
         tell("wrong password", read(&password, query(SELECT_THREE, vec![])).await.unwrap_err());
         let database = world.source_with(reader, |c| c.database = "nowhere".into());
         tell("unknown database", read(&database, query(SELECT_THREE, vec![])).await.unwrap_err());

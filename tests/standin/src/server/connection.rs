@@ -158,6 +158,8 @@ pub async fn serve(stream: TcpStream, shared: Arc<Shared>) -> Result<(), Connect
             packet_type::BATCH => (Work::batch(&message.payload)?, Scope::Batch),
             packet_type::RPC => (Work::calls(&message.payload)?, Scope::Call),
             packet_type::TRANSACTION => (Work::transaction(&message.payload)?, Scope::Batch),
+            // Some clients end a login with tickets by a message of nothing, where nothing is left to be said.
+            packet_type::LOGIN | packet_type::SSPI if message.payload.is_empty() => continue,
             packet_type::ATTENTION => {
                 answer_attention(&mut wire, context.packet_bytes).await?;
                 continue;

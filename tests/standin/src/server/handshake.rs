@@ -1,15 +1,15 @@
 //! From the first byte to the session: PRELOGIN, TLS, LOGIN7.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::net::TcpStream;
 use tokio_native_tls::TlsStream;
 
-use super::Shared;
 use super::connection::{ConnectionError, Message, Wire};
 use super::options::Encrypt;
 use super::response::{Context, write_changed_database};
 use super::transport::{HandshakeStream, Transport};
+use super::{Shared, kerberos};
 use crate::engine::{Login, Session};
 use crate::tds::login::{self, LoginRequest, feature};
 use crate::tds::packet::{DEFAULT_PACKET_BYTES, PACKET_BYTES_ALLOWED};
@@ -117,11 +117,12 @@ async fn login(mut wire: Wire, shared: &Shared, then_plain: bool) -> Result<Opti
     if then_plain {
         wire = Wire::new(wire.transport.leave_tls());
     }
-    let request = login::parse(&message.payload)?;
+    let mut request = login::parse(&message.payload)?;
     if request.tds_version != TDS_8_0 && request.tds_version < OLDEST_TDS_VERSION {
         return Err(ConnectionError::Protocol("a client older than TDS 7.3"));
     }
-    match open(&request, shared).await? {
+    let proved = prove(&mut wire, &mut request, shared).await?;
+    match open(&request, proved, shared).await? {
         Ok(session) => {
             let context = settle(&request, shared);
             let tokens = welcome(&request, &context, &session.database());
@@ -140,11 +141,42 @@ async fn login(mut wire: Wire, shared: &Shared, then_plain: bool) -> Result<Opti
     }
 }
 
+/// Checks a ticket: then the request's user is who it says, and the client was shown that the server has the service's key.
+async fn prove(wire: &mut Wire, request: &mut LoginRequest, shared: &Shared) -> Result<bool, ConnectionError> {
+    let (true, Some(keytab)) = (request.integrated, shared.options.keytab.clone()) else { return Ok(false) };
+    let token = std::mem::take(&mut request.sspi);
+    let accepted = tokio::task::spawn_blocking(move || kerberos::accept(&keytab, &token)).await;
+    match accepted.map_err(|_| ConnectionError::Engine)? {
+        Ok(accepted) => {
+            request.user = accepted.login.user();
+            let known = &shared.options.kerberos_logins;
+            if !known.is_empty() && !known.contains(&accepted.login.principal) {
+                // Known to the domain, unknown to the server.
+                return Ok(true);
+            }
+            shared.kerberos_logins.lock().unwrap_or_else(PoisonError::into_inner).push(accepted.login);
+            let mut tokens = Vec::new();
+            token::sspi(&mut tokens, &accepted.reply);
+            wire.respond(&tokens, DEFAULT_PACKET_BYTES).await?;
+            request.integrated = false;
+            Ok(true)
+        }
+        Err(error) => {
+            tracing::info!(%error, "a ticket was refused");
+            Ok(false)
+        }
+    }
+}
+
 /// Checks who it is and opens the session.
 async fn open(
     request: &LoginRequest,
+    proved: bool,
     shared: &Shared,
 ) -> Result<Result<Box<dyn Session>, Vec<SqlError>>, ConnectionError> {
+    if request.integrated && proved {
+        return Ok(Err(vec![login_failed(&request.user)]));
+    }
     if request.integrated {
         let text =
             "Login failed. The login is from an untrusted domain and cannot be used with Integrated authentication.";
@@ -152,7 +184,7 @@ async fn open(
     }
     let known_user = request.user.eq_ignore_ascii_case(&shared.options.user);
     let right_password = login::same_secret(&request.password, &shared.options.password);
-    if !(known_user & right_password) {
+    if !proved && !(known_user & right_password) {
         return Ok(Err(vec![login_failed(&request.user)]));
     }
     let login = Login {

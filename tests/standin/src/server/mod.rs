@@ -2,6 +2,7 @@
 
 mod connection;
 mod handshake;
+mod kerberos;
 mod options;
 mod response;
 mod tls;
@@ -10,11 +11,12 @@ mod work;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
+pub use kerberos::KerberosLogin;
 pub use options::{Certificate, Encrypt, Options};
 
 use crate::engine::Engine;
@@ -55,6 +57,7 @@ pub struct Shared {
     engine: Arc<dyn Engine>,
     tls: Tls,
     templates: Arc<TemplateCache>,
+    kerberos_logins: Mutex<Vec<KerberosLogin>>,
 }
 
 /// Starts stand-ins.
@@ -86,16 +89,18 @@ impl Standin {
             .map_err(StandinError::Start)?;
         let listen = options.listen;
         let ca_pem = tls.ca_pem.clone();
-        let shared = Arc::new(Shared { options, engine, tls, templates: Arc::default() });
+        let shared =
+            Arc::new(Shared { options, engine, tls, templates: Arc::default(), kerberos_logins: Mutex::default() });
         let listener = std::net::TcpListener::bind(listen).map_err(|error| StandinError::Listen(listen, error))?;
         listener.set_nonblocking(true).map_err(StandinError::Start)?;
         let address = listener.local_addr().map_err(StandinError::Start)?;
         let guard = runtime.enter();
         let listener = TcpListener::from_std(listener).map_err(StandinError::Start)?;
         drop(guard);
-        runtime.spawn(accept(listener, shared));
+        runtime.spawn(accept(listener, Arc::clone(&shared)));
         Ok(Running {
             address,
+            shared,
             ca_pem,
             ca_pem_path,
             certificate_pem_path,
@@ -106,9 +111,9 @@ impl Standin {
 }
 
 /// A server that serves. Dropping it stops it and closes its connections.
-#[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    shared: Arc<Shared>,
     ca_pem: String,
     ca_pem_path: PathBuf,
     certificate_pem_path: PathBuf,
@@ -127,6 +132,11 @@ impl Running {
         self.address.port()
     }
 
+    /// Who has logged in with Kerberos so far, in that order.
+    pub fn kerberos_logins(&self) -> Vec<KerberosLogin> {
+        self.shared.kerberos_logins.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The authority that clients should trust, as PEM; empty where encryption is off.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
@@ -140,6 +150,12 @@ impl Running {
     /// The certificate the server shows, as PEM in a file, `server.pem`: what a client pins.
     pub fn certificate_pem_path(&self) -> &Path {
         &self.certificate_pem_path
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
     }
 }
 

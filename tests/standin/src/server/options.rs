@@ -49,6 +49,10 @@ pub struct Options {
     pub user: String,
     /// Its password.
     pub password: String,
+    /// The keytab of the server's principal: then logins with Kerberos are taken too.
+    pub keytab: Option<PathBuf>,
+    /// The principals that have a login; empty: all that come with a ticket.
+    pub kerberos_logins: Vec<String>,
     /// Encryption.
     pub encrypt: Encrypt,
     /// Certificate.
@@ -67,6 +71,8 @@ impl Default for Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             user: "sa".to_owned(),
             password: "Stand-in 1!".to_owned(),
+            keytab: None,
+            kerberos_logins: Vec::new(),
             encrypt: Encrypt::default(),
             certificate: Certificate::default(),
             certificate_directory: None,

@@ -21,6 +21,8 @@ pub struct LoginRequest {
     pub database: String,
     /// The client wants Windows or Kerberos authentication.
     pub integrated: bool,
+    /// What it proves that with.
+    pub sspi: Vec<u8>,
     /// The client declares that it only reads.
     pub read_only: bool,
     /// Identifiers of the features the client asks for, with their data.
@@ -79,6 +81,7 @@ pub fn parse(bytes: &[u8]) -> Result<LoginRequest, Malformed> {
         application: text(3)?,
         database: text(8)?,
         integrated: option_flags_2 & 0x80 != 0,
+        sspi: sspi(bytes)?,
         read_only: type_flags & 0x20 != 0,
         features: if has_features { features(bytes)? } else { Vec::new() },
     })
@@ -100,6 +103,22 @@ fn password(bytes: &[u8]) -> Result<String, Malformed> {
     let coded = reader.take(units * 2)?;
     let clear: Vec<u8> = coded.iter().map(|byte| (byte ^ 0xa5).rotate_left(4)).collect();
     super::reader::decode_utf16(&clear).ok_or(reader.malformed())
+}
+
+/// The SSPI field; its length of 65,535 says that the true one is in the four bytes after the fields.
+fn sspi(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut reader = Reader::new(bytes, "LOGIN7");
+    reader.seek(78)?;
+    let (start, short_length) = (usize::from(reader.u16()?), reader.u16()?);
+    reader.seek(90)?;
+    let long_length = reader.u32()?;
+    let length = if short_length == u16::MAX && long_length != 0 { long_length } else { u32::from(short_length) };
+    let error = reader.malformed();
+    if length == 0 {
+        return Ok(Vec::new());
+    }
+    reader.seek(start)?;
+    Ok(reader.take(usize::try_from(length).map_err(|_| error)?)?.to_vec())
 }
 
 fn features(bytes: &[u8]) -> Result<Vec<(u8, Vec<u8>)>, Malformed> {

@@ -76,6 +76,8 @@ pub mod packet_type {
     pub const TRANSACTION: u8 = 0x0e;
     /// LOGIN7.
     pub const LOGIN: u8 = 0x10;
+    /// More of a login with tickets.
+    pub const SSPI: u8 = 0x11;
     /// PRELOGIN, and the TLS handshake inside it.
     pub const PRELOGIN: u8 = 0x12;
 }

@@ -64,6 +64,7 @@ const RETURN_STATUS: u8 = 0x79;
 const RETURN_VALUE: u8 = 0xac;
 const LOGIN_ACK: u8 = 0xad;
 const FEATURE_EXT_ACK: u8 = 0xae;
+const SSPI: u8 = 0xed;
 const ERROR: u8 = 0xaa;
 const INFO: u8 = 0xab;
 const ENV_CHANGE: u8 = 0xe3;
@@ -116,6 +117,11 @@ pub fn login_ack(to: &mut Vec<u8>, tds_version: u32) {
     short_text(&mut body, "Microsoft SQL Server");
     body.extend_from_slice(&super::prelogin::SERVER_VERSION);
     with_length(to, LOGIN_ACK, &body);
+}
+
+/// Writes SSPI: what the other side of a login with tickets needs.
+pub fn sspi(to: &mut Vec<u8>, bytes: &[u8]) {
+    with_length(to, SSPI, bytes);
 }
 
 /// Writes FEATUREEXTACK.

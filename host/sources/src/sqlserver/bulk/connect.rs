@@ -1,13 +1,14 @@
 //! A connection of `mssql-tds`, from the configuration to a logged-in client.
 
 use datakit_model::source::Isolation;
-use mssql_tds::connection::client_context::ClientContext;
+use mssql_tds::connection::client_context::{ClientContext, TdsAuthenticationMethod};
 use mssql_tds::connection::tds_client::TdsClient;
 use mssql_tds::connection_provider::tds_connection_provider::TdsConnectionProvider;
 use mssql_tds::core::{EncryptionOptions, EncryptionSetting};
+use mssql_tds::error::Error;
 
 use super::errors;
-use crate::sqlserver::config::{Encrypt, SqlServerConfig};
+use crate::sqlserver::config::{Encrypt, Login, SqlServerConfig};
 use crate::sqlserver::error::SourceError;
 use crate::sqlserver::{pool, reach};
 
@@ -24,10 +25,14 @@ pub(in crate::sqlserver) struct BulkConnection {
 
 impl pool::Pooled for BulkConnection {
     async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
-        // The driver's future is large and the pool's stack frames are many.
-        let data_source = format!("tcp:{},{}", config.host, config.port);
-        let connect = TdsConnectionProvider::new();
-        match Box::pin(connect.create_client(context(config, &data_source), &data_source, None)).await {
+        let client = match &config.login {
+            Login::Sql { .. } => create(config).await,
+            Login::Kerberos(tickets) => {
+                let config = config.clone();
+                tickets.log_in(move || async move { create(&config).await }).await?
+            }
+        };
+        match client {
             Ok(client) => Ok(Self { client, isolation: Isolation::ReadCommitted }),
             Err(error) => match errors::of_login(config, error) {
                 Some(error) => Err(error),
@@ -45,12 +50,28 @@ impl pool::Pooled for BulkConnection {
     }
 }
 
+async fn create(config: &SqlServerConfig) -> Result<TdsClient, Error> {
+    let data_source = format!("tcp:{},{}", config.host, config.port);
+    let connect = TdsConnectionProvider::new();
+    // The driver's future is large and the pool's stack frames are many.
+    Box::pin(connect.create_client(context(config, &data_source), &data_source, None)).await
+}
+
 fn context(config: &SqlServerConfig, data_source: &str) -> ClientContext {
     let mut context = ClientContext::with_data_source(data_source);
     context.application_name.clone_from(&config.application_name);
     context.database.clone_from(&config.database);
-    context.user_name.clone_from(&config.user);
-    context.password = config.password.expose().to_owned();
+    match &config.login {
+        Login::Sql { user, password } => {
+            context.user_name.clone_from(user);
+            context.password = password.expose().to_owned();
+        }
+        Login::Kerberos(tickets) => {
+            context.tds_authentication_method = TdsAuthenticationMethod::SSPI;
+            // By itself the driver leaves the port out.
+            context.server_spn = Some(tickets.service().host_based_name());
+        }
+    }
     context.connect_timeout = config.connect_seconds();
     context.login_timeout = Some(config.connect_seconds());
     // Tried again by the run, which knows what was read; never behind its back.

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::errors;
-use crate::sqlserver::config::{Encrypt, SqlServerConfig};
+use crate::sqlserver::config::{Encrypt, Login, SqlServerConfig};
 use crate::sqlserver::error::{SourceError, Unreachable};
 use crate::sqlserver::{pool, reach};
 
@@ -27,13 +27,12 @@ impl pool::Pooled for RowConnection {
             Encrypt::Strict => EncryptionLevel::Strict,
             Encrypt::Off => EncryptionLevel::Off,
         };
-        let client = match log_in(config, level).await {
-            // A server without any TLS: tiberius would protect the login all the same, mssql-tds would not. Without
-            // encryption no certificate is checked, so nothing is lost that was there.
-            Err(LoginError::Driver(Error::Tls(_))) if config.encrypt == Encrypt::Off => {
-                log_in(config, EncryptionLevel::NotSupported).await
+        let client = match &config.login {
+            Login::Sql { .. } => attempt(config, level).await,
+            Login::Kerberos(tickets) => {
+                let config = config.clone();
+                tickets.log_in(move || async move { attempt(&config, level).await }).await?
             }
-            other => other,
         };
         let client = client.map_err(|error| match error {
             LoginError::Network(error) => error,
@@ -54,6 +53,17 @@ impl pool::Pooled for RowConnection {
     }
 }
 
+async fn attempt(config: &SqlServerConfig, level: EncryptionLevel) -> Result<Client<Compat<TcpStream>>, LoginError> {
+    match log_in(config, level).await {
+        // A server without any TLS: tiberius would protect the login all the same, mssql-tds would not. Without
+        // encryption no certificate is checked, so nothing is lost that was there.
+        Err(LoginError::Driver(Error::Tls(_))) if config.encrypt == Encrypt::Off => {
+            log_in(config, EncryptionLevel::NotSupported).await
+        }
+        other => other,
+    }
+}
+
 enum LoginError {
     Network(SourceError),
     Driver(Error),
@@ -69,17 +79,27 @@ async fn log_in(config: &SqlServerConfig, level: EncryptionLevel) -> Result<Clie
 
 fn settings(config: &SqlServerConfig, level: EncryptionLevel) -> Config {
     let mut settings = Config::new();
-    settings.host(&config.host);
-    settings.port(config.port);
     settings.database(&config.database);
     settings.application_name(&config.application_name);
-    settings.authentication(AuthMethod::sql_server(&config.user, config.password.expose()));
+    let certificate_name = config.host_name_in_certificate.as_ref();
+    match &config.login {
+        Login::Sql { user, password } => {
+            settings.host(&config.host);
+            settings.port(config.port);
+            settings.authentication(AuthMethod::sql_server(user, password.expose()));
+            certificate_name.inspect(|name| settings.hostname_in_certificate(name));
+        }
+        Login::Kerberos(tickets) => {
+            // The driver makes the service's name of them. Where to connect to it is told apart from that.
+            settings.host(&tickets.service().host);
+            settings.port(tickets.service().port);
+            settings.authentication(AuthMethod::Integrated);
+            settings.hostname_in_certificate(certificate_name.unwrap_or(&config.host));
+        }
+    }
     settings.handshake_timeout(Some(std::time::Duration::from_secs(config.connect_seconds().into())));
     settings.command_timeout(None);
     settings.encryption(level);
-    if let Some(name) = &config.host_name_in_certificate {
-        settings.hostname_in_certificate(name);
-    }
     // Without encryption only the login packet is protected, by whatever certificate there is: as mssql-tds does.
     if config.trust_certificate || config.encrypt == Encrypt::Off {
         settings.trust_cert();
@@ -95,6 +115,7 @@ fn of_login(config: &SqlServerConfig, error: Error) -> SourceError {
         Error::Protocol(reason) if reason.contains("encrypt") => {
             SourceError::NoEncryption { address: config.address() }
         }
+        Error::Gssapi(reason) => SourceError::of_driver_ticket(reason),
         other => errors::of_query(config, other, 0),
     }
 }

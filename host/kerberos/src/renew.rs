@@ -1,0 +1,1 @@
+//! A ticket cache that other processes read, kept fresh from a keytab.

@@ -1,0 +1,402 @@
+//! What a login borrows: the one service ticket of the server it logs in to, in a cache in memory.
+//!
+//! [`Tickets`] belongs to one connection of the configuration. It knows where its ticket-granting ticket comes from (a keytab,
+//! or a cache that another process keeps), fetches the server's ticket when it is first needed and again when it runs out,
+//! and lends it to every login. Logins at the same time wait for one fetch.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::future::Future;
+use std::io::Write as _;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use datakit_model::SecretBytes;
+use rustix::fs::{MemfdFlags, memfd_create};
+use tempfile::TempDir;
+
+use crate::ccache::{self, Ccache, Credential};
+use crate::error::KerberosError;
+use crate::gss::{self, Target};
+use crate::keytab::{Keytab, KeytabPlace};
+use crate::principal::Principal;
+
+/// Where a ticket-granting ticket comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A cache that somebody else keeps (`FILE:…`, a path, or any type of the library); none: the library's default, which
+    /// KRB5CCNAME names. Never written to.
+    Cache(Option<String>),
+    /// A keytab and the principal whose key it holds.
+    Keytab {
+        /// Where it is.
+        keytab: KeytabPlace,
+        /// The principal; without a realm it is of the default realm.
+        principal: String,
+    },
+}
+
+impl Origin {
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Cache(Some(name)) => match name.split_once(':') {
+                Some(("FILE", path)) => Some(Path::new(path)),
+                Some(_) if !name.starts_with('/') => None,
+                _ => Some(Path::new(name)),
+            },
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cache(Some(name)) => f.write_str(name),
+            Self::Cache(None) => f.write_str("the default ticket cache"),
+            Self::Keytab { keytab, .. } => keytab.fmt(f),
+        }
+    }
+}
+
+/// The service a ticket is for: `MSSQLSvc/sql01.corp.example:1433`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// `MSSQLSvc`.
+    pub class: &'static str,
+    /// The host as it is registered.
+    pub host: String,
+    /// The port as it is registered.
+    pub port: u16,
+    /// Its realm; none: krb5.conf and the KDC decide.
+    pub realm: Option<String>,
+}
+
+impl Service {
+    /// `MSSQLSvc/host:port`, with the realm if one is set.
+    #[must_use]
+    pub fn principal_name(&self) -> String {
+        let realm = self.realm.as_ref().map(|realm| format!("@{realm}")).unwrap_or_default();
+        format!("{}/{}:{}{realm}", self.class, self.host, self.port)
+    }
+
+    /// `MSSQLSvc@host:port`, the form in which GSSAPI takes a service of a host.
+    #[must_use]
+    pub fn host_based_name(&self) -> String {
+        format!("{}@{}:{}", self.class, self.host, self.port)
+    }
+}
+
+/// How tickets are got.
+#[derive(Debug, Clone)]
+pub struct TicketSettings {
+    /// Where the ticket-granting ticket comes from.
+    pub origin: Origin,
+    /// A ticket with less time left is not used to begin something.
+    pub min_remaining: Duration,
+    /// The longest wait for the KDC.
+    pub timeout: Duration,
+}
+
+/// The tickets of one connection.
+#[derive(Debug)]
+pub struct Tickets {
+    settings: TicketSettings,
+    service: Service,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    granting: Option<Granting>,
+    lent: Option<Arc<Lent>>,
+}
+
+/// A ticket-granting ticket, in a cache's bytes.
+#[derive(Debug)]
+struct Granting {
+    bytes: SecretBytes,
+    expires: SystemTime,
+    stamp: Option<Stamp>,
+}
+
+/// Changes when a file is written or replaced.
+type Stamp = (u64, i64, i64, u64);
+
+/// One service ticket in a cache of its own.
+#[derive(Debug)]
+struct Lent {
+    _file: OwnedFd,
+    cache_name: CString,
+    expires: SystemTime,
+}
+
+impl Tickets {
+    /// Nothing is asked for yet.
+    #[must_use]
+    pub fn new(settings: TicketSettings, service: Service) -> Self {
+        Self { settings, service, held: Mutex::default() }
+    }
+
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Runs a driver's login where its default credential is this connection's ticket: on a thread of its own, because what a
+    /// thread's default is belongs to the thread, and because the KDC may have to be asked.
+    ///
+    /// # Errors
+    /// Whatever keeps the ticket from being had; what the login says is in the answer.
+    pub async fn log_in<T, F>(
+        self: &Arc<Self>,
+        connect: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<T, KerberosError>
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        let (tickets, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let login = tokio::task::spawn_blocking(move || {
+            let lent = tickets.lend()?;
+            // Nobody listens once the time for the ticket is up: then there is no login either.
+            if ready.send(()).is_err() {
+                return Err(tickets.too_slow());
+            }
+            let _thread = gss::ThreadCache::set(&lent.cache_name)?;
+            Ok(runtime.block_on(connect()))
+        });
+        if tokio::time::timeout(self.settings.timeout, is_ready).await.is_err() {
+            return Err(self.too_slow());
+        }
+        login.await.unwrap_or_else(|error| {
+            Err(KerberosError::Library { doing: "logging in on a thread of its own", reason: error.to_string() })
+        })
+    }
+
+    /// Gets the ticket, or finds out why not. Blocks.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being had.
+    pub fn check(&self) -> Result<(), KerberosError> {
+        self.lend().map(drop)
+    }
+
+    fn too_slow(&self) -> KerberosError {
+        KerberosError::Timeout { wanted: self.service.principal_name(), seconds: self.settings.timeout.as_secs() }
+    }
+
+    /// The service ticket: the one at hand while it has time left and its origin is unchanged, else a new one. Blocks.
+    fn lend(&self) -> Result<Arc<Lent>, KerberosError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = self.settings.origin.file().map(stamp_of);
+        let unchanged = match (&stamp, &held.granting) {
+            // What was read stays good when the file goes away: only time ends it.
+            (Some(None), Some(_)) => true,
+            (Some(found), Some(granting)) => *found == granting.stamp,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if unchanged && let Some(lent) = held.lent.as_ref().filter(|lent| self.lasts(lent.expires)) {
+            return Ok(Arc::clone(lent));
+        }
+        let granting = match held.granting.take().filter(|granting| unchanged && self.lasts(granting.expires)) {
+            Some(granting) => granting,
+            None => match (self.granting(), held.lent.as_ref().filter(|lent| self.lasts(lent.expires))) {
+                (Ok(granting), _) => granting,
+                // Whoever writes the cache has an accident: what is at hand is still good.
+                (Err(error), Some(lent)) => {
+                    tracing::warn!(%error, "the ticket at hand is used on");
+                    return Ok(Arc::clone(lent));
+                }
+                (Err(error), None) => return Err(error),
+            },
+        };
+        let fetched = self.fetch(&granting);
+        held.granting = Some(granting);
+        let lent = Arc::new(fetched?);
+        held.lent = Some(Arc::clone(&lent));
+        Ok(lent)
+    }
+
+    fn lasts(&self, expires: SystemTime) -> bool {
+        expires.duration_since(SystemTime::now()).is_ok_and(|left| left >= self.settings.min_remaining)
+    }
+
+    fn granting(&self) -> Result<Granting, KerberosError> {
+        match &self.settings.origin {
+            Origin::Keytab { keytab, principal } => {
+                let bytes = obtain(keytab, principal)?;
+                // Whatever the KDC gives now is the best there is, however short.
+                let (_, expires) = life_of(&bytes, &self.settings.origin)?;
+                Ok(Granting { bytes, expires, stamp: None })
+            }
+            origin @ Origin::Cache(name) => {
+                let (bytes, stamp) = match origin.file() {
+                    Some(file) => {
+                        let stamp = stamp_of(file);
+                        (ccache::read_bytes(file)?, stamp)
+                    }
+                    None => (copy(name.as_deref())?, None),
+                };
+                let (principal, expires) = life_of(&bytes, origin)?;
+                self.check_life(&principal, expires)?;
+                Ok(Granting { bytes, expires, stamp })
+            }
+        }
+    }
+
+    fn check_life(&self, principal: &Principal, expires: SystemTime) -> Result<(), KerberosError> {
+        let (principal, origin) = (principal.to_string(), self.settings.origin.to_string());
+        match expires.duration_since(SystemTime::now()) {
+            Err(over) => Err(KerberosError::Expired { principal, origin, seconds_ago: over.duration().as_secs() }),
+            Ok(left) if left < self.settings.min_remaining => Err(KerberosError::ExpiresSoon {
+                principal,
+                origin,
+                left_seconds: left.as_secs(),
+                needed_seconds: self.settings.min_remaining.as_secs(),
+            }),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Asks the KDC for the service's ticket and puts it, alone, into a cache in memory.
+    fn fetch(&self, granting: &Granting) -> Result<Lent, KerberosError> {
+        let scratch = Scratch::new()?;
+        scratch.write(granting.bytes.expose())?;
+        let (host_based, principal_name) = (self.service.host_based_name(), self.service.principal_name());
+        let target = match self.service.realm {
+            Some(_) => Target::Principal(&principal_name),
+            None => Target::HostBased(&host_based),
+        };
+        gss::fetch(&scratch.cache_name(), target)?;
+        let cache = Ccache::parse(scratch.read()?.expose())
+            .map_err(|reason| KerberosError::CacheFormat { cache: self.settings.origin.to_string(), reason })?;
+        let ticket = self.ticket_in(&cache).ok_or_else(|| KerberosError::Library {
+            doing: "getting a service's ticket",
+            reason: format!("the library says it has it, but {principal_name} is not in the cache"),
+        })?;
+        let bytes = cache.with_only(ticket, &self.names(ticket));
+        let file = memory_file(c"ticket", bytes.expose())?;
+        let cache_name = CString::new(format!("FILE:/proc/self/fd/{}", file.as_raw_fd()))
+            .map_err(|error| KerberosError::Keep { reason: error.to_string() })?;
+        tracing::debug!(client = %cache.principal, service = %ticket.server, "got a service ticket");
+        Ok(Lent { _file: file, cache_name, expires: ticket.expires })
+    }
+
+    /// The ticket that was fetched: by its name, else (the KDC knows the host by another name) the last one of its class and port.
+    fn ticket_in<'c>(&self, cache: &'c Ccache) -> Option<&'c Credential> {
+        let port = format!(":{}", self.service.port);
+        let mut of_class =
+            cache.credentials.iter().filter(|credential| match credential.server.components.as_slice() {
+                [class, host] => class == self.service.class.as_bytes() && host.ends_with(port.as_bytes()),
+                _ => false,
+            });
+        let asked = format!("{}{port}", self.service.host);
+        let exact = |credential: &&Credential| {
+            credential.server.components.get(1).is_some_and(|host| host.eq_ignore_ascii_case(asked.as_bytes()))
+        };
+        of_class.clone().rfind(exact).or_else(|| of_class.next_back())
+    }
+
+    /// The names drivers look for the ticket under: tiberius asks for `MSSQLSvc/host:port` in the default realm, whatever the
+    /// server's is, `mssql-tds` for the host's service, in the realm that krb5.conf maps the host to, or in none.
+    fn names(&self, ticket: &Credential) -> Vec<Principal> {
+        let without_realm = Service { realm: None, ..self.service.clone() };
+        let (host_based, principal_name) = (without_realm.host_based_name(), without_realm.principal_name());
+        let asked = [Target::HostBased(&host_based).principal(), Target::Principal(&principal_name).principal()];
+        let mut names = vec![ticket.server.clone()];
+        for name in asked.into_iter().flatten() {
+            for realm in [name.realm.clone(), ticket.server.realm.clone(), Vec::new()] {
+                let name = Principal { realm, ..name.clone() };
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+}
+
+/// A ticket-granting ticket of a principal, by its keytab, in a cache's bytes. Blocks.
+pub(crate) fn obtain(keytab: &KeytabPlace, principal: &str) -> Result<SecretBytes, KerberosError> {
+    // The library says only that there is no ticket when the keytab is the reason.
+    Keytab::read_place(keytab)?.require(principal)?;
+    let scratch = Scratch::new()?;
+    gss::obtain(&format!("FILE:{}", keytab.path().display()), principal, &scratch.cache_name())?;
+    scratch.read()
+}
+
+/// Whatever a cache that is no plain file holds.
+fn copy(name: Option<&str>) -> Result<SecretBytes, KerberosError> {
+    let scratch = Scratch::new()?;
+    gss::copy(name, &scratch.cache_name())?;
+    scratch.read()
+}
+
+/// Whose tickets they are, and until when the one counts that gets others.
+pub(crate) fn life_of(bytes: &SecretBytes, origin: &Origin) -> Result<(Principal, SystemTime), KerberosError> {
+    let cache = Ccache::parse(bytes.expose())
+        .map_err(|reason| KerberosError::CacheFormat { cache: origin.to_string(), reason })?;
+    let expires = match cache.ticket_granting() {
+        Some(ticket) => ticket.expires,
+        None => cache
+            .credentials
+            .iter()
+            .map(|credential| credential.expires)
+            .max()
+            .ok_or(KerberosError::CacheFormat { cache: origin.to_string(), reason: "it holds no ticket" })?,
+    };
+    Ok((cache.principal, expires))
+}
+
+fn stamp_of(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
+}
+
+/// A file of this process's memory.
+pub(crate) fn memory_file(name: &CStr, bytes: &[u8]) -> Result<OwnedFd, KerberosError> {
+    let keep = |reason: String| KerberosError::Keep { reason };
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC).map_err(|error| keep(error.to_string()))?);
+    file.write_all(bytes).map_err(|error| keep(error.to_string()))?;
+    Ok(file.into())
+}
+
+/// A folder that only this user can look into, for the moments in which the library needs a file it can replace. In memory
+/// (/dev/shm) where there is one.
+struct Scratch {
+    folder: TempDir,
+}
+
+impl Scratch {
+    fn new() -> Result<Self, KerberosError> {
+        let new = |root: PathBuf| tempfile::Builder::new().prefix("datakit-krb5-").tempdir_in(root);
+        let folder = new(PathBuf::from("/dev/shm")).or_else(|_| new(std::env::temp_dir()));
+        Ok(Self { folder: folder.map_err(|error| KerberosError::Keep { reason: error.to_string() })? })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn cache_name(&self) -> String {
+        format!("FILE:{}", self.path().display())
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), KerberosError> {
+        let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path());
+        written
+            .and_then(|mut file| file.write_all(bytes))
+            .map_err(|error| KerberosError::Keep { reason: error.to_string() })
+    }
+
+    fn read(&self) -> Result<SecretBytes, KerberosError> {
+        fs::read(self.path()).map(SecretBytes::new).map_err(|error| KerberosError::Keep { reason: error.to_string() })
+    }
+}

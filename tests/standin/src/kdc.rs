@@ -1,0 +1,220 @@
+//! A Kerberos realm of one's own, for tests: a real MIT KDC on a free port, gone with the process that started it.
+//!
+//! Needs Debian's `krb5-kdc`, `krb5-admin-server` and `krb5-user`.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a realm is started with.
+#[derive(Debug, Clone)]
+pub struct KdcOptions {
+    /// Its name.
+    pub realm: String,
+    /// Lines more for `[libdefaults]` of its krb5.conf.
+    pub libdefaults: String,
+}
+
+impl Default for KdcOptions {
+    fn default() -> Self {
+        Self { realm: "CORP.EXAMPLE".to_owned(), libdefaults: String::new() }
+    }
+}
+
+/// A realm with its KDC.
+#[derive(Debug)]
+pub struct Kdc {
+    realm: String,
+    port: u16,
+    directory: TempDir,
+    /// A shell that waits for the end of its input, and then stops the server: also when this process is killed.
+    shell: Option<Child>,
+}
+
+impl Kdc {
+    /// Makes a realm and starts its KDC.
+    ///
+    /// # Errors
+    ///
+    /// There is no KDC to start, or it does not.
+    pub fn start(options: &KdcOptions) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("datakit-kdc-").tempdir()?;
+        let mut kdc = Self { realm: options.realm.clone(), port: free_port()?, directory, shell: None };
+        let (realm, port, folder) = (&kdc.realm, kdc.port, kdc.directory.path().display());
+        let settings = format!(
+            "[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n kdc_tcp_listen = 127.0.0.1:{port}\n\
+             [realms]\n {realm} = {{\n  database_name = {folder}/principal\n  key_stash_file = {folder}/stash\n  \
+             acl_file = {folder}/acl\n  max_life = 10h\n  max_renewable_life = 7d\n  \
+             supported_enctypes = aes256-cts-hmac-sha1-96:normal\n }}\n\
+             [logging]\n kdc = FILE:{folder}/kdc.log\n default = FILE:{folder}/other.log\n"
+        );
+        std::fs::write(kdc.path("kdc.conf"), settings)?;
+        std::fs::write(kdc.path("krb5.conf"), kdc.client_settings(&options.libdefaults, &[&kdc]))?;
+        kdc.run("/usr/sbin/kdb5_util", &["create", "-s", "-P", "the master key of a test"])?;
+        kdc.resume()?;
+        Ok(kdc)
+    }
+
+    /// The realm's name.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// The KDC's port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where its files are.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What KRB5_CONFIG should name.
+    pub fn krb5_conf(&self) -> PathBuf {
+        self.path("krb5.conf")
+    }
+
+    /// The text of a krb5.conf that knows these realms, this one by default.
+    pub fn client_settings(&self, libdefaults: &str, realms: &[&Kdc]) -> String {
+        let mut text = format!(
+            "[libdefaults]\n default_realm = {}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n rdns = false\n{libdefaults}\n[realms]\n",
+            self.realm
+        );
+        for kdc in realms {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, " {} = {{\n  kdc = 127.0.0.1:{}\n }}", kdc.realm, kdc.port);
+        }
+        text
+    }
+
+    /// Adds a principal with a password.
+    ///
+    /// # Errors
+    ///
+    /// What `kadmin.local` says.
+    pub fn add(&self, principal: &str, password: &str, options: &str) -> io::Result<()> {
+        self.admin(&format!("addprinc {options} -pw \"{password}\" {principal}"))
+    }
+
+    /// Adds a principal with a random key, and writes the key into a keytab, whose path is the answer.
+    ///
+    /// # Errors
+    ///
+    /// What `kadmin.local` says.
+    pub fn add_with_keytab(&self, principal: &str, options: &str, keytab: &str) -> io::Result<PathBuf> {
+        self.admin(&format!("addprinc {options} -randkey {principal}"))?;
+        self.keytab(principal, keytab)
+    }
+
+    /// Gives a principal a new random key, adds it to a keytab, whose path is the answer.
+    ///
+    /// # Errors
+    ///
+    /// What `kadmin.local` says.
+    pub fn keytab(&self, principal: &str, keytab: &str) -> io::Result<PathBuf> {
+        let path = self.path(keytab);
+        self.admin(&format!("ktadd -k {} {principal}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Runs a command of `kadmin.local`.
+    ///
+    /// # Errors
+    ///
+    /// What it says, since its exit code does not.
+    pub fn admin(&self, command: &str) -> io::Result<()> {
+        let output = self.run("/usr/sbin/kadmin.local", &["-r", &self.realm, "-q", command])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let failed = |line: &&str| line.contains(" while ") || line.starts_with("kadmin.local: ");
+        match said.lines().find(failed) {
+            Some(line) => Err(io::Error::other(format!("{command}: {line}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Gets a ticket as a user would: `kinit` with a keytab, into a cache in a file, whose path is the answer.
+    ///
+    /// # Errors
+    ///
+    /// What `kinit` says.
+    pub fn kinit(&self, principal: &str, keytab: &Path, cache: &str, options: &[&str]) -> io::Result<PathBuf> {
+        let path = self.path(cache);
+        let (cache, keytab) = (format!("FILE:{}", path.display()), keytab.display().to_string());
+        let arguments = [options, &["-c", &cache, "-k", "-t", &keytab, principal]].concat();
+        self.run("/usr/bin/kinit", &arguments)?;
+        Ok(path)
+    }
+
+    /// Stops the KDC; the realm's principals stay.
+    pub fn stop(&mut self) {
+        if let Some(mut shell) = self.shell.take() {
+            drop(shell.stdin.take());
+            // There is nobody to tell.
+            let _ = shell.wait();
+        }
+    }
+
+    /// Starts the KDC again.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer.
+    pub fn resume(&mut self) -> io::Result<()> {
+        let script = r#"/usr/sbin/krb5kdc -n & server=$!; read -r _; kill $server; wait $server"#;
+        let mut command = self.command("/bin/sh");
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.shell = Some(command.spawn()?);
+        let begin = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if begin.elapsed() > START_TIMEOUT {
+                let log = std::fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
+                return Err(io::Error::other(format!("the KDC does not start: {log}")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("KRB5_CONFIG", self.krb5_conf()).env("KRB5_KDC_PROFILE", self.path("kdc.conf"));
+        command
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> io::Result<Output> {
+        let output = self.command(program).args(arguments).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&output.stderr))))
+    }
+}
+
+impl Drop for Kdc {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Free for TCP and for UDP.
+fn free_port() -> io::Result<u16> {
+    let mut last = io::Error::other("no free port");
+    for _ in 0..20 {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        match UdpSocket::bind(("127.0.0.1", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
