@@ -58,6 +58,19 @@ need_python() {
     export DATAKIT_TEST_PYTHON=$DATAKIT_VENV/bin/python
 }
 
+# An emulator of Azure's storage, for the tests.
+need_azurite() {
+    local home=$datakit_cache/azurite-3.35.0
+    command -v npm >/dev/null || need_packages nodejs npm
+    if [ ! -e "$home/complete" ]; then
+        say "installing the emulator of Azure's storage"
+        rm -rf "$home"
+        npm install --silent --no-fund --no-audit --prefix "$home" azurite@3.35.0 >&2
+        touch "$home/complete"
+    fi
+    export DATAKIT_TEST_AZURITE=$home/node_modules/.bin/azurite-blob
+}
+
 build_datakits() {
     say "building the datakits"
     cargo xtask build-datakits

@@ -178,8 +178,10 @@ impl Context {
     pub(crate) fn sink(&self, sink: &SinkConfig, config: &Config) -> Result<Arc<dyn Sink>, Reports> {
         match sink {
             SinkConfig::Delta(sink) => {
+                let variables = self.environment.iter();
+                let store = variables.map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect();
                 let max_encoding_bytes = config.limits.run.max_encoding_bytes;
-                Ok(Arc::new(DeltaSink::new(DeltaConfig { max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?))
+                Ok(Arc::new(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?))
             }
             SinkConfig::Postgres(sink) => {
                 let password = sink.password.as_ref().map(|setting| self.secret(setting)).transpose()?;

@@ -252,7 +252,9 @@ struct Timeouts {
 enum Sink {
     /// A folder of Delta tables.
     Delta {
-        /// The folder all tables are under, as a path relative to this file, or a URI.
+        /// The folder all tables are under: a path relative to this file, or `s3://BUCKET/PATH`,
+        /// `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH`, `az://CONTAINER/PATH`. Object stores are reached and logged
+        /// in to by the variables of their own tools, `AWS_…` and `AZURE_…`.
         uri: String,
     },
     /// A PostgreSQL database.

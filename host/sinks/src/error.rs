@@ -310,7 +310,7 @@ impl Coded for SinkError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Uri { .. } => "give a directory, for example `./bronze` or `file:///data/bronze`".into(),
+            Self::Uri { .. } => "give a directory, for example `./bronze`, or `s3://BUCKET/PATH`, `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH`, `az://CONTAINER/PATH`".into(),
             Self::NameTooLong { .. } | Self::Name { .. } => {
                 "leave the table or column out of the selection, or rename it in a view of the source".into()
             }

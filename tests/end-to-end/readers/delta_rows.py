@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import json
+import os
 import sys
 
 import polars
@@ -18,7 +19,8 @@ def plain(value):
             return value
 
 
-frame = polars.read_delta(sys.argv[1])
+options = {name.lower(): value for name, value in os.environ.items() if name.startswith(("AWS_", "AZURE_"))}
+frame = polars.read_delta(sys.argv[1], storage_options=options or None)
 print(json.dumps({name: str(dtype) for name, dtype in frame.schema.items()}, ensure_ascii=False))
 rows = [json.dumps({k: plain(v) for k, v in row.items()}, ensure_ascii=False) for row in frame.iter_rows(named=True)]
 print("\n".join(sorted(rows)))

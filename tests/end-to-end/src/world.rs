@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use datakit_sinks::testing::PostgresServer;
+use datakit_sinks::testing::{ObjectStoreServer, PostgresServer};
 use tempfile::TempDir;
 
 use crate::mssql::Mssql;
@@ -22,6 +22,7 @@ pub struct World {
     pub mssql: Mssql,
     directory: TempDir,
     postgres: Option<PostgresServer>,
+    store: Option<ObjectStoreServer>,
 }
 
 impl World {
@@ -33,7 +34,7 @@ impl World {
     /// The same with a given server.
     pub fn with(mssql: Mssql, script: &str) -> Self {
         mssql.execute(&crate::mssql::batches(script));
-        let world = Self { mssql, directory: tempfile::tempdir().unwrap(), postgres: None };
+        let world = Self { mssql, directory: tempfile::tempdir().unwrap(), postgres: None, store: None };
         world.write("warehouse.toml", &world.warehouse("kind = \"delta\"\nuri = \"./bronze\"", "tables = [\"*.*\"]"));
         world.host(&["publish", datakit("sqlserver-bronze").to_str().unwrap()]).success();
         world
@@ -49,6 +50,16 @@ impl World {
         );
         self.postgres = Some(server);
         self.write("warehouse.toml", &self.warehouse(&sink, "tables = [\"*.*\"]"));
+        self
+    }
+
+    /// Makes an object store the sink.
+    pub fn with_object_store(mut self, server: ObjectStoreServer) -> Self {
+        self.write(
+            "warehouse.toml",
+            &self.warehouse(&format!("kind = \"delta\"\nuri = \"{}\"", server.uri()), "tables = [\"*.*\"]"),
+        );
+        self.store = Some(server);
         self
     }
 
@@ -93,6 +104,7 @@ impl World {
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
         command.env("MSSQL_PASSWORD", &self.mssql.password);
+        command.envs(self.store_environment());
         if let Some(server) = &self.postgres {
             command.env("PG_PASSWORD", server.config("postgres").password.as_ref().unwrap().expose());
         }
@@ -182,9 +194,17 @@ impl World {
     /// What an independent reader finds in a Delta table: a header, then a line of JSON a row, sorted.
     pub fn delta(&self, table: &str) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/delta_rows.py");
-        let output = Command::new(python()).arg(script).arg(self.path().join("bronze").join(table)).output().unwrap();
+        let bronze = self.path().join("bronze").display().to_string();
+        let root = self.store.as_ref().map_or(bronze.as_str(), ObjectStoreServer::uri);
+        let mut command = Command::new(python());
+        command.arg(script).arg(format!("{root}/{table}")).envs(self.store_environment());
+        let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn store_environment(&self) -> Vec<(String, String)> {
+        self.store.as_ref().map(|server| server.environment().to_vec()).unwrap_or_default()
     }
 
     /// One value that a query of the Postgres sink answers, as text.

@@ -1,5 +1,6 @@
 //! The main job: tables of a SQL Server into Bronze, on Delta and on Postgres.
 
+use datakit_sinks::testing::ObjectStoreServer;
 use datakit_tests::World;
 
 const SHOP: &str = "\
@@ -47,6 +48,19 @@ fn tables_and_views_become_bronze_tables_on_delta() {
     let odd = summary["tables"][1]["target"].as_str().unwrap();
     let odd = odd.rsplit_once("/bronze/").unwrap().1;
     insta::assert_snapshot!(world.delta(odd).lines().next().unwrap());
+}
+
+#[test]
+fn tables_become_bronze_tables_in_object_stores() {
+    for server in [ObjectStoreServer::s3().unwrap(), ObjectStoreServer::azure().unwrap()] {
+        let world = World::new(SHOP).with_object_store(server);
+        assert_eq!(world.run(&["--run-id", "run-1"])["rows"], 7);
+        assert_eq!(world.run(&["--run-id", "run-1"])["tables"][0]["status"], "unchanged");
+        assert_eq!(world.run(&["--run-id", "run-2", "--mode", "overwrite"])["rows"], 7);
+        let rows = world.delta("ERP/sales/orders");
+        assert_eq!(rows.lines().count(), 4, "{rows}");
+        assert!(rows.contains("\"customer\": \"Ærø & Søn\", \"amount\": \"12.5000\""), "{rows}");
+    }
 }
 
 #[test]

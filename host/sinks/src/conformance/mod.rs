@@ -118,11 +118,18 @@ macro_rules! ensure_eq {
 
 use {ensure, ensure_eq};
 
-/// One test of each case, against the harness that the given future makes.
+/// One test of each case, against the harness that the given future makes; or, named, one test of all cases in turn, where
+/// what stands behind the harness takes long to start.
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr) => {
-        $crate::conformance_tests! { $harness;
+        $crate::conformance_tests! { @with separately $harness }
+    };
+    ($name:ident: $harness:expr) => {
+        $crate::conformance_tests! { @with ($name) $harness }
+    };
+    (@with $how:tt $harness:expr) => {
+        $crate::conformance_tests! { @cases $how $harness;
             appends_and_overwrites
             commits_many_partitions_at_once
             an_aborted_table_leaves_nothing
@@ -142,7 +149,7 @@ macro_rules! conformance_tests {
             refuses_what_it_cannot_hold
         }
     };
-    ($harness:expr; $($case:ident)*) => {
+    (@cases separately $harness:expr; $($case:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
@@ -152,5 +159,16 @@ macro_rules! conformance_tests {
                 }
             }
         )*
+    };
+    (@cases ($name:ident) $harness:expr; $($case:ident)*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            $({
+                let harness = $harness.await;
+                if let Err(violation) = $crate::conformance::$case(&harness).await {
+                    panic!("{}: {violation}", stringify!($case));
+                }
+            })*
+        }
     };
 }

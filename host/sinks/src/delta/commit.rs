@@ -9,7 +9,7 @@ use datakit_model::{RunIdentity, TableId, TableState};
 use deltalake::DeltaTableError;
 use deltalake::kernel::transaction::{CommitBuilder, CommitData, CommitProperties, PROTOCOL, TransactionError};
 use deltalake::kernel::{Action, Add, MetadataExt as _, Protocol, Transaction, new_metadata};
-use deltalake::logstore::{CommitOrBytes, LogStoreRef, StorageConfig, logstore_for};
+use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use serde_json::Value;
@@ -43,7 +43,7 @@ impl Log {
     /// Reads the newest version.
     pub(crate) async fn open(root: &Root, source_system: &str, table: &TableId) -> Result<Self, SinkError> {
         let location = root.to_string();
-        let store = logstore_for(&root.url()?, StorageConfig::default()).map_err(|e| log_error(&location, e))?;
+        let store = root.log()?;
         let app_id = format!("datakit/{source_system}/{table}");
         let mut log = Self { store, location, app_id, snapshot: None, state: None };
         log.refresh().await?;

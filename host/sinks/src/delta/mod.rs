@@ -12,6 +12,7 @@
 //! - `file`: Parquet files, encoded and uploaded beside the caller;
 //! - `statistics`: the bounds that let readers skip files;
 //! - `commit`: the log entry;
+//! - `stores`: S3 and Azure;
 //! - `sink`: the traits.
 
 mod commit;
@@ -23,7 +24,9 @@ pub mod names;
 mod schema;
 mod sink;
 mod statistics;
+mod stores;
 
 pub use commit::STATE_KEY;
 pub use config::DeltaConfig;
 pub use sink::DeltaSink;
+pub use stores::StoreOptions;

@@ -44,7 +44,7 @@ impl DeltaSink {
     /// A URI that is no directory and of no store this build knows.
     pub fn new(config: DeltaConfig) -> Result<Self, SinkError> {
         let memory = EncodingMemory::new(config.max_encoding_bytes);
-        Ok(Self { root: Root::parse(&config.uri)?, config, memory })
+        Ok(Self { root: Root::parse(&config.uri, &config.store)?, config, memory })
     }
 
     fn table_root(&self, source_system: &str, table: &TableId) -> Result<Root, SinkError> {

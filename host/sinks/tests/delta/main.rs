@@ -4,6 +4,7 @@
 mod log;
 mod readers;
 mod resistance;
+mod stores;
 mod suite;
 
 use std::path::{Path, PathBuf};

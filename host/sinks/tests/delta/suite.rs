@@ -68,7 +68,7 @@ impl Harness for DeltaHarness {
 }
 
 /// The rows in the columns' order of `schema`; uuid and time are text in Delta.
-fn text_rows(batch: &RecordBatch, schema: &Schema) -> Result<Vec<TextRow>, Violation> {
+pub(crate) fn text_rows(batch: &RecordBatch, schema: &Schema) -> Result<Vec<TextRow>, Violation> {
     let columns: Vec<_> = schema
         .fields()
         .iter()

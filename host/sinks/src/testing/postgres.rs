@@ -1,4 +1,4 @@
-//! A Postgres server of one's own, for tests: real, empty, on a free port, gone with the process that started it.
+//! A Postgres server.
 
 use std::fmt::Write as _;
 use std::io;
