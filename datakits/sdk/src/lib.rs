@@ -10,7 +10,9 @@
 //! - [`rows`]: values of an Arrow IPC stream;
 //! - [`bronze`]: the columns every Bronze table ends with;
 //! - [`patterns`]: names with wildcards;
-//! - [`sqlserver`]: names and values in T-SQL;
+//! - [`selection`]: which tables and columns the settings select;
+//! - [`ranges`]: parts of a large table, by its key;
+//! - [`sqlserver`], [`postgres`]: names in their SQL;
 //! - [`errors`], [`log`]: what the operator gets to see.
 //!
 //! Everything but the host's resources works natively, so that a datakit's logic is tested by plain `cargo test`.
@@ -21,8 +23,11 @@ pub mod datakit;
 pub mod errors;
 pub mod log;
 pub mod patterns;
+pub mod postgres;
 pub mod queries;
+pub mod ranges;
 pub mod rows;
+pub mod selection;
 pub mod sqlserver;
 
 pub use bindings::datakit::kit::batches::{Batch, Column, Expression, Projection};

@@ -2,7 +2,7 @@
 //!
 //! - [`catalog`]: what is asked of the server's catalog; [`discovery`]: its answers as tables;
 //! - [`settings`]: what the operator can choose; [`shape`]: which columns are read, and as what; [`types`]: their types;
-//! - [`planning`]: how a table is cut into partitions, by [`ranges`] of its key;
+//! - [`planning`]: how a table is cut into partitions, by ranges of its key;
 //! - [`statement`]: the texts of queries; [`extraction`]: the rows on their way.
 //!
 //! The datakit never looks at rows of tables: the host decodes, shapes and writes them.
@@ -12,7 +12,6 @@ pub mod discovery;
 pub mod errors;
 pub mod extraction;
 pub mod planning;
-pub mod ranges;
 pub mod settings;
 pub mod shape;
 pub mod statement;

@@ -4,7 +4,7 @@ use datakit_sdk::sqlserver::{quote_name, quote_table};
 use datakit_sdk::{Error, TableId, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::ranges::KeyRange;
+use datakit_sdk::ranges::KeyRange;
 
 /// A column of the rows that are read, and what it is read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ fn condition(range: &KeyRange, parameters: &mut Vec<Value>) -> Result<Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ranges::{KeyType, between};
+    use datakit_sdk::ranges::{KeyType, between};
 
     fn table() -> TableId {
         TableId { schema: "odd.schema".into(), name: "order]s 🦀".into() }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
 use datakit_config::{
-    Auth, Config, Connection, Encrypt, Kerberos, Layers, Overrides, Reader, ResolvedSecret, SecretRef, SecretSetting,
-    SinkConfig, SqlServerConnection, TicketSource, load,
+    Auth, Config, Connection, Encrypt, Kerberos, Layers, Overrides, Pool, PostgresConnection, Reader, ResolvedSecret,
+    SecretRef, SecretSetting, SinkConfig, SqlServerConnection, TicketSource, Timeouts, load,
 };
 use datakit_kerberos::{KeytabPlace, MemoryKeytab, Origin, Service, TicketSettings, Tickets};
 use datakit_model::Secret;
@@ -17,6 +17,8 @@ use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
 use datakit_sinks::Sink;
 use datakit_sinks::delta::{DeltaConfig, DeltaSink};
 use datakit_sinks::postgres::{self, PostgresConfig, PostgresSink};
+use datakit_sources::config::{PoolLimits, SqlLimits, Timeouts as SourceTimeouts};
+use datakit_sources::postgres::{self as postgres_source, PostgresConfig as PostgresSourceConfig, PostgresSource};
 use datakit_sources::sqlserver::{self, Login, SqlServerConfig, SqlServerSource};
 use datakit_wasm::{Runtime, RuntimeConfig};
 use tokio_util::sync::CancellationToken;
@@ -132,13 +134,21 @@ impl Context {
 
     /// The source behind a connection. Nothing is contacted yet.
     pub(crate) fn source(&self, connection: &Connection, config: &Config) -> Result<Arc<dyn Source>, Reports> {
-        let Connection::SqlServer(connection) = connection;
-        let login = match &connection.auth {
-            Auth::Sql { user, password } => Login::Sql { user: user.clone(), password: self.secret(password)? },
-            Auth::Kerberos(kerberos) => Login::Kerberos(Arc::new(self.tickets(connection, kerberos)?)),
-        };
-        let new = SqlServerConfig::with_login(&connection.host, &connection.database, login);
-        Ok(Arc::new(SqlServerSource::new(sqlserver_config(new, connection, config))?))
+        match connection {
+            Connection::SqlServer(connection) => {
+                let login = match &connection.auth {
+                    Auth::Sql { user, password } => Login::Sql { user: user.clone(), password: self.secret(password)? },
+                    Auth::Kerberos(kerberos) => Login::Kerberos(Arc::new(self.tickets(connection, kerberos)?)),
+                };
+                let new = SqlServerConfig::with_login(&connection.host, &connection.database, login);
+                Ok(Arc::new(SqlServerSource::new(sqlserver_config(new, connection, config))?))
+            }
+            Connection::Postgres(connection) => {
+                let password = connection.server.password.as_ref();
+                let password = password.map(|setting| self.secret(setting)).transpose()?;
+                Ok(Arc::new(PostgresSource::new(postgres_source_config(connection, password, config))?))
+            }
+        }
     }
 
     /// The tickets of a connection. Nothing is asked for yet.
@@ -206,9 +216,51 @@ fn postgres_config(sink: &datakit_config::PostgresConfig, password: Option<Secre
     }
 }
 
-fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, config: &Config) -> SqlServerConfig {
+fn postgres_source_config(
+    connection: &PostgresConnection,
+    password: Option<Secret>,
+    config: &Config,
+) -> PostgresSourceConfig {
+    let server = &connection.server;
+    PostgresSourceConfig {
+        port: server.port,
+        password,
+        encrypt: match server.encrypt {
+            Encrypt::Off => postgres_source::Encrypt::Off,
+            Encrypt::Required | Encrypt::Strict => postgres_source::Encrypt::Required,
+        },
+        certificate_file: server.certificate_file.clone(),
+        trust_certificate: server.trust_certificate,
+        pool: pool_limits(&connection.pool),
+        timeouts: source_timeouts(&connection.timeouts),
+        read: config.limits.read.clone(),
+        sql: SqlLimits::from(&config.limits.guest),
+        application_name: APPLICATION_NAME.to_owned(),
+        ..PostgresSourceConfig::new(&server.host, &server.database, &server.user)
+    }
+}
+
+fn pool_limits(pool: &Pool) -> PoolLimits {
     let seconds = Duration::from_secs;
-    let (pool, timeouts) = (&connection.pool, &connection.timeouts);
+    PoolLimits {
+        max_connections: usize::try_from(pool.max_connections).unwrap_or(usize::MAX),
+        checkout_timeout: seconds(pool.checkout_seconds),
+        max_idle: seconds(pool.max_idle_seconds),
+        max_lifetime: seconds(pool.max_lifetime_seconds),
+        ..PoolLimits::default()
+    }
+}
+
+fn source_timeouts(timeouts: &Timeouts) -> SourceTimeouts {
+    let seconds = Duration::from_secs;
+    SourceTimeouts {
+        connect: seconds(timeouts.connect_seconds),
+        query: timeouts.query_seconds.map(seconds),
+        cancel: seconds(timeouts.cancel_seconds),
+    }
+}
+
+fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, config: &Config) -> SqlServerConfig {
     SqlServerConfig {
         port: connection.port,
         encrypt: match connection.encrypt {
@@ -223,20 +275,10 @@ fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, conf
             Reader::MssqlTds => sqlserver::ReaderKind::MssqlTds,
             Reader::Tiberius => sqlserver::ReaderKind::Tiberius,
         },
-        pool: sqlserver::PoolLimits {
-            max_connections: usize::try_from(pool.max_connections).unwrap_or(usize::MAX),
-            checkout_timeout: seconds(pool.checkout_seconds),
-            max_idle: seconds(pool.max_idle_seconds),
-            max_lifetime: seconds(pool.max_lifetime_seconds),
-            ..sqlserver::PoolLimits::default()
-        },
-        timeouts: sqlserver::Timeouts {
-            connect: seconds(timeouts.connect_seconds),
-            query: timeouts.query_seconds.map(seconds),
-            cancel: seconds(timeouts.cancel_seconds),
-        },
+        pool: pool_limits(&connection.pool),
+        timeouts: source_timeouts(&connection.timeouts),
         read: config.limits.read.clone(),
-        sql: sqlserver::SqlLimits::from(&config.limits.guest),
+        sql: SqlLimits::from(&config.limits.guest),
         application_name: APPLICATION_NAME.to_owned(),
         ..new
     }

@@ -7,6 +7,7 @@ use crate::node::Value;
 use crate::problem::{Problem, Problems};
 use crate::reader::{Located, TableReader, nearest};
 use crate::secret::{self, SecretSetting};
+use crate::sink::{self, PostgresConfig};
 use crate::text::Origin;
 
 /// The port of SQL Server.
@@ -17,7 +18,7 @@ const DAY_SECONDS: u64 = 86_400;
 /// The longest `source_system`, in characters: `_bronze_source_system` is string(50).
 pub(crate) const MAX_SOURCE_SYSTEM_CHARS: usize = 50;
 
-pub(crate) const KINDS: [&str; 1] = ["sqlserver"];
+pub(crate) const KINDS: [&str; 2] = ["postgres", "sqlserver"];
 pub(crate) const ENCRYPT: [(&str, Encrypt); 3] =
     [("required", Encrypt::Required), ("strict", Encrypt::Strict), ("off", Encrypt::Off)];
 pub(crate) const READERS: [(&str, Reader); 2] = [("mssql-tds", Reader::MssqlTds), ("tiberius", Reader::Tiberius)];
@@ -27,6 +28,21 @@ pub(crate) const READERS: [(&str, Reader); 2] = [("mssql-tds", Reader::MssqlTds)
 pub enum Connection {
     /// A SQL Server database.
     SqlServer(SqlServerConnection),
+    /// A PostgreSQL database.
+    Postgres(PostgresConnection),
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresConnection {
+    /// What `_bronze_source_system` says: at most 50 characters, by default the name.
+    pub source_system: String,
+    /// Where the server is and who logs in: the same keys as for a sink.
+    pub server: PostgresConfig,
+    /// Bounds of the pool.
+    pub pool: Pool,
+    /// Bounds of waiting.
+    pub timeouts: Timeouts,
 }
 
 /// A SQL Server database.
@@ -138,6 +154,7 @@ impl Connection {
     pub fn name(&self) -> &str {
         match self {
             Self::SqlServer(connection) => &connection.name,
+            Self::Postgres(connection) => &connection.server.name,
         }
     }
 
@@ -146,6 +163,7 @@ impl Connection {
     pub fn source_system(&self) -> &str {
         match self {
             Self::SqlServer(connection) => &connection.source_system,
+            Self::Postgres(connection) => &connection.source_system,
         }
     }
 
@@ -154,6 +172,7 @@ impl Connection {
     pub fn max_connections(&self) -> u64 {
         match self {
             Self::SqlServer(connection) => connection.pool.max_connections,
+            Self::Postgres(connection) => connection.pool.max_connections,
         }
     }
 
@@ -163,14 +182,17 @@ impl Connection {
         match self {
             Self::SqlServer(SqlServerConnection { auth: Auth::Sql { password, .. }, .. }) => vec![password],
             Self::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. }) => Vec::new(),
+            Self::Postgres(connection) => connection.server.password.iter().collect(),
         }
     }
 }
 
 pub(crate) fn read(name: &str, mut table: TableReader<'_>) -> Option<Connection> {
-    let kind = table.kind("write `kind = \"sqlserver\"`")?;
-    if kind.value == "sqlserver" {
-        return read_sqlserver(name, table).map(Connection::SqlServer);
+    let kind = table.kind("write `kind = \"sqlserver\"` or `kind = \"postgres\"`")?;
+    match kind.value.as_str() {
+        "sqlserver" => return read_sqlserver(name, table).map(Connection::SqlServer),
+        "postgres" => return read_postgres(name, table).map(Connection::Postgres),
+        _ => {}
     }
     let (path, known) = (table.path_of("kind"), KINDS.to_vec());
     table.problems().at(Problem::UnknownKind { path, found: kind.value, known }, &kind.origin);
@@ -209,6 +231,15 @@ fn read_sqlserver(name: &str, mut table: TableReader<'_>) -> Option<SqlServerCon
         pool,
         timeouts,
     })
+}
+
+fn read_postgres(name: &str, mut table: TableReader<'_>) -> Option<PostgresConnection> {
+    let source_system = read_source_system(name, &mut table);
+    let server = sink::read_postgres_server(name, &mut table, &sink::SOURCE_HINTS);
+    let pool = read_pool(&mut table);
+    let timeouts = read_timeouts(&mut table);
+    table.finish();
+    Some(PostgresConnection { source_system: source_system?, server: server?, pool, timeouts })
 }
 
 fn read_source_system(name: &str, table: &mut TableReader<'_>) -> Option<String> {

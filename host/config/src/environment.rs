@@ -146,7 +146,7 @@ impl<'a> Environment<'a> {
     fn connection(&self, file: &Table) -> Table {
         let mut table = Table::new();
         // Without a server they only change a connection that the file has: a password alone is no connection.
-        if self.get(MSSQL_SERVER).is_none() && !file.contains_key("connections") {
+        if self.get(MSSQL_SERVER).is_none() && !has_connection_of_kind(file, "sqlserver") {
             return table;
         }
         self.put(&mut table, "server", MSSQL_SERVER, text);
@@ -276,6 +276,18 @@ fn only_connection_is_kerberos(file: &Table) -> bool {
         _ => false,
     };
     connections.len() == 1 && connections.values().all(is_kerberos)
+}
+
+fn has_connection_of_kind(file: &Table, kind: &str) -> bool {
+    let Some(Value::Table(connections)) = file.get("connections").map(|entry| &entry.node.value) else { return false };
+    connections.values().any(|entry| match &entry.node.value {
+        Value::Table(connection) => match connection.get("kind").map(|kind| &kind.node.value) {
+            Some(Value::String(found)) => found == kind,
+            // An error of its own, which must not hide others.
+            _ => true,
+        },
+        _ => true,
+    })
 }
 
 fn only_sink_is_postgres(file: &Table) -> bool {

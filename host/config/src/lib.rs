@@ -34,7 +34,7 @@ mod select;
 mod sink;
 mod text;
 
-pub use connection::{Auth, Connection, Encrypt, Pool, Reader, SqlServerConnection, Timeouts};
+pub use connection::{Auth, Connection, Encrypt, Pool, PostgresConnection, Reader, SqlServerConnection, Timeouts};
 pub use environment::{VARIABLES, Variable};
 pub use ingest::{Ingest, Mode};
 pub use kerberos::{Kerberos, TicketSource};

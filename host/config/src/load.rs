@@ -232,12 +232,16 @@ fn read_warehouse(root: &mut TableReader<'_>) -> Warehouse {
 }
 
 fn warning(connection: &Connection) -> Option<String> {
-    let Connection::SqlServer(connection) = connection;
-    let name = &connection.name;
-    if connection.encrypt == Encrypt::Off {
+    let (name, encrypt, trusts_all) = match connection {
+        Connection::SqlServer(c) => (&c.name, c.encrypt, c.trust_certificate),
+        // A Unix socket leaves the machine on no way.
+        Connection::Postgres(c) if c.server.host.starts_with('/') => return None,
+        Connection::Postgres(c) => (&c.server.name, c.server.encrypt, c.server.trust_certificate),
+    };
+    if encrypt == Encrypt::Off {
         return Some(format!("connection `{name}`: `encrypt = \"off\"` sends every row in the clear"));
     }
-    connection.trust_certificate.then(|| {
+    trusts_all.then(|| {
         format!("connection `{name}`: `trust_certificate = true` lets anyone on the way read and change the rows")
     })
 }

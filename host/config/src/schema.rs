@@ -122,6 +122,34 @@ enum Connection {
         /// Bounds of single steps.
         timeouts: Option<Timeouts>,
     },
+    /// A PostgreSQL database.
+    Postgres {
+        /// What `_bronze_source_system` and the target's path say; by default the connection's name.
+        #[schemars(length(min = 1, max = 50))]
+        source_system: Option<String>,
+        /// Host name or address, or the directory of a Unix socket.
+        host: String,
+        /// TCP port; 5432 by default.
+        #[schemars(range(min = 1, max = 65_535))]
+        port: Option<u16>,
+        /// The database.
+        database: String,
+        /// The user.
+        user: String,
+        /// The password, by reference; none where the server asks for none.
+        password: Option<SecretReference>,
+        /// Whether the way is encrypted; `required` by default.
+        encrypt: Option<PostgresEncrypt>,
+        /// Take any certificate: whoever is on the way can read and change the rows.
+        #[serde(default)]
+        trust_certificate: bool,
+        /// Certificates (PEM) taken besides the system's, relative to this file.
+        certificate_file: Option<String>,
+        /// Bounds of the connection pool; the session that keeps the run's snapshot comes on top.
+        pool: Option<Pool>,
+        /// Bounds of single steps.
+        timeouts: Option<Timeouts>,
+    },
 }
 
 /// Who logs in.

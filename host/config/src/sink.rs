@@ -112,12 +112,35 @@ fn absolute(uri: &Located<String>) -> String {
 }
 
 fn read_postgres(name: &str, mut table: TableReader<'_>) -> Option<PostgresConfig> {
-    let host = table.required_string("host", "write `host = \"HOST\"`, or set BRONZE_HOST");
+    let server = read_postgres_server(name, &mut table, &SINK_HINTS);
+    table.finish();
+    server
+}
+
+/// What to do about a missing `host`, `database` or `user`.
+pub(crate) struct Hints {
+    host: &'static str,
+    database: &'static str,
+    user: &'static str,
+}
+
+const SINK_HINTS: Hints = Hints {
+    host: "write `host = \"HOST\"`, or set BRONZE_HOST",
+    database: "write `database = \"NAME\"`, or set BRONZE_DATABASE",
+    user: "write `user = \"NAME\"`, or set BRONZE_USER",
+};
+/// The environment makes no such connection.
+pub(crate) const SOURCE_HINTS: Hints =
+    Hints { host: "write `host = \"HOST\"`", database: "write `database = \"NAME\"`", user: "write `user = \"NAME\"`" };
+
+/// The keys of a PostgreSQL database, as a sink and as a connection.
+pub(crate) fn read_postgres_server(name: &str, table: &mut TableReader<'_>, hints: &Hints) -> Option<PostgresConfig> {
+    let host = table.required_string("host", hints.host);
     let port = table.integer("port", 1, u64::from(u16::MAX));
-    let database = table.required_string("database", "write `database = \"NAME\"`, or set BRONZE_DATABASE");
-    let user = table.required_string("user", "write `user = \"NAME\"`, or set BRONZE_USER");
+    let database = table.required_string("database", hints.database);
+    let user = table.required_string("user", hints.user);
     let password = match table.entry("password") {
-        Some(_) => secret::read(&mut table, "password"),
+        Some(_) => secret::read(table, "password"),
         None => None,
     };
     let encrypt = table.choice("encrypt", &ENCRYPT);
@@ -131,7 +154,6 @@ fn read_postgres(name: &str, mut table: TableReader<'_>) -> Option<PostgresConfi
         };
         table.problems().at(problem, &file.origin);
     }
-    table.finish();
     Some(PostgresConfig {
         name: name.to_owned(),
         host: host?.value,

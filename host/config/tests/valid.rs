@@ -71,7 +71,7 @@ fn load_in(folder: &Path, environment: BTreeMap<String, String>, flags: Override
 }
 
 fn sqlserver<'c>(config: &'c Config, name: &str) -> &'c datakit_config::SqlServerConnection {
-    let Connection::SqlServer(connection) = &config.connections[name];
+    let Connection::SqlServer(connection) = &config.connections[name] else { panic!("{name} is of another kind") };
     connection
 }
 

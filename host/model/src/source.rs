@@ -3,6 +3,7 @@
 //! `sources` implements these traits, `wasm` uses them on behalf of a guest, and tests have one in memory. A guest's
 //! SQL arrives here as the guest wrote it: **the source checks it** against the grant, since only it knows its dialect.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -62,6 +63,12 @@ pub trait Reader: Send {
     /// What was changed on the way, so far: nothing is changed in silence.
     fn adjustments(&self) -> Vec<Adjustment>;
 
+    /// The one moment that all rows are of, by a name that other queries of the run have too if they are of the same; none
+    /// when it is this query's alone, or none at all.
+    fn moment(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Whether the query allows dirty reads (NOLOCK, read uncommitted): rows may be missing or doubled.
     fn approximate(&self) -> bool {
         false
@@ -82,7 +89,8 @@ pub struct Adjustment {
 /// One query of a datakit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
-    /// The text as the datakit wrote it, with the dialect's own parameter names (`@P1`, `@P2`, … for SQL Server).
+    /// The text as the datakit wrote it, with the dialect's own parameter names (`@P1`, `@P2`, … for SQL Server, `$1`, `$2`, …
+    /// for PostgreSQL).
     pub sql: String,
     /// The parameters, in order.
     pub parameters: Vec<Value>,

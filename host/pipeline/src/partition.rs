@@ -22,6 +22,8 @@ pub(crate) struct PartitionResult {
     pub(crate) written: Written,
     pub(crate) adjustments: Vec<Adjustment>,
     pub(crate) approximate: bool,
+    /// The moment its rows are of, where other partitions can be of the same.
+    pub(crate) moment: Option<Arc<str>>,
 }
 
 /// Reads and writes one partition, again after a failure that may pass when the sink's unit of retry is a partition.
@@ -121,5 +123,6 @@ async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>
         written: Written::default(),
         adjustments: extraction.adjustments(),
         approximate: extraction.approximate(),
+        moment: extraction.moment(),
     })
 }

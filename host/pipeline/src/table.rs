@@ -170,11 +170,17 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
     };
     let note = CommitNote {
         watermark: plan.watermark_after.clone(),
-        several_moments: plan.partitions.len() > 1,
+        several_moments: plan.partitions.len() > 1 && !is_one_moment(&results),
         approximate: results.iter().any(|r| r.approximate),
     };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
     Ok(Finished { committed, adjustments: merge_adjustments(results) })
+}
+
+/// Whether all partitions were read under one snapshot.
+fn is_one_moment(results: &[PartitionResult]) -> bool {
+    let Some((first, others)) = results.split_first() else { return false };
+    first.moment.is_some() && others.iter().all(|other| other.moment == first.moment)
 }
 
 /// Opens the first partition, whose schema is the table's, then the sink.

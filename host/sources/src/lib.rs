@@ -2,6 +2,20 @@
 //!
 //! One module a kind of source, each behind the traits of [`datakit_model::source`]:
 //!
-//! - [`sqlserver`]: SQL Server and everything that speaks TDS 7.4.
+//! - [`sqlserver`]: SQL Server and everything that speaks TDS 7.4;
+//! - [`postgres`]: PostgreSQL 12 and later.
+//!
+//! They share rooms that know no server: `guard` (which SQL may pass), `pool`, `delivery` and `reader` (batches from the task
+//! that decodes to whoever asks), `reach` and `tls` (why a server cannot be reached), `arrays` (vectors that become Arrow), [`config`] and `fault`.
 
+mod arrays;
+pub mod config;
+mod delivery;
+mod fault;
+mod guard;
+mod pool;
+pub mod postgres;
+mod reach;
+mod reader;
 pub mod sqlserver;
+mod tls;

@@ -83,6 +83,14 @@ impl Extraction {
         self.instance.store.data().approximate
     }
 
+    /// The one moment all queries of this instance are of, by a name that other instances have too if they read the same one;
+    /// none when there is no such moment.
+    #[must_use]
+    pub fn moment(&self) -> Option<Arc<str>> {
+        let (first, others) = self.instance.store.data().moments.split_first()?;
+        others.iter().all(|other| other == first).then(|| first.clone()).flatten()
+    }
+
     /// Holds a batch to the announced schema, and gives it that very schema.
     fn accept(&mut self, rows: TrackedBatch) -> Result<TrackedBatch, WasmError> {
         let found = rows.batch().schema_ref();

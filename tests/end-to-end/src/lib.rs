@@ -10,11 +10,13 @@
 mod kerberos;
 mod mssql;
 mod output;
+mod postgres;
 mod started;
 mod world;
 
 pub use kerberos::KerberosWorld;
 pub use mssql::{Mssql, batches};
 pub use output::Output;
+pub use postgres::PostgresWorld;
 pub use started::Started;
 pub use world::{World, datakit, host_binary, python};

@@ -193,14 +193,9 @@ impl World {
 
     /// What an independent reader finds in a Delta table: a header, then a line of JSON a row, sorted.
     pub fn delta(&self, table: &str) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/delta_rows.py");
         let bronze = self.path().join("bronze").display().to_string();
         let root = self.store.as_ref().map_or(bronze.as_str(), ObjectStoreServer::uri);
-        let mut command = Command::new(python());
-        command.arg(script).arg(format!("{root}/{table}")).envs(self.store_environment());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        delta_rows(&format!("{root}/{table}"), &self.store_environment())
     }
 
     fn store_environment(&self) -> Vec<(String, String)> {
@@ -228,16 +223,7 @@ impl World {
     }
 
     fn with_postgres_client<T>(&self, work: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
-        let config = self.postgres_server().config("postgres");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut options = tokio_postgres::Config::new();
-            options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
-            options.password(config.password.as_ref().unwrap().expose());
-            let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(connection);
-            work(client).await
-        })
+        crate::postgres::on(self.postgres_server(), work)
     }
 }
 
@@ -275,4 +261,14 @@ pub fn python() -> PathBuf {
     std::env::var_os("DATAKIT_TEST_PYTHON")
         .expect("DATAKIT_TEST_PYTHON names the Python of tests/requirements.txt: run ./test")
         .into()
+}
+
+/// What an independent reader finds in the Delta table at this path or URI.
+pub(crate) fn delta_rows(table: &str, environment: &[(String, String)]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/delta_rows.py");
+    let mut command = Command::new(python());
+    command.arg(script).arg(table).envs(environment.iter().map(|(name, value)| (name, value)));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -79,7 +79,7 @@ fn collect(folder: &Path, codes: &mut BTreeSet<String>) {
             }
         } else if name.ends_with(".rs") && !matches!(name.as_str(), "tests.rs" | "testing.rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             codes.extend(quoted_codes(code));
             codes.extend(sink_codes(code));
         }

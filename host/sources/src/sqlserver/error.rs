@@ -17,36 +17,11 @@ use std::fmt;
 use datakit_kerberos::KerberosError;
 use datakit_model::{Coded, Kind, Retry};
 
-use super::guard::Refusal;
+use super::guard::{self, Refusal};
 use super::server_errors::meaning_of;
-
-/// What a certificate was refused for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CertificateProblem {
-    /// No chain to a CA that this machine trusts.
-    Untrusted,
-    /// It names another host.
-    Name,
-    /// It is not valid now.
-    Expired,
-    /// It is not the pinned one.
-    NotThePinned,
-    /// The handshake failed in another way.
-    Other,
-}
-
-/// Why the server could not be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreachable {
-    /// The name does not resolve.
-    Name,
-    /// Nobody listens, or a firewall says no.
-    Refused,
-    /// No answer in time.
-    Timeout,
-    /// Something answered and went away during the login.
-    Closed,
-}
+use crate::fault::Fault;
+pub use crate::reach::Unreachable;
+pub use crate::tls::CertificateProblem;
 
 /// An error that the server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,6 +242,20 @@ impl SourceError {
     }
 }
 
+impl Fault for SourceError {
+    fn query_timeout(seconds: f64) -> Self {
+        Self::QueryTimeout { seconds }
+    }
+
+    fn pool_timeout(address: String, seconds: f64, connections: usize) -> Self {
+        Self::PoolTimeout { address, seconds, connections }
+    }
+
+    fn internal(what: String) -> Self {
+        Self::Internal(what)
+    }
+}
+
 impl Coded for SourceError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
@@ -286,7 +275,7 @@ impl Coded for SourceError {
             Self::NoResult => "DK-SRC-054",
             Self::QueryTimeout { .. } => "DK-SRC-060",
             Self::PoolTimeout { .. } => "DK-SRC-061",
-            Self::Refused(refusal) => refusal.code(),
+            Self::Refused(refusal) => refusal.code(&guard::CODES),
             Self::Parameter { .. } => "DK-SRC-080",
             Self::Busy => "DK-SRC-081",
             Self::Internal(_) => "DK-SRC-090",

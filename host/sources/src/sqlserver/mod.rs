@@ -6,11 +6,10 @@
 //! | [`error`], `server_errors` | what can go wrong, with codes and hints |
 //! | [`guard`] | which SQL of a datakit may reach the server |
 //! | `statement`, `parameters` | what is sent |
-//! | `pool`, `reach`, `tls` | connections |
+//! | `reach`, `tls` | connections |
 //! | `types`, `text`, `temporal`, `builders` | from the wire's types to Arrow's |
 //! | `bulk` | the reader on `mssql-tds` |
 //! | `rows` | the reader on tiberius, and control queries |
-//! | `delivery`, `reader` | batches from the task that decodes to whoever asks |
 //!
 //! Both readers feed the same builders and must give the same Arrow; a test reads every type through both.
 
@@ -21,9 +20,7 @@ mod delivery;
 pub mod error;
 pub mod guard;
 mod parameters;
-mod pool;
 mod reach;
-mod reader;
 mod rows;
 mod server_errors;
 mod statement;
@@ -45,11 +42,13 @@ pub use self::config::{Encrypt, Login, PoolLimits, ReaderKind, SqlLimits, SqlSer
 use self::delivery::Delivery;
 pub use self::error::SourceError;
 use self::parameters::Parameter;
-use self::pool::Connections;
-use self::reader::{Busy, SqlServerReader};
 use self::rows::RowConnection;
 pub use self::rows::ServerInfo;
 pub use self::types::SOURCE_TYPE_KEY;
+use crate::pool::Connections;
+use crate::reader::{BatchReader, Busy};
+
+type SqlServerReader = BatchReader<SourceError>;
 
 /// A configured SQL Server with its pool.
 pub struct SqlServerSource {
@@ -187,7 +186,11 @@ impl SqlServerConnection {
         busy: Busy,
     ) -> Result<SqlServerReader, SourceError> {
         match columns.await {
-            Ok(columns) => Ok(SqlServerReader::new(columns?, messages, busy)),
+            Ok(columns) => {
+                let columns = columns?;
+                let cuts = columns.iter().map(types::Column::cut).collect();
+                Ok(SqlServerReader::new(types::schema(&columns), cuts, messages, busy))
+            }
             Err(_) => match messages.recv().await {
                 Some(delivery::Message::Failed(error)) => Err(error),
                 _ => Err(SourceError::Internal("the task that starts a query is gone".to_owned())),

@@ -2,6 +2,8 @@
 
 use datakit_model::source::{Isolation, QueryOptions};
 
+use crate::config::comment_safe;
+
 /// A text ready to be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Statement {
@@ -39,15 +41,6 @@ fn isolation_name(isolation: Isolation) -> &'static str {
         Isolation::Snapshot => "SNAPSHOT",
         Isolation::Serializable => "SERIALIZABLE",
     }
-}
-
-/// A run's id comes from the command line: nothing in it may end the comment.
-fn comment_safe(run_id: &str) -> String {
-    run_id
-        .chars()
-        .take(128)
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '+') { c } else { '?' })
-        .collect()
 }
 
 #[cfg(test)]

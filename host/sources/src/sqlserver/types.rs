@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datakit_model::source::Adjustment;
 use mssql_tds::datatypes::sql_string::get_encoding_type;
 use mssql_tds::datatypes::sqldatatypes::TdsDataType;
 use mssql_tds::query::metadata::ColumnMetadata;
@@ -69,6 +70,12 @@ impl Column {
         };
         let nullable = metadata.is_nullable() || metadata.flags & NULLABLE_UNKNOWN != 0;
         Ok(Self { name: metadata.column_name.clone(), source_type, nullable, shape })
+    }
+
+    /// What it means when its values are cut.
+    pub(super) fn cut(&self) -> Adjustment {
+        let what = format!("{} cut to microseconds", self.source_type);
+        Adjustment { column: self.name.clone(), what, values: 0 }
     }
 
     fn field(&self) -> Field {

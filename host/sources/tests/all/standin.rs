@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::util::pretty::pretty_format_batches;
 use datakit_model::source::{Isolation, QueryOptions, Source, Value};
 use datakit_model::{Failure, MemoryBudget, ReadLimits};
-use datakit_sources::sqlserver::ReaderKind;
+use datakit_sources::sqlserver::{Login, ReaderKind};
 use datakit_standin::Options;
 use datakit_standin::erp;
 use datakit_standin::fast::FastTable;

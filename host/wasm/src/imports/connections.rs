@@ -53,6 +53,7 @@ impl HostConnection for State {
             Ok(reader) => {
                 let (schema, number) = (reader.schema(), self.next_reader());
                 self.approximate |= reader.approximate();
+                self.moments.push(reader.moment());
                 Ok(Ok(self.push(ReaderHandle { reader, schema, number, ended: false })?))
             }
             Err(failure) => Ok(Err(self.failures.tell(failure))),

@@ -68,6 +68,8 @@ pub(crate) struct State {
     adjustments: BTreeMap<u64, Vec<Adjustment>>,
     /// A query of the instance allowed dirty reads.
     pub(crate) approximate: bool,
+    /// The moments of the instance's queries, where they are shared with others.
+    pub(crate) moments: Vec<Option<Arc<str>>>,
     readers: u64,
     handles: u64,
     buffers: LiveBuffers,
@@ -95,6 +97,7 @@ impl State {
             roles,
             adjustments: BTreeMap::new(),
             approximate: false,
+            moments: Vec::new(),
             readers: 0,
             handles: 0,
             buffers: LiveBuffers::default(),

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, FixedSizeBinaryArray, NullBufferBuilder, PrimitiveArray,
-    StringArray,
+    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, FixedSizeBinaryArray, NullBufferBuilder, StringArray,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{
-    ArrowNativeType, ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type,
-    Int32Type, Int64Type, Time64NanosecondType, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    Time64NanosecondType, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 
+use crate::arrays::{offset, primitive, take, taken_offsets};
 use crate::sqlserver::text::{Malformed, TextEncoding};
 use crate::sqlserver::types::{Column, Shape};
 
@@ -57,11 +57,6 @@ pub(super) fn row_bytes(shape: &Shape) -> usize {
         Shape::Int64 | Shape::Float64 | Shape::Time | Shape::Timestamp | Shape::TimestampUtc => 8,
         Shape::Decimal { .. } | Shape::Uuid => 16,
     }
-}
-
-/// An offset into a buffer that the limits keep below 2 GiB; one over it would fail the check of the array.
-pub(super) fn offset(length: usize) -> i32 {
-    i32::try_from(length).unwrap_or(-1)
 }
 
 /// Appends a text; a malformed one leaves an empty value. Returns the bytes added.
@@ -186,38 +181,4 @@ impl ColumnBuilder {
             }
         })
     }
-}
-
-/// Takes the values and leaves room for as many. A buffer that grew far beyond its values is cut to them, so that a
-/// batch is charged what it holds.
-fn take<T>(values: &mut Vec<T>) -> Vec<T> {
-    let mut taken = std::mem::take(values);
-    *values = Vec::with_capacity(taken.len() + taken.len() / 16);
-    if taken.capacity() > taken.len() + taken.len() / 4 {
-        taken.shrink_to_fit();
-    }
-    taken
-}
-
-fn taken_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    let taken = take(offsets);
-    offsets.push(0);
-    if taken.windows(2).all(|pair| pair[0] <= pair[1]) {
-        OffsetBuffer::new(ScalarBuffer::from(taken))
-    } else {
-        // Over 2 GiB: empty offsets fail the array's own check of lengths.
-        OffsetBuffer::new_empty()
-    }
-}
-
-fn primitive<T: ArrowPrimitiveType>(
-    values: &mut Vec<T::Native>,
-    nulls: Option<NullBuffer>,
-    data_type: &DataType,
-) -> Result<ArrayRef, ArrowError>
-where
-    T::Native: ArrowNativeType,
-{
-    let array = PrimitiveArray::<T>::try_new(ScalarBuffer::from(take(values)), nulls)?;
-    Ok(Arc::new(array.with_data_type(data_type.clone())))
 }

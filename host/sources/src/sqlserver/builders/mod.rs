@@ -16,6 +16,7 @@ use self::column::{ColumnBuilder, Values};
 use super::error::SourceError;
 use super::text::TextEncoding;
 use super::types::{self, Column};
+use crate::arrays::offset;
 
 /// Offsets are 32 bits, so neither a batch nor a cell may come near 2 GiB, whatever the limits say.
 const MOST_BYTES: u64 = 1 << 30;
@@ -176,7 +177,7 @@ impl BatchBuilder {
             Some(column) if matches!(column.values, Values::Binary { .. }) => {
                 if let Values::Binary { offsets, data } = &mut column.values {
                     data.extend_from_slice(bytes);
-                    offsets.push(column::offset(data.len()));
+                    offsets.push(offset(data.len()));
                 }
                 column.valid();
                 self.value_bytes += bytes.len();
@@ -215,7 +216,7 @@ impl BatchBuilder {
             return self.fail_type_in_place(col, "a text");
         };
         data.extend_from_slice(text.as_bytes());
-        offsets.push(column::offset(data.len()));
+        offsets.push(offset(data.len()));
         column.valid();
         self.value_bytes += text.len();
         if text.len() > self.max_cell_bytes {

@@ -1,7 +1,8 @@
 //! The typed entrances of a [`BatchBuilder`], and the text form of `sql_variant`.
 
 use super::BatchBuilder;
-use super::column::{Values, offset};
+use super::column::Values;
+use crate::arrays::offset;
 use crate::sqlserver::temporal;
 
 const OUT_OF_RANGE: &str = "this is a bug of the server or of the driver: please report it";

@@ -8,9 +8,10 @@ use mssql_tds::core::{EncryptionOptions, EncryptionSetting};
 use mssql_tds::error::Error;
 
 use super::errors;
+use crate::pool;
 use crate::sqlserver::config::{Encrypt, Login, SqlServerConfig};
 use crate::sqlserver::error::SourceError;
-use crate::sqlserver::{pool, reach};
+use crate::sqlserver::reach;
 
 /// The largest packets the server takes: fewer of them, fewer rows across two. Encrypted ones fit one TLS record.
 const PACKET_BYTES: u16 = 32_767;
@@ -24,6 +25,9 @@ pub(in crate::sqlserver) struct BulkConnection {
 }
 
 impl pool::Pooled for BulkConnection {
+    type Server = SqlServerConfig;
+    type Error = SourceError;
+
     async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
         let client = match &config.login {
             Login::Sql { .. } => create(config).await,

@@ -4,7 +4,7 @@ use mssql_tds::error::{Error, SqlErrorInfo};
 
 use crate::sqlserver::config::SqlServerConfig;
 use crate::sqlserver::error::{CertificateProblem, ServerError, SourceError};
-use crate::sqlserver::tls;
+use crate::tls;
 
 /// An error of connecting and logging in; none: of the network, to be looked at more closely.
 pub(in crate::sqlserver) fn of_login(config: &SqlServerConfig, error: Error) -> Option<SourceError> {

@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 
 use super::writer::Writer;
 use super::{BulkConnection, errors};
+use crate::pool::{self, Lease};
 use crate::sqlserver::builders::BatchBuilder;
 use crate::sqlserver::config::SqlServerConfig;
 use crate::sqlserver::delivery::{Delivery, Stop};
 use crate::sqlserver::error::SourceError;
 use crate::sqlserver::parameters::{self, Parameter};
-use crate::sqlserver::pool::{self, Lease};
 use crate::sqlserver::statement::Statement;
 use crate::sqlserver::types::{self, Column};
 
@@ -140,12 +140,12 @@ impl Running {
                 break;
             }
             if writer.builder.is_full() {
-                delivery.ship(&mut writer.builder).await?;
+                ship(writer, delivery).await?;
             }
         }
         self.close(writer).await?;
         if writer.builder.rows() > 0 {
-            delivery.ship(&mut writer.builder).await?;
+            ship(writer, delivery).await?;
         }
         Ok(())
     }
@@ -194,4 +194,9 @@ impl Running {
         }
         pool::give_back(self.connection);
     }
+}
+
+async fn ship(writer: &mut Writer, delivery: &mut Delivery) -> Result<(), Stop> {
+    let (batch, cuts) = writer.builder.finish().map_err(Stop::Failed)?;
+    delivery.ship(batch, cuts).await
 }

@@ -8,16 +8,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 use super::lists::is_forbidden_word;
-use super::{Refusal, too_deep};
-use crate::sqlserver::config::SqlLimits;
-
-/// The tokens of a text, and where its first begins and its last ends (a closing semicolon left out).
-#[derive(Debug)]
-pub(super) struct Lexed {
-    pub(super) tokens: Vec<Token>,
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
+use crate::config::SqlLimits;
+use crate::guard::{Lexed, Refusal, at_most, too_deep};
 
 /// Cuts a text, counting tokens and depth as it goes.
 pub(super) fn read(sql: &str, parameters: usize, limits: &SqlLimits) -> Result<Lexed, Refusal> {
@@ -54,7 +46,7 @@ pub(super) fn read(sql: &str, parameters: usize, limits: &SqlLimits) -> Result<L
         lexed.end = reader.at;
         lexed.tokens.push(token);
         let count = lexed.tokens.len() as u64;
-        super::at_most("a number of tokens", count, "max_tokens", limits.max_tokens)?;
+        at_most("a number of tokens", count, "max_tokens", limits.max_tokens)?;
     }
     Ok(lexed)
 }
@@ -75,7 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     fn unreadable<T>(&self, what: impl Into<String>) -> Result<T, Refusal> {
-        Err(Refusal::Unreadable(what.into()))
+        Err(Refusal::Unreadable { dialect: "T-SQL", reason: what.into() })
     }
 
     /// Characters that end a line or a text for one reader and not for another, wherever they stand.

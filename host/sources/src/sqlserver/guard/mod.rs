@@ -1,105 +1,21 @@
-//! The read grant: which SQL of a datakit may reach the server.
-//!
-//! A datakit sends text, and the login behind the connection may be able to do more than read. So the text is read by
-//! T-SQL's own lexical rules (`lexical`), those tokens (and not the text) are parsed by `sqlparser`, and the tree is
-//! walked against an allow-list (`walk`, `expressions`): what is not listed is refused, what cannot be parsed is
-//! refused. What passes is sent as the datakit wrote it, never printed again from the tree.
-//!
-//! This is a second fence. The first, and the real one, is a login that may do no more than SELECT.
+//! The read grant of T-SQL: what the shared [guard](crate::guard) has to know of it.
 
-mod expressions;
 mod lexical;
 mod lists;
 #[cfg(test)]
 mod tests;
-mod walk;
 
-use datakit_model::TablePatterns;
+use datakit_model::{TableId, TablePatterns};
+use sqlparser::ast::{Expr, Ident};
 use sqlparser::dialect::MsSqlDialect;
-use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
 
-use super::config::SqlLimits;
+use crate::config::SqlLimits;
+pub use crate::guard::Refusal;
+use crate::guard::{self, Dialect, Walk};
 
-/// Why a text was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A bound of the operator.
-    #[error("{what} of {value} is over the limit `{limit_name}` of {limit}")]
-    Limit {
-        /// What was counted.
-        what: &'static str,
-        /// How much there was; for a depth, the first too deep.
-        value: u64,
-        /// The setting.
-        limit_name: &'static str,
-        /// Its value.
-        limit: u64,
-    },
-    /// It is not T-SQL as far as the guard can read it.
-    #[error("it cannot be read as T-SQL: {0}")]
-    Unreadable(String),
-    /// It is not exactly one query.
-    #[error("it is {0}, and only one query is allowed")]
-    NotOneQuery(String),
-    /// A construct that is not on the list.
-    #[error("{0} is not allowed")]
-    Construct(String),
-    /// A function that is not on the list.
-    #[error("the function {0} is not on the list of allowed functions")]
-    Function(String),
-    /// A table outside the grant.
-    #[error("{0} is not granted")]
-    NotGranted(String),
-    /// A name that reaches out of the database, or that says no schema.
-    #[error("the table name {0} must have two parts, schema and name")]
-    NameParts(String),
-}
-
-impl Refusal {
-    /// The stable code.
-    pub(super) fn code(&self) -> &'static str {
-        match self {
-            Self::Limit { .. } => "DK-SRC-070",
-            Self::Unreadable(_) => "DK-SRC-071",
-            Self::NotOneQuery(_) => "DK-SRC-072",
-            Self::Construct(_) => "DK-SRC-073",
-            Self::Function(_) => "DK-SRC-074",
-            Self::NotGranted(_) => "DK-SRC-075",
-            Self::NameParts(_) => "DK-SRC-076",
-        }
-    }
-
-    /// What to do.
-    pub(super) fn hint(&self) -> String {
-        match self {
-            Self::Limit { limit_name, .. } => {
-                format!("raise `limits.guest.{limit_name}` if the datakit is right to need it")
-            }
-            Self::NotGranted(_) => {
-                "if the datakit is right to read it, add it to `tables`; catalog views are listed in the documentation"
-                    .to_owned()
-            }
-            Self::NameParts(_) => "write [schema].[table]; other databases and servers cannot be granted".to_owned(),
-            Self::Unreadable(_) | Self::NotOneQuery(_) | Self::Construct(_) | Self::Function(_) => {
-                "a datakit may send one SELECT made of the constructs and functions that the documentation lists"
-                    .to_owned()
-            }
-        }
-    }
-
-    /// Named facts.
-    pub(super) fn context(&self) -> Vec<(String, String)> {
-        match self {
-            Self::Limit { value, limit_name, limit, .. } => {
-                vec![((*limit_name).to_owned(), limit.to_string()), ("value".to_owned(), value.to_string())]
-            }
-            Self::Function(name) => vec![("function".to_owned(), name.clone())],
-            Self::NotGranted(name) | Self::NameParts(name) => vec![("table".to_owned(), name.clone())],
-            _ => Vec::new(),
-        }
-    }
-}
+/// The codes of refusals.
+pub(super) const CODES: [&str; 7] =
+    ["DK-SRC-070", "DK-SRC-071", "DK-SRC-072", "DK-SRC-073", "DK-SRC-074", "DK-SRC-075", "DK-SRC-076"];
 
 /// A text that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,41 +36,82 @@ pub(super) fn check<'a>(
     grant: &TablePatterns,
     limits: &SqlLimits,
 ) -> Result<Accepted<'a>, Refusal> {
-    at_most("parameters", parameters as u64, "max_parameters", limits.max_parameters)?;
-    at_most("a text", sql.len() as u64, "max_sql_bytes", limits.max_sql_bytes)?;
+    guard::check_size(sql, parameters, limits)?;
     let lexed = lexical::read(sql, parameters, limits)?;
-    // The parser counts several steps for one level of ours, and grows its stack as needed.
-    let depth = usize::try_from(limits.max_syntax_depth.saturating_mul(4)).unwrap_or(usize::MAX);
-    if lexed.tokens.is_empty() {
-        return Err(Refusal::NotOneQuery("empty".to_owned()));
-    }
-    // One query and then the end. The parser's own loop over statements stops at a bare END and leaves the rest unread.
-    let mut parser = Parser::new(&MsSqlDialect {}).with_recursion_limit(depth).with_tokens(lexed.tokens);
-    let query = parser.parse_query().map_err(|error| match error {
-        ParserError::RecursionLimitExceeded => too_deep(limits),
-        ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
-            // Positions of a parser that was given tokens are all zero.
-            Refusal::Unreadable(text.replace(" at Line: 0, Column: 0", ""))
-        }
-    })?;
-    let next = parser.peek_token();
-    if next.token != Token::EOF {
-        return Err(Refusal::NotOneQuery(format!("a query followed by {next}")));
-    }
-    let mut walk = walk::Walk::new(grant, limits);
+    let query = guard::parse::<TSql>(lexed.tokens, limits)?;
+    let mut walk = Walk::<TSql>::new(grant, limits);
     walk.query(&query)?;
     Ok(Accepted { query: &sql[lexed.start..lexed.end], dirty_reads: walk.dirty_reads })
 }
 
-fn at_most(what: &'static str, value: u64, limit_name: &'static str, limit: u64) -> Result<(), Refusal> {
-    if value > limit { Err(Refusal::Limit { what, value, limit_name, limit }) } else { Ok(()) }
+/// T-SQL.
+struct TSql;
+
+impl Dialect for TSql {
+    const NAME: &'static str = "T-SQL";
+    const COMMON_TABLES_SEE_THEMSELVES: bool = true;
+    const BOOLEANS: bool = false;
+    const LIMIT: bool = false;
+
+    fn parser() -> &'static dyn sqlparser::dialect::Dialect {
+        &MsSqlDialect {}
+    }
+
+    /// As written: in a case-sensitive database `T` does not hide a table `t`.
+    fn compared(ident: &Ident) -> String {
+        ident.value.clone()
+    }
+
+    fn is_catalog_view(schema: &str, name: &str) -> bool {
+        lists::is_catalog_view(schema, name)
+    }
+
+    fn is_granted(grant: &TablePatterns, schema: &str, name: &str) -> bool {
+        let folded = TableId::new(fold(schema), fold(name));
+        let system = lists::is_system_name(schema, name) || lists::is_system_name(&folded.schema, &folded.name);
+        !system && grant.allows(&TableId::new(schema, name)) && grant.allows(&folded)
+    }
+
+    fn is_function(name: &str) -> bool {
+        lists::is_function(name)
+    }
+
+    fn is_type(text: &str) -> bool {
+        lists::is_type(text)
+    }
+
+    fn is_structure_word(word: &str) -> bool {
+        lists::is_structure_word(word)
+    }
+
+    fn table_hint(hint: &Expr) -> Result<bool, Refusal> {
+        match hint {
+            Expr::Identifier(ident) if ident.quote_style.is_none() && lists::is_table_hint(&ident.value) => {
+                Ok(lists::allows_dirty_reads(&ident.value))
+            }
+            other => guard::construct(format!("the table hint {other}")),
+        }
+    }
 }
 
-fn too_deep(limits: &SqlLimits) -> Refusal {
-    Refusal::Limit {
-        what: "a syntax depth",
-        value: limits.max_syntax_depth + 1,
-        limit_name: "max_syntax_depth",
-        limit: limits.max_syntax_depth,
-    }
+/// The name as a lenient collation compares it: without trailing blanks and characters of no weight, wide forms as
+/// plain ones. An exclusion must hold for every spelling under which the server would find the table.
+fn fold(name: &str) -> String {
+    name.trim_end()
+        .chars()
+        .filter_map(|c| match c {
+            '\u{AD}'
+            | '\u{300}'..='\u{36F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}' => None,
+            '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(c) - 0xFEE0),
+            '\u{3000}' | '\u{A0}' => Some(' '),
+            '\u{17F}' => Some('s'),
+            '\u{212A}' => Some('k'),
+            c => Some(c),
+        })
+        .collect()
 }

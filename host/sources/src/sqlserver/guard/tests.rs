@@ -18,7 +18,7 @@ fn verdict(sql: &str, parameters: usize) -> Result<Accepted<'_>, Refusal> {
 fn verdicts(texts: &[&str]) -> String {
     let line = |sql: &&str| match verdict(sql, 2) {
         Ok(_) => format!("{sql}\n    PASSED"),
-        Err(refusal) => format!("{sql}\n    {} {refusal}", refusal.code()),
+        Err(refusal) => format!("{sql}\n    {} {refusal}", refusal.code(&CODES)),
     };
     texts.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -2,10 +2,10 @@
 
 use super::RowConnection;
 use super::errors;
+use crate::pool::Pooled;
 use crate::sqlserver::bulk::{self, BulkConnection};
 use crate::sqlserver::config::SqlServerConfig;
 use crate::sqlserver::error::SourceError;
-use crate::sqlserver::pool::Pooled;
 
 /// What a server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::errors;
+use crate::pool;
 use crate::sqlserver::config::{Encrypt, Login, SqlServerConfig};
 use crate::sqlserver::error::{SourceError, Unreachable};
-use crate::sqlserver::{pool, reach};
+use crate::sqlserver::reach;
 
 /// A pooled connection.
 pub(in crate::sqlserver) struct RowConnection {
@@ -21,6 +22,9 @@ pub(in crate::sqlserver) struct RowConnection {
 }
 
 impl pool::Pooled for RowConnection {
+    type Server = SqlServerConfig;
+    type Error = SourceError;
+
     async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
         let level = match config.encrypt {
             Encrypt::Required => EncryptionLevel::Required,

@@ -4,7 +4,7 @@ use tiberius::error::Error;
 
 use crate::sqlserver::config::SqlServerConfig;
 use crate::sqlserver::error::{ServerError, SourceError};
-use crate::sqlserver::tls;
+use crate::tls;
 
 /// An error of a query.
 pub(super) fn of_query(config: &SqlServerConfig, error: Error, rows_before: u64) -> SourceError {

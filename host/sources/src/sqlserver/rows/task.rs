@@ -8,12 +8,12 @@ use tiberius::{QueryItem, QueryStream, ToSql};
 use tokio::sync::oneshot;
 
 use super::{RowConnection, decode, errors};
+use crate::pool::{self, Lease};
 use crate::sqlserver::builders::BatchBuilder;
 use crate::sqlserver::config::SqlServerConfig;
 use crate::sqlserver::delivery::{Delivery, Stop};
 use crate::sqlserver::error::SourceError;
 use crate::sqlserver::parameters::{Parameter, TiberiusParameter};
-use crate::sqlserver::pool::{self, Lease};
 use crate::sqlserver::statement::Statement;
 use crate::sqlserver::types::Column;
 
@@ -141,16 +141,21 @@ impl Reading<'_> {
                 return Err((Stop::Failed(error), true));
             }
             if self.builder.is_full() {
-                delivery.ship(&mut self.builder).await.map_err(|stop| (stop, true))?;
+                self.ship(delivery).await?;
             }
         }
         if self.head.is_some() {
             return Err((Stop::Failed(SourceError::NoResult), true));
         }
         if self.builder.rows() > 0 {
-            delivery.ship(&mut self.builder).await.map_err(|stop| (stop, true))?;
+            self.ship(delivery).await?;
         }
         Ok(())
+    }
+
+    async fn ship(&mut self, delivery: &mut Delivery) -> Result<(), (Stop, bool)> {
+        let (batch, cuts) = self.builder.finish().map_err(|error| (Stop::Failed(error), true))?;
+        delivery.ship(batch, cuts).await.map_err(|stop| (stop, true))
     }
 
     /// Compares the columns with those described, then tells them.

@@ -9,37 +9,46 @@ use datakit_model::source::{Adjustment, Reader};
 use datakit_model::{Failure, TrackedBatch};
 use tokio::sync::mpsc;
 
-use super::delivery::Message;
-use super::error::SourceError;
-use super::types::{self, Column};
+use crate::delivery::Message;
+use crate::fault::Fault;
 
 /// The rows of one query. Dropping it tells the task, which cancels the query on the server.
-pub(super) struct SqlServerReader {
+pub(crate) struct BatchReader<E> {
     schema: SchemaRef,
-    columns: Arc<[Column]>,
-    messages: mpsc::Receiver<Message>,
-    cuts: Vec<u64>,
+    messages: mpsc::Receiver<Message<E>>,
+    /// What cutting a value of each column means, and how often it happened.
+    cuts: Vec<Adjustment>,
     ended: bool,
     approximate: bool,
+    moment: Option<Arc<str>>,
     _busy: Busy,
 }
 
-impl SqlServerReader {
-    pub(super) fn new(columns: Arc<[Column]>, messages: mpsc::Receiver<Message>, busy: Busy) -> Self {
-        let cuts = vec![0; columns.len()];
-        Self { schema: types::schema(&columns), columns, messages, cuts, ended: false, approximate: false, _busy: busy }
+impl<E> BatchReader<E> {
+    /// A reader of what a task sends; `cuts` has a place for each column whose values may be cut, or none at all.
+    pub(crate) fn new(
+        schema: SchemaRef,
+        cuts: Vec<Adjustment>,
+        messages: mpsc::Receiver<Message<E>>,
+        busy: Busy,
+    ) -> Self {
+        Self { schema, messages, cuts, ended: false, approximate: false, moment: None, _busy: busy }
     }
-}
 
-impl SqlServerReader {
+    /// With the moment that its rows are of, where others share it.
+    pub(crate) fn at_moment(mut self, moment: Option<Arc<str>>) -> Self {
+        self.moment = moment;
+        self
+    }
+
     /// Says that the query may have read what was not committed.
-    pub(super) fn mark_approximate(&mut self) {
+    pub(crate) fn mark_approximate(&mut self) {
         self.approximate = true;
     }
 }
 
 #[async_trait]
-impl Reader for SqlServerReader {
+impl<E: Fault> Reader for BatchReader<E> {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -54,15 +63,19 @@ impl Reader for SqlServerReader {
             Some(Message::Batch(batch, cuts)) => {
                 for (column, values) in cuts {
                     if let Some(cut) = self.cuts.get_mut(column) {
-                        *cut += values;
+                        cut.values += values;
                     }
                 }
                 Ok(Some(batch))
             }
             Some(Message::End) => Ok(None),
             Some(Message::Failed(error)) => Err(error.into()),
-            None => Err(SourceError::Internal("the task that reads rows is gone".to_owned()).into()),
+            None => Err(E::internal("the task that reads rows is gone".to_owned()).into()),
         }
+    }
+
+    fn moment(&self) -> Option<Arc<str>> {
+        self.moment.clone()
     }
 
     fn approximate(&self) -> bool {
@@ -70,22 +83,16 @@ impl Reader for SqlServerReader {
     }
 
     fn adjustments(&self) -> Vec<Adjustment> {
-        let cut = self.columns.iter().zip(&self.cuts).filter(|(_, values)| **values > 0);
-        cut.map(|(column, values)| Adjustment {
-            column: column.name.clone(),
-            what: format!("{} cut to microseconds", column.source_type),
-            values: *values,
-        })
-        .collect()
+        self.cuts.iter().filter(|cut| cut.values > 0).cloned().collect()
     }
 }
 
 /// Holds a session's one place for a reader.
-pub(super) struct Busy(Arc<AtomicBool>);
+pub(crate) struct Busy(Arc<AtomicBool>);
 
 impl Busy {
     /// Takes the place; none if another reader has it.
-    pub(super) fn take(place: &Arc<AtomicBool>) -> Option<Self> {
+    pub(crate) fn take(place: &Arc<AtomicBool>) -> Option<Self> {
         let free = place.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();
         free.then(|| Self(Arc::clone(place)))
     }

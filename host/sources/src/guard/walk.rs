@@ -1,5 +1,7 @@
 //! The walk over queries, tables and joins.
 
+use std::marker::PhantomData;
+
 use datakit_model::{TableId, TablePatterns};
 use sqlparser::ast::{
     Distinct, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy, OrderByExpr,
@@ -7,22 +9,25 @@ use sqlparser::ast::{
     TableFactor, TableWithJoins, TopQuantity, WildcardAdditionalOptions,
 };
 
-use super::{Refusal, lists, too_deep};
-use crate::sqlserver::config::SqlLimits;
+use super::{Dialect, Refusal, too_deep};
+use crate::config::SqlLimits;
 
 /// One walk over one query. Each method returns at the first thing that is not listed.
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a, D> {
     grant: &'a TablePatterns,
     limits: &'a SqlLimits,
     depth: u64,
     /// Names of the common table expressions in scope, exactly as written: in a case-sensitive database `T` does not
     /// hide a table `t`.
     common: Vec<String>,
+    /// The granted tables it reads, one entry a mention.
+    pub(crate) tables: Vec<TableId>,
     /// A table is read without waiting for those who change it.
-    pub(super) dirty_reads: bool,
+    pub(crate) dirty_reads: bool,
+    dialect: PhantomData<D>,
 }
 
-pub(super) fn construct<T>(what: impl Into<String>) -> Result<T, Refusal> {
+pub(crate) fn construct<T>(what: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::Construct(what.into()))
 }
 
@@ -31,9 +36,17 @@ pub(super) fn none(absent: bool, what: &str) -> Result<(), Refusal> {
     if absent { Ok(()) } else { construct(what) }
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(grant: &'a TablePatterns, limits: &'a SqlLimits) -> Self {
-        Self { grant, limits, depth: 0, common: Vec::new(), dirty_reads: false }
+impl<'a, D: Dialect> Walk<'a, D> {
+    pub(crate) fn new(grant: &'a TablePatterns, limits: &'a SqlLimits) -> Self {
+        Self {
+            grant,
+            limits,
+            depth: 0,
+            common: Vec::new(),
+            tables: Vec::new(),
+            dirty_reads: false,
+            dialect: PhantomData,
+        }
     }
 
     /// Runs one step deeper.
@@ -47,7 +60,7 @@ impl<'a> Walk<'a> {
         result
     }
 
-    pub(super) fn query(&mut self, query: &Query) -> Result<(), Refusal> {
+    pub(crate) fn query(&mut self, query: &Query) -> Result<(), Refusal> {
         let Query {
             with,
             body,
@@ -66,11 +79,18 @@ impl<'a> Walk<'a> {
             "a clause of another dialect",
         )?;
         let outer = self.common.len();
+        none(with.as_ref().is_none_or(|with| !with.recursive), "RECURSIVE")?;
         for table in with.iter().flat_map(|with| &with.cte_tables) {
             none(table.from.is_none() && table.materialized.is_none(), "a clause of another dialect")?;
             self.alias(&table.alias)?;
-            self.common.push(table.alias.name.value.clone());
-            self.deeper(|walk| walk.query(&table.query))?;
+            let name = D::compared(&table.alias.name);
+            if D::COMMON_TABLES_SEE_THEMSELVES {
+                self.common.push(name);
+                self.deeper(|walk| walk.query(&table.query))?;
+            } else {
+                self.deeper(|walk| walk.query(&table.query))?;
+                self.common.push(name);
+            }
         }
         self.set_expression(body)?;
         if let Some(order_by) = order_by {
@@ -80,6 +100,9 @@ impl<'a> Walk<'a> {
             None => {}
             Some(LimitClause::LimitOffset { limit: None, offset: Some(offset), limit_by }) if limit_by.is_empty() => {
                 self.expression(&offset.value)?;
+            }
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if D::LIMIT && limit_by.is_empty() => {
+                limit.iter().chain(offset.as_ref().map(|offset| &offset.value)).try_for_each(|e| self.expression(e))?;
             }
             Some(_) => return construct("LIMIT"),
         }
@@ -147,12 +170,12 @@ impl<'a> Walk<'a> {
         match item {
             SelectItem::UnnamedExpr(expression) => self.expression(expression),
             SelectItem::ExprWithAlias { expr, alias } => {
-                new_name(alias)?;
+                new_name::<D>(alias)?;
                 self.expression(expr)
             }
             SelectItem::Wildcard(options) => plain_wildcard(options),
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), options) => {
-                table.0.iter().filter_map(|part| part.as_ident()).try_for_each(name)?;
+                table.0.iter().filter_map(|part| part.as_ident()).try_for_each(name::<D>)?;
                 plain_wildcard(options)
             }
             _ => construct("this form of a column"),
@@ -228,7 +251,7 @@ impl<'a> Walk<'a> {
                 )?;
                 alias.iter().try_for_each(|alias| self.alias(alias))?;
                 for hint in with_hints {
-                    self.dirty_reads |= lists::allows_dirty_reads(table_hint(hint)?);
+                    self.dirty_reads |= D::table_hint(hint)?;
                 }
                 self.granted(name)
             }
@@ -247,69 +270,42 @@ impl<'a> Walk<'a> {
 
     fn alias(&self, alias: &TableAlias) -> Result<(), Refusal> {
         none(alias.at.is_none() && alias.columns.iter().all(|c| c.data_type.is_none()), "this form of an alias")?;
-        new_name(&alias.name)?;
-        alias.columns.iter().try_for_each(|column| new_name(&column.name))
+        new_name::<D>(&alias.name)?;
+        alias.columns.iter().try_for_each(|column| new_name::<D>(&column.name))
     }
 
     /// Resolves a table name: a common table expression, a listed catalog view, or a granted table.
-    fn granted(&self, table: &ObjectName) -> Result<(), Refusal> {
+    fn granted(&mut self, table: &ObjectName) -> Result<(), Refusal> {
         let parts: Option<Vec<&Ident>> = table.0.iter().map(|part| part.as_ident()).collect();
-        parts.iter().flatten().try_for_each(|part| name(part))?;
+        parts.iter().flatten().try_for_each(|part| name::<D>(part))?;
         match parts.as_deref() {
-            Some([one]) if self.common.contains(&one.value) => Ok(()),
+            Some([one]) if self.common.contains(&D::compared(one)) => Ok(()),
             Some([schema, name]) if !schema.value.is_empty() && !name.value.is_empty() => {
-                self.two_parts(&schema.value, &name.value)
+                let (schema, name) = (D::compared(schema), D::compared(name));
+                if D::is_catalog_view(&schema, &name) {
+                    return Ok(());
+                }
+                let table = TableId::new(&schema, &name);
+                if !D::is_granted(self.grant, &schema, &name) {
+                    return Err(Refusal::NotGranted(table.to_string()));
+                }
+                self.tables.push(table);
+                Ok(())
             }
             _ => Err(Refusal::NameParts(table.to_string())),
         }
     }
-
-    fn two_parts(&self, schema: &str, name: &str) -> Result<(), Refusal> {
-        let table = TableId::new(schema, name);
-        if lists::is_catalog_view(schema, name) {
-            return Ok(());
-        }
-        let folded = TableId::new(fold(schema), fold(name));
-        let system = lists::is_system_name(schema, name) || lists::is_system_name(&folded.schema, &folded.name);
-        if !system && self.grant.allows(&table) && self.grant.allows(&folded) {
-            Ok(())
-        } else {
-            Err(Refusal::NotGranted(table.to_string()))
-        }
-    }
-}
-
-/// The name as a lenient collation compares it: without trailing blanks and characters of no weight, wide forms as
-/// plain ones. An exclusion must hold for every spelling under which the server would find the table.
-fn fold(name: &str) -> String {
-    name.trim_end()
-        .chars()
-        .filter_map(|c| match c {
-            '\u{AD}'
-            | '\u{300}'..='\u{36F}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}'
-            | '\u{FE00}'..='\u{FE0F}'
-            | '\u{FEFF}' => None,
-            '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(c) - 0xFEE0),
-            '\u{3000}' | '\u{A0}' => Some(' '),
-            '\u{17F}' => Some('s'),
-            '\u{212A}' => Some('k'),
-            c => Some(c),
-        })
-        .collect()
 }
 
 /// A name that something gets. `SELECT @P1 = x` assigns; it reads as an alias.
-fn new_name(ident: &Ident) -> Result<(), Refusal> {
+fn new_name<D: Dialect>(ident: &Ident) -> Result<(), Refusal> {
     none(ident.quote_style.is_some() || !ident.value.starts_with('@'), "an assignment to a variable")?;
-    name(ident)
+    name::<D>(ident)
 }
 
 /// Any name. A bare reserved word is none: the parser took for one what is structure to the server.
-pub(super) fn name(ident: &Ident) -> Result<(), Refusal> {
-    if ident.quote_style.is_none() && lists::is_structure_word(&ident.value) {
+pub(super) fn name<D: Dialect>(ident: &Ident) -> Result<(), Refusal> {
+    if ident.quote_style.is_none() && D::is_structure_word(&ident.value) {
         return construct(format!("the reserved word {} as a name", ident.value.to_ascii_uppercase()));
     }
     Ok(())
@@ -325,16 +321,4 @@ fn plain_wildcard(options: &WildcardAdditionalOptions) -> Result<(), Refusal> {
             && options.opt_alias.is_none(),
         "this form of *",
     )
-}
-
-/// The hint's word, if it is a listed one.
-fn table_hint(hint: &sqlparser::ast::Expr) -> Result<&str, Refusal> {
-    match hint {
-        sqlparser::ast::Expr::Identifier(ident)
-            if ident.quote_style.is_none() && lists::is_table_hint(&ident.value) =>
-        {
-            Ok(&ident.value)
-        }
-        other => construct(format!("the table hint {other}")),
-    }
 }

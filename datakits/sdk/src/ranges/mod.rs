@@ -3,50 +3,40 @@
 //! The first range has no lower bound and takes null keys, the last no upper bound: whatever was inserted since the bounds
 //! were chosen, and whatever the key holds, falls into exactly one of them.
 
-use datakit_sdk::{Error, Value};
+mod bounds;
+
 use serde::{Deserialize, Serialize};
 
-use crate::errors;
+pub use self::bounds::Cut;
+use crate::bindings::datakit::kit::types::{Error, Value};
+use crate::errors::codes;
 
 /// The type of a key that ranges can be cut from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyType {
-    /// int
+    /// 32 bits.
     Int,
-    /// bigint
+    /// 64 bits.
     Bigint,
-    /// date
+    /// A day.
     Date,
-    /// uniqueidentifier. Its order is the server's own: bounds are computed and compared there only.
-    Uniqueidentifier,
+    /// A UUID. Its order is the server's own: bounds are computed and compared there only.
+    Uuid,
 }
 
 impl KeyType {
-    /// The type of a column; none for one that ranges are not cut from.
-    #[must_use]
-    pub fn of(sql_type: &str) -> Option<Self> {
-        match sql_type {
-            "int" => Some(Self::Int),
-            "bigint" => Some(Self::Bigint),
-            "date" => Some(Self::Date),
-            "uniqueidentifier" => Some(Self::Uniqueidentifier),
-            _ => None,
-        }
-    }
-
     /// A bound as the parameter of exactly the key's type, so that the server can use its index.
     ///
     /// # Errors
     /// A text this datakit did not write.
     pub fn parameter(self, bound: &str) -> Result<Value, Error> {
-        let wrong =
-            || Error::datakit(errors::UNEXPECTED_ANSWER, format!("`{bound}` is no bound of a key of type {self:?}"));
+        let wrong = || Error::datakit(codes::STATE, format!("`{bound}` is no bound of a key of type {self:?}"));
         Ok(match self {
             Self::Int => Value::Int32(bound.parse().map_err(|_| wrong())?),
             Self::Bigint => Value::Int64(bound.parse().map_err(|_| wrong())?),
             Self::Date => Value::Date(bound.to_owned()),
-            Self::Uniqueidentifier => Value::Uuid(bound.to_owned()),
+            Self::Uuid => Value::Uuid(bound.to_owned()),
         })
     }
 }
@@ -185,7 +175,6 @@ mod tests {
         assert_eq!(KeyType::Bigint.parameter("9223372036854775807").unwrap(), Value::Int64(i64::MAX));
         assert_eq!(KeyType::Date.parameter("2024-02-29").unwrap(), Value::Date("2024-02-29".into()));
         assert!(KeyType::Int.parameter("2147483648").is_err());
-        assert_eq!(KeyType::of("smallint"), None);
     }
 
     proptest! {

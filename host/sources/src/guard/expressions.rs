@@ -6,9 +6,9 @@ use sqlparser::ast::{
 };
 
 use super::walk::{Walk, construct, name, none};
-use super::{Refusal, lists};
+use super::{Dialect, Refusal};
 
-impl Walk<'_> {
+impl<D: Dialect> Walk<'_, D> {
     pub(super) fn expression(&mut self, expression: &Expr) -> Result<(), Refusal> {
         self.deeper(|walk| walk.expression_here(expression))
     }
@@ -26,13 +26,18 @@ impl Walk<'_> {
             expression = left;
         }
         match expression {
-            Expr::Identifier(ident) => name(ident),
+            Expr::Identifier(ident) => name::<D>(ident),
             Expr::CompoundIdentifier(parts) => {
                 none(parts.len() <= 3, "a column name of more than three parts")?;
-                parts.iter().try_for_each(name)
+                parts.iter().try_for_each(name::<D>)
             }
-            Expr::Value(value) => literal(&value.value),
+            Expr::Value(value) => literal::<D>(&value.value),
             Expr::Nested(inner) | Expr::IsNull(inner) | Expr::IsNotNull(inner) => self.expression(inner),
+            Expr::IsTrue(inner) | Expr::IsNotTrue(inner) | Expr::IsFalse(inner) | Expr::IsNotFalse(inner)
+                if D::BOOLEANS =>
+            {
+                self.expression(inner)
+            }
             Expr::UnaryOp { op, expr } => {
                 none(
                     matches!(
@@ -50,7 +55,7 @@ impl Walk<'_> {
                 self.expressions(list)
             }
             Expr::Like { any: false, expr, pattern, escape_char, .. } => {
-                escape_char.iter().try_for_each(|escape| literal(&escape.value))?;
+                escape_char.iter().try_for_each(|escape| literal::<D>(&escape.value))?;
                 self.expressions([&**expr, &**pattern])
             }
             Expr::InSubquery { expr, subquery, .. } => {
@@ -67,8 +72,14 @@ impl Walk<'_> {
                 self.expressions(conditions.iter().flat_map(|when| [&when.condition, &when.result]))?;
                 self.expressions(else_result.as_deref())
             }
-            Expr::Cast { kind: CastKind::Cast | CastKind::TryCast, expr, data_type, array: false, format: None } => {
-                type_name(&data_type.to_string())?;
+            Expr::Cast {
+                kind: CastKind::Cast | CastKind::TryCast | CastKind::DoubleColon,
+                expr,
+                data_type,
+                array: false,
+                format: None,
+            } => {
+                type_name::<D>(&data_type.to_string())?;
                 self.expression(expr)
             }
             Expr::Convert {
@@ -79,7 +90,7 @@ impl Walk<'_> {
                 styles,
                 ..
             } => {
-                type_name(&data_type.to_string())?;
+                type_name::<D>(&data_type.to_string())?;
                 self.expression(expr)?;
                 self.expressions(styles)
             }
@@ -120,7 +131,7 @@ impl Walk<'_> {
             over,
             within_group,
         } = function;
-        listed(function_name)?;
+        listed::<D>(function_name)?;
         none(
             !uses_odbc_syntax && matches!(parameters, FunctionArguments::None) && filter.is_none(),
             "this form of a function call",
@@ -163,13 +174,13 @@ impl Walk<'_> {
 }
 
 /// A function without schema or quotes, so that no function of a person is called, nor a method of a type.
-fn listed(name: &ObjectName) -> Result<(), Refusal> {
+fn listed<D: Dialect>(name: &ObjectName) -> Result<(), Refusal> {
     let bare = match name.0.as_slice() {
         [part] => part.as_ident().filter(|ident| ident.quote_style.is_none()),
         _ => None,
     };
     match bare {
-        Some(ident) if lists::is_function(&ident.value) => Ok(()),
+        Some(ident) if D::is_function(&ident.value) => Ok(()),
         _ => Err(Refusal::Function(excerpt(&name.to_string()))),
     }
 }
@@ -194,24 +205,27 @@ fn binary(op: &BinaryOperator) -> Result<(), Refusal> {
             | Op::BitwiseOr
             | Op::BitwiseAnd
             | Op::BitwiseXor
+            | Op::StringConcat
     );
     none(fine, "this operator")
 }
 
-fn literal(value: &Value) -> Result<(), Refusal> {
+fn literal<D: Dialect>(value: &Value) -> Result<(), Refusal> {
     let fine = matches!(
         value,
         Value::Number(_, false)
             | Value::SingleQuotedString(_)
             | Value::NationalStringLiteral(_)
             | Value::HexStringLiteral(_)
+            | Value::Placeholder(_)
             | Value::Null
     );
+    let fine = fine || (D::BOOLEANS && matches!(value, Value::Boolean(_)));
     none(fine, "this form of a literal")
 }
 
-fn type_name(text: &str) -> Result<(), Refusal> {
-    if lists::is_type(text) { Ok(()) } else { construct(format!("the type {}", excerpt(text))) }
+fn type_name<D: Dialect>(text: &str) -> Result<(), Refusal> {
+    if D::is_type(text) { Ok(()) } else { construct(format!("the type {}", excerpt(text))) }
 }
 
 /// The start of a text for a message.

@@ -6,16 +6,29 @@ use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
 
-use super::config::SqlServerConfig;
-use super::error::SourceError;
+use crate::config::PoolLimits;
+use crate::fault::Fault;
 
 /// How long a sign of life may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the pool has to know of a server.
+pub(crate) trait PooledServer: Send + Sync + 'static {
+    /// Bounds of the pool.
+    fn pool(&self) -> &PoolLimits;
+    /// `host:port`, for messages.
+    fn address(&self) -> String;
+}
+
 /// A connection that can be pooled.
-pub(super) trait Pooled: Send + Sized + 'static {
+pub(crate) trait Pooled: Send + Sized + 'static {
+    /// What it connects to.
+    type Server: PooledServer;
+    /// What can go wrong.
+    type Error: Fault;
+
     /// Connects and logs in.
-    fn open(config: &SqlServerConfig) -> impl Future<Output = Result<Self, SourceError>> + Send;
+    fn open(server: &Self::Server) -> impl Future<Output = Result<Self, Self::Error>> + Send;
     /// Whether nothing is known against it, without asking the server.
     fn is_usable(&self) -> bool;
     /// Asks the server for a sign of life.
@@ -23,21 +36,21 @@ pub(super) trait Pooled: Send + Sized + 'static {
 }
 
 /// Opens and checks connections of one driver.
-pub(super) struct Opener<C> {
-    config: Arc<SqlServerConfig>,
+pub(crate) struct Opener<C: Pooled> {
+    server: Arc<C::Server>,
     connection: std::marker::PhantomData<fn() -> C>,
 }
 
 impl<C: Pooled> Manager for Opener<C> {
     type Type = C;
-    type Error = SourceError;
+    type Error = C::Error;
 
-    async fn create(&self) -> Result<C, SourceError> {
-        C::open(&self.config).await
+    async fn create(&self) -> Result<C, C::Error> {
+        C::open(&self.server).await
     }
 
-    async fn recycle(&self, connection: &mut C, metrics: &Metrics) -> RecycleResult<SourceError> {
-        let limits = &self.config.pool;
+    async fn recycle(&self, connection: &mut C, metrics: &Metrics) -> RecycleResult<C::Error> {
+        let limits = self.server.pool();
         if !connection.is_usable() {
             return Err(RecycleError::message("broken"));
         }
@@ -55,12 +68,12 @@ impl<C: Pooled> Manager for Opener<C> {
 }
 
 /// A connection taken from the pool; dropping it puts it back.
-pub(super) type Lease<C> = Object<Opener<C>>;
+pub(crate) type Lease<C> = Object<Opener<C>>;
 
 /// The pool of one driver's connections.
-pub(super) struct Connections<C: Pooled> {
+pub(crate) struct Connections<C: Pooled> {
     pool: Pool<Opener<C>>,
-    config: Arc<SqlServerConfig>,
+    server: Arc<C::Server>,
 }
 
 impl<C: Pooled> Connections<C> {
@@ -68,38 +81,38 @@ impl<C: Pooled> Connections<C> {
     ///
     /// # Errors
     /// Only if the pool cannot be built: a bug.
-    pub(super) fn new(config: &Arc<SqlServerConfig>) -> Result<Self, SourceError> {
-        let opener = Opener { config: Arc::clone(config), connection: std::marker::PhantomData };
+    pub(crate) fn new(server: &Arc<C::Server>) -> Result<Self, C::Error> {
+        let opener = Opener { server: Arc::clone(server), connection: std::marker::PhantomData };
         let pool = Pool::builder(opener)
-            .max_size(config.pool.max_connections)
-            .wait_timeout(Some(config.pool.checkout_timeout))
+            .max_size(server.pool().max_connections)
+            .wait_timeout(Some(server.pool().checkout_timeout))
             .runtime(deadpool::Runtime::Tokio1)
             .build()
-            .map_err(|error| SourceError::Internal(format!("cannot build the connection pool: {error}")))?;
-        Ok(Self { pool, config: Arc::clone(config) })
+            .map_err(|error| Fault::internal(format!("cannot build the connection pool: {error}")))?;
+        Ok(Self { pool, server: Arc::clone(server) })
     }
 
     /// A connection that was found usable just now, or a new one.
     ///
     /// # Errors
-    /// What connecting says, or [`SourceError::PoolTimeout`].
-    pub(super) async fn lease(&self) -> Result<Lease<C>, SourceError> {
+    /// What connecting says, or that all stayed in use.
+    pub(crate) async fn lease(&self) -> Result<Lease<C>, C::Error> {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
-            PoolError::Timeout(_) => SourceError::PoolTimeout {
-                address: self.config.address(),
-                seconds: self.config.pool.checkout_timeout.as_secs_f64(),
-                connections: self.config.pool.max_connections,
-            },
+            PoolError::Timeout(_) => {
+                let limits = self.server.pool();
+                let seconds = limits.checkout_timeout.as_secs_f64();
+                Fault::pool_timeout(self.server.address(), seconds, limits.max_connections)
+            }
             PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                SourceError::Internal("the connection pool is closed".to_owned())
+                Fault::internal("the connection pool is closed".to_owned())
             }
         })
     }
 }
 
 /// Puts a connection back if it is usable, else closes it.
-pub(super) fn give_back<C: Pooled>(lease: Lease<C>) {
+pub(crate) fn give_back<C: Pooled>(lease: Lease<C>) {
     if !lease.is_usable() {
         drop(Object::take(lease));
     }

@@ -1,0 +1,251 @@
+//! The server's catalog, as tables.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use datakit_sdk::rows::ColumnView;
+use datakit_sdk::{Error, Queries, QueryOptions, Rows, TableId, TableKind};
+
+use crate::types::SqlType;
+use crate::{catalog, errors};
+
+/// The object id of the access method `heap`, fixed in the server's sources.
+const HEAP: i64 = 2;
+
+/// A table or view, as the catalog knows it. Partitions are parts of their table, not tables of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceTable {
+    /// Its names.
+    pub id: TableId,
+    /// What it is.
+    pub kind: TableKind,
+    /// All columns, in the order of their numbers.
+    pub columns: Vec<SourceColumn>,
+    /// Names of the primary key's columns, in key order.
+    pub primary_key: Vec<String>,
+    /// Rows by the server's last count, its partitions' included; none for a view, and for what was never counted.
+    pub rows: Option<u64>,
+    /// Pages of its file by the server's last count, of the largest where it has several; none where rows have no place in
+    /// a file.
+    pub pages: Option<u64>,
+}
+
+impl SourceTable {
+    /// A column by its name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&SourceColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// A column, as the catalog knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// Whether it may hold nulls.
+    pub nullable: bool,
+}
+
+/// Reads the whole catalog; tables in the order of their names.
+///
+/// # Errors
+/// What the server refused, or an answer that is none to the question.
+pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable>, Error> {
+    let ask = |sql: &str| queries.query(sql, &[], options);
+    let relations = relations(&ask(catalog::RELATIONS)?)?;
+    let sizes = Sizes::new(&relations, &ask(catalog::CHILDREN)?)?;
+    let domains = domains(&ask(catalog::DOMAINS)?)?;
+    let mut columns = columns_by_table(&ask(catalog::COLUMNS)?, &domains)?;
+    let keys = keys_by_table(&ask(catalog::PRIMARY_KEYS)?)?;
+    let mut tables: Vec<SourceTable> = relations
+        .values()
+        .filter(|relation| !relation.is_partition)
+        .map(|relation| {
+            let columns = columns.remove(&relation.id).unwrap_or_default();
+            let key = keys.get(&relation.id).map(Vec::as_slice).unwrap_or_default();
+            let (rows, pages) = sizes.of(relation);
+            SourceTable {
+                id: relation.table.clone(),
+                kind: if relation.kind == "v" { TableKind::View } else { TableKind::Table },
+                primary_key: key.iter().filter_map(|id| columns.get(id)).map(|column| column.name.clone()).collect(),
+                columns: columns.into_values().collect(),
+                rows,
+                pages,
+            }
+        })
+        .collect();
+    tables.sort_by(|a, b| (&a.id.schema, &a.id.name).cmp(&(&b.id.schema, &b.id.name)));
+    Ok(tables)
+}
+
+/// A row of [`catalog::RELATIONS`].
+struct Relation {
+    id: i64,
+    table: TableId,
+    kind: String,
+    pages: u64,
+    rows: Option<u64>,
+    is_partition: bool,
+    is_heap: bool,
+}
+
+fn relations(batches: &[Rows]) -> Result<HashMap<i64, Relation>, Error> {
+    let mut relations = HashMap::new();
+    for batch in batches {
+        let [schema, name, id, kind] = views(batch, ["schema_name", "table_name", "table_id", "kind"])?;
+        let [pages, rows, partition, method] = views(batch, ["pages", "row_count", "is_partition", "access_method"])?;
+        for row in 0..batch.len() {
+            let id = number(&id, row)?;
+            let relation = Relation {
+                id,
+                table: TableId { schema: text(&schema, row)?.to_owned(), name: text(&name, row)?.to_owned() },
+                kind: text(&kind, row)?.to_owned(),
+                // A count of blocks above 2³¹ comes as a negative int.
+                pages: u64::from(number(&pages, row)? as u32),
+                rows: u64::try_from(number(&rows, row)?).ok(),
+                is_partition: truth(&partition, row)?,
+                is_heap: number(&method, row)? == HEAP,
+            };
+            relations.insert(id, relation);
+        }
+    }
+    Ok(relations)
+}
+
+/// How large relations are, with what belongs to them.
+struct Sizes<'a> {
+    relations: &'a HashMap<i64, Relation>,
+    children: HashMap<i64, Vec<i64>>,
+}
+
+impl<'a> Sizes<'a> {
+    fn new(relations: &'a HashMap<i64, Relation>, batches: &[Rows]) -> Result<Self, Error> {
+        let mut children: HashMap<i64, Vec<i64>> = HashMap::new();
+        for batch in batches {
+            let [child, parent] = views(batch, ["child_id", "parent_id"])?;
+            for row in 0..batch.len() {
+                children.entry(number(&parent, row)?).or_default().push(number(&child, row)?);
+            }
+        }
+        Ok(Self { relations, children })
+    }
+
+    /// Rows of a relation and all below it, and the pages of the largest of their files. A SELECT reads them all.
+    fn of(&self, relation: &Relation) -> (Option<u64>, Option<u64>) {
+        if relation.kind == "v" {
+            return (None, None);
+        }
+        let (mut rows, mut pages) = (None, Some(0));
+        let (mut waiting, mut seen) = (vec![relation.id], HashSet::new());
+        while let Some(id) = waiting.pop() {
+            let Some(part) = self.relations.get(&id).filter(|_| seen.insert(id)) else { continue };
+            waiting.extend(self.children.get(&id).into_iter().flatten());
+            // A partitioned table's own count is of all its partitions together.
+            if part.kind == "p" {
+                continue;
+            }
+            if let Some(counted) = part.rows {
+                rows = Some(rows.unwrap_or(0) + counted);
+            }
+            pages = pages.filter(|_| part.is_heap).map(|most: u64| most.max(part.pages));
+        }
+        (rows, pages)
+    }
+}
+
+/// What a domain is made of.
+struct Base {
+    id: i64,
+    kind: String,
+    category: String,
+    modifier: i64,
+}
+
+fn domains(batches: &[Rows]) -> Result<HashMap<i64, Base>, Error> {
+    let mut domains = HashMap::new();
+    for batch in batches {
+        let [id, base, modifier] = views(batch, ["type_id", "base_id", "type_modifier"])?;
+        let [kind, category] = views(batch, ["base_kind", "base_category"])?;
+        for row in 0..batch.len() {
+            let base = Base {
+                id: number(&base, row)?,
+                kind: text(&kind, row)?.to_owned(),
+                category: text(&category, row)?.to_owned(),
+                modifier: number(&modifier, row)?,
+            };
+            domains.insert(number(&id, row)?, base);
+        }
+    }
+    Ok(domains)
+}
+
+/// Columns by their number, which is their order.
+type Columns = BTreeMap<i64, SourceColumn>;
+
+fn columns_by_table(batches: &[Rows], domains: &HashMap<i64, Base>) -> Result<HashMap<i64, Columns>, Error> {
+    let mut tables: HashMap<i64, Columns> = HashMap::new();
+    for batch in batches {
+        let [table, id, name] = views(batch, ["table_id", "column_number", "column_name"])?;
+        let [type_id, declared, kind] = views(batch, ["type_id", "declared_type", "type_kind"])?;
+        let [category, modifier, not_null] = views(batch, ["type_category", "type_modifier", "is_not_null"])?;
+        for row in 0..batch.len() {
+            let mut sql_type = SqlType {
+                declared: text(&declared, row)?.to_owned(),
+                id: number(&type_id, row)?,
+                kind: text(&kind, row)?.to_owned(),
+                category: text(&category, row)?.to_owned(),
+                modifier: number(&modifier, row)?,
+            };
+            // A domain may be of a domain; the server keeps no circles.
+            while let Some(base) = domains.get(&sql_type.id).filter(|_| sql_type.kind == "d") {
+                sql_type.id = base.id;
+                sql_type.kind.clone_from(&base.kind);
+                sql_type.category.clone_from(&base.category);
+                sql_type.modifier = base.modifier;
+            }
+            let nullable = !truth(&not_null, row)?;
+            let column = SourceColumn { name: text(&name, row)?.to_owned(), sql_type, nullable };
+            tables.entry(number(&table, row)?).or_default().insert(number(&id, row)?, column);
+        }
+    }
+    Ok(tables)
+}
+
+/// Numbers of key columns, in key order.
+fn keys_by_table(batches: &[Rows]) -> Result<HashMap<i64, Vec<i64>>, Error> {
+    let mut tables = HashMap::new();
+    for batch in batches {
+        let [table, numbers, count] = views(batch, ["table_id", "column_numbers", "key_columns"])?;
+        for row in 0..batch.len() {
+            let listed = text(&numbers, row)?;
+            let key: Result<Vec<i64>, _> = listed.split_ascii_whitespace().map(str::parse).collect();
+            let mut key = key.map_err(|_| {
+                Error::source(errors::UNEXPECTED_ANSWER, format!("the catalog lists the columns `{listed}` in a key"))
+            })?;
+            key.truncate(usize::try_from(number(&count, row)?).unwrap_or(0));
+            tables.insert(number(&table, row)?, key);
+        }
+    }
+    Ok(tables)
+}
+
+fn views<'a, const N: usize>(batch: &'a Rows, names: [&str; N]) -> Result<[ColumnView<'a>; N], Error> {
+    let views: Vec<ColumnView<'a>> = names.iter().map(|name| batch.column(name)).collect::<Result<_, _>>()?;
+    views.try_into().map_err(|_| {
+        Error::datakit(errors::UNEXPECTED_ANSWER, "a column of the catalog is not where it was just found")
+    })
+}
+
+fn text<'a>(view: &ColumnView<'a>, row: usize) -> Result<&'a str, Error> {
+    view.text(row)?.ok_or_else(|| view.missing(row))
+}
+
+fn number(view: &ColumnView<'_>, row: usize) -> Result<i64, Error> {
+    view.integer(row)?.ok_or_else(|| view.missing(row))
+}
+
+fn truth(view: &ColumnView<'_>, row: usize) -> Result<bool, Error> {
+    view.boolean(row)?.ok_or_else(|| view.missing(row))
+}

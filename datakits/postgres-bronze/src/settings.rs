@@ -1,0 +1,176 @@
+//! What the operator can choose.
+
+use std::collections::BTreeMap;
+
+pub use datakit_sdk::selection::{ColumnRule, Selection};
+use datakit_sdk::{Error, Isolation, QueryOptions};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the datakit postgres-bronze.
+///
+/// A pattern of tables is SCHEMA.TABLE with `*` for any characters and `?` for one, in any case; a part in brackets or double
+/// quotes is taken literally: `public.*`, `sales.order_?`, `"odd.schema".[50%*]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Patterns of tables and views to list. What is not listed cannot be read.
+    pub include: Vec<String>,
+    /// Patterns of tables and views not to list, whatever `include` says.
+    pub exclude: Vec<String>,
+    /// Columns to read, by a pattern of tables. A column is read when every pattern that fits its table allows it.
+    pub columns: BTreeMap<String, ColumnRule>,
+    /// What moment rows are of.
+    pub isolation: IsolationLevel,
+    /// A query is cancelled after so many seconds. Default: the operator's bound alone.
+    #[schemars(range(min = 1, max = 4294967))]
+    pub query_timeout_seconds: Option<u32>,
+    /// A table with more rows than this, by the server's last count (ANALYZE), is read in several partitions.
+    pub partition_row_threshold: u64,
+    /// Rows a partition should have.
+    #[schemars(range(min = 1))]
+    pub partition_rows: u64,
+    /// Partitions a table has at most.
+    #[schemars(range(min = 1, max = 10000))]
+    pub max_partitions: u32,
+    /// What a large table is cut by.
+    pub partition_by: PartitionBy,
+    /// Fill `_bronze_row_hash`. Without it the column stays, and is null.
+    pub row_hash: bool,
+    /// A numeric without a declared precision, or of more than 38 digits.
+    pub numeric: NumericPolicy,
+    /// NaN in a numeric.
+    pub nan: SpecialValues,
+    /// `infinity` and `-infinity` in a date or timestamp.
+    pub infinity: SpecialValues,
+}
+
+/// What moment rows are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IsolationLevel {
+    /// All tables of the run are read as of one moment: its first query of a table. The server keeps rows that die meanwhile.
+    #[default]
+    Snapshot,
+    /// Each query sees what is committed when it begins: partitions of a table are several moments. For servers that must
+    /// not hold a transaction for long.
+    ReadCommitted,
+}
+
+/// What a large table is cut by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionBy {
+    /// By blocks of its file where that is possible, else by its key.
+    #[default]
+    Auto,
+    /// By its primary key, when that is one column of type integer, bigint, date or uuid; else not at all.
+    Key,
+    /// Not at all.
+    Nothing,
+}
+
+/// What becomes of a numeric whose digits Arrow's decimals cannot be sure to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NumericPolicy {
+    /// The table is not read.
+    #[default]
+    Error,
+    /// It is loaded as text, all digits kept.
+    Text,
+}
+
+/// What becomes of a value that its type has and Arrow's has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SpecialValues {
+    /// The table fails, naming row and column.
+    #[default]
+    Error,
+    /// It is loaded as null.
+    Null,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            include: vec!["*.*".into()],
+            exclude: Vec::new(),
+            columns: BTreeMap::new(),
+            isolation: IsolationLevel::default(),
+            query_timeout_seconds: None,
+            partition_row_threshold: 1_000_000,
+            partition_rows: 500_000,
+            max_partitions: 64,
+            partition_by: PartitionBy::default(),
+            row_hash: true,
+            numeric: NumericPolicy::default(),
+            nan: SpecialValues::default(),
+            infinity: SpecialValues::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// What the host writes around every query of tables.
+    #[must_use]
+    pub fn query_options(&self) -> QueryOptions {
+        let isolation = match self.isolation {
+            IsolationLevel::Snapshot => Isolation::Snapshot,
+            IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+        };
+        QueryOptions { isolation: Some(isolation), ..self.catalog_options() }
+    }
+
+    /// What the host writes around queries of the catalog.
+    #[must_use]
+    pub fn catalog_options(&self) -> QueryOptions {
+        let timeout_ms = self.query_timeout_seconds.map(|seconds| seconds.saturating_mul(1000));
+        QueryOptions { isolation: None, timeout_ms, max_parallelism: None }
+    }
+
+    /// The patterns, read.
+    ///
+    /// # Errors
+    /// The first text that is no pattern.
+    pub fn selection(&self) -> Result<Selection, Error> {
+        Selection::new(&self.include, &self.exclude, &self.columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datakit_sdk::datakit::{parse_settings, settings_schema};
+
+    use super::*;
+
+    #[test]
+    fn all_settings_have_defaults() {
+        assert_eq!(parse_settings::<Settings>("{}").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn the_schema_is_the_contract_with_operators() {
+        let schema: serde_json::Value = serde_json::from_str(&settings_schema::<Settings>()).unwrap();
+        insta::assert_json_snapshot!(schema);
+    }
+
+    #[test]
+    fn unknown_and_wrong_settings_are_errors() {
+        for wrong in
+            [r#"{"nolock": true}"#, r#"{"isolation": "chaos"}"#, r#"{"numeric": "null"}"#, r#"{"nan": "text"}"#]
+        {
+            assert!(parse_settings::<Settings>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_moment_is_asked_for_in_every_query_of_a_table() {
+        let settings = Settings { query_timeout_seconds: Some(90), ..Settings::default() };
+        let options = settings.query_options();
+        assert_eq!((options.isolation, options.timeout_ms), (Some(Isolation::Snapshot), Some(90_000)));
+        let settings = Settings { isolation: IsolationLevel::ReadCommitted, ..settings };
+        assert_eq!(settings.query_options().isolation, Some(Isolation::ReadCommitted));
+    }
+}

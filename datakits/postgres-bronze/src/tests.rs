@@ -1,0 +1,335 @@
+//! The datakit against a server that answers from a list, in Arrow IPC as the host's answers come.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::ipc::writer::StreamWriter;
+use datakit_sdk::datakit::parse_settings;
+use datakit_sdk::{ErrorKind, QueryOptions, Rows, TableKind, Value};
+
+use super::*;
+use crate::planning::State;
+use crate::statement::{Blocks, Part};
+
+/// Answers by the question's text, and keeps what was asked.
+#[derive(Default)]
+struct Server {
+    answers: HashMap<String, Vec<Rows>>,
+    asked: RefCell<Vec<(String, QueryOptions)>>,
+}
+
+impl Server {
+    fn answer(&mut self, sql: impl Into<String>, columns: Vec<(&str, ArrayRef)>) {
+        self.answers.entry(sql.into()).or_default().push(rows(columns));
+    }
+
+    /// What was asked besides the catalog.
+    fn asked_of_tables(&self) -> Vec<String> {
+        let asked = self.asked.borrow();
+        asked.iter().map(|(sql, _)| sql.clone()).filter(|sql| !sql.contains("pg_catalog.")).collect()
+    }
+}
+
+impl Queries for Server {
+    fn query(&self, sql: &str, parameters: &[Value], options: QueryOptions) -> Result<Vec<Rows>, Error> {
+        assert_eq!(parameters, [], "neither the catalog nor bounds have parameters");
+        self.asked.borrow_mut().push((sql.to_owned(), options));
+        Ok(self.answers.get(sql).unwrap_or_else(|| panic!("not an expected query: {sql}")).clone())
+    }
+}
+
+fn rows(columns: Vec<(&str, ArrayRef)>) -> Rows {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    Rows::from_ipc(&writer.into_inner().unwrap()).unwrap()
+}
+
+fn ints(values: &[i32]) -> ArrayRef {
+    Arc::new(Int32Array::from(values.to_vec()))
+}
+
+/// A column as the catalog has it: name, type's object id, declared type, kind, category, modifier, not null.
+type CatalogColumn<'a> = (&'a str, i64, &'a str, &'a str, &'a str, i32, bool);
+
+#[derive(Clone, Copy)]
+struct CatalogTable<'a> {
+    name: &'a str,
+    kind: &'a str,
+    columns: &'a [CatalogColumn<'a>],
+    key: &'a str,
+    rows: i64,
+    pages: i32,
+    parent: Option<i64>,
+    access_method: i64,
+}
+
+const ID: CatalogColumn<'_> = ("id", 23, "integer", "b", "N", -1, true);
+const NAME: CatalogColumn<'_> = ("Name", 1043, "character varying(40)", "b", "S", 44, false);
+
+fn strings(values: impl Iterator<Item = String>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+fn longs(values: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(values.map(Some).collect::<Int64Array>())
+}
+
+/// Tables of the schema `public`, numbered from 1; a domain `percent` (900) over numeric(5,2), and `share` (901) over it.
+fn server(tables: &[CatalogTable<'_>]) -> Server {
+    let mut server = Server::default();
+    let numbered = || (1_i64..).zip(tables);
+    server.answer(
+        catalog::RELATIONS,
+        vec![
+            ("schema_name", strings(tables.iter().map(|_| "public".to_owned()))),
+            ("table_name", strings(tables.iter().map(|table| table.name.to_owned()))),
+            ("table_id", longs(numbered().map(|(id, _)| id))),
+            ("kind", strings(tables.iter().map(|table| table.kind.to_owned()))),
+            ("pages", ints(&tables.iter().map(|table| table.pages).collect::<Vec<_>>())),
+            ("row_count", longs(tables.iter().map(|table| table.rows))),
+            (
+                "is_partition",
+                Arc::new(tables.iter().map(|table| Some(table.parent.is_some())).collect::<BooleanArray>()),
+            ),
+            ("access_method", longs(tables.iter().map(|table| table.access_method))),
+        ],
+    );
+    let columns: Vec<(i64, i16, &CatalogColumn<'_>)> = numbered()
+        .filter(|(_, table)| table.parent.is_none())
+        .flat_map(|(id, table)| (1..).zip(table.columns).map(move |(number, column)| (id, number, column)))
+        .collect();
+    let each = |f: fn(&CatalogColumn<'_>) -> String| strings(columns.iter().map(|(_, _, column)| f(column)));
+    server.answer(
+        catalog::COLUMNS,
+        vec![
+            ("table_id", longs(columns.iter().map(|(id, ..)| *id))),
+            ("column_number", Arc::new(columns.iter().map(|(_, number, _)| Some(*number)).collect::<Int16Array>())),
+            ("column_name", each(|column| column.0.to_owned())),
+            ("type_id", longs(columns.iter().map(|(_, _, column)| column.1))),
+            ("declared_type", each(|column| column.2.to_owned())),
+            ("type_kind", each(|column| column.3.to_owned())),
+            ("type_category", each(|column| column.4.to_owned())),
+            ("type_modifier", ints(&columns.iter().map(|(_, _, column)| column.5).collect::<Vec<_>>())),
+            ("is_not_null", Arc::new(columns.iter().map(|(_, _, column)| Some(column.6)).collect::<BooleanArray>())),
+        ],
+    );
+    server.answer(
+        catalog::DOMAINS,
+        vec![
+            ("type_id", longs([900, 901].into_iter())),
+            ("base_id", longs([1700, 900].into_iter())),
+            ("type_modifier", ints(&[(5 << 16 | 2) + 4, -1])),
+            ("base_kind", strings(["b", "d"].map(str::to_owned).into_iter())),
+            ("base_category", strings(["N", "N"].map(str::to_owned).into_iter())),
+        ],
+    );
+    let keys: Vec<(i64, &CatalogTable<'_>)> = numbered().filter(|(_, table)| !table.key.is_empty()).collect();
+    server.answer(
+        catalog::PRIMARY_KEYS,
+        vec![
+            ("table_id", longs(keys.iter().map(|(id, _)| *id))),
+            ("column_numbers", strings(keys.iter().map(|(_, table)| table.key.to_owned()))),
+            ("key_columns", Arc::new(keys.iter().map(|_| Some(2)).collect::<Int16Array>())),
+        ],
+    );
+    let children: Vec<(i64, i64)> = numbered().filter_map(|(id, table)| Some((id, table.parent?))).collect();
+    server.answer(
+        catalog::CHILDREN,
+        vec![
+            ("child_id", longs(children.iter().map(|(child, _)| *child))),
+            ("parent_id", longs(children.iter().map(|(_, parent)| *parent))),
+        ],
+    );
+    server
+}
+
+fn table<'a>(name: &'a str, columns: &'a [CatalogColumn<'a>], key: &'a str, rows: i64, pages: i32) -> CatalogTable<'a> {
+    CatalogTable { name, kind: "r", columns, key, rows, pages, parent: None, access_method: 2 }
+}
+
+fn id(name: &str) -> TableId {
+    TableId { schema: "public".into(), name: name.into() }
+}
+
+fn settings(json: &str) -> Settings {
+    parse_settings(json).unwrap()
+}
+
+/// Small tables cut in parts: what a large one would do.
+const CUT: &str = r#"{"partition_row_threshold": 100, "partition_rows": 100}"#;
+const CUT_BY_KEY: &str = r#"{"partition_row_threshold": 100, "partition_rows": 100, "partition_by": "key"}"#;
+
+fn states(plan: &TablePlan) -> Vec<State> {
+    plan.partitions.iter().map(|partition| serde_json::from_slice(&partition.state).unwrap()).collect()
+}
+
+fn blocks(plan: &TablePlan) -> Vec<(Option<u32>, Option<u32>)> {
+    let range = |state: State| match state.part {
+        Some(Part::Blocks(Blocks { first, end })) => (first, end),
+        other => panic!("{other:?}"),
+    };
+    states(plan).into_iter().map(range).collect()
+}
+
+fn keys(plan: &TablePlan) -> Vec<(Option<String>, Option<String>)> {
+    let range = |state: State| match state.part {
+        Some(Part::Key(range)) => (range.lower, range.upper),
+        other => panic!("{other:?}"),
+    };
+    states(plan).into_iter().map(range).collect()
+}
+
+#[test]
+fn the_catalog_becomes_tables() {
+    let server = server(&[
+        table("orders", &[ID, ("line", 21, "smallint", "b", "N", -1, true), NAME], "2 1 3", 42, 1),
+        CatalogTable { kind: "v", rows: -1, access_method: 0, ..table("a view", &[NAME], "", 0, 0) },
+        CatalogTable { kind: "p", rows: 7, access_method: 0, ..table("parts", &[ID], "1", 0, 0) },
+        CatalogTable { parent: Some(3), ..table("parts_1", &[ID], "1", 30, 3) },
+        CatalogTable { parent: Some(3), ..table("parts_2", &[ID], "1", 12, 5) },
+        table("never counted", &[ID], "", -1, 0),
+    ]);
+    let tables = discovery::read(&server, Settings::default().catalog_options()).unwrap();
+    let names: Vec<&str> = tables.iter().map(|table| table.id.name.as_str()).collect();
+    assert_eq!(names, ["a view", "never counted", "orders", "parts"], "partitions are no tables of their own");
+    assert_eq!(tables[0].kind, TableKind::View);
+    assert_eq!((tables[0].rows, tables[0].pages), (None, None));
+    assert_eq!((tables[1].rows, tables[1].pages), (None, Some(0)));
+    assert_eq!(tables[2].primary_key, ["line", "id"], "in key order, without the columns an index only carries");
+    assert_eq!((tables[3].rows, tables[3].pages), (Some(42), Some(5)), "rows of all, pages of the largest");
+}
+
+#[test]
+fn every_type_has_its_reading() {
+    let columns: Vec<CatalogColumn<'_>> = vec![
+        ID,
+        NAME,
+        ("share", 901, "share", "d", "N", -1, true),
+        ("price", 1700, "numeric(18,4)", "b", "N", (18 << 16 | 4) + 4, true),
+        ("fine", 1700, "numeric(3,5)", "b", "N", (3 << 16 | 5) + 4, false),
+        ("until", 1184, "timestamp with time zone", "b", "D", -1, true),
+        ("day", 1082, "date", "b", "D", -1, true),
+        ("at", 1083, "time without time zone", "b", "D", -1, false),
+        ("lead", 1186, "interval", "b", "T", -1, true),
+        ("tags", 1009, "text[]", "b", "A", -1, true),
+        ("pair", 5000, "pair", "c", "C", -1, false),
+        ("mood", 5001, "mood", "e", "E", -1, true),
+        ("cost", 790, "money", "b", "N", -1, false),
+        ("key", 2950, "uuid", "b", "U", -1, true),
+        ("span", 3904, "int4range", "r", "R", -1, false),
+        ("own", 5002, "public.date", "b", "U", -1, false),
+    ];
+    let server = server(&[table("t", &columns, "1", 1, 1)]);
+    let shown = |json: &str| -> Vec<String> {
+        let settings = settings(json);
+        let fields = discover(&server, &settings).unwrap().remove(0).columns;
+        let plan = plan(&server, &settings, &[id("t")]).unwrap().remove(0);
+        let (sql, _) = statement::select(&id("t"), &states(&plan).remove(0).columns, None).unwrap();
+        let fields = fields.iter().map(|f| {
+            let null = if f.nullable { "" } else { " not null" };
+            format!("{} {}{null} {:?}", f.name, f.arrow_type, f.metadata)
+        });
+        fields.chain([sql]).collect()
+    };
+    insta::assert_debug_snapshot!("types", shown("{}"));
+    insta::assert_debug_snapshot!("types_with_nulls", shown(r#"{"infinity": "null", "nan": "null"}"#));
+}
+
+#[test]
+fn numerics_without_bounds_need_a_decision() {
+    let free = ("free", 1700, "numeric", "b", "N", -1, true);
+    let wide = ("wide", 1700, "numeric(39,2)", "b", "N", (39 << 16 | 2) + 4, true);
+    let server = server(&[table("t", &[ID, free], "1", 1, 1), table("u", &[ID, wide], "1", 1, 1)]);
+    assert_eq!(discover(&server, &Settings::default()).unwrap().len(), 2, "a table that cannot be read hides no other");
+    for (name, column) in [("t", "`free`"), ("u", "`wide`")] {
+        let error = plan(&server, &Settings::default(), &[id(name)]).unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Data, errors::UNSUPPORTED_TYPE));
+        assert!(error.message.contains(column) && error.message.contains("numeric = \"text\""), "{}", error.message);
+    }
+    let plans = plan(&server, &settings(r#"{"numeric": "text"}"#), &[id("t"), id("u")]).unwrap();
+    let (sql, _) = statement::select(&id("t"), &states(&plans[0])[0].columns, None).unwrap();
+    assert_eq!(sql, "SELECT \"id\", \"free\"::text AS \"free\" FROM \"public\".\"t\"");
+    assert!(
+        plan(&server, &settings(r#"{"columns": {"*.*": {"exclude": ["free", "wide"]}}}"#), &[id("t"), id("u")]).is_ok()
+    );
+}
+
+#[test]
+fn what_cannot_be_planned_says_why() {
+    let server = server(&[table("t", &[ID, NAME], "1", 1, 1), table("audit", &[ID], "1", 1, 1)]);
+    let fails = |json: &str, name: &str| plan(&server, &settings(json), &[id(name)]).unwrap_err().code;
+    assert_eq!(fails(r#"{"columns": {"public.t": {"exclude": ["nam"]}}}"#, "t"), errors::UNKNOWN_COLUMN);
+    assert_eq!(fails(r#"{"columns": {"public.t": {"exclude": ["*"]}}}"#, "t"), errors::NO_COLUMNS);
+    assert_eq!(fails(r#"{"exclude": ["public.audit"]}"#, "audit"), errors::NO_TABLE);
+    assert_eq!(fails("{}", "gone"), errors::NO_TABLE);
+}
+
+#[test]
+fn large_tables_are_cut_by_blocks() {
+    let server = server(&[table("t", &[ID], "1", 400, 80), table("flat", &[ID], "1", 400, 0)]);
+    let plans = plan(&server, &settings(CUT), &[id("t"), id("flat")]).unwrap();
+    assert_eq!(
+        blocks(&plans[0]),
+        [(None, Some(20)), (Some(20), Some(40)), (Some(40), Some(60)), (Some(60), None)],
+        "the last has no end: the file may have grown"
+    );
+    assert_eq!(plans[0].partitions[3].estimated_rows, Some(100));
+    assert_eq!(states(&plans[1]).len(), 1, "never measured");
+    assert_eq!(server.asked_of_tables(), Vec::<String>::new(), "nothing has to be asked");
+}
+
+#[test]
+fn without_a_shared_moment_or_a_heap_tables_are_cut_by_their_key() {
+    let columnar = CatalogTable { access_method: 77, ..table("columnar", &[ID], "1", 400, 80) };
+    let mut server = server(&[table("t", &[ID], "1", 400, 80), columnar, table("no key", &[NAME], "", 400, 80)]);
+    let extent = |name: &str| format!("SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"{name}\"");
+    for name in ["t", "columnar"] {
+        server.answer(extent(name), vec![("low", ints(&[1])), ("high", ints(&[400]))]);
+    }
+    let some = |text: &str| Some(text.to_owned());
+    let expected = [(None, some("101")), (some("101"), some("201")), (some("201"), some("301")), (some("301"), None)];
+    let committed = r#"{"partition_row_threshold": 100, "partition_rows": 100, "isolation": "read_committed"}"#;
+    assert_eq!(keys(&plan(&server, &settings(committed), &[id("t")]).unwrap()[0]), expected);
+    assert_eq!(keys(&plan(&server, &settings(CUT_BY_KEY), &[id("t")]).unwrap()[0]), expected);
+    assert_eq!(keys(&plan(&server, &settings(CUT), &[id("columnar")]).unwrap()[0]), expected);
+    assert_eq!(states(&plan(&server, &settings(CUT_BY_KEY), &[id("no key")]).unwrap()[0]).len(), 1);
+    let options = server.asked.borrow().iter().find(|(sql, _)| *sql == extent("t")).unwrap().1;
+    assert_eq!(options.isolation, Some(datakit_sdk::Isolation::ReadCommitted), "bounds and rows by the same rule");
+}
+
+#[test]
+fn small_tables_views_and_those_not_to_be_cut_are_one_partition() {
+    let server = server(&[
+        table("small", &[ID], "1", 100, 80),
+        CatalogTable { kind: "v", access_method: 0, ..table("view", &[ID], "", -1, 0) },
+        table("large", &[ID], "1", 400, 80),
+    ]);
+    let nothing = r#"{"partition_row_threshold": 100, "partition_rows": 100, "partition_by": "nothing"}"#;
+    let plans = plan(&server, &settings(nothing), &[id("view"), id("small"), id("large")]).unwrap();
+    for (plan, wanted) in plans.iter().zip(["view", "small", "large"]) {
+        assert_eq!(plan.table, id(wanted), "in the order asked for");
+        assert_eq!(states(plan).len(), 1);
+        assert_eq!(states(plan)[0].part, None);
+    }
+}
+
+#[test]
+fn an_answer_of_another_shape_is_an_error() {
+    let mut server = server(&[table("t", &[ID], "1", 400, 80)]);
+    let wrong = strings(["a"].map(str::to_owned).into_iter());
+    server.answer(
+        "SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"t\"",
+        vec![("low", Arc::clone(&wrong)), ("high", wrong)],
+    );
+    assert_eq!(plan(&server, &settings(CUT_BY_KEY), &[id("t")]).unwrap_err().code, errors::UNEXPECTED_ANSWER);
+}
+
+#[test]
+fn the_description_is_of_this_package() {
+    let description = PostgresBronze::describe();
+    assert_eq!(description.name, "postgres-bronze");
+    assert_eq!(description.version, "0.1.0");
+    assert_eq!(description.roles[0].kinds, ["postgres"]);
+}

@@ -1,0 +1,92 @@
+//! What an operator says about any server.
+
+use std::time::Duration;
+
+use datakit_model::limits::GuestLimits;
+
+/// Bounds of the connection pool, which all partitions and tables of a run share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Physical connections at one time.
+    pub max_connections: usize,
+    /// The longest wait for a free one.
+    pub checkout_timeout: Duration,
+    /// An idle connection older than this is not used again.
+    pub max_idle: Duration,
+    /// A connection older than this is not used again.
+    pub max_lifetime: Duration,
+    /// A connection idle for longer than this is asked for a sign of life before use.
+    pub validate_after: Duration,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 8,
+            checkout_timeout: Duration::from_secs(60),
+            max_idle: Duration::from_secs(300),
+            max_lifetime: Duration::from_secs(3600),
+            validate_after: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Bounds of single steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Reaching the server, TLS and login together. Whole seconds; less than one counts as one.
+    pub connect: Duration,
+    /// A query without its own timeout; none: no bound.
+    pub query: Option<Duration>,
+    /// The server's acknowledgement of a cancel; after it the connection is dropped. Whole seconds.
+    pub cancel: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(15), query: None, cancel: Duration::from_secs(5) }
+    }
+}
+
+/// Bounds on SQL handed over by a datakit; the same settings as in `[limits]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SqlLimits {
+    /// One SQL text, in bytes.
+    pub max_sql_bytes: u64,
+    /// Tokens of one SQL text, counted before parsing.
+    pub max_tokens: u64,
+    /// Syntax depth of one SQL text.
+    pub max_syntax_depth: u64,
+    /// Parameters of one query.
+    pub max_parameters: u64,
+}
+
+/// The deepest SQL that any setting allows, as for expressions.
+const MAX_SYNTAX_DEPTH: u64 = 256;
+
+impl From<&GuestLimits> for SqlLimits {
+    fn from(limits: &GuestLimits) -> Self {
+        Self {
+            max_sql_bytes: limits.max_sql_bytes,
+            max_tokens: limits.max_tokens,
+            // The walk recurses: no setting of the operator may let a guest exhaust the host's stack.
+            max_syntax_depth: limits.max_syntax_depth.min(MAX_SYNTAX_DEPTH),
+            max_parameters: limits.max_parameters,
+        }
+    }
+}
+
+impl Default for SqlLimits {
+    fn default() -> Self {
+        Self::from(&GuestLimits::default())
+    }
+}
+
+/// A run's id comes from the command line: nothing in it may end the comment.
+pub(crate) fn comment_safe(run_id: &str) -> String {
+    run_id
+        .chars()
+        .take(128)
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '+') { c } else { '?' })
+        .collect()
+}

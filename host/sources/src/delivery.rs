@@ -1,0 +1,105 @@
+//! Batches from the task that decodes to the reader that hands them out.
+
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use datakit_model::{MemoryBudget, TrackedBatch};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::fault::Fault;
+
+/// One step of a result.
+pub(crate) enum Message<E> {
+    /// A batch, and how many values of which column were cut in it.
+    Batch(TrackedBatch, Vec<(usize, u64)>),
+    /// All rows were delivered. A channel that closes without it lost its task.
+    End,
+    /// The result ended with an error.
+    Failed(E),
+}
+
+/// Why a task stops before the end of the rows.
+#[derive(Debug)]
+pub(crate) enum Stop<E> {
+    /// Nobody waits for the rows.
+    Dropped,
+    /// The query's time is over.
+    Timeout,
+    /// An error, to be told.
+    Failed(E),
+}
+
+/// The sending end.
+pub(crate) struct Delivery<E> {
+    sender: mpsc::Sender<Message<E>>,
+    memory: MemoryBudget,
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+}
+
+impl<E: Fault> Delivery<E> {
+    /// A channel that holds one batch: the next is decoded while one waits.
+    pub(crate) fn new(memory: MemoryBudget, timeout: Option<Duration>) -> (Self, mpsc::Receiver<Message<E>>) {
+        let (sender, receiver) = mpsc::channel(1);
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        (Self { sender, memory, timeout, deadline }, receiver)
+    }
+
+    /// Runs a step of the driver. When nobody waits any more or the time is over, `cancel` is told, and the step is
+    /// still run to its own end: a future of a driver dropped halfway leaves the connection in pieces.
+    pub(crate) async fn during<T>(&self, cancel: impl Fn(), step: impl Future<Output = T>) -> (T, Option<Stop<E>>) {
+        let mut step = std::pin::pin!(step);
+        let stop = tokio::select! {
+            biased;
+            result = &mut step => return (result, None),
+            stop = self.stopped() => stop,
+        };
+        cancel();
+        (step.await, Some(stop))
+    }
+
+    /// Waits until nobody wants the rows or the time is over.
+    pub(crate) async fn stopped(&self) -> Stop<E> {
+        tokio::select! {
+            () = self.sender.closed() => Stop::Dropped,
+            () = sleep_until(self.deadline) => Stop::Timeout,
+        }
+    }
+
+    /// Hands the batch over once its bytes are free. The time spent waiting is the consumer's, not the query's.
+    pub(crate) async fn ship(&mut self, batch: RecordBatch, cuts: Vec<(usize, u64)>) -> Result<(), Stop<E>> {
+        let waiting_since = Instant::now();
+        let bytes = batch.get_array_memory_size() as u64;
+        let reservation = tokio::select! {
+            reservation = self.memory.reserve(bytes) => reservation,
+            () = self.sender.closed() => return Err(Stop::Dropped),
+        };
+        let message = Message::Batch(TrackedBatch::new(batch, reservation), cuts);
+        self.sender.send(message).await.map_err(|_| Stop::Dropped)?;
+        self.deadline = self.deadline.map(|deadline| deadline + waiting_since.elapsed());
+        Ok(())
+    }
+
+    /// Tells how the result ended.
+    pub(crate) async fn finish(self, outcome: Result<(), Stop<E>>) {
+        let message = match outcome {
+            Ok(()) => Message::End,
+            Err(Stop::Dropped) => return,
+            Err(Stop::Timeout) => {
+                let seconds = self.timeout.unwrap_or_default().as_secs_f64();
+                Message::Failed(E::query_timeout(seconds))
+            }
+            Err(Stop::Failed(error)) => Message::Failed(error),
+        };
+        // Nobody waits any more: then nobody is to be told.
+        let _ = self.sender.send(message).await;
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,192 @@
+//! The read grant: which SQL of a datakit may reach a server.
+//!
+//! A datakit sends text, and the login behind the connection may be able to do more than read. So the text is cut into tokens
+//! by its dialect's own lexical rules (each source has its own reader of them), those tokens (and not the text) are parsed by
+//! `sqlparser`, and the tree is walked against an allow-list (`walk`, `expressions`): what is not listed is refused, what
+//! cannot be parsed is refused. What passes is sent as the datakit wrote it, never printed again from the tree.
+//!
+//! This is a second fence. The first, and the real one, is a login that may do no more than SELECT.
+
+mod expressions;
+mod walk;
+
+use datakit_model::TablePatterns;
+use sqlparser::ast::{Expr, Ident, Query};
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+pub(crate) use self::walk::{Walk, construct};
+use crate::config::SqlLimits;
+
+/// What differs from one kind of server to another.
+pub(crate) trait Dialect {
+    /// Its name, for messages.
+    const NAME: &'static str;
+    /// A common table expression may be named within itself.
+    const COMMON_TABLES_SEE_THEMSELVES: bool;
+    /// TRUE and FALSE are literals.
+    const BOOLEANS: bool;
+    /// LIMIT is a clause.
+    const LIMIT: bool;
+
+    /// The parser's word for it.
+    fn parser() -> &'static dyn sqlparser::dialect::Dialect;
+    /// A name as the server compares it with names of tables.
+    fn compared(ident: &Ident) -> String;
+    /// Whether the view belongs to the listed catalog.
+    fn is_catalog_view(schema: &str, name: &str) -> bool;
+    /// Whether the grant holds the table, whatever the server may take the name for; never one of the system's own.
+    fn is_granted(grant: &TablePatterns, schema: &str, name: &str) -> bool;
+    /// Whether the function may be called.
+    fn is_function(name: &str) -> bool;
+    /// Whether a cast may name the type, given in the parser's spelling.
+    fn is_type(text: &str) -> bool;
+    /// Whether the bare word cannot be a name.
+    fn is_structure_word(word: &str) -> bool;
+    /// Whether a table hint lets it read what is not committed.
+    ///
+    /// # Errors
+    /// A hint that is not listed.
+    fn table_hint(hint: &Expr) -> Result<bool, Refusal>;
+}
+
+/// Why a text was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A bound of the operator.
+    #[error("{what} of {value} is over the limit `{limit_name}` of {limit}")]
+    Limit {
+        /// What was counted.
+        what: &'static str,
+        /// How much there was; for a depth, the first too deep.
+        value: u64,
+        /// The setting.
+        limit_name: &'static str,
+        /// Its value.
+        limit: u64,
+    },
+    /// It is not of its dialect as far as the guard can read it.
+    #[error("it cannot be read as {dialect}: {reason}")]
+    Unreadable {
+        /// The dialect: `T-SQL`.
+        dialect: &'static str,
+        /// What is in the way.
+        reason: String,
+    },
+    /// It is not exactly one query.
+    #[error("it is {0}, and only one query is allowed")]
+    NotOneQuery(String),
+    /// A construct that is not on the list.
+    #[error("{0} is not allowed")]
+    Construct(String),
+    /// A function that is not on the list.
+    #[error("the function {0} is not on the list of allowed functions")]
+    Function(String),
+    /// A table outside the grant.
+    #[error("{0} is not granted")]
+    NotGranted(String),
+    /// A name that reaches out of the database, or that says no schema.
+    #[error("the table name {0} must have two parts, schema and name")]
+    NameParts(String),
+}
+
+impl Refusal {
+    /// The stable code, of those a source has for refusals, in the order of the variants.
+    pub(crate) fn code(&self, codes: &[&'static str; 7]) -> &'static str {
+        let [limit, unreadable, not_one_query, construct, function, not_granted, name_parts] = *codes;
+        match self {
+            Self::Limit { .. } => limit,
+            Self::Unreadable { .. } => unreadable,
+            Self::NotOneQuery(_) => not_one_query,
+            Self::Construct(_) => construct,
+            Self::Function(_) => function,
+            Self::NotGranted(_) => not_granted,
+            Self::NameParts(_) => name_parts,
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::Limit { limit_name, .. } => {
+                format!("raise `limits.guest.{limit_name}` if the datakit is right to need it")
+            }
+            Self::NotGranted(_) => {
+                "if the datakit is right to read it, add it to `tables`; catalog views are listed in the documentation"
+                    .to_owned()
+            }
+            Self::NameParts(_) => "write schema and table; other databases and servers cannot be granted".to_owned(),
+            Self::Unreadable { .. } | Self::NotOneQuery(_) | Self::Construct(_) | Self::Function(_) => {
+                "a datakit may send one SELECT made of the constructs and functions that the documentation lists"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Named facts.
+    pub(crate) fn context(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Limit { value, limit_name, limit, .. } => {
+                vec![((*limit_name).to_owned(), limit.to_string()), ("value".to_owned(), value.to_string())]
+            }
+            Self::Function(name) => vec![("function".to_owned(), name.clone())],
+            Self::NotGranted(name) | Self::NameParts(name) => vec![("table".to_owned(), name.clone())],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The tokens of a text, and where its first begins and its last ends (a closing semicolon left out).
+#[derive(Debug)]
+pub(crate) struct Lexed {
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+/// Holds a text to what is counted before anything reads it.
+///
+/// # Errors
+/// A limit that is exceeded.
+pub(crate) fn check_size(sql: &str, parameters: usize, limits: &SqlLimits) -> Result<(), Refusal> {
+    at_most("parameters", parameters as u64, "max_parameters", limits.max_parameters)?;
+    at_most("a text", sql.len() as u64, "max_sql_bytes", limits.max_sql_bytes)
+}
+
+/// One query and then the end. The parser's own loop over statements stops at a bare END and leaves the rest unread.
+///
+/// # Errors
+/// What the parser does not understand, or more than one query.
+pub(crate) fn parse<D: Dialect>(tokens: Vec<Token>, limits: &SqlLimits) -> Result<Query, Refusal> {
+    // The parser counts several steps for one level of ours, and grows its stack as needed.
+    let depth = usize::try_from(limits.max_syntax_depth.saturating_mul(4)).unwrap_or(usize::MAX);
+    if tokens.is_empty() {
+        return Err(Refusal::NotOneQuery("empty".to_owned()));
+    }
+    let mut parser = Parser::new(D::parser()).with_recursion_limit(depth).with_tokens(tokens);
+    let query = parser.parse_query().map_err(|error| match error {
+        ParserError::RecursionLimitExceeded => too_deep(limits),
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
+            // Positions of a parser that was given tokens are all zero.
+            Refusal::Unreadable { dialect: D::NAME, reason: text.replace(" at Line: 0, Column: 0", "") }
+        }
+    })?;
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        return Err(Refusal::NotOneQuery(format!("a query followed by {next}")));
+    }
+    Ok(*query)
+}
+
+pub(crate) fn at_most(what: &'static str, value: u64, limit_name: &'static str, limit: u64) -> Result<(), Refusal> {
+    if value > limit { Err(Refusal::Limit { what, value, limit_name, limit }) } else { Ok(()) }
+}
+
+pub(crate) fn too_deep(limits: &SqlLimits) -> Refusal {
+    Refusal::Limit {
+        what: "a syntax depth",
+        value: limits.max_syntax_depth + 1,
+        limit_name: "max_syntax_depth",
+        limit: limits.max_syntax_depth,
+    }
+}

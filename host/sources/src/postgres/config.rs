@@ -1,0 +1,160 @@
+//! What an operator says about a PostgreSQL server.
+
+use std::path::PathBuf;
+
+use datakit_model::{ReadLimits, Secret};
+
+use super::error::PostgresError;
+pub use crate::config::{PoolLimits, SqlLimits, Timeouts};
+use crate::pool::PooledServer;
+
+/// Whether the connection is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encrypt {
+    /// Always, and the certificate is checked.
+    #[default]
+    Required,
+    /// Never: password hash and rows cross the network in clear.
+    Off,
+}
+
+/// A PostgreSQL server, how to reach it and how to read it.
+#[derive(Debug, Clone)]
+pub struct PostgresConfig {
+    /// Host name or address, without port; a path that begins with `/` is the directory of a Unix socket, which is never
+    /// encrypted.
+    pub host: String,
+    /// TCP port, or the number in the socket's name.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// Who logs in.
+    pub user: String,
+    /// None: the server trusts the user, or knows it by other means.
+    pub password: Option<Secret>,
+    /// Whether the connection is encrypted.
+    pub encrypt: Encrypt,
+    /// PEM certificates to trust besides the system's.
+    pub certificate_file: Option<PathBuf>,
+    /// Trust whatever certificate the server shows: protects against listeners, not against impostors.
+    pub trust_certificate: bool,
+    /// Bounds of the pool. The session that keeps a run's snapshot comes on top.
+    pub pool: PoolLimits,
+    /// Bounds of single steps.
+    pub timeouts: Timeouts,
+    /// How batches are cut.
+    pub read: ReadLimits,
+    /// Bounds on SQL of datakits.
+    pub sql: SqlLimits,
+    /// `application_name` in `pg_stat_activity`.
+    pub application_name: String,
+}
+
+impl PostgresConfig {
+    /// A server with the defaults: port 5432, TLS required, certificate checked.
+    #[must_use]
+    pub fn new(host: impl Into<String>, database: impl Into<String>, user: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            port: 5432,
+            database: database.into(),
+            user: user.into(),
+            password: None,
+            encrypt: Encrypt::default(),
+            certificate_file: None,
+            trust_certificate: false,
+            pool: PoolLimits::default(),
+            timeouts: Timeouts::default(),
+            read: ReadLimits::default(),
+            sql: SqlLimits::default(),
+            application_name: "datakit".to_owned(),
+        }
+    }
+
+    /// `host:port`, for messages.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whether TLS is used.
+    pub(super) fn encrypts(&self) -> bool {
+        self.encrypt == Encrypt::Required && !self.uses_socket()
+    }
+
+    /// Whether the host is the directory of a Unix socket.
+    pub(super) fn uses_socket(&self) -> bool {
+        self.host.starts_with('/')
+    }
+
+    /// Checks what can be checked without the server.
+    ///
+    /// # Errors
+    /// [`PostgresError::Config`], naming the setting.
+    pub(super) fn validate(&self) -> Result<(), PostgresError> {
+        let refuse = |message: &str, hint: &str| {
+            Err(PostgresError::Config { message: message.to_owned(), hint: hint.to_owned() })
+        };
+        let odd = |c: char| c.is_whitespace() || ",;\\/".contains(c);
+        if self.host.is_empty() || (!self.uses_socket() && self.host.contains(odd)) {
+            return refuse(
+                &format!("`host = \"{}\"` is not a host name or address", self.host),
+                "give the host alone; the port has its own setting",
+            );
+        }
+        if self.pool.max_connections == 0 {
+            return refuse("the pool may hold no connection", "set `pool.max_connections` to at least 1");
+        }
+        if self.trust_certificate && self.certificate_file.is_some() {
+            return refuse(
+                "`certificate_file` and `trust_certificate` exclude each other",
+                "remove `trust_certificate`",
+            );
+        }
+        if self.certificate_file.is_some() && self.encrypt == Encrypt::Off {
+            return refuse("`certificate_file` needs encryption", "remove `encrypt = \"off\"`");
+        }
+        Ok(())
+    }
+}
+
+impl PooledServer for PostgresConfig {
+    fn pool(&self) -> &PoolLimits {
+        &self.pool
+    }
+
+    fn address(&self) -> String {
+        self.address()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_refused_before_the_first_packet() {
+        let refusal = |change: fn(&mut PostgresConfig)| {
+            let mut config = PostgresConfig::new("db01", "erp", "svc");
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert!(PostgresConfig::new("/run/postgresql", "erp", "svc").validate().is_ok());
+        insta::assert_snapshot!(refusal(|c| c.host = "db01,5433".into()), @r#"`host = "db01,5433"` is not a host name or address"#);
+        insta::assert_snapshot!(refusal(|c| c.pool.max_connections = 0), @"the pool may hold no connection");
+        insta::assert_snapshot!(
+            refusal(|c| {
+                c.certificate_file = Some("a.pem".into());
+                c.trust_certificate = true;
+            }),
+            @"`certificate_file` and `trust_certificate` exclude each other"
+        );
+        insta::assert_snapshot!(
+            refusal(|c| {
+                c.certificate_file = Some("a.pem".into());
+                c.encrypt = Encrypt::Off;
+            }),
+            @"`certificate_file` needs encryption"
+        );
+    }
+}

@@ -1,0 +1,376 @@
+//! What can go wrong with a PostgreSQL server, with the codes `DK-SRC-1…`.
+//!
+//! | codes | about |
+//! |---|---|
+//! | 101–109 | configuration |
+//! | 110–119 | the way to the server |
+//! | 120–129 | certificates |
+//! | 130–149 | what the server itself reported, by its SQLSTATE (`server_errors`) |
+//! | 150–159 | columns and values |
+//! | 160–169 | time, the pool, the snapshot |
+//! | 170–189 | a datakit's SQL and parameters |
+//! | 190 | a bug of ours |
+
+use std::borrow::Cow;
+use std::error::Error as _;
+
+use datakit_model::{Coded, Kind, Retry};
+
+use super::config::PostgresConfig;
+use super::guard;
+use super::server_errors::meaning_of;
+use crate::fault::Fault;
+pub use crate::guard::Refusal;
+pub use crate::reach::Unreachable;
+pub use crate::tls::CertificateProblem;
+
+/// Any error of this source.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// A setting, or two that contradict each other.
+    #[error("{message}")]
+    Config {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The file of certificates cannot be read.
+    #[error("cannot use the certificate file `{path}`: {reason}")]
+    CertificateFile {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// No connection, or none that lasted through the login.
+    #[error("cannot reach PostgreSQL at {address}: {reason}")]
+    Unreachable {
+        /// `host:port`.
+        address: String,
+        /// In which way.
+        how: Unreachable,
+        /// The system's words.
+        reason: String,
+    },
+    /// The connection broke after the login.
+    #[error("the connection to {address} broke: {reason}")]
+    Broken {
+        /// `host:port`.
+        address: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The server sent what the protocol does not allow.
+    #[error("{address} does not speak the expected protocol: {reason}")]
+    Protocol {
+        /// `host:port`.
+        address: String,
+        /// What was unexpected.
+        reason: String,
+    },
+    /// The server has no TLS though it is required.
+    #[error("{address} offers no encryption")]
+    NoEncryption {
+        /// `host:port`.
+        address: String,
+    },
+    /// The TLS handshake failed.
+    #[error("the certificate of {address} was refused: {reason}")]
+    Certificate {
+        /// `host:port`.
+        address: String,
+        /// What for.
+        problem: CertificateProblem,
+        /// OpenSSL's words.
+        reason: String,
+    },
+    /// The server asks for a password, and none is configured.
+    #[error("{address} asks for a password, and the connection has none")]
+    NoPassword {
+        /// `host:port`.
+        address: String,
+    },
+    /// The server reported an error.
+    #[error("PostgreSQL error {state}: {message}")]
+    Server {
+        /// SQLSTATE: five characters.
+        state: String,
+        /// The text as sent, without its detail, which may quote rows.
+        message: String,
+        /// Rows that had arrived before it.
+        rows_before: u64,
+    },
+    /// A column type that is not read.
+    #[error("column `{column}` has the type {sql_type}, which is not read as it is")]
+    UnsupportedType {
+        /// The column.
+        column: String,
+        /// As the server spells it.
+        sql_type: String,
+    },
+    /// A column without a name, or with the name of another.
+    #[error("{0}")]
+    ColumnName(String),
+    /// A value that has no exact Arrow form.
+    #[error("row {row}, column `{column}`: {reason}")]
+    Value {
+        /// Counted from 1 within this query.
+        row: u64,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A value over `max_cell_bytes`.
+    #[error("row {row}, column `{column}`: a value of {bytes} bytes is over the limit `max_cell_bytes` of {limit}")]
+    CellTooLarge {
+        /// Counted from 1 within this query.
+        row: u64,
+        /// The column.
+        column: String,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The query ran into its timeout and was cancelled.
+    #[error("the query was cancelled after {seconds:.1} s")]
+    QueryTimeout {
+        /// The bound, in seconds.
+        seconds: f64,
+    },
+    /// No free connection in time.
+    #[error("no free connection to {address} within {seconds:.1} s: all {connections} are in use")]
+    PoolTimeout {
+        /// `host:port`.
+        address: String,
+        /// The bound, in seconds.
+        seconds: f64,
+        /// Size of the pool.
+        connections: usize,
+    },
+    /// The session that kept the run's snapshot is gone.
+    #[error("the snapshot of this run is lost: {reason}")]
+    SnapshotLost {
+        /// What is known of it.
+        reason: String,
+    },
+    /// A second query while a reader lives.
+    #[error("this connection is still reading an earlier query")]
+    Busy,
+    /// The guard refused the text.
+    #[error("the SQL of the datakit was refused: {0}")]
+    Refused(#[from] Refusal),
+    /// A parameter that is not of its type, or of one that PostgreSQL does not have.
+    #[error("parameter ${number}: {reason}")]
+    Parameter {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The query has no rows to give.
+    #[error("the query returned no result set")]
+    NoResult,
+    /// Something that cannot happen.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl PostgresError {
+    /// What the driver says to a query.
+    pub(super) fn of_query(config: &PostgresConfig, error: tokio_postgres::Error, rows_before: u64) -> Self {
+        if let Some(db) = error.as_db_error() {
+            let (state, message) = (db.code().code().to_owned(), db.message().to_owned());
+            return Self::Server { state, message, rows_before };
+        }
+        let reason = match error.source() {
+            Some(cause) => cause.to_string(),
+            None => error.to_string(),
+        };
+        Self::Broken { address: config.address(), reason }
+    }
+
+    /// What the driver says to a login.
+    pub(super) fn of_login(config: &PostgresConfig, error: tokio_postgres::Error) -> Self {
+        let address = config.address();
+        if error.as_db_error().is_some() {
+            return Self::of_query(config, error, 0);
+        }
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        // The driver tells these kinds apart in its text only.
+        let text = error.to_string();
+        if cause.contains("password missing") || text.contains("password missing") {
+            Self::NoPassword { address }
+        } else if cause.contains("server does not support TLS") {
+            Self::NoEncryption { address }
+        } else if text.contains("TLS handshake") {
+            Self::Certificate { address, problem: crate::tls::problem(&cause), reason: cause }
+        } else {
+            let reason = format!("the connection was closed, or no answer came, during the login: {cause}");
+            Self::Unreachable { address, how: Unreachable::Closed, reason }
+        }
+    }
+
+    fn certificate_code(problem: CertificateProblem) -> &'static str {
+        match problem {
+            CertificateProblem::Untrusted => "DK-SRC-120",
+            CertificateProblem::Name => "DK-SRC-121",
+            CertificateProblem::Expired => "DK-SRC-122",
+            CertificateProblem::NotThePinned | CertificateProblem::Other => "DK-SRC-124",
+        }
+    }
+
+    fn certificate_hint(problem: CertificateProblem) -> &'static str {
+        match problem {
+            CertificateProblem::Untrusted => "name the issuing CA's file in `certificate_file`, or in SSL_CERT_FILE",
+            CertificateProblem::Name => "use the name that the certificate carries as `host`",
+            CertificateProblem::Expired => "the server needs a new certificate; also check this machine's clock",
+            CertificateProblem::NotThePinned | CertificateProblem::Other => {
+                "check that this is the port of PostgreSQL, and which TLS versions it allows"
+            }
+        }
+    }
+
+    fn unreachable_code(how: Unreachable) -> &'static str {
+        match how {
+            Unreachable::Name => "DK-SRC-110",
+            Unreachable::Refused => "DK-SRC-111",
+            Unreachable::Timeout => "DK-SRC-112",
+            Unreachable::Closed => "DK-SRC-113",
+        }
+    }
+
+    fn unreachable_hint(how: Unreachable) -> &'static str {
+        match how {
+            Unreachable::Name => "check the spelling of `host` and this machine's DNS",
+            Unreachable::Refused => "check `port`, the server's `listen_addresses`, and the firewall",
+            Unreachable::Timeout => "check the firewall between here and the server, or raise the connect timeout",
+            Unreachable::Closed => "check that the port is PostgreSQL's and `encrypt` fits it",
+        }
+    }
+}
+
+impl Fault for PostgresError {
+    fn query_timeout(seconds: f64) -> Self {
+        Self::QueryTimeout { seconds }
+    }
+
+    fn pool_timeout(address: String, seconds: f64, connections: usize) -> Self {
+        Self::PoolTimeout { address, seconds, connections }
+    }
+
+    fn internal(what: String) -> Self {
+        Self::Internal(what)
+    }
+}
+
+impl Coded for PostgresError {
+    fn code(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Config { .. } => "DK-SRC-101",
+            Self::CertificateFile { .. } => "DK-SRC-102",
+            Self::Unreachable { how, .. } => Self::unreachable_code(*how),
+            Self::Broken { .. } => "DK-SRC-114",
+            Self::Protocol { .. } => "DK-SRC-115",
+            Self::NoPassword { .. } => "DK-SRC-116",
+            Self::Certificate { problem, .. } => Self::certificate_code(*problem),
+            Self::NoEncryption { .. } => "DK-SRC-125",
+            Self::Server { state, .. } => meaning_of(state).code,
+            Self::UnsupportedType { .. } => "DK-SRC-150",
+            Self::Value { .. } => "DK-SRC-151",
+            Self::CellTooLarge { .. } => "DK-SRC-152",
+            Self::ColumnName(_) => "DK-SRC-153",
+            Self::NoResult => "DK-SRC-154",
+            Self::QueryTimeout { .. } => "DK-SRC-160",
+            Self::PoolTimeout { .. } => "DK-SRC-161",
+            Self::SnapshotLost { .. } => "DK-SRC-162",
+            Self::Refused(refusal) => refusal.code(&guard::CODES),
+            Self::Parameter { .. } => "DK-SRC-180",
+            Self::Busy => "DK-SRC-181",
+            Self::Internal(_) => "DK-SRC-190",
+        })
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Config { .. } | Self::CertificateFile { .. } | Self::PoolTimeout { .. } | Self::NoPassword { .. } => {
+                Kind::User
+            }
+            Self::Server { state, .. } => meaning_of(state).kind,
+            Self::Refused(_) | Self::Parameter { .. } | Self::Busy | Self::ColumnName(_) | Self::NoResult => {
+                Kind::Datakit
+            }
+            Self::Internal(_) => Kind::Internal,
+            _ => Kind::Source,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Server { state, .. } => meaning_of(state).retry,
+            Self::Unreachable { how, .. } if *how != Unreachable::Name => Retry::AfterBackoff,
+            Self::Broken { .. } | Self::QueryTimeout { .. } | Self::PoolTimeout { .. } => Retry::AfterBackoff,
+            _ => Retry::Never,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Config { hint, .. } => hint.clone(),
+            Self::CertificateFile { .. } => "`certificate_file` takes one or more certificates as PEM".into(),
+            Self::Unreachable { how, .. } => Self::unreachable_hint(*how).into(),
+            Self::Broken { .. } => "the server or the network ended it: the partition is read again".into(),
+            Self::Protocol { .. } => {
+                "check that the port is PostgreSQL's; if it is, this is a bug worth reporting".into()
+            }
+            Self::NoPassword { .. } => "set `password = { env = \"NAME\" }`".into(),
+            Self::NoEncryption { .. } => {
+                "enable TLS on the server, or accept rows in clear text with `encrypt = \"off\"`".into()
+            }
+            Self::Certificate { problem, .. } => Self::certificate_hint(*problem).into(),
+            Self::Server { state, .. } => meaning_of(state).hint.into(),
+            Self::UnsupportedType { .. } => {
+                "exclude the column, or let the query cast it to a type of the type table, such as text".into()
+            }
+            Self::Value { hint, .. } => (*hint).into(),
+            Self::CellTooLarge { .. } => "raise `limits.read.max_cell_bytes`, or exclude the column".into(),
+            Self::ColumnName(_) => "give every column of the query a name of its own with AS".into(),
+            Self::NoResult => "a query must be one SELECT".into(),
+            Self::QueryTimeout { .. } => "raise the timeout, or read smaller partitions".into(),
+            Self::PoolTimeout { .. } => "lower `--parallel` or raise `pool.max_connections`".into(),
+            Self::SnapshotLost { .. } => {
+                "run again; for a server that ends long transactions set the datakit's `isolation` to `read_committed`"
+                    .into()
+            }
+            Self::Refused(refusal) => refusal.hint(),
+            Self::Parameter { .. } => "the forms are those of the `value` type of the WIT".into(),
+            Self::Busy => "drop the reader before the next query, or open a second connection".into(),
+            Self::Internal(_) => "please report it with the log of this run".into(),
+        })
+    }
+
+    fn context(&self) -> Vec<(String, String)> {
+        let pair = |name: &str, value: String| (name.to_owned(), value);
+        match self {
+            Self::Server { state, rows_before, .. } => {
+                vec![pair("sqlstate", state.clone()), pair("rows_before", rows_before.to_string())]
+            }
+            Self::Value { row, column, .. } => vec![pair("row", row.to_string()), pair("column", column.clone())],
+            Self::CellTooLarge { row, column, bytes, limit } => vec![
+                pair("row", row.to_string()),
+                pair("column", column.clone()),
+                pair("bytes", bytes.to_string()),
+                pair("max_cell_bytes", limit.to_string()),
+            ],
+            Self::UnsupportedType { column, sql_type } => {
+                vec![pair("column", column.clone()), pair("type", sql_type.clone())]
+            }
+            Self::Refused(refusal) => refusal.context(),
+            _ => Vec::new(),
+        }
+    }
+}

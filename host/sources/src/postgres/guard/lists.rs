@@ -1,0 +1,96 @@
+//! What a datakit's SQL may name. Everything else is refused.
+
+/// Words of PostgreSQL that no query here needs and that could begin something else: reserved ones (which cannot be names
+/// without quotes, so that refusing them refuses no honest query) and those that begin a statement.
+/// Source: appendix "SQL Key Words" of the manual.
+const FORBIDDEN_WORDS: &str = "\
+    ALTER ANALYSE ANALYZE ARRAY ASYMMETRIC AUTHORIZATION BEGIN BINARY CALL CHECK CLOSE CLUSTER COMMIT CONCURRENTLY \
+    CONSTRAINT COPY CREATE CURRENT_CATALOG CURRENT_ROLE CURRENT_SCHEMA CURRENT_USER DEALLOCATE DECLARE DEFAULT \
+    DEFERRABLE DELETE DISCARD DO DROP EXECUTE EXPLAIN FOR FOREIGN FREEZE GRANT GRANTS INITIALLY INSERT INTO LATERAL LISTEN \
+    LOAD LOCALTIME LOCALTIMESTAMP LOCK MERGE NATURAL NOTIFY OVERLAPS PLACING PREPARE PRIMARY REASSIGN REFERENCES \
+    REFRESH REINDEX RETURNING REVOKE ROLLBACK SAVEPOINT SESSION_USER SET SIMILAR SYMMETRIC TABLE TABLESAMPLE TRAILING \
+    TRUNCATE UNIQUE UNLISTEN UPDATE USER USING VACUUM VARIADIC VERBOSE WINDOW XMLTABLE JSON_TABLE";
+
+/// The other reserved words: they build queries, and are no names either.
+const STRUCTURE_WORDS: &str = "\
+    ALL AND ANY AS ASC BETWEEN BOTH CASE CAST COLLATE COLLATION COLUMN CROSS DESC DISTINCT ELSE END EXCEPT EXISTS FALSE \
+    FETCH FROM FULL GROUP HAVING ILIKE IN INNER INTERSECT IS ISNULL JOIN LEADING LEFT LIKE LIMIT NOT NOTNULL NULL \
+    OFFSET ON ONLY OR ORDER OUTER RIGHT SELECT SOME THEN TO TRUE UNION VALUES WHEN WHERE WITH";
+
+/// Functions a query may call, by their bare names: values in, value out, and of the server nothing but what its catalog says of
+/// tables and types. CAST, SUBSTRING, TRIM, CEIL and FLOOR are syntax of their own.
+const FUNCTIONS: &str = "\
+    abs array_to_json ascii avg bit_length bool_and bool_or btrim cbrt ceil ceiling char_length character_length chr coalesce \
+    col_description concat concat_ws count cume_dist date_part date_trunc decode degrees dense_rank encode every exp \
+    first_value floor format_type greatest hashtext isfinite lag last_value lead least left length ln log lower lpad \
+    ltrim make_date make_timestamp max md5 min mod ntile nullif obj_description octet_length percent_rank pg_relation_size \
+    pg_table_size pg_typeof pi position power radians rank repeat replace reverse right round row_number rpad rtrim \
+    scale sha224 sha256 sha384 sha512 sign split_part sqrt stddev string_agg strpos substr substring sum timezone to_char \
+    to_date to_json to_jsonb to_number to_timestamp translate trim trim_scale trunc upper variance width_bucket";
+
+/// Catalog tables every session may name: which tables there are, of which columns, keys and sizes; nothing of roles, sessions,
+/// functions' texts, or samples of values (`pg_statistic`).
+const CATALOG: &str = "\
+    pg_attribute pg_class pg_collation pg_constraint pg_description pg_enum pg_index pg_inherits pg_matviews pg_namespace \
+    pg_partitioned_table pg_range pg_tables pg_type pg_views";
+
+const INFORMATION_SCHEMA: &str = "\
+    columns domains key_column_usage referential_constraints schemata table_constraints tables views";
+
+/// Types that a cast may name: the system's own. With `search_path = pg_catalog` they are what they are called.
+const TYPES: &str = "\
+    bigint bit bool boolean box bpchar bytea char character cidr circle date decimal float float4 float8 inet int int2 int4 \
+    int8 integer interval json jsonb line lseg macaddr macaddr8 money name numeric oid path pg_lsn point polygon real \
+    smallint text tid time timestamp timestamptz timetz tsquery tsvector uuid varbit varchar xml";
+
+/// Types of several words, in the parser's spelling.
+const LONG_TYPES: [&str; 6] = [
+    "double precision",
+    "character varying",
+    "bit varying",
+    "timestamp with time zone",
+    "timestamp without time zone",
+    "time without time zone",
+];
+
+fn holds(list: &str, word: &str) -> bool {
+    list.split_ascii_whitespace().any(|entry| entry.eq_ignore_ascii_case(word))
+}
+
+/// Whether the bare word may not stand in a query at all.
+pub(super) fn is_forbidden_word(word: &str) -> bool {
+    holds(FORBIDDEN_WORDS, word)
+}
+
+/// Whether the bare word cannot be a name.
+pub(super) fn is_structure_word(word: &str) -> bool {
+    holds(STRUCTURE_WORDS, word)
+}
+
+/// Whether the function may be called.
+pub(super) fn is_function(name: &str) -> bool {
+    holds(FUNCTIONS, name)
+}
+
+/// Whether the view belongs to the listed catalog. Names are as the server compares them: lower case.
+pub(super) fn is_catalog_view(schema: &str, name: &str) -> bool {
+    let listed = |list: &str| list.split_ascii_whitespace().any(|entry| entry == name);
+    (schema == "pg_catalog" && listed(CATALOG)) || (schema == "information_schema" && listed(INFORMATION_SCHEMA))
+}
+
+/// Whether the schema is the system's, so that no pattern can grant it. `pg_` is reserved for it.
+pub(super) fn is_system_schema(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
+}
+
+/// Whether a cast may name the type, given in the parser's spelling: `NUMERIC(18,4)`, `DOUBLE PRECISION`.
+pub(super) fn is_type(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let (name, arguments) = match text.split_once('(') {
+        Some((name, rest)) => (name, rest.strip_suffix(')')),
+        None => (text.as_str(), Some("")),
+    };
+    let plain = |a: &str| a.split(',').map(str::trim).all(|a| a.chars().all(|c| c.is_ascii_digit()));
+    let name = name.trim();
+    (holds(TYPES, name) || LONG_TYPES.contains(&name)) && arguments.is_some_and(plain)
+}

@@ -1,0 +1,137 @@
+//! The read grant of PostgreSQL: what the shared [guard](crate::guard) has to know of it.
+//!
+//! Sessions have `search_path = pg_catalog`, so that a function, operator or type without a schema is the system's own, never one
+//! that somebody made under the same name; and they are read-only, whatever passes here.
+
+mod lexical;
+mod lists;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use datakit_model::{TableId, TablePatterns};
+use sqlparser::ast::{
+    Expr, Ident, JoinOperator, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+
+use crate::config::SqlLimits;
+use crate::guard::{self, Dialect, Refusal, Walk};
+
+/// The codes of refusals.
+pub(super) const CODES: [&str; 7] =
+    ["DK-SRC-170", "DK-SRC-171", "DK-SRC-172", "DK-SRC-173", "DK-SRC-174", "DK-SRC-175", "DK-SRC-176"];
+
+/// A text that passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Accepted<'a> {
+    /// The query from its first token to its last: without comments around it and without a closing semicolon.
+    pub(super) query: &'a str,
+    /// Where in `query` which parameter stands, counted from 0.
+    pub(super) parameters: Vec<(Range<usize>, usize)>,
+    /// The granted tables it reads.
+    pub(super) tables: Vec<TableId>,
+    /// It names rows by their place in the file, `ctid`.
+    pub(super) by_place: bool,
+    /// A column that its table declares NOT NULL is not null in the result either: no outer join and nothing of its like.
+    pub(super) keeps_not_null: bool,
+}
+
+/// Checks one text against the grant.
+///
+/// # Errors
+/// Why it is refused.
+pub(super) fn check<'a>(
+    sql: &'a str,
+    parameters: usize,
+    grant: &TablePatterns,
+    limits: &SqlLimits,
+) -> Result<Accepted<'a>, Refusal> {
+    guard::check_size(sql, parameters, limits)?;
+    let read = lexical::read(sql, parameters, limits)?;
+    let query = guard::parse::<Postgres>(read.lexed.tokens, limits)?;
+    let mut walk = Walk::<Postgres>::new(grant, limits);
+    walk.query(&query)?;
+    let mut tables = walk.tables;
+    tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+    tables.dedup();
+    let start = read.lexed.start;
+    let within = |(place, number): (Range<usize>, usize)| (place.start - start..place.end - start, number);
+    Ok(Accepted {
+        query: &sql[start..read.lexed.end],
+        parameters: read.parameters.into_iter().map(within).collect(),
+        tables,
+        by_place: read.by_place,
+        keeps_not_null: keeps_not_null(&query),
+    })
+}
+
+/// One SELECT over tables that are joined by nothing that could leave a side empty. The server names the table of a result's
+/// column for more than that (through subqueries and UNION), where the declaration says nothing about the result.
+fn keeps_not_null(query: &Query) -> bool {
+    let SetExpr::Select(select) = &*query.body else { return false };
+    let table = |factor: &TableFactor| matches!(factor, TableFactor::Table { .. });
+    let joined = |from: &TableWithJoins| {
+        table(&from.relation)
+            && from.joins.iter().all(|join| {
+                let inner = matches!(
+                    join.join_operator,
+                    JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_)
+                );
+                inner && table(&join.relation)
+            })
+    };
+    let plain = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => {
+            !matches!(e, Expr::Subquery(_) | Expr::Nested(_))
+        }
+        SelectItem::Wildcard(_) => true,
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), _) => true,
+        _ => false,
+    };
+    query.with.is_none() && select.from.iter().all(joined) && select.projection.iter().all(plain)
+}
+
+/// PostgreSQL.
+struct Postgres;
+
+impl Dialect for Postgres {
+    const NAME: &'static str = "PostgreSQL";
+    const COMMON_TABLES_SEE_THEMSELVES: bool = false;
+    const BOOLEANS: bool = true;
+    const LIMIT: bool = true;
+
+    fn parser() -> &'static dyn sqlparser::dialect::Dialect {
+        &PostgreSqlDialect {}
+    }
+
+    /// A name without quotes is in lower case to the server; those that pass are ASCII.
+    fn compared(ident: &Ident) -> String {
+        if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() }
+    }
+
+    fn is_catalog_view(schema: &str, name: &str) -> bool {
+        lists::is_catalog_view(schema, name)
+    }
+
+    fn is_granted(grant: &TablePatterns, schema: &str, name: &str) -> bool {
+        !lists::is_system_schema(schema) && grant.allows(&TableId::new(schema, name))
+    }
+
+    fn is_function(name: &str) -> bool {
+        lists::is_function(name)
+    }
+
+    fn is_type(text: &str) -> bool {
+        lists::is_type(text)
+    }
+
+    fn is_structure_word(word: &str) -> bool {
+        lists::is_structure_word(word)
+    }
+
+    fn table_hint(hint: &Expr) -> Result<bool, Refusal> {
+        guard::construct(format!("the table hint {hint}"))
+    }
+}

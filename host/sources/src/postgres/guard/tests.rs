@@ -1,0 +1,251 @@
+use datakit_model::TablePatterns;
+
+use super::*;
+
+fn patterns(list: &[&str]) -> TablePatterns {
+    TablePatterns::new(list.iter().map(|p| p.parse().unwrap()).collect())
+}
+
+fn grant() -> TablePatterns {
+    patterns(&["public.*", "[odd.schema].*", "!public.secret*"])
+}
+
+fn verdict(sql: &str, parameters: usize) -> Result<Accepted<'_>, Refusal> {
+    check(sql, parameters, &grant(), &SqlLimits::default())
+}
+
+/// A golden of verdicts: each text with the code and the reason.
+fn verdicts(texts: &[&str]) -> String {
+    let line = |sql: &&str| match verdict(sql, 2) {
+        Ok(_) => format!("{sql}\n    PASSED"),
+        Err(refusal) => format!("{sql}\n    {} {refusal}", refusal.code(&CODES)),
+    };
+    texts.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What a datakit honestly sends.
+const HONEST: &[&str] = &[
+    "SELECT n.nspname AS schema_name, c.relkind::text AS kind, c.reltuples::int8 AS row_count FROM pg_catalog.pg_class AS c INNER JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!'",
+    "SELECT format_type(a.atttypid, a.atttypmod) AS declared_type FROM pg_catalog.pg_attribute AS a WHERE a.attnum > 0 AND NOT a.attisdropped",
+    "SELECT i.indkey::text AS column_numbers FROM pg_catalog.pg_index AS i WHERE i.indisprimary",
+    "SELECT table_name FROM information_schema.tables",
+    "SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"t\"",
+    "SELECT q.bound AS bound FROM (SELECT \"id\" AS bound, row_number() OVER (ORDER BY \"id\") AS ordinal FROM \"public\".\"t\") AS q WHERE q.ordinal % 25000 = 1 AND q.ordinal > 1 ORDER BY q.ordinal",
+    "SELECT \"a\", \"b\"::text AS \"b\", to_json(\"c\")::text AS \"c\", \"d\"::numeric(23, 4) AS \"d\" FROM \"public\".\"t\" WHERE \"id\" < $1 OR \"id\" IS NULL",
+    "SELECT nullif(nullif(\"at\", 'infinity'), '-infinity') AS \"at\" FROM \"public\".\"t\" WHERE \"id\" >= $1 AND \"id\" < $2",
+    "SELECT \"a\" FROM \"public\".\"t\" WHERE ctid >= '(100,0)'::tid AND ctid < '(200,0)'::tid",
+    "SELECT \"a\"\"b\", \"größe\" FROM \"odd.schema\".\"sp ace, and \"\"more\"",
+    "SELECT PUBLIC.T.a FROM PUBLIC.T",
+    "SELECT * FROM public.t ORDER BY id LIMIT 10 OFFSET 5",
+    "WITH q AS (SELECT a FROM public.t), r AS (SELECT a FROM q) SELECT * FROM r UNION ALL SELECT a FROM q",
+    "SELECT a FROM public.t WHERE EXISTS (SELECT 1 FROM public.u WHERE u.id = t.id) AND b IN (SELECT b FROM public.v)",
+    "SELECT CASE WHEN a > 0 AND b IS NOT TRUE THEN 'über' ELSE 'it''s' END AS x, CAST(b AS double precision) AS y FROM public.t",
+    "SELECT coalesce(a, 'x') || b AS c, -a + 1.5e3 * 2 AS d, count(*) AS n FROM public.t GROUP BY a, b HAVING count(*) > 1",
+    "SELECT sum(a) OVER (PARTITION BY b ORDER BY c ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS s FROM public.t",
+    "SELECT substring(a, 1, 2) AS a, trim(b) AS b, floor(c) AS c, true AS d FROM public.t LEFT JOIN public.u ON t.id = u.id",
+    "-- what is read\nSELECT a /* the /* nested */ one */ FROM public.t -- all\n;",
+    "SELECT 'DROP TABLE public.t; --' AS a, \"COPY x TO PROGRAM\" FROM public.t",
+    "SELECT 'a\\' AS a, 'b' AS b FROM public.t",
+];
+
+/// What somebody tries.
+const ATTACKS: &[&str] = &[
+    // More than a query.
+    "",
+    "-- nothing",
+    "DELETE FROM public.t",
+    "SELECT 1 AS a; DROP TABLE public.t",
+    "SELECT 1 AS a; SELECT 2 AS b",
+    "COPY public.t TO PROGRAM 'rm -rf /'",
+    "SELECT a FROM public.t) TO PROGRAM 'rm -rf /' --",
+    "SELECT 1 AS a) TO STDOUT; DROP TABLE public.t; COPY (SELECT 1 AS a",
+    "EXPLAIN ANALYZE SELECT 1 AS a",
+    "DO $$ BEGIN PERFORM 1; END $$",
+    "SET ROLE postgres",
+    "SHOW data_directory",
+    "TABLE public.t",
+    "VALUES (1); COMMIT",
+    "BEGIN; SELECT 1 AS a",
+    "SELECT $3 AS a",
+    "SELECT $0 AS a",
+    "SELECT $1a AS a",
+    // Writing through a query.
+    "SELECT a INTO public.copy FROM public.t",
+    "WITH q AS (DELETE FROM public.t RETURNING *) SELECT * FROM q",
+    "WITH q AS (INSERT INTO public.t VALUES (1) RETURNING *) SELECT * FROM q",
+    "SELECT a FROM public.t FOR UPDATE",
+    "SELECT a FROM public.t FOR SHARE",
+    "SELECT nextval('public.s') AS a",
+    "SELECT setval('public.s', 1) AS a",
+    "SELECT set_config('search_path', 'public', false) AS a",
+    "SELECT lo_import('/etc/passwd') AS a",
+    "SELECT pg_advisory_lock(1) AS a",
+    "SELECT pg_terminate_backend(1) AS a",
+    // Other places.
+    "SELECT pg_read_file('/etc/passwd') AS a",
+    "SELECT pg_ls_dir('/') AS a",
+    "SELECT * FROM pg_read_file('/etc/passwd')",
+    "SELECT * FROM generate_series(1, 10)",
+    "SELECT * FROM dblink('host=other', 'SELECT 1') AS t(a int)",
+    "SELECT query_to_xml('SELECT * FROM public.secret', true, true, '') AS a",
+    "SELECT table_to_xml('public.secret', true, true, '') AS a",
+    "SELECT * FROM other.public.t",
+    "SELECT * FROM t",
+    "SELECT * FROM \"public.t\"",
+    "SELECT public.anything(a) AS a FROM public.t",
+    "SELECT \"count\"(*) AS a FROM public.t",
+    "SELECT pg_catalog.lower(a) AS a FROM public.t",
+    "SELECT a OPERATOR(public.+) b AS c FROM public.t",
+    "SELECT a ~ '(x+)+y' AS a FROM public.t",
+    "SELECT a -> 'b' AS a FROM public.t",
+    "SELECT a::public.evil AS a FROM public.t",
+    "SELECT 'pg_authid'::regclass AS a",
+    "SELECT (t).secret AS a FROM public.t",
+    "SELECT a FROM public.t, LATERAL (SELECT 1 AS b) AS x",
+    "SELECT a FROM ONLY public.t",
+    "SELECT a FROM public.t TABLESAMPLE SYSTEM (1)",
+    // Tables outside of the grant.
+    "SELECT * FROM hr.people",
+    "SELECT * FROM public.secret",
+    "SELECT * FROM public.SECRET_plans",
+    "SELECT * FROM \"public\".\"Secret\"",
+    "SELECT (SELECT a FROM public.secret LIMIT 1) AS a",
+    "SELECT a FROM public.t ORDER BY (SELECT a FROM public.secret)",
+    "SELECT a FROM public.t WHERE a = CASE WHEN 1 = 1 THEN (SELECT a FROM public.secret) END",
+    "SELECT a FROM public.t UNION ALL SELECT a FROM public.secret",
+    "SELECT a FROM public.t LIMIT (SELECT a FROM public.secret)",
+    "SELECT count(*) FILTER (WHERE a > (SELECT 1 FROM public.secret)) AS a FROM public.t",
+    "WITH a AS (SELECT * FROM people), people AS (SELECT 1 AS x) SELECT * FROM a",
+    "WITH pg_authid AS (SELECT * FROM pg_authid) SELECT * FROM pg_authid",
+    "WITH RECURSIVE pg_authid AS (SELECT * FROM pg_authid) SELECT * FROM pg_authid",
+    "WITH \"T\" AS (SELECT 1 AS x) SELECT * FROM t",
+    // The system's own.
+    "SELECT * FROM pg_catalog.pg_authid",
+    "SELECT * FROM pg_catalog.pg_shadow",
+    "SELECT * FROM pg_catalog.pg_stats",
+    "SELECT * FROM pg_catalog.pg_stat_activity",
+    "SELECT * FROM pg_catalog.pg_proc",
+    "SELECT * FROM PG_CATALOG.PG_AUTHID",
+    "SELECT * FROM pg_toast.pg_toast_1234",
+    "SELECT * FROM pg_temp.t",
+    "SELECT * FROM information_schema.role_table_grants",
+    "SELECT * FROM \"PG_CATALOG\".pg_class",
+    "SELECT current_user AS a",
+    "SELECT current_setting('data_directory') AS a",
+    "SELECT version() AS a",
+    "SELECT inet_server_addr() AS a",
+    // Texts that two readers cut differently.
+    "SELECT $$ ' $$ AS a, '; DROP TABLE public.t --'",
+    "SELECT $a$ x $a$ AS a",
+    "SELECT E'\\'; DROP TABLE public.t --' AS a",
+    "SELECT e'\\x41' AS a",
+    "SELECT U&'\\0041' AS a",
+    "SELECT U&\"\\0041\" AS a FROM public.t",
+    "SELECT B'1' AS a",
+    "SELECT 'a'\n'b' AS a",
+    "SELECT 1 AS a --\rDROP TABLE public.t",
+    "SELECT 1 AS a /* /* */ DROP TABLE public.t",
+    "SELECT 1 +/* x */ 2 AS a, 3 +-- y\n 4 AS b, 5 @- 6 AS c",
+    "SELECT\u{A0}1 AS a",
+    "SELECT 1 AS größe",
+    "ＳＥＬＥＣＴ 1 AS a",
+];
+
+#[test]
+fn honest_queries_pass() {
+    let refused: Vec<String> =
+        HONEST.iter().filter_map(|sql| verdict(sql, 2).err().map(|refusal| format!("{sql}\n    {refusal}"))).collect();
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn attacks_are_refused() {
+    let all = verdicts(ATTACKS);
+    assert!(!all.contains("PASSED"), "{all}");
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn what_is_sent_ends_with_the_query() {
+    let query = |sql| verdict(sql, 0).unwrap().query;
+    assert_eq!(query("-- x\nSELECT a FROM public.t -- LIMIT\n;"), "SELECT a FROM public.t");
+    assert_eq!(query("  SELECT \"a\"\"b\" FROM public.t ; /* y */"), "SELECT \"a\"\"b\" FROM public.t");
+}
+
+#[test]
+fn parameters_are_found_where_they_stand() {
+    let accepted = verdict("/* $1 */ SELECT '$1' AS a, $2 AS b FROM public.t WHERE \"$1\" < $1", 2).unwrap();
+    let places: Vec<(&str, usize)> =
+        accepted.parameters.iter().map(|(place, number)| (&accepted.query[place.clone()], *number)).collect();
+    assert_eq!(places, [("$2", 1), ("$1", 0)]);
+    assert_eq!(accepted.parameters[1].0.end, accepted.query.len());
+}
+
+#[test]
+fn tables_are_told_as_the_server_names_them() {
+    let tables = |sql| {
+        let accepted = verdict(sql, 0).unwrap();
+        (accepted.tables.iter().map(ToString::to_string).collect::<Vec<_>>(), accepted.by_place)
+    };
+    assert_eq!(tables("SELECT relname FROM pg_catalog.pg_class"), (vec![], false));
+    assert_eq!(
+        tables("SELECT 1 AS a FROM Public.T, public.t AS u, \"odd.schema\".\"T\" WHERE u.CTID < '(1,0)'::tid"),
+        (vec!["odd.schema.T".to_owned(), "public.t".to_owned()], true)
+    );
+}
+
+#[test]
+fn declarations_hold_only_where_nothing_adds_nulls() {
+    let keeps = |sql| verdict(sql, 0).unwrap().keeps_not_null;
+    assert!(keeps("SELECT a, t.b AS c FROM public.t WHERE a > 1 ORDER BY a LIMIT 5"));
+    assert!(keeps("SELECT a FROM public.t INNER JOIN public.u ON t.id = u.id"));
+    assert!(!keeps("SELECT u.a FROM public.t LEFT JOIN public.u ON t.id = u.id"));
+    assert!(!keeps("SELECT u.a FROM public.u RIGHT JOIN public.t ON t.id = u.id"));
+    assert!(!keeps("SELECT a FROM public.t UNION ALL SELECT NULL"));
+    assert!(!keeps("SELECT a FROM (SELECT a FROM public.t) AS x"));
+    assert!(!keeps("SELECT (SELECT a FROM public.t WHERE a < 0) AS a"));
+    assert!(!keeps("WITH q AS (SELECT a FROM public.t) SELECT a FROM q"));
+}
+
+#[test]
+fn limits_are_counted_before_parsing() {
+    let limits = SqlLimits { max_sql_bytes: 500_000, ..SqlLimits::default() };
+    let message = |sql: &str| check(sql, 0, &grant(), &limits).unwrap_err().to_string();
+    let nested = |open: &str, close: &str, n: usize| format!("SELECT {}1{} AS a", open.repeat(n), close.repeat(n));
+    insta::assert_snapshot!(message(&format!("SELECT 1{}", "+ 1 ".repeat(100_000))), @"a number of tokens of 4001 is over the limit `max_tokens` of 4000");
+    insta::assert_snapshot!(message(&nested("(", ")", 1_500)), @"a syntax depth of 129 is over the limit `max_syntax_depth` of 128");
+    insta::assert_snapshot!(message(&nested("- ", "", 1_500)), @"a syntax depth of 129 is over the limit `max_syntax_depth` of 128");
+    insta::assert_snapshot!(message(&"x".repeat(500_001)), @"a text of 500001 is over the limit `max_sql_bytes` of 500000");
+}
+
+mod any_text {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn is_never_a_panic(text in "\\PC{0,200}") {
+            let _ = verdict(&text, 1);
+        }
+
+        #[test]
+        fn of_sql_words_is_never_a_panic(words in proptest::collection::vec(
+            prop_oneof![
+                Just("SELECT"), Just("FROM"), Just("("), Just(")"), Just("public.t"), Just("'x'"), Just("\"a\""), Just(","),
+                Just("CASE"), Just("WHEN"), Just("END"), Just("UNION"), Just("JOIN"), Just("ON"), Just("1"), Just("."),
+                Just("*"), Just("WITH"), Just("AS"), Just("OVER"), Just("BETWEEN"), Just("NOT"), Just("IN"), Just("::"),
+                Just("text"), Just("$1"), Just("||"), Just("ILIKE"), Just("LIMIT"),
+            ],
+            0..40,
+        )) {
+            let _ = verdict(&words.join(" "), 1);
+        }
+
+        #[test]
+        fn a_quoted_table_is_granted_by_its_pattern_alone(name in "[^\\p{Cc}\u{2028}\u{2029}]{1,15}") {
+            let quoted = name.replace('"', "\"\"");
+            let sql = format!("SELECT a FROM \"hr\".\"{quoted}\"");
+            prop_assert!(matches!(verdict(&sql, 0), Err(Refusal::NotGranted(_))));
+        }
+    }
+}

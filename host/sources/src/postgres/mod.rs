@@ -1,0 +1,161 @@
+//! PostgreSQL 12 and later: rows by binary COPY, all of one moment.
+//!
+//! | module | about |
+//! |---|---|
+//! | [`config`] | what an operator says about a server |
+//! | [`error`], `server_errors` | what can go wrong, with codes and hints |
+//! | `guard` | which SQL of a datakit may reach the server |
+//! | `statement`, `parameters` | what is sent |
+//! | `connect` | sessions and cancelling |
+//! | `snapshot` | the moment that all queries of a run share |
+//! | `types`, `copy` | from the wire's types to Arrow's |
+//! | `task` | a query on its connection |
+
+pub mod config;
+mod connect;
+mod copy;
+pub mod error;
+mod guard;
+mod parameters;
+mod server_errors;
+mod snapshot;
+mod statement;
+mod task;
+mod types;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+use datakit_model::Failure;
+use datakit_model::source::{Access, Connection, Isolation, Query, Reader, Source};
+use tokio::sync::oneshot;
+
+pub use self::config::{Encrypt, PoolLimits, PostgresConfig, SqlLimits, Timeouts};
+use self::connect::PostgresConnection;
+pub use self::error::PostgresError;
+use self::guard::Accepted;
+use self::snapshot::{Snapshot, Snapshots};
+use self::task::Job;
+pub use self::types::SOURCE_TYPE_KEY;
+use crate::delivery::{Delivery, Message};
+use crate::pool::Connections;
+use crate::reader::{BatchReader, Busy};
+
+/// A configured PostgreSQL server with its pool, and the snapshot of the run.
+pub struct PostgresSource {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<PostgresConfig>,
+    connections: Connections<PostgresConnection>,
+    snapshots: Snapshots,
+}
+
+impl PostgresSource {
+    /// Checks the configuration; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`PostgresError::Config`] for settings that contradict each other.
+    pub fn new(config: PostgresConfig) -> Result<Self, PostgresError> {
+        config.validate()?;
+        if config.trust_certificate {
+            tracing::warn!(
+                server = %config.address(),
+                "trust_certificate is on: any certificate is accepted, so the connection can be intercepted"
+            );
+        }
+        let config = Arc::new(config);
+        let connections = Connections::new(&config)?;
+        Ok(Self { shared: Arc::new(Shared { config, connections, snapshots: Snapshots::default() }) })
+    }
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn connect(&self, access: Access) -> Result<Box<dyn Connection>, Failure> {
+        Ok(Box::new(PostgresSession {
+            shared: Arc::clone(&self.shared),
+            access,
+            reading: Arc::new(AtomicBool::new(false)),
+        }))
+    }
+}
+
+/// One session of a datakit: its grant, and a place for one reader.
+struct PostgresSession {
+    shared: Arc<Shared>,
+    access: Access,
+    reading: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Connection for PostgresSession {
+    async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
+        let busy = Busy::take(&self.reading).ok_or(PostgresError::Busy)?;
+        let config = &self.shared.config;
+        let accepted = guard::check(&query.sql, query.parameters.len(), &self.access.tables, &config.sql)
+            .map_err(PostgresError::from)?;
+        let text = parameters::splice(accepted.query, &accepted.parameters, &query.parameters)?;
+        let snapshot = self.snapshot(&accepted, query.options.isolation).await?;
+        let moment = snapshot.as_ref().map(|snapshot| Arc::clone(snapshot.id()));
+        let job = Job {
+            run_id: self.access.run_id.clone(),
+            query: text,
+            snapshot,
+            isolation: query.options.isolation.unwrap_or(Isolation::ReadCommitted),
+            max_parallelism: query.options.max_parallelism,
+            keeps_not_null: accepted.keeps_not_null,
+        };
+        let reader = self.start(job, query.options.timeout, busy).await?;
+        Ok(Box::new(reader.at_moment(moment)))
+    }
+}
+
+impl PostgresSession {
+    /// The snapshot a query is run with; none for one of the catalog, which is always read as it is now, or when the datakit
+    /// asks for another isolation.
+    async fn snapshot(
+        &self,
+        accepted: &Accepted<'_>,
+        isolation: Option<Isolation>,
+    ) -> Result<Option<Arc<Snapshot>>, PostgresError> {
+        let wanted = matches!(isolation, None | Some(Isolation::Snapshot | Isolation::RepeatableRead));
+        if accepted.tables.is_empty() || !wanted {
+            return Ok(None);
+        }
+        let config = &self.shared.config;
+        let snapshot = self.shared.snapshots.of_run(config, &self.access.run_id).await?;
+        if accepted.by_place {
+            snapshot.pin(config, &accepted.tables).await?;
+        }
+        Ok(Some(snapshot))
+    }
+
+    /// Starts the task and waits for the columns, or for the error that came instead of them.
+    async fn start(
+        &self,
+        job: Job,
+        timeout: Option<std::time::Duration>,
+        busy: Busy,
+    ) -> Result<BatchReader<PostgresError>, PostgresError> {
+        let config = Arc::clone(&self.shared.config);
+        let lease = self.shared.connections.lease().await?;
+        let timeout = timeout.or(config.timeouts.query);
+        let (delivery, mut messages) = Delivery::new(self.access.memory.clone(), timeout);
+        let (head, columns) = oneshot::channel();
+        tokio::spawn(task::run(lease, config, job, head, delivery));
+        match columns.await {
+            Ok(columns) => Ok(BatchReader::new(types::schema(&columns?), Vec::new(), messages, busy)),
+            Err(_) => match messages.recv().await {
+                Some(Message::Failed(error)) => Err(error),
+                _ => Err(PostgresError::Internal("the task that starts a query is gone".to_owned())),
+            },
+        }
+    }
+}

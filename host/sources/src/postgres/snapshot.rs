@@ -1,0 +1,108 @@
+//! One moment for a run.
+//!
+//! A session of its own keeps a transaction open and exports its snapshot; every query of the run that reads a table begins its
+//! transaction with it. So all partitions of a table, and all tables of a run, are of one moment, whatever changes meanwhile.
+//!
+//! The price is the server's: rows that died since stay until the run's end, since the snapshot may still see them.
+
+use std::sync::Arc;
+
+use datakit_model::TableId;
+use tokio::sync::Mutex;
+
+use super::config::PostgresConfig;
+use super::connect::PostgresConnection;
+use super::error::PostgresError;
+use super::statement;
+use crate::pool::Pooled;
+
+/// Nothing may end the transaction but the run: a role's timeouts are for people who forget to commit.
+const BEGIN: &str = "\
+SET idle_in_transaction_session_timeout = 0; \
+SET statement_timeout = 0; \
+BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// The snapshots of a source's runs: one, unless a source serves several.
+#[derive(Default)]
+pub(super) struct Snapshots {
+    runs: Mutex<Vec<Arc<Snapshot>>>,
+}
+
+/// An exported snapshot, alive as long as its session.
+pub(super) struct Snapshot {
+    run_id: String,
+    /// As `SET TRANSACTION SNAPSHOT` takes it.
+    id: Arc<str>,
+    session: PostgresConnection,
+    /// Tables whose rows must keep their places.
+    pinned: Mutex<Vec<TableId>>,
+}
+
+impl Snapshots {
+    /// The run's snapshot, taken when it is first asked for.
+    ///
+    /// # Errors
+    /// What connecting says, or [`PostgresError::SnapshotLost`]: another snapshot would be another moment.
+    pub(super) async fn of_run(&self, config: &PostgresConfig, run_id: &str) -> Result<Arc<Snapshot>, PostgresError> {
+        let mut runs = self.runs.lock().await;
+        if let Some(known) = runs.iter().find(|snapshot| snapshot.run_id == run_id) {
+            known.check()?;
+            return Ok(Arc::clone(known));
+        }
+        let snapshot = Arc::new(Snapshot::take(config, run_id).await?);
+        runs.push(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+}
+
+impl Snapshot {
+    async fn take(config: &PostgresConfig, run_id: &str) -> Result<Self, PostgresError> {
+        let failed = |error| PostgresError::of_query(config, error, 0);
+        let session = PostgresConnection::open(config).await?;
+        session.client.batch_execute(BEGIN).await.map_err(failed)?;
+        let text = format!("{} SELECT pg_export_snapshot()", statement::comment(run_id));
+        let row = session.client.query_one(&text, &[]).await.map_err(failed)?;
+        let id: String = row.try_get(0).map_err(failed)?;
+        Ok(Self { run_id: run_id.to_owned(), id: id.into(), session, pinned: Mutex::default() })
+    }
+
+    /// The name under which the server knows it.
+    pub(super) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// Keeps tables from being rewritten until the run's end (VACUUM FULL, CLUSTER, TRUNCATE), for whoever reads them by the
+    /// places of their rows. The lock is that of any reader.
+    ///
+    /// # Errors
+    /// What the server says: a table that is not there, or may not be read.
+    pub(super) async fn pin(&self, config: &PostgresConfig, tables: &[TableId]) -> Result<(), PostgresError> {
+        let mut pinned = self.pinned.lock().await;
+        for table in tables {
+            if pinned.contains(table) {
+                continue;
+            }
+            let name = statement::quote_table(table);
+            // LOCK TABLE takes no materialized views; a query of no rows takes the same lock. An error must not end the
+            // transaction that holds the snapshot.
+            let lock = format!("SAVEPOINT pin; SELECT FROM {name} LIMIT 0; RELEASE SAVEPOINT pin");
+            if let Err(error) = self.session.client.batch_execute(&lock).await {
+                let undone =
+                    self.session.client.batch_execute("ROLLBACK TO SAVEPOINT pin; RELEASE SAVEPOINT pin").await;
+                undone.map_err(|error| self.lost(&error.to_string()))?;
+                return Err(PostgresError::of_query(config, error, 0));
+            }
+            pinned.push(table.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether it is still there, as far as can be told without asking.
+    pub(super) fn check(&self) -> Result<(), PostgresError> {
+        if self.session.is_usable() { Ok(()) } else { Err(self.lost("the session that kept it was ended")) }
+    }
+
+    fn lost(&self, reason: &str) -> PostgresError {
+        PostgresError::SnapshotLost { reason: reason.to_owned() }
+    }
+}

@@ -1,0 +1,8 @@
+//! The PostgreSQL source against a real server.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of the functions that clippy knows as tests")]
+
+mod snapshots_of_runs;
+mod trouble;
+mod types;
+mod world;

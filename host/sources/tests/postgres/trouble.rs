@@ -1,0 +1,159 @@
+//! What is told when something is in the way, and what is left behind.
+
+use std::time::Duration;
+
+use datakit_model::Secret;
+use datakit_model::source::{Isolation, Query, QueryOptions, Source};
+use datakit_sources::postgres::{Encrypt, PostgresSource};
+
+use crate::world::{World, access, query, read, start, told};
+
+const SESSIONS: &str =
+    "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'datakit' AND state = 'active'";
+
+#[tokio::test]
+async fn every_trouble_says_what_to_do() {
+    let world = World::of(
+        "CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 0 AS i; CREATE ROLE reader LOGIN PASSWORD 'r'; GRANT USAGE ON SCHEMA s TO reader",
+    )
+    .await;
+    let as_reader = world.source_with(|c| {
+        c.user = "reader".into();
+        c.password = Some(Secret::new("r".into()));
+    });
+    let mut cases: Vec<(&str, PostgresSource, &str)> = vec![
+        (
+            "wrong password",
+            world.source_with(|c| c.password = Some(Secret::new("hunter2".into()))),
+            "SELECT i FROM s.t",
+        ),
+        ("no password", world.source_with(|c| c.password = None), "SELECT i FROM s.t"),
+        ("no database", world.source_with(|c| c.database = "nowhere".into()), "SELECT i FROM s.t"),
+        ("no TLS", world.source_with(|c| c.encrypt = Encrypt::Required), "SELECT i FROM s.t"),
+        ("nobody listens", world.source_with(|c| c.port = 1), "SELECT i FROM s.t"),
+        ("no host", world.source_with(|c| c.host = "nowhere.invalid".into()), "SELECT i FROM s.t"),
+        ("missing grant", as_reader, "SELECT i FROM s.t"),
+    ];
+    for (name, sql) in [
+        ("no table", "SELECT i FROM s.gone"),
+        ("no column", "SELECT j FROM s.t"),
+        ("a failing expression", "SELECT 1 / i AS a FROM s.t"),
+        ("wrong SQL", "SELECT i AS a FROM s.t WHERE i"),
+        ("no name", "SELECT i + 1 FROM s.t"),
+        ("two of a name", "SELECT i, i FROM s.t"),
+        ("refused", "SELECT pg_read_file('/etc/passwd') AS a"),
+    ] {
+        cases.push((name, world.source(), sql));
+    }
+    let mut text = String::new();
+    for (name, source, sql) in cases {
+        let failure = read(&source, sql).await.unwrap_err();
+        text += &format!("{name}: {}\n", told(&failure).replace(&world.server.port().to_string(), "PORT"));
+    }
+    // The resolver's words differ by system.
+    let text = regex_free(&text, "failed to lookup address information: ", "\n");
+    assert!(!text.contains("hunter2"));
+    insta::assert_snapshot!(text);
+}
+
+/// Replaces what stands between two marks.
+fn regex_free(text: &str, from: &str, to: &str) -> String {
+    match text.split_once(from) {
+        Some((before, after)) => format!("{before}{from}…{to}{}", after.split_once(to).unwrap().1),
+        None => text.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_reader_dropped_in_the_middle_ends_the_query_on_the_server() {
+    let world = World::of(
+        "CREATE SCHEMA s; CREATE TABLE s.t AS SELECT i, repeat('x', 1000) AS t FROM generate_series(1, 200000) AS i",
+    )
+    .await;
+    let source = world.source();
+    let (_session, mut reader) = start(&source, "run-1", "SELECT i, t FROM s.t").await.unwrap();
+    assert!(reader.next().await.unwrap().is_some());
+    assert_eq!(world.ask(SESSIONS).await, "1");
+    drop(reader);
+    world
+        .wait_until(
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'datakit' AND state = 'active')",
+        )
+        .await;
+    assert_eq!(read(&source, "SELECT count(*) AS n FROM s.t").await.unwrap().rows(), 1, "the next query is not hit");
+}
+
+#[tokio::test]
+async fn a_query_ends_at_its_timeout_and_the_next_one_works() {
+    let world = World::of("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS i; CREATE TABLE s.n AS SELECT i FROM generate_series(1, 3000) AS i").await;
+    let source = world.source();
+    let session = source.connect(access("run-1")).await.unwrap();
+    let slow = "SELECT count(*) AS n FROM s.n AS a CROSS JOIN s.n AS b CROSS JOIN s.n AS c";
+    let options = QueryOptions { timeout: Some(Duration::from_millis(300)), ..QueryOptions::default() };
+    // The server announces a copy together with its first rows.
+    let failure = session.query(Query { options, ..query(slow) }).await.err().unwrap();
+    assert_eq!(failure.code(), "DK-SRC-160");
+    world
+        .wait_until(
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'datakit' AND state = 'active')",
+        )
+        .await;
+    assert_eq!(read(&source, "SELECT i FROM s.t").await.unwrap().rows(), 1);
+}
+
+#[tokio::test]
+async fn one_reader_a_session_and_as_many_connections_as_the_pool_has() {
+    let world = World::of(
+        "CREATE SCHEMA s; CREATE TABLE s.t AS SELECT i, repeat('x', 1000) AS t FROM generate_series(1, 100000) AS i",
+    )
+    .await;
+    let source = world.source_with(|c| {
+        c.pool.max_connections = 1;
+        c.pool.checkout_timeout = Duration::from_millis(200);
+    });
+    let (session, mut reader) = start(&source, "run-1", "SELECT i, t FROM s.t").await.unwrap();
+    let failure = session.query(query("SELECT i FROM s.t")).await.err().unwrap();
+    assert_eq!(failure.code(), "DK-SRC-181");
+    let failure = start(&source, "run-1", "SELECT i FROM s.t").await.err().unwrap();
+    assert_eq!(failure.code(), "DK-SRC-161");
+    while reader.next().await.unwrap().is_some() {}
+    assert!(session.query(query("SELECT i FROM s.t")).await.is_err(), "the reader still lives");
+    drop(reader);
+    assert!(session.query(query("SELECT i FROM s.t")).await.is_ok());
+}
+
+/// Whatever would pass the guard: the session itself cannot write.
+#[tokio::test]
+async fn sessions_cannot_write() {
+    let world = World::of(
+        "CREATE SCHEMA s; CREATE TABLE s.log (i int);
+         CREATE FUNCTION s.writes() RETURNS int LANGUAGE sql AS 'INSERT INTO s.log VALUES (1) RETURNING i';
+         CREATE VIEW s.trap AS SELECT s.writes() AS a",
+    )
+    .await;
+    for isolation in [None, Some(Isolation::ReadCommitted)] {
+        let source = world.source();
+        let session = source.connect(access("run-1")).await.unwrap();
+        let options = QueryOptions { isolation, ..QueryOptions::default() };
+        let started = session.query(Query { options, ..query("SELECT a FROM s.trap") }).await;
+        let failure = match started {
+            Ok(mut reader) => reader.next().await.unwrap_err(),
+            Err(failure) => failure,
+        };
+        assert!(failure.to_string().contains("25006"), "{failure}");
+    }
+    assert_eq!(world.ask("SELECT count(*)::text FROM s.log").await, "0");
+}
+
+/// Somebody's function of the same name and a better match is not called.
+#[tokio::test]
+async fn names_without_a_schema_are_the_systems_own() {
+    let world = World::of(
+        "CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 'a'::varchar AS v;
+         CREATE FUNCTION public.upper(varchar) RETURNS text LANGUAGE sql AS 'SELECT ''hijacked''::text';
+         ALTER ROLE postgres SET search_path = public, pg_catalog",
+    )
+    .await;
+    let answer = read(&world.source(), "SELECT upper(v) AS v FROM s.t").await.unwrap();
+    assert!(answer.columns().ends_with("= A"), "{}", answer.columns());
+}

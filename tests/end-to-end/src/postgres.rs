@@ -1,0 +1,144 @@
+//! A world whose rows come from a PostgreSQL server.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use datakit_sinks::testing::PostgresServer;
+use tempfile::TempDir;
+
+use crate::output::Output;
+use crate::started::Started;
+use crate::world::{datakit, delta_rows, host_binary};
+
+/// A PostgreSQL server to read from, a folder with a warehouse file and Delta at `./bronze`, and the datakit published.
+pub struct PostgresWorld {
+    directory: TempDir,
+    source: PostgresServer,
+    sink: Option<PostgresServer>,
+}
+
+impl PostgresWorld {
+    /// A world whose server has run `script`.
+    pub fn new(script: &str) -> Self {
+        let source = PostgresServer::start(None).unwrap();
+        let world = Self { directory: tempfile::tempdir().unwrap(), source, sink: None };
+        world.execute(script);
+        world.write_warehouse("kind = \"delta\"\nuri = \"./bronze\"");
+        world.host(&["publish", datakit("postgres-bronze").to_str().unwrap()]).success();
+        world
+    }
+
+    /// Starts a second PostgreSQL and makes it the sink.
+    pub fn with_postgres_sink(mut self) -> Self {
+        let server = PostgresServer::start(None).unwrap();
+        self.write_warehouse(&format!("kind = \"postgres\"\n{}", keys(&server)));
+        self.sink = Some(server);
+        self
+    }
+
+    fn write_warehouse(&self, sink: &str) {
+        let text = format!(
+            "[warehouse]\nname = \"test\"\nregistry = \"oci:registry\"\n\n\
+             [connections.shop]\nkind = \"postgres\"\nsource_system = \"SHOP\"\n{}\n\n[sinks.bronze]\n{sink}\n\n\
+             [[ingest]]\ndatakit = \"postgres-bronze@0.1.0\"\nroles = {{ source = \"shop\" }}\nsink = \"bronze\"\ntables = [\"*.*\"]\n",
+            keys(&self.source)
+        );
+        fs::write(self.path().join("warehouse.toml"), text).unwrap();
+    }
+
+    /// The world's folder.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Changes the warehouse file.
+    pub fn edit(&self, from: &str, to: &str) {
+        let path = self.path().join("warehouse.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "no `{from}` in\n{text}");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// Runs statements on the source.
+    pub fn execute(&self, script: &str) {
+        on(&self.source, async |client| client.batch_execute(script).await.unwrap());
+    }
+
+    /// One value that a query of the source answers, as text.
+    pub fn source(&self, query: &str) -> String {
+        ask(&self.source, query)
+    }
+
+    /// One value that a query of the sink answers, as text.
+    pub fn sink(&self, query: &str) -> String {
+        ask(self.sink.as_ref().expect("a world with_postgres_sink"), query)
+    }
+
+    /// `host` with these arguments, in the world's folder and with nothing of the test's own environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(host_binary());
+        command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
+        command.env("PG_PASSWORD", datakit_sinks::testing::PASSWORD);
+        command
+    }
+
+    /// Runs `host` to its end.
+    pub fn host(&self, arguments: &[&str]) -> Output {
+        Output::new(self.command(arguments).output().unwrap())
+    }
+
+    /// Starts a prepared command.
+    pub fn start(&self, command: Command) -> Started {
+        Started::new(command)
+    }
+
+    /// `host run` with these arguments, and its JSON summary.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> serde_json::Value {
+        let mut all = vec!["run", "--output", "json"];
+        all.extend(arguments);
+        self.host(&all).success().json()
+    }
+
+    /// What an independent reader finds in a Delta table: a header, then a line of JSON a row, sorted.
+    pub fn delta(&self, table: &str) -> String {
+        delta_rows(&self.path().join("bronze").join(table).display().to_string(), &[])
+    }
+
+    /// A message with what differs from run to run replaced.
+    pub fn normalise(&self, text: &str) -> String {
+        text.replace(self.path().to_str().unwrap(), "[world]").replace(&self.source.port().to_string(), "[port]")
+    }
+}
+
+/// The keys of a warehouse file that reach a server.
+fn keys(server: &PostgresServer) -> String {
+    let config = server.config("postgres");
+    format!(
+        "host = \"{}\"\nport = {}\ndatabase = \"postgres\"\nuser = \"{}\"\npassword = {{ env = \"PG_PASSWORD\" }}\nencrypt = \"off\"",
+        config.host, config.port, config.user
+    )
+}
+
+fn ask(server: &PostgresServer, query: &str) -> String {
+    let answer = async |client: tokio_postgres::Client| {
+        client.query_one(query, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_else(|| "null".into())
+    };
+    on(server, answer)
+}
+
+/// Does something as the server's superuser.
+pub(crate) fn on<T>(server: &PostgresServer, step: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
+    let config = server.config("postgres");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut options = tokio_postgres::Config::new();
+        options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
+        options.password(config.password.as_ref().unwrap().expose());
+        let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        step(client).await
+    })
+}
