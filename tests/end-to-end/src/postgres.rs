@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::output::Output;
 use crate::started::Started;
-use crate::world::{datakit, delta_rows, host_binary};
+use crate::world::{datakit, delta_rows, host_binary, without_digests};
 
 /// A PostgreSQL server to read from, a folder with a warehouse file and Delta at `./bronze`, and the datakit published.
 pub struct PostgresWorld {
@@ -109,7 +109,8 @@ impl PostgresWorld {
 
     /// A message with what differs from run to run replaced.
     pub fn normalise(&self, text: &str) -> String {
-        text.replace(self.path().to_str().unwrap(), "[world]").replace(&self.source.port().to_string(), "[port]")
+        let text = text.replace(self.path().to_str().unwrap(), "[world]");
+        without_digests(&text.replace(&self.source.port().to_string(), "[port]"))
     }
 }
 

@@ -228,7 +228,7 @@ impl World {
 }
 
 /// Every digest replaced: they differ from build to build.
-fn without_digests(text: &str) -> String {
+pub(crate) fn without_digests(text: &str) -> String {
     const MARK: &str = "sha256:";
     let mut parts = text.split(MARK);
     let mut shown = parts.next().unwrap_or_default().to_owned();

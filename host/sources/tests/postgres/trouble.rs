@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use datakit_model::Secret;
 use datakit_model::source::{Isolation, Query, QueryOptions, Source};
-use datakit_sources::postgres::{Encrypt, PostgresSource};
+use datakit_sinks::testing::Certificate;
+use datakit_sources::postgres::{Encrypt, PostgresConfig, PostgresSource};
 
 use crate::world::{World, access, query, read, start, told};
 
@@ -156,4 +157,48 @@ async fn names_without_a_schema_are_the_systems_own() {
     .await;
     let answer = read(&world.source(), "SELECT upper(v) AS v FROM s.t").await.unwrap();
     assert!(answer.columns().ends_with("= A"), "{}", answer.columns());
+}
+
+#[tokio::test]
+async fn encrypted_when_the_certificate_is_trusted() {
+    let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (key.cert.pem(), key.signing_key.serialize_pem());
+    let world = World::with_certificate(Certificate { certificate: &certificate, key: &key }).await;
+    let file = Some(world.server.directory().join("server.crt"));
+    let source = |change: fn(&mut PostgresConfig), file: &Option<std::path::PathBuf>| {
+        world.source_with(|c| {
+            c.host = "localhost".into();
+            c.encrypt = Encrypt::Required;
+            c.certificate_file.clone_from(file);
+            change(c);
+        })
+    };
+    let encrypted = "SELECT count(*)::text FROM pg_stat_ssl WHERE ssl";
+    let code = async |source: PostgresSource| read(&source, "SELECT 1 AS a").await.err().map(|f| f.code().to_owned());
+    assert_eq!(code(source(|_| {}, &None)).await.as_deref(), Some("DK-SRC-120"), "nobody vouches for it");
+    assert_eq!(
+        code(source(|c| c.host = "127.0.0.1".into(), &file)).await.as_deref(),
+        Some("DK-SRC-121"),
+        "another name"
+    );
+    assert_eq!(code(source(|c| c.trust_certificate = true, &None)).await, None);
+    let missing = Some("/nowhere/ca.pem".into());
+    assert_eq!(code(source(|_| {}, &missing)).await.as_deref(), Some("DK-SRC-102"));
+    // Rows and the cancel request go the same way.
+    let trusted = source(|_| {}, &file);
+    world
+        .admin
+        .batch_execute("CREATE TABLE t AS SELECT i, repeat('x', 1000) AS t FROM generate_series(1, 100000) AS i")
+        .await
+        .unwrap();
+    let (_session, mut reader) = start(&trusted, "run-1", "SELECT i, t FROM public.t").await.unwrap();
+    assert!(reader.next().await.unwrap().is_some());
+    assert_eq!(world.ask(encrypted).await, "2", "the reader and the snapshot's session");
+    drop(reader);
+    world
+        .wait_until(
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'datakit' AND state = 'active')",
+        )
+        .await;
+    assert_eq!(read(&trusted, "SELECT i FROM public.t").await.unwrap().rows(), 100_000);
 }

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datakit_model::source::{Access, Connection, Query, QueryOptions, Reader, Source, Value};
 use datakit_model::{Failure, MemoryBudget, TablePatterns};
-use datakit_sinks::testing::PostgresServer;
+use datakit_sinks::testing::{Certificate, PostgresServer};
 use datakit_sources::postgres::{Encrypt, PostgresConfig, PostgresSource};
 use tokio_postgres::{Client, NoTls};
 
@@ -21,6 +21,13 @@ impl World {
         let server = PostgresServer::start(None).unwrap();
         let admin = admin(&server).await;
         admin.batch_execute(script).await.unwrap();
+        Self { server, admin }
+    }
+
+    /// A server that takes encrypted connections too.
+    pub async fn with_certificate(certificate: Certificate<'_>) -> Self {
+        let server = PostgresServer::start(Some(certificate)).unwrap();
+        let admin = admin(&server).await;
         Self { server, admin }
     }
 
