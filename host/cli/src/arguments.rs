@@ -5,7 +5,10 @@
     reason = "these comments are the help: brackets there are syntax, not links"
 )]
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -147,6 +150,9 @@ pub(crate) enum Command {
     /// Without a name, every datakit of the file's ingests is pinned. `host run --locked` then refuses all else.
     #[command(after_long_help = "Examples:\n  host lock\n  host lock sqlserver-bronze@0.1.0 && git add datakits.lock")]
     Lock(Lock),
+    /// Keep a Kerberos ticket cache fresh, or show what is in one
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Kerberos(Kerberos),
     /// Print a completion script for a shell
     #[command(
         after_long_help = "Examples:\n  host completions bash > /etc/bash_completion.d/host\n  host completions zsh > \"${fpath[1]}/_host\""
@@ -237,7 +243,7 @@ pub(crate) struct Preview {
 /// `host validate`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Validate {
-    /// Fetch every secret as well: is the variable set, can the file be read
+    /// Fetch every secret as well: is the variable set, can the file be read, does a keytab hold its principal
     #[arg(long)]
     pub(crate) secrets: bool,
 }
@@ -302,6 +308,98 @@ pub(crate) struct Lock {
     pub(crate) datakits: Vec<String>,
 }
 
+/// `host kerberos`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Kerberos {
+    /// Keep a ticket cache fresh that other processes read, with a keytab, until told to stop
+    ///
+    /// Meant to run beside the processes that log in, which name the cache with KRB5CCNAME. Each ticket is got well before the
+    /// last one ends and takes its place at once, with mode 640. KDCs of krb5.conf are asked in turn; while none answers, it is tried again. It ends
+    /// with an error when waiting cannot help: when the KDC refuses the keytab, or the cache cannot be written.
+    #[command(
+        after_long_help = "Examples:\n  host kerberos renew --keytab svc.keytab --principal svc-etl@CORP.EXAMPLE --cache /run/krb5/cache\n  host kerberos renew --keytab svc.keytab --principal svc-etl@CORP.EXAMPLE --cache /run/krb5/cache \\\n    --interval 30m --group datakit --health 0.0.0.0:8080"
+    )]
+    Renew(KerberosRenew),
+    /// Show whose tickets a cache holds, until when, and their encryption types
+    ///
+    /// The exit status is 1 when the ticket has expired or there is none.
+    #[command(
+        after_long_help = "Examples:\n  host kerberos status\n  host kerberos status --cache /run/krb5/cache --output json | jq .remaining_seconds"
+    )]
+    Status(KerberosStatus),
+}
+
+/// `host kerberos renew`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KerberosRenew {
+    /// The keytab
+    #[arg(long, value_name = "FILE", env = "KRB_KEYTAB", hide_env_values = true)]
+    pub(crate) keytab: PathBuf,
+
+    /// Whose key of the keytab: NAME@REALM
+    #[arg(long, value_name = "PRINCIPAL", env = "KRB_PRINCIPAL", hide_env_values = true)]
+    pub(crate) principal: String,
+
+    /// The file of the cache
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cache: PathBuf,
+
+    /// The longest time between two tickets: 45s, 30m, 1h. Half a ticket's life if that is shorter
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub(crate) interval: Duration,
+
+    /// The group that may read the cache, by its name or number [default: that of this process]
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+
+    /// Answer /health/live, /health/startup and /health/ready here
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) health: Option<SocketAddr>,
+
+    /// Write one ticket and end, for example before other containers start
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// `host kerberos status`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KerberosStatus {
+    /// The cache, a file or TYPE:NAME [default: what KRB5CCNAME names, else the library's]
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache: Option<String>,
+
+    /// The form of what goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+impl Command {
+    /// What is said without `-v`: a process that works for others in silence says what it does, unless a filter is set.
+    pub(crate) fn least_verbosity(&self, environment: &BTreeMap<String, String>) -> u8 {
+        let is_filtered =
+            ["DATAKIT_LOG", "RUST_LOG"].iter().any(|name| environment.get(*name).is_some_and(|v| !v.is_empty()));
+        u8::from(matches!(self, Self::Kerberos(Kerberos::Renew(_))) && !is_filtered)
+    }
+}
+
+/// A number and `s`, `m`, `h` or `d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a number and one of s, m, h, d: 45s, 30m, 1h".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    match number.checked_mul(seconds) {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong()),
+    }
+}
+
 /// `host completions`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Completions {
@@ -327,6 +425,15 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        for text in ["", "h", "0s", "1.5h", "60", "1w", "é", "99999999999999999999d", "999999999999999999d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

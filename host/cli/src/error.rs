@@ -81,6 +81,14 @@ pub enum CliError {
         /// The panic's message and place.
         message: String,
     },
+    /// The health endpoint cannot listen.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A value that could not be written as JSON.
     #[error("cannot write the answer as JSON")]
     Json(#[source] serde_json::Error),
@@ -106,6 +114,7 @@ impl Coded for CliError {
             Self::Crashed { .. } => "DK-CLI-012",
             Self::Json(_) => "DK-CLI-013",
             Self::Show(_) => "DK-CLI-014",
+            Self::Listen { .. } => "DK-CLI-040",
         }
         .into()
     }
@@ -129,6 +138,7 @@ impl Coded for CliError {
                     .into()
             }
             Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
+            Self::Listen { .. } => "give another address; port 0 takes a free port".into(),
             Self::Start { .. } => "the machine may be out of threads or memory".into(),
             Self::Crashed { .. } | Self::Json(_) | Self::Show(_) => {
                 "please report it, with the command and the log of -vv".into()

@@ -8,6 +8,7 @@ mod arguments;
 mod commands;
 mod context;
 mod error;
+mod health;
 mod logging;
 mod progress;
 mod report;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -30,6 +32,9 @@ pub use error::CliError;
 use context::Context;
 use report::Reports;
 use terminal::Terminal;
+
+/// How long threads that are not needed any more may keep the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs `host` with these arguments (the program's name first) in this environment; the answer is the exit code.
 #[must_use]
@@ -60,16 +65,20 @@ fn parse_and_run(
         Ok(arguments) => arguments,
         Err(error) => return usage(&error, terminal),
     };
-    logging::start(global.verbose, global.log_format, &environment, terminal)?;
+    let verbose = global.verbose.max(command.least_verbosity(&environment));
+    logging::start(verbose, global.log_format, &environment, terminal)?;
     let start = |what| move |source| CliError::Start { what, source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(start("the worker threads"))?;
     let stop = CancellationToken::new();
     let context = Context { global, environment, terminal: terminal.clone(), stop: stop.clone() };
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         signals::watch(stop, terminal.clone()).map_err(start("the signal handlers"))?;
         commands::execute(command, &context).await
-    })
+    });
+    // A thread that still waits for a KDC nobody waits for any more would keep the process.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    result
 }
 
 /// Help and version are answers; everything else is an error of the caller's.

@@ -4,7 +4,6 @@
 //! be lent one ticket of many. The format is MIT's "credential cache file format"
 //! (<https://web.mit.edu/kerberos/krb5-latest/doc/formats/ccache_file_format.html>).
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -143,7 +142,7 @@ pub(crate) fn read_bytes(path: &Path) -> Result<SecretBytes, KerberosError> {
     };
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(unreadable(std::io::Error::new(ErrorKind::Other, "it is not a file")));
+        return Err(unreadable(std::io::Error::other("it is not a file")));
     }
     if metadata.len() > MAX_CACHE_BYTES {
         return Err(KerberosError::CacheFormat { cache: cache(), reason: "it is larger than 16 MiB" });
@@ -286,6 +285,26 @@ mod tests {
         assert!(Ccache::parse(&[5, 2, 0, 0]).unwrap_err().contains("keytab") || Ccache::parse(&[5, 2, 0, 0]).is_err());
         let whole = cache();
         assert_eq!(Ccache::parse(&whole[..whole.len() - 1]).unwrap_err(), "it ends in the middle of a ticket");
+    }
+
+    #[test]
+    fn the_cache_of_another_user_is_told_from_a_missing_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache");
+        std::fs::write(&path, cache()).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        // Root may read everything: a thread of nobody may not.
+        let refused = std::thread::spawn(move || {
+            if rustix::process::geteuid().is_root() {
+                rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).unwrap();
+            }
+            Ccache::read(&path).unwrap_err()
+        });
+        let refused = refused.join().unwrap();
+        assert_eq!(datakit_model::Coded::code(&refused), "DK-KRB-002");
+        assert!(datakit_model::Coded::hint(&refused).unwrap().contains("--group"));
+        let missing = Ccache::read(&folder.path().join("nothing")).unwrap_err();
+        assert_eq!(datakit_model::Coded::code(&missing), "DK-KRB-001");
     }
 
     proptest! {

@@ -232,9 +232,7 @@ impl Refusal {
             Self::UnknownRealm => {
                 "check the realm's spelling (upper case), its KDCs under [realms] of krb5.conf or in DNS, and [domain_realm] for the server's domain; or set `kerberos.realm`"
             }
-            Self::Unreachable => {
-                "check that the KDCs of krb5.conf can be reached from here, port 88 by TCP and UDP; it is tried again"
-            }
+            Self::Unreachable => "check that the KDCs of krb5.conf can be reached from here, port 88 by TCP and UDP",
             Self::ClockSkew => "set this machine's clock by NTP: Kerberos allows 5 minutes between machines",
             Self::Expired => "get a new ticket (`kinit`), check the process that renews the cache, or use a keytab",
             Self::Configuration => {

@@ -20,7 +20,7 @@ use libgssapi_sys::{
     gss_release_name,
 };
 
-use crate::error::KerberosError;
+use crate::error::{KerberosError, Refusal};
 use crate::meaning::meaning_of;
 use crate::principal::Principal;
 
@@ -35,17 +35,22 @@ static PRINCIPAL_NAME: &[u8] = b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01";
 /// An error of the library in words and, where one is known, its meaning.
 pub(crate) fn refused(wanted: &str, doing: &'static str, error: &Error) -> KerberosError {
     let reason = sentence(error);
-    match meaning_of(error.minor) {
+    let meaning = match meaning_of(error.minor) {
+        // The service that was not found is the way to another realm.
+        Some(Refusal::UnknownService) if reason.contains("Server krbtgt/") => Some(Refusal::UnknownRealm),
+        other => other,
+    };
+    match meaning {
         Some(refusal) => KerberosError::Refused { wanted: wanted.to_owned(), refusal, reason },
         None => KerberosError::Library { doing, reason },
     }
 }
 
-/// The mechanism's own words, without GSSAPI's "Unspecified GSS failure.  Minor code may provide more information".
+/// The mechanism's own words, which GSSAPI puts in parentheses after its own general ones.
 fn sentence(error: &Error) -> String {
     let text = error.to_string();
-    let text = text.rsplit_once("more information (").map_or(text.as_str(), |(_, own)| own);
-    text.trim().trim_end_matches(')').to_owned()
+    let own = text.split_once(" (").map_or(text.as_str(), |(_, own)| own.strip_suffix(')').unwrap_or(own));
+    own.trim().to_owned()
 }
 
 fn nul(text: &str) -> Result<CString, KerberosError> {

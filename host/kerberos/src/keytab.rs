@@ -74,13 +74,14 @@ impl MemoryKeytab {
     /// # Errors
     /// [`KerberosError::KeytabFormat`] where it is not base64, [`KerberosError::Keep`] where the kernel has no memory files.
     pub fn from_base64(from: &str, text: &Secret) -> Result<Self, KerberosError> {
+        let from = format!("in {from}");
         let packed = Secret::new(text.expose().split_ascii_whitespace().collect());
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(packed.expose())
             .map(SecretBytes::new)
-            .map_err(|_| KerberosError::KeytabFormat { keytab: from.into(), reason: "it is not base64" })?;
+            .map_err(|_| KerberosError::KeytabFormat { keytab: (&from).into(), reason: "it is not base64" })?;
         let file = crate::tickets::memory_file(c"keytab", bytes.expose())?;
-        Ok(Self { file, from: from.to_owned() })
+        Ok(Self { file, from })
     }
 }
 

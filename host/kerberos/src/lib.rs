@@ -3,6 +3,7 @@
 //! | module | about |
 //! |---|---|
 //! | [`tickets`] | what a login borrows: one service ticket, in a cache of its own |
+//! | [`status`] | what is in a ticket cache |
 //! | [`renew`] | a ticket cache that other processes read, kept fresh |
 //! | [`ccache`], [`keytab`], [`principal`] | MIT's file formats, read by ourselves so that errors can say what is wrong |
 //! | [`overlay`] | settings laid over the operator's krb5.conf |
@@ -24,6 +25,7 @@ pub mod overlay;
 pub mod principal;
 mod reader;
 pub mod renew;
+pub mod status;
 pub mod tickets;
 
 pub use ccache::{Ccache, Credential};

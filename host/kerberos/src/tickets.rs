@@ -236,14 +236,10 @@ impl Tickets {
                 let (_, expires) = life_of(&bytes, &self.settings.origin)?;
                 Ok(Granting { bytes, expires, stamp: None })
             }
-            origin @ Origin::Cache(name) => {
-                let (bytes, stamp) = match origin.file() {
-                    Some(file) => {
-                        let stamp = stamp_of(file);
-                        (ccache::read_bytes(file)?, stamp)
-                    }
-                    None => (copy(name.as_deref())?, None),
-                };
+            origin @ Origin::Cache(_) => {
+                // First the stamp: a cache that is replaced in between is read again the next time.
+                let stamp = origin.file().and_then(stamp_of);
+                let bytes = read_cache(origin)?;
                 let (principal, expires) = life_of(&bytes, origin)?;
                 self.check_life(&principal, expires)?;
                 Ok(Granting { bytes, expires, stamp })
@@ -332,11 +328,17 @@ pub(crate) fn obtain(keytab: &KeytabPlace, principal: &str) -> Result<SecretByte
     scratch.read()
 }
 
-/// Whatever a cache that is no plain file holds.
-fn copy(name: Option<&str>) -> Result<SecretBytes, KerberosError> {
-    let scratch = Scratch::new()?;
-    gss::copy(name, &scratch.cache_name())?;
-    scratch.read()
+/// What a cache holds, as the bytes of a cache in a file. Blocks.
+pub(crate) fn read_cache(origin: &Origin) -> Result<SecretBytes, KerberosError> {
+    match (origin.file(), origin) {
+        (Some(file), _) => ccache::read_bytes(file),
+        (None, Origin::Cache(name)) => {
+            let scratch = Scratch::new()?;
+            gss::copy(name.as_deref(), &scratch.cache_name())?;
+            scratch.read()
+        }
+        (None, Origin::Keytab { keytab, principal }) => obtain(keytab, principal),
+    }
 }
 
 /// Whose tickets they are, and until when the one counts that gets others.

@@ -125,6 +125,11 @@ impl Kdc {
         Ok(path)
     }
 
+    /// What the KDC has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("kdc.log")).unwrap_or_default()
+    }
+
     /// Runs a command of `kadmin.local`.
     ///
     /// # Errors

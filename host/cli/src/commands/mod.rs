@@ -2,6 +2,7 @@
 
 mod discover;
 mod inspect;
+mod kerberos;
 mod lock;
 mod packages;
 mod plan;
@@ -38,6 +39,7 @@ pub(crate) async fn execute(command: Command, context: &Context) -> Result<u8, R
         Command::List(arguments) => unless_stopped(context, packages::list(arguments, context)).await,
         Command::Inspect(arguments) => unless_stopped(context, inspect::inspect(arguments, context)).await,
         Command::Lock(arguments) => unless_stopped(context, lock::lock(arguments, context)).await,
+        Command::Kerberos(command) => kerberos::kerberos(command, context).await,
         Command::Completions(arguments) => {
             let mut script = Vec::new();
             clap_complete::generate(arguments.shell, &mut Arguments::command(), "host", &mut script);

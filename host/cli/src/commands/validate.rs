@@ -1,12 +1,22 @@
 //! `host validate`: everything that can be known to be wrong without asking anyone.
 
-use datakit_config::Overrides;
+use datakit_config::{Auth, Connection, Kerberos, Overrides, TicketSource};
+use datakit_kerberos::Keytab;
 use datakit_model::Failure;
 use datakit_registry::{Location, Reference};
 
 use crate::arguments::Validate;
 use crate::context::Context;
 use crate::report::{Report, Reports};
+
+/// Whether the keytab of a connection can be read and holds its principal's key.
+fn check_keytab(connection: &Connection, context: &Context) -> Result<(), Reports> {
+    let Connection::SqlServer(connection) = connection else { return Ok(()) };
+    if let Auth::Kerberos(Kerberos { ticket: TicketSource::Keytab { keytab, principal }, .. }) = &connection.auth {
+        Keytab::read_place(&context.keytab(keytab)?)?.require(principal)?;
+    }
+    Ok(())
+}
 
 pub(crate) fn validate(arguments: &Validate, context: &Context) -> Result<u8, Reports> {
     let config = context.config(Overrides::default())?;
@@ -26,6 +36,10 @@ pub(crate) fn validate(arguments: &Validate, context: &Context) -> Result<u8, Re
                 Err(error) => wrong.push(error.into()),
             }
         }
+    }
+    if arguments.secrets {
+        let keytabs = config.connections.values().map(|connection| check_keytab(connection, context));
+        wrong.extend(keytabs.filter_map(Result::err).flat_map(|reports| reports.all().to_vec()));
     }
     if let Some(reports) = Reports::of(wrong) {
         return Err(reports);

@@ -32,10 +32,13 @@ fn the_manual_is_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let mut page = INTRODUCTION.to_owned();
     let commands = Arguments::command();
-    let names = commands.get_subcommands().map(|command| command.get_name().to_owned());
+    let names = commands.get_subcommands().flat_map(|command| {
+        let name = command.get_name().to_owned();
+        let inner = command.get_subcommands().map(|inner| format!("{name} {}", inner.get_name())).collect::<Vec<_>>();
+        std::iter::once(name).chain(inner)
+    });
     for name in std::iter::once(String::new()).chain(names) {
-        let arguments: Vec<&str> =
-            [name.as_str(), "--help"].into_iter().filter(|argument| !argument.is_empty()).collect();
+        let arguments: Vec<&str> = name.split_whitespace().chain(["--help"]).collect();
         let help = host(folder.path(), &arguments, &[]);
         assert_eq!(help.code, 0);
         let title = format!("host {name}").trim_end().to_owned();

@@ -1,6 +1,12 @@
 //! Kerberos from ticket to table, against a real KDC.
 
-mod logins;
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
-/// A table of one row.
+mod expiry;
+mod in_process;
+mod logins;
+mod refusals;
+mod sidecar;
+
+/// A table of two rows.
 const SCRIPT: &str = "CREATE TABLE dbo.t (id int NOT NULL PRIMARY KEY, name nvarchar(20) NULL)\nGO\nINSERT INTO dbo.t VALUES (1, N'Ærø'), (2, NULL)";
