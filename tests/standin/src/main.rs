@@ -58,7 +58,7 @@ struct Arguments {
     /// Fill the database with a small company's ERP of this many order lines, unless it has one: 100000 make 300,000 rows.
     #[arg(long, value_name = "ORDER_LINES")]
     erp: Option<u64>,
-    /// A generated table: [schema.]name=rows[:orders|:wide|:narrow]. May be repeated.
+    /// A generated table: [schema.]name=rows[:orders|:wide|:narrow|:text]. May be repeated.
     #[arg(long = "fast-table", value_name = "NAME=ROWS")]
     fast_tables: Vec<FastTable>,
 }

@@ -7,5 +7,5 @@
 mod table;
 mod template;
 
-pub use table::{FastTable, Generator, NoFastTable, TEMPLATE_ROWS};
+pub use table::{FastTable, Generator, LONG_TEXT_CHARACTERS, NoFastTable, TEMPLATE_ROWS};
 pub use template::{Template, TemplateCache};

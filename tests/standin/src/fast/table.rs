@@ -8,6 +8,9 @@ use crate::values::{Column, Length, SqlType, Value};
 /// Rows of the block that is encoded once; values that are not unique a row repeat with this period.
 pub const TEMPLATE_ROWS: u64 = 4096;
 
+/// Characters of the long text of [`FastTable::long_text`], of two bytes each on the wire.
+pub const LONG_TEXT_CHARACTERS: usize = 2_560;
+
 /// How the values of one column come about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generator {
@@ -22,12 +25,17 @@ pub enum Generator {
         /// Distance of nulls in rows.
         null_every: u64,
     },
+    /// Words of English, repeating every [`TEMPLATE_ROWS`] rows, for text types.
+    Prose {
+        /// Length in characters, all of them ASCII.
+        characters: usize,
+    },
 }
 
 impl Generator {
     /// Whether a value depends on more than the row's place in the template.
     pub fn is_unique(self) -> bool {
-        !matches!(self, Self::Repeating { .. })
+        !matches!(self, Self::Repeating { .. } | Self::Prose { .. })
     }
 }
 
@@ -67,11 +75,25 @@ impl FastTable {
         Self::from_spec(name.into(), rows, spec.into_iter().map(|(n, t, null, g)| (n.to_owned(), t, null, g)))
     }
 
-    /// Key and one number: the least a row can be.
+    /// Four columns of fixed width: key, number, amount and moment.
     pub fn narrow(name: impl Into<String>, rows: u64) -> Self {
+        let repeating = Generator::Repeating { null_every: 0 };
         let spec = [
             ("id".to_owned(), SqlType::Int, false, Generator::Key),
             ("value".to_owned(), SqlType::Int, false, Generator::UniqueNumber),
+            ("amount".to_owned(), SqlType::Decimal { precision: 18, scale: 4 }, false, repeating),
+            ("created_at".to_owned(), SqlType::DateTime2 { scale: 6 }, false, repeating),
+        ];
+        Self::from_spec(name.into(), rows, spec)
+    }
+
+    /// Key, title, and a text of [`LONG_TEXT_CHARACTERS`] in `nvarchar(max)`: 5 KB on the wire.
+    pub fn long_text(name: impl Into<String>, rows: u64) -> Self {
+        let prose = Generator::Prose { characters: LONG_TEXT_CHARACTERS };
+        let spec = [
+            ("id".to_owned(), SqlType::Int, false, Generator::Key),
+            ("title".to_owned(), SqlType::NVarChar(Length::Limited(40)), false, Generator::Repeating { null_every: 0 }),
+            ("body".to_owned(), SqlType::NVarChar(Length::Max), false, prose),
         ];
         Self::from_spec(name.into(), rows, spec)
     }
@@ -138,19 +160,20 @@ impl FastTable {
                 }
                 repeating(described.sql_type, slot, column)
             }
+            Generator::Prose { characters } => Value::Text(prose(row % TEMPLATE_ROWS, *characters)),
         }
     }
 }
 
 /// Why a text is no generated table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no generated table: write [schema.]name=rows[:orders|:wide|:narrow]")]
+#[error("`{0}` is no generated table: write [schema.]name=rows[:orders|:wide|:narrow|:text]")]
 pub struct NoFastTable(String);
 
 impl FromStr for FastTable {
     type Err = NoFastTable;
 
-    /// Reads `[schema.]name=rows[:shape]`; the shape is `orders` unless it is `wide` or `narrow`.
+    /// Reads `[schema.]name=rows[:shape]`; the shape is `orders` unless it is `wide`, `narrow` or `text`.
     fn from_str(text: &str) -> Result<Self, NoFastTable> {
         let refused = || NoFastTable(text.to_owned());
         let (name, size) = text.split_once('=').ok_or_else(refused)?;
@@ -164,6 +187,7 @@ impl FromStr for FastTable {
             "orders" => Self::orders(name, rows),
             "wide" => Self::wide(name, rows),
             "narrow" => Self::narrow(name, rows),
+            "text" => Self::long_text(name, rows),
             _ => return Err(refused()),
         };
         schema.clone_into(&mut table.schema);
@@ -212,19 +236,19 @@ fn repeating(sql_type: SqlType, slot: u64, column: usize) -> Value {
             Value::Decimal { unscaled: i128::from(random % 1_000_000_000), scale: 4 }
         }
         SqlType::Date => Value::Date { days: 737_000 + (random % 3_000) as u32 },
-        SqlType::Time { .. } => Value::Time { ticks: random % 864_000_000_000 },
+        SqlType::Time { scale } => Value::Time { ticks: ticks(random, scale) },
         SqlType::DateTime => {
             Value::DateTime { days: 43_000 + (random % 3_000) as i32, three_hundredths: (random % 25_920_000) as u32 }
         }
         SqlType::SmallDateTime => {
             Value::SmallDateTime { days: 43_000 + (random % 3_000) as u16, minutes: (random % 1_440) as u16 }
         }
-        SqlType::DateTime2 { .. } => {
-            Value::DateTime2 { days: 737_000 + (random % 3_000) as u32, ticks: random % 864_000_000_000 }
+        SqlType::DateTime2 { scale } => {
+            Value::DateTime2 { days: 737_000 + (random % 3_000) as u32, ticks: ticks(random, scale) }
         }
-        SqlType::DateTimeOffset { .. } => Value::DateTimeOffset {
+        SqlType::DateTimeOffset { scale } => Value::DateTimeOffset {
             days: 737_000 + (random % 3_000) as u32,
-            ticks: random % 864_000_000_000,
+            ticks: ticks(random, scale),
             offset_minutes: (random % 24) as i16 * 30 - 360,
         },
         SqlType::Char { length } => Value::Text(text(random, usize::from(length))),
@@ -240,6 +264,12 @@ fn repeating(sql_type: SqlType, slot: u64, column: usize) -> Value {
         SqlType::UniqueIdentifier => Value::Uuid(unique_identifier(slot, column)),
         SqlType::SqlVariant | SqlType::HierarchyId | SqlType::Geometry | SqlType::Geography => Value::Null,
     }
+}
+
+/// A time of day in ticks of 100 ns, with no more digits than the scale has: whoever encodes it has nothing to cut or round.
+fn ticks(random: u64, scale: u8) -> u64 {
+    let unit = 10u64.pow(u32::from(7u8.saturating_sub(scale)));
+    random % 864_000_000_000 / unit * unit
 }
 
 /// About a third to two thirds of the declared length, leaving room for the prefix.
@@ -262,6 +292,57 @@ fn text(mut random: u64, length: usize) -> String {
     text
 }
 
+/// Text as people write it, to a compressor at least: common words in no order.
+fn prose(slot: u64, characters: usize) -> String {
+    const WORDS: [&str; 32] = [
+        "the",
+        "customer",
+        "asked",
+        "for",
+        "delivery",
+        "before",
+        "noon",
+        "and",
+        "invoice",
+        "was",
+        "sent",
+        "again",
+        "to",
+        "accounting",
+        "because",
+        "of",
+        "a",
+        "missing",
+        "reference",
+        "number",
+        "please",
+        "check",
+        "with",
+        "warehouse",
+        "about",
+        "returned",
+        "goods",
+        "credit",
+        "note",
+        "in",
+        "March",
+        "payment",
+    ];
+    let mut random = mix(slot.wrapping_add(0x5eed));
+    let mut text = String::with_capacity(characters + 16);
+    while text.len() < characters {
+        random = mix(random.wrapping_add(0x9e37_79b9_7f4a_7c15));
+        text.push_str(WORDS.get((random >> 59) as usize).copied().unwrap_or_default());
+        // Something that no other row has, as texts do.
+        if random & 0x1f == 0 {
+            text.push_str(&format!(" {:08x}", random >> 16 & 0xffff_ffff));
+        }
+        text.push(if random & 0xe0 == 0 { '.' } else { ' ' });
+    }
+    text.truncate(characters);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +354,11 @@ mod tests {
         assert_eq!(table.columns.len(), 11);
         let wide: FastTable = "bench.w=5:wide".parse().unwrap();
         assert_eq!((wide.schema.as_str(), wide.columns.len()), ("bench", 120));
+        let text: FastTable = "bench.t=5:text".parse().unwrap();
+        assert_eq!((text.columns.len(), text.value(3, 0)), (3, Value::Int(4)));
+        let Value::Text(body) = text.value(3, 2) else { panic!("no text") };
+        assert_eq!(body.len(), LONG_TEXT_CHARACTERS);
+        assert_ne!(text.value(4, 2), text.value(3, 2));
         for wrong in ["orders", "=5", "a=x", "a=5:tall", ".a=5", "a=-1"] {
             assert!(wrong.parse::<FastTable>().is_err(), "{wrong}");
         }

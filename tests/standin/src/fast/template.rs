@@ -133,7 +133,7 @@ impl Template {
 fn patch_kind(generator: Generator, sql_type: SqlType, rows: u64) -> Result<Option<PatchKind>, SqlError> {
     let fits = sql_type == SqlType::BigInt || rows <= i32::MAX as u64;
     match (generator, sql_type) {
-        (Generator::Repeating { .. }, _) => Ok(None),
+        (Generator::Repeating { .. } | Generator::Prose { .. }, _) => Ok(None),
         (Generator::Key, SqlType::Int | SqlType::BigInt) if fits => Ok(Some(PatchKind::Key(sql_type))),
         (Generator::UniqueNumber, SqlType::Int | SqlType::BigInt) => Ok(Some(PatchKind::Number(sql_type))),
         (Generator::UniqueIdentifier, SqlType::UniqueIdentifier) => Ok(Some(PatchKind::Identifier)),
@@ -181,7 +181,12 @@ mod tests {
 
     #[test]
     fn any_range_of_the_template_equals_rows_encoded_one_by_one() {
-        for table in [FastTable::orders("o", 20_000), FastTable::wide("w", 20_000), FastTable::narrow("n", 20_000)] {
+        for table in [
+            FastTable::orders("o", 20_000),
+            FastTable::wide("w", 20_000),
+            FastTable::narrow("n", 20_000),
+            FastTable::long_text("t", 20_000),
+        ] {
             let columns: Vec<usize> = (0..table.columns.len()).rev().collect();
             let described: Vec<_> = columns.iter().map(|column| table.columns[*column].clone()).collect();
             let encoder = RowEncoder::new(&described, Encoding::default());

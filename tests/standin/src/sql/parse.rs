@@ -47,7 +47,7 @@ pub fn parse_batch(text: &str) -> Result<Batch, SqlError> {
     if tokens.len() > MAX_TOKENS {
         return Err(too_deep());
     }
-    let (tokens, options) = split_options(tokens)?;
+    let (tokens, options) = split_options(split_less_than(tokens))?;
     let mut parser = Parser::new(&dialect)
         .with_options(ParserOptions::new().with_unescape(true))
         .with_recursion_limit(MAX_DEPTH)
@@ -63,6 +63,24 @@ pub fn parse_batch(text: &str) -> Result<Batch, SqlError> {
         let line = line_number(start.span.start.line.max(statement.span().start.line.min(1)));
         statements.push(Parsed { statement, line });
     }
+}
+
+/// `a<@P1`: the tokenizer takes `<@`, an operator of Postgres, for one token; in T-SQL it is `<` before a variable.
+fn split_less_than(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut split: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut after_arrow = false;
+    for mut token in tokens {
+        if let (true, Token::Word(word)) = (after_arrow, &mut token.token) {
+            word.value.insert(0, '@');
+            word.keyword = Keyword::NoKeyword;
+        }
+        after_arrow = token.token == Token::ArrowAt;
+        if after_arrow {
+            token.token = Token::Lt;
+        }
+        split.push(token);
+    }
+    split
 }
 
 fn line_number(line: u64) -> u32 {
@@ -147,6 +165,13 @@ mod tests {
         assert_eq!(batch.options, ["MAXDOP 4, RECOMPILE"]);
         assert_eq!(batch.statements.len(), 2);
         assert_eq!(batch.statements[0].statement.to_string(), "SELECT [option (x)], 'OPTION (y)' FROM t");
+    }
+
+    #[test]
+    fn less_than_before_a_variable_is_less_than() {
+        let batch = parse_batch("SELECT 1 FROM t WHERE a<@P1 AND b <@key AND c<@@ROWCOUNT").unwrap();
+        let shown = "SELECT 1 FROM t WHERE a < @P1 AND b < @key AND c < @@ROWCOUNT";
+        assert_eq!(batch.statements[0].statement.to_string(), shown);
     }
 
     #[test]

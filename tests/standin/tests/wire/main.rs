@@ -1,4 +1,5 @@
-//! The wire half against its witnesses: recorded conversations, two drivers and FreeTDS.
+//! The wire half against its witnesses: recorded conversations, two drivers, FreeTDS, and the clients people use from
+//! Python.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -6,6 +7,7 @@ mod agreement;
 mod bad_input;
 mod cancel;
 mod captures;
+mod clients;
 mod codecs;
 mod common;
 mod erp;

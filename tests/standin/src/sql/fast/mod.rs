@@ -3,5 +3,5 @@
 mod plan;
 mod table;
 
-pub use plan::plan_fast_rows;
+pub use plan::{plan_fast_rows, plan_fast_summary};
 pub use table::register;

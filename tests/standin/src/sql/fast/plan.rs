@@ -1,11 +1,12 @@
-//! Recognising `SELECT columns FROM generated WHERE key range`, which needs no SQL engine at all.
+//! Recognising `SELECT columns FROM generated WHERE key range`, also in parentheses inside another, and counts and bounds of the
+//! key: they need no SQL engine at all.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    TopQuantity, Value as Literal,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, OrderByKind, Query,
+    Select, SelectItem, SetExpr, TableFactor, TopQuantity, Value as Literal,
 };
 
 use crate::engine::Event;
@@ -29,23 +30,67 @@ pub fn plan_fast_rows(
     tables: &[Arc<FastTable>],
     variables: &[Variable],
 ) -> Result<Option<(Event, u64)>, SqlError> {
-    if tables.is_empty() || query.with.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
+    let Some(part) = plan_part(query, binder, tables, variables)? else { return Ok(None) };
+    let columns: Vec<usize> = part.columns.iter().map(|(_, column)| *column).collect();
+    let mut seen = columns.clone();
+    seen.sort_unstable();
+    seen.dedup();
+    if seen.len() != columns.len() {
         return Ok(None);
     }
-    let SetExpr::Select(select) = &*query.body else { return Ok(None) };
-    let Some((table, alias)) = only_table(select, binder, tables) else { return Ok(None) };
-    let plan = Plan { table: &table, alias: &alias, binder, variables };
-    let Some(key) = table.key_column() else { return Ok(None) };
-    let Some(columns) = plan.columns(select) else { return Ok(None) };
-    if !plan.ordered_by_key(query, key) {
+    let count = part.rows.end - part.rows.start;
+    Ok(Some((Event::FastRows { table: part.table, columns, rows: part.rows }, count)))
+}
+
+/// The one row of `SELECT COUNT(*), MIN(key), MAX(key) FROM generated`, any of the three, which is known without a look at the
+/// rows; `None` when the query is another.
+///
+/// # Errors
+///
+/// As [`plan_fast_rows`].
+pub fn plan_fast_summary(
+    query: &Query,
+    binder: &Binder<'_>,
+    tables: &[Arc<FastTable>],
+    variables: &[Variable],
+) -> Result<Option<Vec<Value>>, SqlError> {
+    let Some(select) = plain_select(query, tables) else { return Ok(None) };
+    if query.order_by.is_some() || select.top.is_some() {
         return Ok(None);
     }
-    let keys = match &select.selection {
-        None => Some((None, None)),
-        Some(condition) => plan.keys(condition, key)?,
-    };
-    let Some((from, to)) = keys else { return Ok(None) };
-    let mut rows = table.rows_of_keys(from, to);
+    let Some(source) = source(select, binder, tables, variables)? else { return Ok(None) };
+    let Some(rows) = source.selected(select)? else { return Ok(None) };
+    let mut values = Vec::new();
+    for item in &select.projection {
+        let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item else {
+            return Ok(None);
+        };
+        let Some(value) = source.summary(expression, &rows) else { return Ok(None) };
+        values.push(value);
+    }
+    Ok(Some(values))
+}
+
+/// Some columns, under the names a query gives them, and a run of rows.
+struct Part {
+    table: Arc<FastTable>,
+    columns: Vec<(String, usize)>,
+    rows: Range<u64>,
+}
+
+fn plan_part(
+    query: &Query,
+    binder: &Binder<'_>,
+    tables: &[Arc<FastTable>],
+    variables: &[Variable],
+) -> Result<Option<Part>, SqlError> {
+    let Some(select) = plain_select(query, tables) else { return Ok(None) };
+    let Some(source) = source(select, binder, tables, variables)? else { return Ok(None) };
+    let Some(columns) = source.projected(select) else { return Ok(None) };
+    if !source.ordered_by_key(query) {
+        return Ok(None);
+    }
+    let Some(mut rows) = source.selected(select)? else { return Ok(None) };
     match &select.top {
         None => {}
         Some(top) => match &top.quantity {
@@ -60,80 +105,142 @@ pub fn plan_fast_rows(
             _ => return Ok(None),
         },
     }
-    let count = rows.end - rows.start;
-    Ok(Some((Event::FastRows { table: Arc::clone(&table), columns, rows }, count)))
+    Ok(Some(Part { table: source.part.table, columns, rows }))
 }
 
 fn first(rows: Range<u64>, limit: u64) -> Range<u64> {
     rows.start..rows.end.min(rows.start.saturating_add(limit))
 }
 
-/// The one table of FROM, when it is a generated one and nothing else is asked of the SELECT.
-fn only_table(select: &Select, binder: &Binder<'_>, tables: &[Arc<FastTable>]) -> Option<(Arc<FastTable>, String)> {
+/// The SELECT of a query that groups nothing, joins nothing and limits by TOP alone.
+fn plain_select<'q>(query: &'q Query, tables: &[Arc<FastTable>]) -> Option<&'q Select> {
+    if tables.is_empty() || query.with.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
+        return None;
+    }
+    let SetExpr::Select(select) = &*query.body else { return None };
     let plain_group = matches!(&select.group_by, GroupByExpr::Expressions(keys, modifiers) if keys.is_empty() && modifiers.is_empty());
-    if !plain_group || select.having.is_some() || select.distinct.is_some() {
-        return None;
-    }
-    let [from] = select.from.as_slice() else { return None };
-    let TableFactor::Table { name, alias, .. } = &from.relation else { return None };
-    if !from.joins.is_empty() {
-        return None;
-    }
-    let object = binder.object(name).ok()?;
-    let ObjectKind::Fast(at) = object.kind else { return None };
-    let alias = alias.as_ref().map_or(object.name, |alias| alias.name.value.clone());
-    Some((Arc::clone(tables.get(at)?), alias))
+    (plain_group && select.having.is_none() && select.distinct.is_none()).then_some(select)
 }
 
-struct Plan<'p> {
-    table: &'p FastTable,
-    alias: &'p str,
+/// What FROM names, when it is one generated table, or a plain query over one in parentheses.
+fn source<'p>(
+    select: &Select,
+    binder: &'p Binder<'p>,
+    tables: &[Arc<FastTable>],
+    variables: &'p [Variable],
+) -> Result<Option<Source<'p>>, SqlError> {
+    let [from] = select.from.as_slice() else { return Ok(None) };
+    if !from.joins.is_empty() {
+        return Ok(None);
+    }
+    let (part, names) = match &from.relation {
+        TableFactor::Table { name, alias, .. } => {
+            let Ok(object) = binder.object(name) else { return Ok(None) };
+            let ObjectKind::Fast(at) = object.kind else { return Ok(None) };
+            let Some(table) = tables.get(at).map(Arc::clone) else { return Ok(None) };
+            let columns = table.columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
+            let names = match alias {
+                Some(alias) => vec![alias.name.value.clone()],
+                None => vec![object.schema, object.name],
+            };
+            let rows = 0..table.rows;
+            (Part { table, columns, rows }, names)
+        }
+        TableFactor::Derived { lateral: false, subquery, alias: Some(alias), .. } if alias.columns.is_empty() => {
+            let Some(part) = plan_part(subquery, binder, tables, variables)? else { return Ok(None) };
+            (part, vec![alias.name.value.clone()])
+        }
+        _ => return Ok(None),
+    };
+    let Some(key) = part.table.key_column() else { return Ok(None) };
+    Ok(Some(Source { part, key, names, binder, variables }))
+}
+
+struct Source<'p> {
+    part: Part,
+    key: usize,
+    /// The alias, or schema and name.
+    names: Vec<String>,
     binder: &'p Binder<'p>,
     variables: &'p [Variable],
 }
 
-impl Plan<'_> {
+impl Source<'_> {
     fn column(&self, expression: &Expr) -> Option<usize> {
         let name = match expression {
             Expr::Nested(inner) => return self.column(inner),
             Expr::Identifier(name) => name,
-            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [table, name] if self.is_alias(table) => name,
-                _ => return None,
-            },
+            Expr::CompoundIdentifier(parts) => {
+                let (name, qualifiers) = parts.split_last()?;
+                if !self.is_qualified_by(qualifiers) {
+                    return None;
+                }
+                name
+            }
             _ => return None,
         };
-        self.table.columns.iter().position(|column| collate::same(&column.name, &name.value))
+        let found = self.part.columns.iter().find(|(visible, _)| collate::same(visible, &name.value));
+        found.map(|(_, column)| *column)
     }
 
-    fn is_alias(&self, name: &Ident) -> bool {
-        collate::same(self.alias, &name.value)
+    /// Whether these are the last parts of the source's name: `t`, or `dbo` and `t`.
+    fn is_qualified_by(&self, qualifiers: &[Ident]) -> bool {
+        let Some(skipped) = self.names.len().checked_sub(qualifiers.len()) else { return false };
+        self.names.iter().skip(skipped).zip(qualifiers).all(|(name, given)| collate::same(name, &given.value))
     }
 
-    /// The columns of the SELECT list, each at most once.
-    fn columns(&self, select: &Select) -> Option<Vec<usize>> {
+    /// The columns of the SELECT list.
+    fn projected(&self, select: &Select) -> Option<Vec<(String, usize)>> {
         let mut columns = Vec::new();
         for item in &select.projection {
             match item {
-                SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => {
-                    columns.push(self.column(expression)?);
+                SelectItem::UnnamedExpr(expression) => {
+                    let column = self.column(expression)?;
+                    columns.push((self.part.table.columns.get(column)?.name.clone(), column));
                 }
-                SelectItem::Wildcard(_) => columns.extend(0..self.table.columns.len()),
+                SelectItem::ExprWithAlias { expr, alias } => columns.push((alias.value.clone(), self.column(expr)?)),
+                SelectItem::Wildcard(_) => columns.extend(self.part.columns.iter().cloned()),
                 _ => return None,
             }
         }
-        let mut seen = columns.clone();
-        seen.sort_unstable();
-        seen.dedup();
-        (seen.len() == columns.len()).then_some(columns)
+        Some(columns)
     }
 
-    fn ordered_by_key(&self, query: &Query, key: usize) -> bool {
+    /// The rows that WHERE leaves.
+    fn selected(&self, select: &Select) -> Result<Option<Range<u64>>, SqlError> {
+        let within = &self.part.rows;
+        let Some(condition) = &select.selection else { return Ok(Some(within.clone())) };
+        let Some((from, to)) = self.keys(condition, self.key)? else { return Ok(None) };
+        let keys = self.part.table.rows_of_keys(from, to);
+        let start = keys.start.max(within.start);
+        Ok(Some(start..keys.end.min(within.end).max(start)))
+    }
+
+    /// `COUNT(*)`, `MIN(key)` or `MAX(key)` of these rows.
+    fn summary(&self, expression: &Expr, rows: &Range<u64>) -> Option<Value> {
+        let Expr::Function(function) = expression else { return None };
+        let FunctionArguments::List(list) = &function.args else { return None };
+        let plain = list.clauses.is_empty() && list.duplicate_treatment.is_none() && function.over.is_none();
+        let [FunctionArg::Unnamed(argument)] = list.args.as_slice() else { return None };
+        let name = function.name.to_string().to_ascii_uppercase();
+        let of_key = matches!(argument, FunctionArgExpr::Expr(inner) if self.column(inner) == Some(self.key));
+        let row = match (plain, name.as_str(), argument) {
+            (true, "COUNT" | "COUNT_BIG", FunctionArgExpr::Wildcard) => {
+                return i64::try_from(rows.end - rows.start).ok().map(Value::Int);
+            }
+            (true, "MIN", _) if of_key => rows.start,
+            (true, "MAX", _) if of_key => rows.end.saturating_sub(1),
+            _ => return None,
+        };
+        Some(if rows.is_empty() { Value::Null } else { self.part.table.value(row, self.key) })
+    }
+
+    fn ordered_by_key(&self, query: &Query) -> bool {
         match &query.order_by {
             None => true,
             Some(order) => match &order.kind {
                 OrderByKind::Expressions(items) => match items.as_slice() {
-                    [item] => item.options.asc != Some(false) && self.column(&item.expr) == Some(key),
+                    [item] => item.options.asc != Some(false) && self.column(&item.expr) == Some(self.key),
                     _ => false,
                 },
                 OrderByKind::All(_) => false,

@@ -8,9 +8,9 @@ use super::{Flow, SqlSession, cell};
 use crate::engine::{Event, Output};
 use crate::sql::bind::{Binder, Variable};
 use crate::sql::errors;
-use crate::sql::fast::plan_fast_rows;
+use crate::sql::fast::{plan_fast_rows, plan_fast_summary};
 use crate::sql::shared::{Effect, Fault};
-use crate::values::{SqlError, SqlType};
+use crate::values::{Column, SqlError, SqlType};
 
 impl SqlSession {
     /// Runs a query and emits its columns, its rows and its end.
@@ -20,6 +20,7 @@ impl SqlSession {
         let fault = self.shared.take_fault(&binder.objects.borrow());
         if fault.is_none()
             && let Some((event, rows)) = plan_fast_rows(query, &binder, &self.shared.fast_tables, variables)?
+            && are_encoded_alike(&event, &bound.columns)
         {
             for event in [Event::Columns(bound.columns.into()), event] {
                 if out(event).is_break() {
@@ -27,6 +28,16 @@ impl SqlSession {
                 }
             }
             return Ok(self.done(Some(rows), out));
+        }
+        if fault.is_none()
+            && let Some(values) = plan_fast_summary(query, &binder, &self.shared.fast_tables, variables)?
+        {
+            for event in [Event::Columns(bound.columns.into()), Event::Row(values)] {
+                if out(event).is_break() {
+                    return Ok(Flow::Stop);
+                }
+            }
+            return Ok(self.done(Some(1), out));
         }
         let types: Vec<SqlType> = bound.columns.iter().map(|column| column.sql_type).collect();
         let mut prepared = Self::prepare(&self.connection, &bound.sql, variables)?;
@@ -57,6 +68,15 @@ impl SqlSession {
         drop(prepared);
         Ok(self.done(Some(count), out))
     }
+}
+
+/// Whether prepared rows are rows of these columns: nullability decides on the bytes of a cell, not only on its metadata.
+fn are_encoded_alike(event: &Event, columns: &[Column]) -> bool {
+    let Event::FastRows { table, columns: chosen, .. } = event else { return false };
+    let alike = |(column, at): (&Column, &usize)| {
+        table.columns.get(*at).is_some_and(|own| own.sql_type == column.sql_type && own.nullable == column.nullable)
+    };
+    columns.len() == chosen.len() && columns.iter().zip(chosen).all(alike)
 }
 
 fn strike(fault: &Fault) -> Result<(), SqlError> {

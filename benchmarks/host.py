@@ -1,0 +1,74 @@
+"""The host's side: its warehouse file, its datakits, and the command of each contestant."""
+
+import json
+import os
+import subprocess
+
+from benchmarks.cases import HOST_HASH, HOST_PSQL, HOST_TLS, Case
+from benchmarks.servers import PASSWORD, Postgres, Standin
+
+DATAKITS = {"sqlserver": "sqlserver-bronze", "postgres": "postgres-bronze"}
+
+
+class HostFolder:
+    """A folder with a warehouse file and a published datakit."""
+
+    def __init__(self, binary: str, directory: str, components: str):
+        self.binary, self.directory, self.components = binary, directory, components
+        os.makedirs(directory, exist_ok=True)
+
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": self.directory, "DATAKIT_CACHE": os.path.join(self.directory, "cache"),
+                "SOURCE_PASSWORD": PASSWORD, "SINK_PASSWORD": PASSWORD}
+
+    def component(self, source: str) -> str:
+        return os.path.join(self.components, f"{DATAKITS[source]}.wasm")
+
+    def prepare(self, source: Standin | Postgres, sink: Postgres | None) -> None:
+        """Writes the warehouse file, publishes the datakit and pins it."""
+        if isinstance(source, Standin):
+            kind = "sqlserver"
+            plain = (f'server = "localhost"\nport = {source.port}\ndatabase = "{source.database}"\n'
+                     f'auth = {{ user = "{source.user}", password = {{ env = "SOURCE_PASSWORD" }} }}\n')
+            secure = plain + f'certificate_file = "{source.certificate_file}"\n'
+        else:
+            kind = "postgres"
+            plain = (f'host = "127.0.0.1"\nport = {source.port}\ndatabase = "{source.database}"\nuser = "{source.user}"\n'
+                     'password = { env = "SOURCE_PASSWORD" }\n')
+            secure = None
+        datakit = f"{DATAKITS[kind]}@0.1.0"
+        text = '[warehouse]\nname = "bench"\nregistry = "oci:registry"\n\n'
+        text += f'[connections.plain]\nkind = "{kind}"\nsource_system = "SRC"\n{plain}encrypt = "off"\n\n'
+        if secure:
+            text += f'[connections.tls]\nkind = "{kind}"\nsource_system = "SRC"\n{secure}\n'
+        text += '[sinks.lake]\nkind = "delta"\nuri = "./bronze"\n\n'
+        ways = [("plain", "plain", "lake")] + ([("tls", "tls", "lake")] if secure else [])
+        if sink:
+            text += (f'[sinks.warehouse]\nkind = "postgres"\nhost = "127.0.0.1"\nport = {sink.port}\ndatabase = "{sink.database}"\n'
+                     f'user = "{sink.user}"\npassword = {{ env = "SINK_PASSWORD" }}\nencrypt = "off"\n\n')
+            ways.append(("psql", "plain", "warehouse"))
+        for name, connection, target in ways:
+            text += (f'[[ingest]]\nname = "{name}"\ndatakit = "{datakit}"\nroles = {{ source = "{connection}" }}\n'
+                     f'sink = "{target}"\ntables = ["*.*"]\nmode = "overwrite"\n\n')
+        with open(os.path.join(self.directory, "warehouse.toml"), "w") as file:
+            file.write(text)
+        self._run("publish", self.component(kind))
+        self._run("lock")
+
+    def _run(self, *arguments: str) -> None:
+        done = subprocess.run([self.binary, *arguments], cwd=self.directory, env=self.environment(), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"host {' '.join(arguments)}: {done.stderr}")
+
+    def command(self, contestant: str, case: Case) -> list[str]:
+        """`host run` as the contestant's name has it."""
+        way = {HOST_TLS: "tls", HOST_PSQL: "psql"}.get(contestant, "plain")
+        schema = "public" if case.source == "postgres" else "dbo"
+        tables = [f"{schema}.{case.name}" if case.tables == 1 else f"{schema}.{case.name}_*"]
+        settings = json.dumps({"row_hash": contestant == HOST_HASH})
+        return [self.binary, "run", "--locked", "--ingest", way, "--output", "json", "--settings", settings, "--tables", *tables]
+
+    def tables(self, case: Case) -> list[str]:
+        """Where the Delta tables of a run are."""
+        schema = "public" if case.source == "postgres" else "dbo"
+        return [os.path.join(self.directory, "bronze", "SRC", schema, name) for name in case.table_names()]

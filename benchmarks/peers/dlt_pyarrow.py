@@ -1,0 +1,5 @@
+"""dlt with its pyarrow backend."""
+
+import dlt_pipeline
+
+dlt_pipeline.run("pyarrow")

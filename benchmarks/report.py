@@ -1,0 +1,73 @@
+"""The tables a person reads."""
+
+import sys
+
+from benchmarks.bars import MEGABYTE
+from benchmarks.cases import HOST, HOST_PSQL
+
+HEADINGS = ("", "wall s", "× host", "inside s", "CPU s", "peak MB", "rows/s")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def rows_of(case: dict) -> list[tuple[str, ...]]:
+    """A line a contestant, fastest first, those that failed last."""
+    contestants = case["contestants"]
+    base = contestants.get(HOST) or contestants.get(HOST_PSQL) or {}
+    lines = []
+    for name, figures in sorted(contestants.items(), key=lambda item: item[1].get("wall_seconds", float("inf"))):
+        if "error" in figures:
+            lines.append((name, "failed", "", "", "", "", ""))
+            continue
+        wall = figures["wall_seconds"]
+        ratio = f"{wall / base['wall_seconds']:.2f}" if "wall_seconds" in base else "–"
+        inside = "–" if figures["inside_seconds"] is None else f"{figures['inside_seconds']:.3f}"
+        rate = f"{case['rows'] / wall:,.0f}" if case["rows"] else "–"
+        lines.append((name, f"{wall:.3f}", ratio, inside, f"{figures['cpu_seconds']:.3f}", f"{figures['peak_bytes'] / MEGABYTE:.0f}", rate))
+    return lines
+
+
+def bar_line(bar: dict) -> tuple[str, str, str, str]:
+    sign = "≥" if bar["at_least"] else "≤"
+    value = "–" if bar["value"] is None else f"{bar['value']:.3g} {bar['unit']}"
+    verdict = {True: "met", False: "NOT met", None: "not measured"}[bar["met"]]
+    return bar["text"], f"{sign} {bar['bound']:g} {bar['unit']}", value, verdict
+
+
+def aligned(lines: list[tuple[str, ...]], left: set[int]) -> str:
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+
+    def cell(at: int, text: str) -> str:
+        return text.ljust(widths[at]) if at in left else text.rjust(widths[at])
+
+    return "\n".join("  ".join(cell(at, text) for at, text in enumerate(line)).rstrip() for line in lines)
+
+
+def text(results: dict) -> str:
+    """Everything, for a terminal."""
+    parts = []
+    for name, case in results["cases"].items():
+        parts.append(f"\n{name}: {case['title']}, {case['rows']:,} rows")
+        parts.append(aligned([HEADINGS, *rows_of(case)], {0}))
+    parts.append("\nbars")
+    parts.append(aligned([("", "must", "is", ""), *map(bar_line, results["bars"])], {0, 3}))
+    return "\n".join(parts)
+
+
+def markdown(results: dict) -> str:
+    """The same for docs/benchmarks.md."""
+    parts = []
+    for name, case in results["cases"].items():
+        parts.append(f"### `{name}`: {case['title']}, {case['rows']:,} rows\n")
+        parts.append(markdown_table([HEADINGS, *rows_of(case)]))
+    parts.append("### Bars\n")
+    parts.append(markdown_table([("bar", "must", "is", ""), *map(bar_line, results["bars"])]))
+    return "\n".join(parts)
+
+
+def markdown_table(lines: list[tuple[str, ...]]) -> str:
+    shown = ["| " + " | ".join(line) + " |" for line in lines]
+    shown.insert(1, "|---" + "|---:" * (len(lines[0]) - 1) + "|")
+    return "\n".join(shown) + "\n"
