@@ -1,4 +1,4 @@
-//! The read grant of PostgreSQL: what the shared [guard](crate::guard) has to know of it.
+//! The read grant of PostgreSQL: what the guard shared by all sources has to know of it.
 //!
 //! Sessions have `search_path = pg_catalog`, so that a function, operator or type without a schema is the system's own, never one
 //! that somebody made under the same name; and they are read-only, whatever passes here.

@@ -1,4 +1,4 @@
-//! The read grant of T-SQL: what the shared [guard](crate::guard) has to know of it.
+//! The read grant of T-SQL: what the guard shared by all sources has to know of it.
 
 mod lexical;
 mod lists;
