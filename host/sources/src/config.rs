@@ -7,7 +7,7 @@ use datakit_model::limits::GuestLimits;
 /// Bounds of the connection pool, which all partitions and tables of a run share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolLimits {
-    /// Physical connections at one time.
+    /// Open connections at one time, of all drivers together.
     pub max_connections: usize,
     /// The longest wait for a free one.
     pub checkout_timeout: Duration,

@@ -24,6 +24,8 @@ pub(crate) struct Walk<'a, D> {
     pub(crate) tables: Vec<TableId>,
     /// A table is read without waiting for those who change it.
     pub(crate) dirty_reads: bool,
+    /// A catalog view is read.
+    catalog_views: bool,
     dialect: PhantomData<D>,
 }
 
@@ -45,8 +47,14 @@ impl<'a, D: Dialect> Walk<'a, D> {
             common: Vec::new(),
             tables: Vec::new(),
             dirty_reads: false,
+            catalog_views: false,
             dialect: PhantomData,
         }
+    }
+
+    /// Whether every table that was met is a catalog view, and there is one.
+    pub(crate) fn reads_only_the_catalog(&self) -> bool {
+        self.catalog_views && self.tables.is_empty()
     }
 
     /// Runs one step deeper.
@@ -283,6 +291,7 @@ impl<'a, D: Dialect> Walk<'a, D> {
             Some([schema, name]) if !schema.value.is_empty() && !name.value.is_empty() => {
                 let (schema, name) = (D::compared(schema), D::compared(name));
                 if D::is_catalog_view(&schema, &name) {
+                    self.catalog_views = true;
                     return Ok(());
                 }
                 let table = TableId::new(&schema, &name);

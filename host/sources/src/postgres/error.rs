@@ -208,7 +208,7 @@ impl PostgresError {
         } else if cause.contains("server does not support TLS") {
             Self::NoEncryption { address }
         } else if text.contains("TLS handshake") {
-            Self::Certificate { address, problem: crate::tls::problem(&cause), reason: cause }
+            Self::Certificate { address, problem: crate::tls::problem(&cause), reason: crate::tls::plain(&cause) }
         } else {
             let reason = format!("the connection was closed, or no answer came, during the login: {cause}");
             Self::Unreachable { address, how: Unreachable::Closed, reason }

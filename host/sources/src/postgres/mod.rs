@@ -39,7 +39,7 @@ use self::snapshot::{Snapshot, Snapshots};
 use self::task::Job;
 pub use self::types::SOURCE_TYPE_KEY;
 use crate::delivery::{Delivery, Message};
-use crate::pool::Connections;
+use crate::pool::Pool;
 use crate::reader::{BatchReader, Busy};
 
 /// A configured PostgreSQL server with its pool, and the snapshot of the run.
@@ -49,7 +49,7 @@ pub struct PostgresSource {
 
 struct Shared {
     config: Arc<PostgresConfig>,
-    connections: Connections<PostgresConnection>,
+    pool: Pool<PostgresConfig>,
     snapshots: Snapshots,
 }
 
@@ -67,8 +67,8 @@ impl PostgresSource {
             );
         }
         let config = Arc::new(config);
-        let connections = Connections::new(&config)?;
-        Ok(Self { shared: Arc::new(Shared { config, connections, snapshots: Snapshots::default() }) })
+        let pool = Pool::new(&config);
+        Ok(Self { shared: Arc::new(Shared { config, pool, snapshots: Snapshots::default() }) })
     }
 }
 
@@ -145,7 +145,7 @@ impl PostgresSession {
         busy: Busy,
     ) -> Result<BatchReader<PostgresError>, PostgresError> {
         let config = Arc::clone(&self.shared.config);
-        let lease = self.shared.connections.lease().await?;
+        let lease = self.shared.pool.lease::<PostgresConnection>().await?;
         let timeout = timeout.or(config.timeouts.query);
         let (delivery, mut messages) = Delivery::new(self.access.memory.clone(), timeout);
         let (head, columns) = oneshot::channel();

@@ -186,5 +186,5 @@ async fn leave(connection: Lease<PostgresConnection>, config: &PostgresConfig, e
     if !ended && !connection.client.is_closed() {
         connect::cancel(config, &connection.client).await;
     }
-    drop(Lease::<PostgresConnection>::take(connection));
+    drop(connection);
 }

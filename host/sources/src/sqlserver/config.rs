@@ -24,7 +24,7 @@ pub enum Encrypt {
     Off,
 }
 
-/// Which driver reads rows.
+/// Which driver reads rows. Catalog queries always go by `tiberius`, unless a certificate is pinned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReaderKind {
     /// `mssql-tds`, decoding straight into Arrow builders.
@@ -63,8 +63,8 @@ pub struct SqlServerConfig {
     pub encrypt: Encrypt,
     /// Accept any certificate: the connection can be intercepted. Refused with [`Encrypt::Strict`].
     pub trust_certificate: bool,
-    /// Accept exactly the certificate in this PEM or DER file and no other, whatever it says. `mssql-tds` only: tiberius
-    /// can add a CA but not pin, and a CA added is not a pin.
+    /// Accept exactly the certificate in this PEM or DER file and no other, whatever it says. `mssql-tds` only, which then
+    /// sends catalog queries as well: tiberius can add a CA but not pin, and a CA added is not a pin.
     pub certificate_file: Option<PathBuf>,
     /// The name the certificate must carry, if not `host`.
     pub host_name_in_certificate: Option<String>,

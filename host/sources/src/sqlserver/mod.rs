@@ -9,7 +9,7 @@
 //! | `reach`, `tls` | connections |
 //! | `types`, `text`, `temporal`, `builders` | from the wire's types to Arrow's |
 //! | `bulk` | the reader on `mssql-tds` |
-//! | `rows` | the reader on tiberius, and control queries |
+//! | `rows` | catalog and control queries and the second reader, on tiberius |
 //!
 //! Both readers feed the same builders and must give the same Arrow; a test reads every type through both.
 
@@ -45,7 +45,7 @@ use self::parameters::Parameter;
 use self::rows::RowConnection;
 pub use self::rows::ServerInfo;
 pub use self::types::SOURCE_TYPE_KEY;
-use crate::pool::Connections;
+use crate::pool::Pool;
 use crate::reader::{BatchReader, Busy};
 
 type SqlServerReader = BatchReader<SourceError>;
@@ -57,8 +57,7 @@ pub struct SqlServerSource {
 
 struct Shared {
     config: Arc<SqlServerConfig>,
-    bulk: Connections<BulkConnection>,
-    rows: Connections<RowConnection>,
+    pool: Pool<SqlServerConfig>,
 }
 
 impl SqlServerSource {
@@ -68,15 +67,9 @@ impl SqlServerSource {
     /// [`SourceError::Config`] for settings that contradict each other, [`SourceError::CertificateFile`].
     pub fn new(config: SqlServerConfig) -> Result<Self, SourceError> {
         config.validate()?;
-        if config.trust_certificate {
-            tracing::warn!(
-                server = %config.address(),
-                "trust_certificate is on: any certificate is accepted, so the connection can be intercepted"
-            );
-        }
         let config = Arc::new(config);
-        let (bulk, rows) = (Connections::new(&config)?, Connections::new(&config)?);
-        Ok(Self { shared: Arc::new(Shared { config, bulk, rows }) })
+        let pool = Pool::new(&config);
+        Ok(Self { shared: Arc::new(Shared { config, pool }) })
     }
 
     /// Logs in and asks the server who it is, over a connection of its own.
@@ -118,7 +111,7 @@ impl Connection for SqlServerConnection {
         let accepted = guard::check(&query.sql, query.parameters.len(), &self.access.tables, &config.sql)
             .map_err(SourceError::from)?;
         let parameters = parameters::check(&query.parameters)?;
-        let mut reader = match config.reader {
+        let mut reader = match driver(config, accepted.catalog) {
             ReaderKind::MssqlTds => self.bulk(accepted.query, &query, parameters, busy).await?,
             ReaderKind::Tiberius => self.rows(accepted.query, &query, parameters, busy).await?,
         };
@@ -127,6 +120,12 @@ impl Connection for SqlServerConnection {
         }
         Ok(Box::new(reader))
     }
+}
+
+/// Which driver a query goes by: the catalog's by tiberius, all others by the configured reader. tiberius cannot pin a
+/// certificate, so with a pinned one everything goes by `mssql-tds`.
+fn driver(config: &SqlServerConfig, catalog: bool) -> ReaderKind {
+    if catalog && config.certificate_file.is_none() { ReaderKind::Tiberius } else { config.reader }
 }
 
 impl SqlServerConnection {
@@ -147,7 +146,7 @@ impl SqlServerConnection {
         busy: Busy,
     ) -> Result<SqlServerReader, SourceError> {
         let config = Arc::clone(&self.shared.config);
-        let lease = self.shared.bulk.lease().await?;
+        let lease = self.shared.pool.lease::<BulkConnection>().await?;
         let statement = self.statement(text, query, lease.isolation);
         let (delivery, messages) = self.delivery(query);
         let (head, columns) = oneshot::channel();
@@ -156,8 +155,6 @@ impl SqlServerConnection {
         Self::reader(columns, messages, busy).await
     }
 
-    /// tiberius tells neither precision nor nullability of a column, so the shape comes from `mssql-tds`, which sends the
-    /// same query and cancels it at once. Values and the kind of each column are tiberius' own.
     async fn rows(
         &self,
         text: &str,
@@ -166,16 +163,15 @@ impl SqlServerConnection {
         busy: Busy,
     ) -> Result<SqlServerReader, SourceError> {
         let config = Arc::clone(&self.shared.config);
-        let probe = self.shared.bulk.lease().await?;
-        let probe_statement = self.statement(text, query, probe.isolation);
-        let lease = self.shared.rows.lease().await?;
-        let statement = self.statement(text, query, lease.isolation);
+        let lease = self.shared.pool.lease::<RowConnection>().await?;
+        let texts = rows::Texts {
+            question: statement::question(&self.access.run_id),
+            query: text.to_owned(),
+            statement: self.statement(text, query, lease.isolation),
+        };
         let (delivery, messages) = self.delivery(query);
         let (head, columns) = oneshot::channel();
-        tokio::spawn(async move {
-            let described = bulk::describe(probe, Arc::clone(&config), probe_statement, &parameters, &delivery).await;
-            rows::run(lease, config, described, statement, parameters, head, delivery).await;
-        });
+        tokio::spawn(rows::run(lease, config, texts, parameters, head, delivery));
         Self::reader(columns, messages, busy).await
     }
 

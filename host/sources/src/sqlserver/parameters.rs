@@ -224,6 +224,36 @@ impl tiberius::ToSql for TiberiusParameter {
     }
 }
 
+impl TiberiusParameter {
+    /// The type that tiberius declares for the parameter (`ColumnData::type_name`, which it keeps to itself). Together
+    /// with the text they decide the types of the result.
+    fn declaration(&self) -> String {
+        const MAX_TEXT_BYTES: usize = 4000;
+        match tiberius::ToSql::to_sql(self) {
+            ColumnData::Bit(_) => "bit".to_owned(),
+            ColumnData::I32(_) => "int".to_owned(),
+            ColumnData::I64(_) => "bigint".to_owned(),
+            ColumnData::F64(_) => "float(53)".to_owned(),
+            ColumnData::Numeric(Some(n)) => format!("numeric({},{})", n.precision(), n.scale()),
+            ColumnData::String(Some(text)) if text.len() > MAX_TEXT_BYTES => "nvarchar(max)".to_owned(),
+            ColumnData::Binary(Some(bytes)) if bytes.len() <= usize::from(MAX_BYTES) => "varbinary(8000)".to_owned(),
+            ColumnData::Binary(_) => "varbinary(max)".to_owned(),
+            ColumnData::Guid(_) => "uniqueidentifier".to_owned(),
+            ColumnData::Date(_) => "date".to_owned(),
+            ColumnData::DateTime(_) => "datetime".to_owned(),
+            ColumnData::DateTime2(_) => "datetime2".to_owned(),
+            ColumnData::DateTimeOffset(_) => "datetimeoffset".to_owned(),
+            _ => "nvarchar(4000)".to_owned(),
+        }
+    }
+}
+
+/// The parameters as `sp_describe_first_result_set` takes them: `@P1 int,@P2 nvarchar(4000)`.
+pub(super) fn declarations(parameters: &[TiberiusParameter]) -> String {
+    let declare = |(i, parameter): (usize, &TiberiusParameter)| format!("@P{} {}", i + 1, parameter.declaration());
+    parameters.iter().enumerate().map(declare).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,5 +303,44 @@ mod tests {
             bytes("日").unwrap_err(),
             "the text does not fit the database's code page windows-1252: send it as text"
         );
+    }
+    #[test]
+    fn declarations_are_those_of_the_driver() {
+        let values = [
+            Value::Null,
+            Value::Boolean(true),
+            Value::Int32(1),
+            Value::Int64(1),
+            Value::Float64(1.0),
+            Value::Decimal("-12.50".into()),
+            Value::Text("é".repeat(2000)),
+            Value::Text("é".repeat(2001)),
+            Value::Bytes(vec![0; 8000]),
+            Value::Bytes(vec![0; 8001]),
+            Value::Uuid("6F9619FF-8B86-D011-B42D-00C04FC964FF".into()),
+            Value::Date("2024-12-31".into()),
+            Value::Timestamp("2024-12-31T00:00:00".into()),
+            Value::LegacyDatetime("2024-12-31T00:00:00".into()),
+            Value::TimestampTz("2024-12-31T00:00:00+01:00".into()),
+        ];
+        let parameters: Vec<TiberiusParameter> = check(&values).unwrap().into_iter().map(TiberiusParameter).collect();
+        insta::assert_snapshot!(declarations(&parameters).replace(",@", "\n@"), @r"
+        @P1 nvarchar(4000)
+        @P2 bit
+        @P3 int
+        @P4 bigint
+        @P5 float(53)
+        @P6 numeric(4,2)
+        @P7 nvarchar(4000)
+        @P8 nvarchar(max)
+        @P9 varbinary(8000)
+        @P10 varbinary(max)
+        @P11 uniqueidentifier
+        @P12 date
+        @P13 datetime2
+        @P14 datetime
+        @P15 datetimeoffset
+        ");
+        assert_eq!(declarations(&[]), "");
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Statement {
 /// differs.
 pub(super) fn compose(query: &str, options: &QueryOptions, run_id: &str, current: Isolation) -> Statement {
     let isolation = options.isolation.unwrap_or(Isolation::ReadCommitted);
-    let mut text = format!("/* datakit run {} */\n", comment_safe(run_id));
+    let mut text = comment(run_id);
     if isolation != current {
         text.push_str("SET TRANSACTION ISOLATION LEVEL ");
         text.push_str(isolation_name(isolation));
@@ -31,6 +31,15 @@ pub(super) fn compose(query: &str, options: &QueryOptions, run_id: &str, current
         text.push_str(&format!("\nOPTION (MAXDOP {degree})"));
     }
     Statement { text, isolation }
+}
+
+/// The batch that asks the server for the columns of `@P1`, a text with the parameters that `@P2` declares.
+pub(super) fn question(run_id: &str) -> String {
+    comment(run_id) + "EXEC sys.sp_describe_first_result_set @tsql = @P1, @params = @P2"
+}
+
+fn comment(run_id: &str) -> String {
+    format!("/* datakit run {} */\n", comment_safe(run_id))
 }
 
 fn isolation_name(isolation: Isolation) -> &'static str {

@@ -114,21 +114,29 @@ impl Shape {
 /// # Errors
 /// A type without an Arrow type, a column without a name, or two of one name.
 pub(super) fn columns(metadata: &[ColumnMetadata]) -> Result<Arc<[Column]>, SourceError> {
+    check_names(metadata.iter().map(|column| column.column_name.as_str()))?;
+    metadata.iter().map(Column::of).collect()
+}
+
+/// Checks that each column has a name of its own.
+///
+/// # Errors
+/// [`SourceError::ColumnName`] for the first that has none.
+pub(super) fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), SourceError> {
     let mut seen = HashMap::new();
-    for (i, column) in metadata.iter().enumerate() {
-        if column.column_name.is_empty() {
+    for (i, name) in names.enumerate() {
+        if name.is_empty() {
             return Err(SourceError::ColumnName(format!("column {} of the query has no name", i + 1)));
         }
-        if let Some(first) = seen.insert(column.column_name.as_str(), i) {
+        if let Some(first) = seen.insert(name, i) {
             return Err(SourceError::ColumnName(format!(
-                "columns {} and {} of the query have the same name `{}`",
+                "columns {} and {} of the query have the same name `{name}`",
                 first + 1,
                 i + 1,
-                column.column_name
             )));
         }
     }
-    metadata.iter().map(Column::of).collect()
+    Ok(())
 }
 
 /// The schema of every batch.

@@ -9,6 +9,8 @@ use datakit_sources::sqlserver::{Encrypt, ReaderKind, SqlServerConfig, SqlServer
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::described;
+
 /// Both readers.
 pub const READERS: [ReaderKind; 2] = [ReaderKind::MssqlTds, ReaderKind::Tiberius];
 
@@ -65,7 +67,8 @@ pub fn told(failure: &Failure) -> String {
     )
 }
 
-/// Replays the conversation of one capture to every connection. An attention is answered as SQL Server would.
+/// Replays the conversation of one capture to every connection. An attention, and the question for a description, are
+/// answered as SQL Server would.
 pub struct Replay {
     pub port: u16,
     task: tokio::task::JoinHandle<()>,
@@ -139,9 +142,13 @@ const ATTENTION: u8 = 6;
 const ATTENTION_DONE: [u8; 21] = [4, 1, 0, 21, 0, 0, 1, 0, 0xFD, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 async fn converse(mut stream: TcpStream, answers: Vec<Vec<u8>>) {
-    let mut answers = answers.into_iter();
-    while let Some(kind) = message(&mut stream).await {
-        let answer = if kind == ATTENTION { Some(ATTENTION_DONE.to_vec()) } else { answers.next() };
+    let mut answers = answers.into_iter().peekable();
+    while let Some((kind, message)) = message(&mut stream).await {
+        let answer = match kind {
+            ATTENTION => Some(ATTENTION_DONE.to_vec()),
+            _ if described::is_question(&message) => answers.peek().map(|answer| described::describe(answer)),
+            _ => answers.next(),
+        };
         let Some(answer) = answer else { return };
         if stream.write_all(&answer).await.is_err() {
             return;
@@ -149,16 +156,18 @@ async fn converse(mut stream: TcpStream, answers: Vec<Vec<u8>>) {
     }
 }
 
-/// Reads one whole TDS message and returns its type.
-async fn message(stream: &mut TcpStream) -> Option<u8> {
+/// Reads one whole TDS message and returns its type and its bytes.
+async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut message = Vec::new();
     loop {
         let mut header = [0; 8];
         stream.read_exact(&mut header).await.ok()?;
         let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
         let mut payload = vec![0; length - 8];
         stream.read_exact(&mut payload).await.ok()?;
+        message.extend(payload);
         if header[1] & 1 == 1 {
-            return Some(header[0]);
+            return Some((header[0], message));
         }
     }
 }

@@ -7,8 +7,10 @@
     reason = "helpers of tests, outside of the functions that clippy knows as tests"
 )]
 
+mod catalog;
 mod certificates;
 mod common;
+mod described;
 mod replay;
 mod standin;
 mod world;

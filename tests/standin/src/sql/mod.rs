@@ -11,6 +11,7 @@ pub mod calendar;
 pub mod catalog;
 pub mod collate;
 pub mod convert;
+pub mod describe;
 pub mod errors;
 pub mod fast;
 pub mod functions;

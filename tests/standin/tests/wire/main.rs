@@ -10,6 +10,7 @@ mod captures;
 mod clients;
 mod codecs;
 mod common;
+mod describe;
 mod erp;
 mod fast;
 mod logins;

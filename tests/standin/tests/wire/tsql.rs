@@ -48,7 +48,7 @@ fn standin(encrypt: Encrypt) -> Running {
 }
 
 /// What tsql prints for a batch, errors included.
-async fn tsql(running: &Running, encryption: &str, password: &str, sql: &str) -> String {
+pub async fn tsql(running: &Running, encryption: &str, password: &str, sql: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let configuration = directory.path().join("freetds.conf");
     let entry = format!(

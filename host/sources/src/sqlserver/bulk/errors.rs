@@ -15,7 +15,7 @@ pub(in crate::sqlserver) fn of_login(config: &SqlServerConfig, error: Error) -> 
         Error::Io(_) | Error::ConnectionError(_) | Error::ConnectionClosed(_) | Error::TimeoutError(_) => None,
         Error::TlsHandshakeError { source, .. } | Error::TlsError(source) => {
             let reason = source.to_string();
-            certificate(tls::problem(&reason), reason)
+            certificate(tls::problem(&reason), tls::plain(&reason))
         }
         Error::CertificateExpired => certificate(CertificateProblem::Expired, "it has expired".to_owned()),
         Error::CertificateMismatch => {
@@ -40,10 +40,10 @@ pub(in crate::sqlserver) fn of_query(config: &SqlServerConfig, error: Error, row
             }
             None => SourceError::Protocol { address, reason: "an error without a number".to_owned() },
         },
-        Error::Io(error) => SourceError::Broken { address, reason: error.to_string() },
+        Error::Io(error) => SourceError::Broken { address, reason: tls::plain(&error.to_string()) },
         Error::ConnectionError(reason) | Error::ConnectionClosed(reason) => SourceError::Broken { address, reason },
         Error::TimeoutError(reason) => SourceError::Broken { address, reason: reason.to_string() },
-        Error::TlsError(error) => SourceError::Broken { address, reason: error.to_string() },
+        Error::TlsError(error) => SourceError::Broken { address, reason: tls::plain(&error.to_string()) },
         Error::OperationCancelledError(_) => {
             SourceError::Broken { address, reason: "the query was cancelled".to_owned() }
         }

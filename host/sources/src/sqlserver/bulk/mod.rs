@@ -7,4 +7,4 @@ mod writer;
 
 pub(super) use self::connect::BulkConnection;
 pub(super) use self::errors::of_query;
-pub(super) use self::task::{describe, run};
+pub(super) use self::task::run;

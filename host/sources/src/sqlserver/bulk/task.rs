@@ -58,23 +58,6 @@ pub(in crate::sqlserver) async fn run(
     delivery.finish(outcome).await;
 }
 
-/// The columns of a query, which is cancelled as soon as the server has named them.
-///
-/// # Errors
-/// What the server says to the query.
-pub(in crate::sqlserver) async fn describe(
-    connection: Lease<BulkConnection>,
-    config: Arc<SqlServerConfig>,
-    statement: Statement,
-    parameters: &[Parameter],
-    delivery: &Delivery,
-) -> Result<Arc<[Column]>, Stop> {
-    let mut running = Running::new(connection, config);
-    let columns = running.start(statement, parameters, delivery).await;
-    running.leave().await;
-    columns
-}
-
 impl Running {
     fn new(connection: Lease<BulkConnection>, config: Arc<SqlServerConfig>) -> Self {
         let mut cancel = CancelHandle::new();

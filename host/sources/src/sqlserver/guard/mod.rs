@@ -24,6 +24,8 @@ pub(super) struct Accepted<'a> {
     pub(super) query: &'a str,
     /// A table hint lets it read what is not committed.
     pub(super) dirty_reads: bool,
+    /// It reads catalog views and nothing else.
+    pub(super) catalog: bool,
 }
 
 /// Checks one text against the grant.
@@ -41,7 +43,11 @@ pub(super) fn check<'a>(
     let query = guard::parse::<TSql>(lexed.tokens, limits)?;
     let mut walk = Walk::<TSql>::new(grant, limits);
     walk.query(&query)?;
-    Ok(Accepted { query: &sql[lexed.start..lexed.end], dirty_reads: walk.dirty_reads })
+    Ok(Accepted {
+        query: &sql[lexed.start..lexed.end],
+        dirty_reads: walk.dirty_reads,
+        catalog: walk.reads_only_the_catalog(),
+    })
 }
 
 /// T-SQL.

@@ -257,3 +257,26 @@ mod any_text {
         }
     }
 }
+
+#[test]
+fn queries_of_the_catalog_alone_are_told_apart() {
+    let is_catalog = |sql: &str| verdict(sql, 0).unwrap().catalog;
+    for sql in [
+        "SELECT name FROM sys.tables",
+        "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES",
+        "WITH t AS (SELECT name FROM sys.tables) SELECT name FROM t",
+        "SELECT c.name FROM sys.columns AS c WHERE c.object_id IN (SELECT object_id FROM [SYS].[views])",
+    ] {
+        assert!(is_catalog(sql), "{sql}");
+    }
+    for sql in [
+        "SELECT 1 AS a",
+        "SELECT a FROM dbo.t",
+        "SELECT v.a FROM (VALUES (1)) AS v(a)",
+        "SELECT a FROM dbo.t CROSS JOIN sys.types",
+        "SELECT name FROM sys.tables WHERE EXISTS (SELECT 1 FROM dbo.t)",
+        "SELECT name FROM sys.tables UNION ALL SELECT a FROM dbo.t",
+    ] {
+        assert!(!is_catalog(sql), "{sql}");
+    }
+}

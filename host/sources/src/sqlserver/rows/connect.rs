@@ -7,10 +7,10 @@ use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::errors;
-use crate::pool;
 use crate::sqlserver::config::{Encrypt, Login, SqlServerConfig};
 use crate::sqlserver::error::{SourceError, Unreachable};
 use crate::sqlserver::reach;
+use crate::{pool, tls};
 
 /// A pooled connection.
 pub(in crate::sqlserver) struct RowConnection {
@@ -113,9 +113,11 @@ fn settings(config: &SqlServerConfig, level: EncryptionLevel) -> Config {
 
 fn of_login(config: &SqlServerConfig, error: Error) -> SourceError {
     match error {
-        Error::Io { message, .. } => {
-            SourceError::Unreachable { address: config.address(), how: Unreachable::Closed, reason: message }
-        }
+        Error::Io { message, .. } => SourceError::Unreachable {
+            address: config.address(),
+            how: Unreachable::Closed,
+            reason: tls::plain(&message),
+        },
         Error::Protocol(reason) if reason.contains("encrypt") => {
             SourceError::NoEncryption { address: config.address() }
         }

@@ -25,8 +25,10 @@ pub(super) fn of_query(config: &SqlServerConfig, error: Error, rows_before: u64)
             },
             rows_before,
         },
-        Error::Io { message, .. } => SourceError::Broken { address, reason: message },
-        Error::Tls(reason) => SourceError::Certificate { address, problem: tls::problem(&reason), reason },
+        Error::Io { message, .. } => SourceError::Broken { address, reason: tls::plain(&message) },
+        Error::Tls(reason) => {
+            SourceError::Certificate { address, problem: tls::problem(&reason), reason: tls::plain(&reason) }
+        }
         Error::Encoding(reason) => text_error(reason.into_owned()),
         Error::Utf8 => text_error("a text that is not UTF-8".to_owned()),
         Error::Utf16 => text_error("a text that is not UTF-16".to_owned()),

@@ -7,47 +7,47 @@ use futures::future::BoxFuture;
 use tiberius::{QueryItem, QueryStream, ToSql};
 use tokio::sync::oneshot;
 
-use super::{RowConnection, decode, errors};
+use super::{RowConnection, decode, describe, errors};
 use crate::pool::{self, Lease};
 use crate::sqlserver::builders::BatchBuilder;
 use crate::sqlserver::config::SqlServerConfig;
 use crate::sqlserver::delivery::{Delivery, Stop};
 use crate::sqlserver::error::SourceError;
-use crate::sqlserver::parameters::{Parameter, TiberiusParameter};
+use crate::sqlserver::parameters::{self, Parameter, TiberiusParameter};
 use crate::sqlserver::statement::Statement;
 use crate::sqlserver::types::Column;
 
-/// Runs a query to its end, delivering its rows; `head` gets the columns once tiberius agrees with them.
+/// What a task is to send.
+pub(in crate::sqlserver) struct Texts {
+    /// Asks for the columns.
+    pub(in crate::sqlserver) question: String,
+    /// The query as the datakit wrote it: what the question is about.
+    pub(in crate::sqlserver) query: String,
+    /// The query as it is run.
+    pub(in crate::sqlserver) statement: Statement,
+}
+
+/// Asks for the columns of a query and runs it to its end, delivering its rows; `head` gets the columns once the result
+/// agrees with them, or the error that came instead.
 pub(in crate::sqlserver) async fn run(
     mut connection: Lease<RowConnection>,
     config: Arc<SqlServerConfig>,
-    described: Result<Arc<[Column]>, Stop>,
-    statement: Statement,
+    texts: Texts,
     parameters: Vec<Parameter>,
     head: oneshot::Sender<Result<Arc<[Column]>, SourceError>>,
     mut delivery: Delivery,
 ) {
-    let columns = match described {
-        Ok(columns) => columns,
-        Err(Stop::Failed(error)) => {
-            let _ = head.send(Err(error));
-            return;
-        }
-        Err(stop) => {
-            drop(head);
-            return delivery.finish(Err(stop)).await;
-        }
-    };
     let mut reading = Reading {
         config: &config,
-        builder: BatchBuilder::new(Arc::clone(&columns), &config.read),
-        columns,
+        columns: Arc::from([]),
+        builder: BatchBuilder::new(Arc::from([]), &config.read),
         head: Some(head),
     };
     // A driver's future dropped halfway leaves bytes on the wire; set right below when it was not.
     connection.broken = true;
-    let (outcome, clean) = reading.all(&mut connection, statement, parameters, &mut delivery).await;
+    let (outcome, clean) = reading.all(&mut connection, texts, parameters, &mut delivery).await;
     connection.broken = !clean;
+    // The connection is free before the reader hears of the end, so that a pool of one serves the next query.
     pool::give_back(connection);
     match (reading.head.take(), outcome) {
         (Some(head), Err(Stop::Failed(error))) => {
@@ -68,17 +68,20 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Sends the query and reads all of it. The second answer: whether nothing was left on the wire.
+    /// Asks, sends the query and reads all of it. The second answer: whether nothing was left on the wire.
     async fn all(
         &mut self,
         connection: &mut RowConnection,
-        statement: Statement,
+        texts: Texts,
         parameters: Vec<Parameter>,
         delivery: &mut Delivery,
     ) -> (Result<(), Stop>, bool) {
+        let Texts { question, query, statement } = texts;
         let parameters: Vec<TiberiusParameter> = parameters.into_iter().map(TiberiusParameter).collect();
-        let parameters: Vec<&dyn ToSql> = parameters.iter().map(|p| p as &dyn ToSql).collect();
-        let outcome = self.query(connection, statement, &parameters, delivery).await;
+        let outcome = match self.describe(connection, question, query, &parameters, delivery).await {
+            Ok(()) => self.query(connection, statement, &parameters, delivery).await,
+            Err(stop) => Err(stop),
+        };
         match outcome {
             Ok(()) => (Ok(()), true),
             // Between two rows an attention is possible.
@@ -90,19 +93,41 @@ impl Reading<'_> {
         }
     }
 
+    /// Asks the server for the columns.
+    async fn describe(
+        &mut self,
+        connection: &mut RowConnection,
+        question: String,
+        query: String,
+        parameters: &[TiberiusParameter],
+        delivery: &Delivery,
+    ) -> Result<(), (Stop, bool)> {
+        let declarations = Some(parameters::declarations(parameters)).filter(|text| !text.is_empty());
+        let arguments: [&dyn ToSql; 2] = [&query, &declarations];
+        let asked = async { connection.client.query(question, &arguments).await?.into_first_result().await };
+        let rows = tokio::select! {
+            rows = Box::pin(asked) => rows.map_err(|error| self.failed_between_rows(error))?,
+            stop = delivery.stopped() => return Err((stop, false)),
+        };
+        self.columns = describe::columns(&rows, &self.config.address()).map_err(|error| (Stop::Failed(error), true))?;
+        self.builder = BatchBuilder::new(Arc::clone(&self.columns), &self.config.read);
+        Ok(())
+    }
+
     async fn query(
         &mut self,
         connection: &mut RowConnection,
         statement: Statement,
-        parameters: &[&dyn ToSql],
+        parameters: &[TiberiusParameter],
         delivery: &mut Delivery,
     ) -> Result<(), (Stop, bool)> {
+        let parameters: Vec<&dyn ToSql> = parameters.iter().map(|p| p as &dyn ToSql).collect();
         let client = &mut connection.client;
         let send: BoxFuture<'_, tiberius::Result<QueryStream<'_>>> = if parameters.is_empty() {
             connection.isolation = statement.isolation;
             Box::pin(client.simple_query(statement.text))
         } else {
-            Box::pin(client.query(statement.text, parameters))
+            Box::pin(client.query(statement.text, &parameters))
         };
         // tiberius cannot be interrupted within a step; the connection is closed instead, which ends the query too.
         let started = tokio::select! {
@@ -118,11 +143,7 @@ impl Reading<'_> {
         loop {
             let item = tokio::select! {
                 biased;
-                item = stream.try_next() => item.map_err(|error| {
-                    let stop = self.failed(error);
-                    let clean = matches!(&stop, Stop::Failed(SourceError::Server { .. }));
-                    (stop, clean)
-                })?,
+                item = stream.try_next() => item.map_err(|error| self.failed_between_rows(error))?,
                 stop = delivery.stopped() => return Err((stop, false)),
             };
             match item {
@@ -173,7 +194,7 @@ impl Reading<'_> {
             differs.or((!same_number).then(|| self.columns.iter().zip(columns).next_back()).flatten())
         {
             let reason = format!(
-                "mssql-tds reads column `{}` of type {}, tiberius column `{}` of type {:?}",
+                "the server describes column `{}` of type {} and sends column `{}` of type {:?}",
                 ours.name,
                 ours.source_type,
                 theirs.name(),
@@ -184,6 +205,13 @@ impl Reading<'_> {
         }
         let _ = head.send(Ok(Arc::clone(&self.columns)));
         Ok(())
+    }
+
+    /// An error while a result is read: after one of the server the stream stands between two rows.
+    fn failed_between_rows(&self, error: tiberius::error::Error) -> (Stop, bool) {
+        let stop = self.failed(error);
+        let clean = matches!(&stop, Stop::Failed(SourceError::Server { .. }));
+        (stop, clean)
     }
 
     fn failed(&self, error: tiberius::error::Error) -> Stop {

@@ -4,6 +4,7 @@ mod alter;
 mod change;
 mod create;
 mod insert;
+mod procedure;
 mod read;
 mod settings;
 mod statement;
@@ -196,9 +197,11 @@ impl Session for SqlSession {
                 self.run(&text, variables, out);
                 (self.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout) = outside;
             }
-            Request::Procedure { name, .. } => {
-                let message = format!("Could not find stored procedure '{name}'.");
-                let _ = out(Event::Error(SqlError::new(2812, message).with_state(62)));
+            Request::Procedure { name, parameters } => {
+                self.surroundings.denied = self.shared.denied();
+                if let Err(error) = self.call(&name, parameters, out) {
+                    let _ = out(Event::Error(error));
+                }
             }
         }
     }

@@ -113,8 +113,8 @@ impl SqlSession {
                 }
                 Ok(self.done(None, out))
             }
-            Statement::Execute { name: Some(name), .. } => {
-                Err(SqlError::new(2812, format!("Could not find stored procedure '{name}'.")).with_state(62))
+            Statement::Execute { name: Some(name), parameters, .. } => {
+                self.execute_call(name, parameters, variables, out)
             }
             other => {
                 let shown = other.to_string();

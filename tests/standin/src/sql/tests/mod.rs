@@ -2,6 +2,7 @@
 
 mod catalog;
 mod changes;
+mod describe;
 mod fast;
 mod identifiers;
 mod queries;
