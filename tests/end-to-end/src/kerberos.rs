@@ -25,20 +25,21 @@ pub struct KerberosWorld {
 }
 
 impl KerberosWorld {
-    /// A realm with default options.
-    pub fn new(script: &str) -> Self {
+    /// A realm with default options; none where the environment names a server, which is of another realm.
+    pub fn new(script: &str) -> Option<Self> {
         Self::with(&KdcOptions::default(), script)
     }
 
     /// A realm with given options.
-    pub fn with(options: &KdcOptions, script: &str) -> Self {
+    pub fn with(options: &KdcOptions, script: &str) -> Option<Self> {
         let kdc = Kdc::start(options).unwrap();
         let keytab = kdc.add_with_keytab(ALIAS, "", "mssql.keytab").unwrap();
         let options = Options { keytab: Some(keytab), ..Options::default() };
-        let world = World::with(Mssql::standin(options, SqlEngineOptions::default()), script);
+        let reason = "only the stand-in is of the realm that a test makes";
+        let world = World::with(Mssql::standin_for(reason, options, SqlEngineOptions::default())?, script);
         kdc.add_with_keytab(&format!("MSSQLSvc/localhost:{}", world.mssql.port), "", "mssql.keytab").unwrap();
         let keytab = kdc.add_with_keytab("svc-etl", "", "svc-etl.keytab").unwrap();
-        Self { kdc, world, keytab }
+        Some(Self { kdc, world, keytab })
     }
 
     /// Makes the connection log in with Kerberos; `kerberos` are the keys of its table.

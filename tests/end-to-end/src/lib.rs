@@ -1,12 +1,13 @@
 //! What the end-to-end tests share: a world of its own for each test, with a SQL Server, sinks, a registry and the `host` binary.
 //!
-//! The SQL Server is the stand-in, or the one that `DATAKIT_TEST_MSSQL` names, as
-//! `server=HOST[,PORT];user=USER;password=PASSWORD[;trust=true]`: then each world has a database of its own there, and tests that
-//! need what a real server does not do at will (faults, forbidden tables) print why they are skipped.
+//! The SQL Server is the stand-in, or the one that `DATAKIT_TEST_MSSQL` names in a connection string
+//! (`datakit_standin::named` says which forms): then each world has a database of its own there, and tests of what only the
+//! stand-in does (faults, planted passwords, broken certificates) print why they are skipped, [`Mssql::standin_for`].
 
 // Tests that fail should say where, and a harness has nobody to return an error to.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "code of tests")]
 
+mod elsewhere;
 mod kerberos;
 mod mssql;
 mod output;
@@ -14,6 +15,7 @@ mod postgres;
 mod started;
 mod world;
 
+pub use elsewhere::run_again_elsewhere;
 pub use kerberos::KerberosWorld;
 pub use mssql::{Mssql, batches};
 pub use output::Output;

@@ -1,16 +1,14 @@
 //! The SQL Server of a world.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use datakit_standin::named::{Encryption, NamedServer, Trust, VARIABLE};
 use datakit_standin::server::{KerberosLogin, Options, Running, Standin};
 use datakit_standin::sql::{SqlEngine, SqlEngineOptions};
 use std::sync::Arc;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
-
-/// The environment variable that names a real server.
-const VARIABLE: &str = "DATAKIT_TEST_MSSQL";
 
 /// A SQL Server with a database of its own.
 pub struct Mssql {
@@ -24,29 +22,33 @@ pub struct Mssql {
     pub password: String,
     /// The world's own database.
     pub database: String,
-    /// The certificate to pin; none: trust any, as the real server's owner asked for.
-    pub certificate: Option<PathBuf>,
-    /// The authority behind the stand-in's certificate.
-    pub authority: Option<PathBuf>,
+    encryption: Encryption,
+    trust: Trust,
+    /// The database in which the world's own was made; none on the stand-in, which has no other.
+    made_in: Option<String>,
     standin: Option<(Running, SqlEngine)>,
 }
 
 impl Mssql {
-    /// Starts the stand-in with default options, or makes a database on the real server.
+    /// Starts the stand-in with default options, or makes a database on the server that the environment names.
     pub fn start() -> Self {
-        match std::env::var(VARIABLE) {
-            Ok(text) => Self::real(&text),
-            Err(_) => Self::standin(Options::default(), SqlEngineOptions::default()),
+        match NamedServer::from_environment().unwrap_or_else(|error| panic!("{error}")) {
+            Some(server) => Self::named(server),
+            None => Self::new_standin(Options::default(), SqlEngineOptions::default()),
         }
     }
 
-    /// Starts the stand-in with default options, whatever the environment says: for messages and faults that only it has.
-    pub fn standin_by_default() -> Self {
-        Self::standin(Options::default(), SqlEngineOptions::default())
+    /// Starts the stand-in, for a test of what no other server does at will; none, with the reason printed, where the
+    /// environment names another server. The one place where tests are skipped.
+    pub fn standin_for(reason: &str, options: Options, engine: SqlEngineOptions) -> Option<Self> {
+        if std::env::var_os(VARIABLE).is_some() {
+            eprintln!("skipped: {VARIABLE} names a server, and {reason}");
+            return None;
+        }
+        Some(Self::new_standin(options, engine))
     }
 
-    /// Starts the stand-in, whatever the environment says: for tests of what no real server does at will.
-    pub fn standin(options: Options, engine: SqlEngineOptions) -> Self {
+    fn new_standin(options: Options, engine: SqlEngineOptions) -> Self {
         let (user, password) = (options.user.clone(), options.password.clone());
         let engine = SqlEngine::open(engine).unwrap();
         let database = engine.database().to_owned();
@@ -57,86 +59,119 @@ impl Mssql {
             user,
             password,
             database,
-            certificate: Some(running.certificate_pem_path().to_owned()),
-            authority: Some(running.ca_pem_path().to_owned()),
+            encryption: Encryption::Required,
+            trust: Trust::System,
+            made_in: None,
             standin: Some((running, engine)),
         }
     }
 
-    /// Who has logged in with Kerberos so far; nobody on a real server.
+    /// Who has logged in with Kerberos so far; nobody on a named server.
     pub fn kerberos_logins(&self) -> Vec<KerberosLogin> {
         self.standin.as_ref().map(|(running, _)| running.kerberos_logins()).unwrap_or_default()
     }
 
-    /// The stand-in's engine, for faults and denials; none, with the reason printed, on a real server.
-    pub fn engine(&self) -> Option<&SqlEngine> {
-        if self.standin.is_none() {
-            eprintln!("skipped: a real SQL Server does not fail at will");
+    fn named(server: NamedServer) -> Self {
+        let NamedServer { host, port, user, password, database, encryption, trust } = server;
+        let mut mssql = Self { host, port, user, password, database, encryption, trust, made_in: None, standin: None };
+        let database = format!("datakit_test_{}", uuid::Uuid::new_v4().simple());
+        mssql.execute(&[&format!("CREATE DATABASE [{database}]")]);
+        mssql.made_in = Some(std::mem::replace(&mut mssql.database, database));
+        mssql
+    }
+
+    /// The stand-in's engine, for faults and denials.
+    pub fn engine(&self) -> &SqlEngine {
+        &self.standin.as_ref().expect("a world of `standin_for`").1
+    }
+
+    /// The stand-in's own certificate, to be pinned.
+    pub fn certificate(&self) -> &Path {
+        self.standin.as_ref().expect("a world of `standin_for`").0.certificate_pem_path()
+    }
+
+    /// The authorities that `host` is to trust, for `SSL_CERT_FILE`: the stand-in's own, or those of the tests' environment.
+    pub fn authority(&self) -> Option<PathBuf> {
+        match &self.standin {
+            Some((running, _)) => Some(running.ca_pem_path().to_owned()),
+            None => std::env::var_os("SSL_CERT_FILE").map(PathBuf::from),
         }
-        self.standin.as_ref().map(|(_, engine)| engine)
+    }
+
+    /// How a warehouse file says how the connection is encrypted and which certificate is taken: two lines.
+    pub fn trust_lines(&self) -> String {
+        let trust = match self.trust() {
+            Trust::System => "# The certificate is checked.".to_owned(),
+            Trust::Any => "trust_certificate = true".to_owned(),
+            Trust::Certificate(file) => format!("certificate_file = \"{}\"", file.display()),
+        };
+        format!("encrypt = \"{}\"\n{trust}", self.encrypt())
+    }
+
+    /// The same as variables, for a run without a file.
+    pub fn trust_variables(&self) -> Vec<(&'static str, String)> {
+        let trust = match self.trust() {
+            Trust::System => None,
+            Trust::Any => Some(("MSSQL_TRUST_CERTIFICATE", "true".to_owned())),
+            Trust::Certificate(file) => Some(("MSSQL_CERTIFICATE_FILE", file.display().to_string())),
+        };
+        trust.into_iter().chain([("MSSQL_ENCRYPT", self.encrypt().to_owned())]).collect()
+    }
+
+    fn encrypt(&self) -> &'static str {
+        match self.encryption {
+            Encryption::Required => "required",
+            Encryption::Strict => "strict",
+            Encryption::Off => "off",
+        }
+    }
+
+    /// What is checked: nothing without encryption, and always something in strict.
+    fn trust(&self) -> &Trust {
+        match (self.encryption, &self.trust) {
+            (Encryption::Off, _) | (Encryption::Strict, Trust::Any) => &Trust::System,
+            (_, trust) => trust,
+        }
     }
 
     /// Runs T-SQL, one text a batch, over the wire.
     pub fn execute(&self, batches: &[&str]) {
+        self.try_execute(batches).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn try_execute(&self, batches: &[&str]) -> Result<(), String> {
         if batches.is_empty() {
-            return;
+            return Ok(());
         }
         runtime().block_on(async {
-            let mut client = connect(self, &self.database).await;
+            let mut client = connect(self).await;
             for batch in batches {
-                client
-                    .simple_query(*batch)
-                    .await
-                    .unwrap()
-                    .into_results()
-                    .await
-                    .unwrap_or_else(|e| panic!("{e}\n{batch}"));
+                let told = |error| format!("{error}\n{batch}");
+                client.simple_query(*batch).await.map_err(told)?.into_results().await.map_err(told)?;
             }
-        });
+            Ok(())
+        })
     }
 
     /// One number that a query answers.
     pub fn number(&self, query: &str) -> i64 {
         runtime().block_on(async {
-            let mut client = connect(self, &self.database).await;
+            let mut client = connect(self).await;
             let row = client.simple_query(query).await.unwrap().into_row().await.unwrap().unwrap();
             row.try_get::<i32, _>(0).map_or_else(|_| row.get::<i64, _>(0).unwrap(), |n| n.map(i64::from).unwrap())
         })
-    }
-
-    fn real(text: &str) -> Self {
-        let part = |name: &str| {
-            text.split(';')
-                .filter_map(|p| p.split_once('='))
-                .find(|(n, _)| n.trim().eq_ignore_ascii_case(name))
-                .map(|(_, v)| v.trim().to_owned())
-        };
-        let server = part("server").unwrap_or_else(|| panic!("{VARIABLE} names no server"));
-        let (host, port) = server.split_once(',').map_or((server.as_str(), 1433), |(h, p)| (h, p.parse().unwrap()));
-        let mut mssql = Self {
-            host: host.to_owned(),
-            port,
-            user: part("user").unwrap(),
-            password: part("password").unwrap(),
-            database: "master".into(),
-            certificate: None,
-            authority: None,
-            standin: None,
-        };
-        let database = format!("datakit_test_{}", uuid::Uuid::new_v4().simple());
-        mssql.execute(&[&format!("CREATE DATABASE [{database}]")]);
-        mssql.database = database;
-        mssql
     }
 }
 
 impl Drop for Mssql {
     fn drop(&mut self) {
-        if self.standin.is_none() {
-            let database = std::mem::replace(&mut self.database, "master".into());
-            self.execute(&[&format!(
-                "ALTER DATABASE [{database}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE; DROP DATABASE [{database}]"
-            )]);
+        let Some(made_in) = self.made_in.take() else { return };
+        let database = std::mem::replace(&mut self.database, made_in);
+        // Sessions of a run that was killed; not every server knows the statement, and DROP says what matters.
+        let alone = format!("ALTER DATABASE [{database}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE");
+        let _ = self.try_execute(&[&alone]);
+        if let Err(error) = self.try_execute(&[&format!("DROP DATABASE [{database}]")]) {
+            eprintln!("cannot drop [{database}]: {error}");
         }
     }
 }
@@ -150,14 +185,22 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn connect(mssql: &Mssql, database: &str) -> Client<Compat<TcpStream>> {
+async fn connect(mssql: &Mssql) -> Client<Compat<TcpStream>> {
     let mut config = Config::new();
     config.host(&mssql.host);
     config.port(mssql.port);
-    config.database(database);
+    config.database(&mssql.database);
     config.authentication(AuthMethod::sql_server(&mssql.user, &mssql.password));
-    config.encryption(EncryptionLevel::Required);
-    config.trust_cert();
+    config.encryption(match mssql.encryption {
+        Encryption::Required => EncryptionLevel::Required,
+        Encryption::Strict => EncryptionLevel::Strict,
+        Encryption::Off => EncryptionLevel::Off,
+    });
+    match (&mssql.standin, &mssql.trust) {
+        // Of this very process, whatever certificate the test is about.
+        (Some(_), _) | (None, Trust::Any | Trust::Certificate(_)) => config.trust_cert(),
+        (None, Trust::System) => {}
+    }
     let stream = TcpStream::connect(config.get_addr()).await.unwrap();
     Client::connect(config, stream.compat_write()).await.unwrap()
 }

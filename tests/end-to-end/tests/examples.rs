@@ -29,10 +29,7 @@ fn install(world: &World, example: &str) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let mssql = &world.mssql;
-        let trust = match &mssql.certificate {
-            Some(file) => format!("certificate_file = \"{}\"", file.display()),
-            None => "trust_certificate = true".into(),
-        };
+        let trust = mssql.trust_lines();
         let text = fs::read_to_string(&path)
             .unwrap()
             .replace("registry.example/datakits", "oci:registry")

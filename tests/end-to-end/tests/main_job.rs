@@ -135,3 +135,8 @@ fn a_table_in_many_partitions_arrives_whole_and_once() {
         assert_eq!(delta.matches(&format!("\"k\": {i},")).count(), 1, "row {i}");
     }
 }
+
+#[test]
+fn the_same_elsewhere() {
+    datakit_tests::run_again_elsewhere(&["tables_and_views_become", "append_keeps"]);
+}

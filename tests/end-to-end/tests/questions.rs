@@ -64,10 +64,7 @@ fn the_environment_alone_is_enough() {
     let mut command = world.command(&["run", "sqlserver-bronze@0.1.0", "--tables", "dbo.days", "--output", "json"]);
     command.env("MSSQL_SERVER", &mssql.host).env("MSSQL_PORT", mssql.port.to_string());
     command.env("MSSQL_DATABASE", &mssql.database).env("MSSQL_USER", &mssql.user);
-    match &mssql.certificate {
-        Some(file) => command.env("MSSQL_CERTIFICATE_FILE", file),
-        None => command.env("MSSQL_TRUST_CERTIFICATE", "true"),
-    };
+    command.envs(mssql.trust_variables());
     command.env("BRONZE_URI", "./bronze").env("DATAKIT_REGISTRY", "oci:registry").env("MSSQL_SOURCE_SYSTEM", "ERP");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -90,4 +87,9 @@ fn a_digest_names_a_datakit() {
     let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap();
     world.edit("sqlserver-bronze@0.1.0", &format!("sqlserver-bronze@{digest}"));
     assert_eq!(world.run(&["--tables", "dbo.days"])["digest"], digest);
+}
+
+#[test]
+fn the_same_elsewhere() {
+    datakit_tests::run_again_elsewhere(&["keys_of_every_kind", "the_environment_alone"]);
 }

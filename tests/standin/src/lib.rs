@@ -6,12 +6,13 @@
 //! - the engine: T-SQL by a parser over SQLite, the catalog views, an ERP's data.
 //!
 //! [`fast`] describes generated tables that are served from pre-encoded bytes. [`kdc`] starts a Kerberos realm, for logins with
-//! tickets.
+//! tickets. [`named`] reads which other server tests are to use instead.
 
 pub mod engine;
 pub mod erp;
 pub mod fast;
 pub mod kdc;
+pub mod named;
 pub mod server;
 pub mod sql;
 pub mod tds;

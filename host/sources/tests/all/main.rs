@@ -11,6 +11,7 @@ mod catalog;
 mod certificates;
 mod common;
 mod described;
+mod named;
 mod replay;
 mod standin;
 mod world;

@@ -31,7 +31,7 @@ fn with_reader(world: &KerberosWorld, kerberos: &str, reader: &str) {
 
 #[test]
 fn the_host_gets_its_own_ticket_with_a_keytab_for_both_drivers() {
-    let world = KerberosWorld::new(SCRIPT);
+    let Some(world) = KerberosWorld::new(SCRIPT) else { return };
     let keys = format!("principal = \"svc-etl@CORP.EXAMPLE\", keytab = {{ file = \"{}\" }}", world.keytab.display());
     for reader in READERS {
         with_reader(&world, &keys, reader);

@@ -1,12 +1,12 @@
 //! The warehouse file, the datakit's settings and roles.
 
-use datakit_tests::datakit;
+use datakit_tests::{World, datakit};
 
-use crate::{RUN, TABLE, run, world};
+use crate::{RUN, TABLE, run};
 
 #[test]
 fn a_wrong_file_contacts_nobody() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     let refused = |from: &str, to: &str| {
         let mut command = world.command(&run(&["--config", world.variant(from, to)]));
         // It would win over whatever the file says.
@@ -24,7 +24,7 @@ fn a_wrong_file_contacts_nobody() {
 
 #[test]
 fn roles_and_settings_have_to_fit_the_datakit() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     let roles = "roles = { source = \"erp\" }";
     let refused = |to: &str| world.refused(&run(&["--config", world.variant(roles, to)]));
     insta::assert_snapshot!("role_not_mapped", refused("roles = {}"));
@@ -41,7 +41,7 @@ fn roles_and_settings_have_to_fit_the_datakit() {
 
 #[test]
 fn a_selection_without_a_table_is_refused() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     insta::assert_snapshot!(world.refused(&run(&["--tables", "sales.*"])));
     assert!(world.nothing_written());
     world.host(&RUN).success();

@@ -7,25 +7,31 @@ use datakit_standin::server::{Certificate, Encrypt, Options};
 use datakit_standin::sql::{Effect, Fault, SqlEngineOptions};
 use datakit_tests::{Mssql, World};
 
-use crate::{RUN, TABLE, delta_ids, each, run, world};
+use crate::{FAULTS, RUN, TABLE, delta_ids, each, run, standin};
 
-fn pin(world: &World) -> String {
-    format!("certificate_file = \"{}\"", world.mssql.certificate.as_ref().unwrap().display())
+/// The line of the warehouse file that pins a certificate.
+fn pin(mssql: &Mssql) -> String {
+    format!("certificate_file = \"{}\"", mssql.certificate().display())
 }
 
-/// OpenSSL's reason without the places in its source, which differ from version to version.
-fn plain(text: &str) -> String {
-    let (before, rest) = text.split_once("error:").unwrap();
-    let (_, reason) = rest.split_once(": (").unwrap();
-    format!("{before}[OpenSSL] ({reason}")
+/// The line of the warehouse file in its place.
+const CHECKED: &str = "# The certificate is checked.";
+
+/// Reasons to need the stand-in.
+const CERTIFICATES: &str = "only the stand-in shows the certificate that a test asks for";
+const DENIED: &str = "only the stand-in denies a table to the login that made it";
+
+fn standin_with(options: Options, reason: &str, script: &str) -> Option<World> {
+    Some(World::with(Mssql::standin_for(reason, options, SqlEngineOptions::default())?, script))
 }
 
 #[test]
 fn a_server_or_login_that_is_not_there_is_named() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let port = format!("port = {}", world.mssql.port);
-    let refused = world.refused(&run(&["--config", world.variant(&port, &format!("port = {closed}"))]));
+    let address = format!("server = \"{}\"\nport = {}", world.mssql.host, world.mssql.port);
+    let nobody = format!("server = \"localhost\"\nport = {closed}");
+    let refused = world.refused(&run(&["--config", world.variant(&address, &nobody)]));
     insta::assert_snapshot!("unreachable_server", refused.replace(&closed, "[closed port]"));
 
     let mut command = world.command(&RUN);
@@ -42,18 +48,24 @@ fn a_server_or_login_that_is_not_there_is_named() {
 
 #[test]
 fn a_certificate_is_trusted_by_pin_or_authority_only() {
-    let world = world(TABLE);
-    let unpinned = world.variant(&pin(&world), "");
-    insta::assert_snapshot!("certificate_not_trusted", plain(&world.refused(&run(&["--config", unpinned]))));
-    let other = Mssql::standin_by_default();
-    let pinned = format!("certificate_file = \"{}\"", other.certificate.as_ref().unwrap().display());
-    let variant = world.variant(&pin(&world), &pinned);
-    insta::assert_snapshot!("certificate_is_not_the_pinned_one", world.refused(&run(&["--config", variant])));
+    let (Some(world), Some(other)) = (standin(CERTIFICATES, TABLE), standin(CERTIFICATES, "")) else { return };
+    let without_authority = |file: &str| {
+        let mut command = world.command(&run(&["--config", file]));
+        command.env_remove("SSL_CERT_FILE");
+        world.finish(command)
+    };
+    insta::assert_snapshot!("certificate_not_trusted", world.refusal(&without_authority("warehouse.toml")));
+    let variant = world.variant(CHECKED, &pin(&other.mssql));
+    insta::assert_snapshot!("certificate_is_not_the_pinned_one", world.refusal(&without_authority(variant)));
     assert!(world.nothing_written());
 
-    let mut command = world.command(&run(&["--config", world.variant(&pin(&world), "")]));
-    command.env("SSL_CERT_FILE", world.mssql.authority.as_ref().unwrap());
-    world.finish(command).success();
+    let variant = world.variant(CHECKED, &pin(&world.mssql));
+    without_authority(variant).success();
+    // The default of a world: the authority is known.
+    world.host(&["run", "--run-id", "run-2"]).success();
+    let variant = world.variant(CHECKED, "trust_certificate = true");
+    let output = without_authority(variant).success();
+    assert_eq!(output.stderr.matches("trust_certificate").count(), 1, "said once: {}", output.stderr);
 }
 
 #[test]
@@ -62,10 +74,8 @@ fn a_certificate_has_to_be_of_this_host_and_time() {
         [(Certificate::WrongHost, "certificate_of_another_host"), (Certificate::Expired, "certificate_expired")]
     {
         let options = Options { certificate, ..Options::default() };
-        let world = World::with(Mssql::standin(options, SqlEngineOptions::default()), TABLE);
-        let mut command = world.command(&run(&["--config", world.variant(&pin(&world), "")]));
-        command.env("SSL_CERT_FILE", world.mssql.authority.as_ref().unwrap());
-        insta::assert_snapshot!(name, plain(&world.refusal(&world.finish(command))));
+        let Some(world) = standin_with(options, CERTIFICATES, TABLE) else { return };
+        insta::assert_snapshot!(name, world.refused(&RUN));
         assert!(world.nothing_written());
     }
 }
@@ -73,19 +83,17 @@ fn a_certificate_has_to_be_of_this_host_and_time() {
 #[test]
 fn a_server_without_encryption_is_not_talked_to() {
     let options = Options { encrypt: Encrypt::Off, ..Options::default() };
-    let world = World::with(Mssql::standin(options, SqlEngineOptions::default()), "");
-    let variant = world.variant(&pin(&world), "");
-    insta::assert_snapshot!(world.refused(&run(&["--config", variant])));
+    let Some(world) = standin_with(options, "only the stand-in has no encryption when asked", "") else { return };
+    insta::assert_snapshot!(world.refused(&RUN));
     assert!(world.nothing_written());
 }
 
 #[test]
 fn a_table_that_may_not_be_read_leaves_the_others_alone() {
-    let world = world(
-        "CREATE TABLE dbo.secret (id int NOT NULL PRIMARY KEY)\nGO\n\
-         CREATE TABLE dbo.known (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.known VALUES (1), (2)",
-    );
-    world.mssql.engine().unwrap().set_denied("dbo.secret", true);
+    let script = "CREATE TABLE dbo.secret (id int NOT NULL PRIMARY KEY)\nGO\n\
+         CREATE TABLE dbo.known (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.known VALUES (1), (2)";
+    let Some(world) = standin(DENIED, script) else { return };
+    world.mssql.engine().set_denied("dbo.secret", true);
     let output = world.host(&run(&["--parallel", "1"]));
     assert_eq!(output.code, Some(3));
     insta::assert_snapshot!("select_denied", world.refusal(&output));
@@ -93,7 +101,7 @@ fn a_table_that_may_not_be_read_leaves_the_others_alone() {
     assert!(world.data_files("ERP/dbo/secret").is_empty());
 
     // The same run once more, when the grant is there: only what is missing.
-    world.mssql.engine().unwrap().set_denied("dbo.secret", false);
+    world.mssql.engine().set_denied("dbo.secret", false);
     let summary = world.host(&RUN).success().json();
     assert_eq!(summary["tables"][0]["status"], "unchanged");
     assert_eq!(summary["tables"][1]["status"], "committed");
@@ -102,16 +110,15 @@ fn a_table_that_may_not_be_read_leaves_the_others_alone() {
 
 #[test]
 fn a_table_that_goes_away_during_the_run_fails_alone() {
-    let world = world(
-        "CREATE TABLE dbo.first (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.first VALUES (1)\nGO\n\
-         CREATE TABLE dbo.gone (id int NOT NULL PRIMARY KEY)",
-    );
+    let script = "CREATE TABLE dbo.first (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.first VALUES (1)\nGO\n\
+         CREATE TABLE dbo.gone (id int NOT NULL PRIMARY KEY)";
+    let Some(world) = standin(FAULTS, script) else { return };
     let pause = Effect::Pause(Duration::from_secs(3));
     let fault = Fault { table: "dbo.first".into(), after_rows: 1, effect: pause, times: 1 };
-    world.mssql.engine().unwrap().add_fault(fault);
+    world.mssql.engine().add_fault(fault);
     let mut started = world.start(world.command(&run(&["--parallel", "1"])));
     started.wait_until("the first table is read", |run| run.stderr().contains("dbo.first: reading"));
-    world.mssql.engine().unwrap().run_script("DROP TABLE dbo.gone").unwrap();
+    world.mssql.engine().run_script("DROP TABLE dbo.gone").unwrap();
     let output = started.end();
     assert_eq!(output.code, Some(3));
     insta::assert_snapshot!("missing_table", world.refusal(&output));

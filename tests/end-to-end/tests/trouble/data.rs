@@ -4,10 +4,9 @@ use std::process::Command;
 
 use datakit_standin::server::Options;
 use datakit_standin::sql::SqlEngineOptions;
-use datakit_standin::values::Value;
 use datakit_tests::{Mssql, World, python};
 
-use crate::{RUN, TABLE, delta_ids, each, run, world};
+use crate::{RUN, TABLE, delta_ids, each, run};
 
 #[test]
 fn a_type_that_cannot_be_represented_fails_its_table() {
@@ -15,7 +14,8 @@ fn a_type_that_cannot_be_represented_fails_its_table() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("erp.sqlite");
     let engine = SqlEngineOptions { file: Some(file.clone()), ..SqlEngineOptions::default() };
-    let mssql = Mssql::standin(Options::default(), engine);
+    let reason = "only the stand-in's catalog can be changed";
+    let Some(mssql) = Mssql::standin_for(reason, Options::default(), engine) else { return };
     mssql.execute(&["CREATE TABLE dbo.v (id int NOT NULL PRIMARY KEY, embedding geography NULL)"]);
     let rename = "import sqlite3, sys\n\
         c = sqlite3.connect(sys.argv[1])\n\
@@ -31,10 +31,9 @@ fn a_type_that_cannot_be_represented_fails_its_table() {
 
 #[test]
 fn half_a_character_is_no_text() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     assert_eq!(world.run(&["--run-id", "before"])["rows"], 3);
-    let row = vec![Value::Int(4), Value::Utf16(vec![0x61, 0xd800])];
-    world.mssql.engine().unwrap().load_rows("dbo", "t", [row]).unwrap();
+    world.mssql.execute(&["INSERT INTO dbo.t VALUES (4, CAST(0x610000D8 AS nvarchar(60)))"]);
     let files = world.data_files("ERP/dbo/t");
     insta::assert_snapshot!(world.refused(&RUN));
     assert_eq!(delta_ids(&world, "ERP/dbo/t"), each(1, 3, 1));
@@ -49,10 +48,9 @@ fn elsewhere(world: &World) -> &'static str {
 
 #[test]
 fn a_null_character_is_no_text_of_postgres() {
-    let world = world(TABLE).with_postgres();
+    let world = World::new(TABLE).with_postgres();
     assert_eq!(world.run(&["--run-id", "before"])["rows"], 3);
-    let row = vec![Value::Int(4), Value::Text("a\0b".into())];
-    world.mssql.engine().unwrap().load_rows("dbo", "t", [row]).unwrap();
+    world.mssql.execute(&["INSERT INTO dbo.t VALUES (4, CAST(0x610000006200 AS nvarchar(60)))"]);
     insta::assert_snapshot!(world.refused(&RUN));
     assert_eq!(world.postgres("SELECT string_agg(id::text, ' ' ORDER BY id) FROM \"ERP_dbo\".t"), "1 2 3");
 }
@@ -63,7 +61,7 @@ fn a_name_the_sink_cannot_hold_is_refused() {
     let script = format!(
         "CREATE TABLE dbo.[{long}] (id int NOT NULL)\nGO\nCREATE TABLE dbo.reserved (id int, _bronze_mine int)\nGO\n{TABLE}"
     );
-    let world = world(&script);
+    let world = World::new(&script);
     let output = world.host(&run(&["--parallel", "1"]));
     assert_eq!(output.code, Some(3));
     insta::assert_snapshot!("name_too_long_for_delta", world.refusal(&output));
@@ -82,7 +80,7 @@ fn a_table_of_another_schema_is_never_changed() {
         "CREATE TABLE dbo.t (id bigint NOT NULL PRIMARY KEY, note nvarchar(60) NULL, more int)",
         "INSERT INTO dbo.t VALUES (9, N'x', 1)",
     ];
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     world.run(&["--run-id", "before"]);
     world.mssql.execute(&changed);
     insta::assert_snapshot!("delta_table_of_another_schema", world.refused(&RUN));

@@ -1,7 +1,12 @@
 //! Bad input by name, registries and servers in trouble, interruptions: each a coded message that says what to do, the right exit
 //! code, and nothing lost or half-visible.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails should say where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test says where it fails and why it is skipped"
+)]
 
 mod configuration;
 mod connection;
@@ -11,6 +16,8 @@ mod registry;
 mod secrets;
 mod space;
 
+use datakit_standin::server::Options;
+use datakit_standin::sql::SqlEngineOptions;
 use datakit_tests::{Mssql, World};
 
 /// The run of every golden: one JSON summary, and no id that changes.
@@ -28,9 +35,24 @@ GO
 INSERT INTO dbo.t VALUES (1, N'a'), (2, NULL), (3, N'c')
 ";
 
-/// A world with the stand-in, whatever the environment says, and these tables.
-fn world(script: &str) -> World {
-    World::with(Mssql::standin_by_default(), script)
+/// A world with these tables on the stand-in, for a test of what no other server does at will; none where the environment
+/// names another.
+fn standin(reason: &str, script: &str) -> Option<World> {
+    let mssql = Mssql::standin_for(reason, Options::default(), SqlEngineOptions::default())?;
+    Some(World::with(mssql, script))
+}
+
+/// Reasons to need the stand-in.
+const FAULTS: &str = "only the stand-in fails when a test says so";
+
+#[test]
+fn the_same_elsewhere() {
+    datakit_tests::run_again_elsewhere(&[
+        "a_wrong_file",
+        "a_server_or_login",
+        "half_a_character",
+        "a_certificate_is_trusted",
+    ]);
 }
 
 /// Rows of a table `(id int, note nvarchar(60))`, from an id on: each row its own text.

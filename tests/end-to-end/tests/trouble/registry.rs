@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use datakit_tests::{World, datakit};
 use sha2::{Digest as _, Sha256};
 
-use crate::{RUN, TABLE, run, world};
+use crate::{RUN, TABLE, run};
 
 /// A core module without anything in it.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -98,7 +98,7 @@ fn cached(world: &World) -> usize {
 
 #[test]
 fn damaged_bytes_never_run_and_are_never_kept() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     let blob = Layout::of(&world).component();
     let whole = fs::read(&blob).unwrap();
 
@@ -132,7 +132,7 @@ fn damaged_bytes_never_run_and_are_never_kept() {
 
 #[test]
 fn what_is_no_datakit_is_not_published() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     let refused = |name: &str, bytes: &[u8]| {
         fs::write(world.path().join(name), bytes).unwrap();
         world.refused(&["publish", name])
@@ -149,7 +149,7 @@ fn what_is_no_datakit_is_not_published() {
 
 #[test]
 fn what_is_no_datakit_is_not_run() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     let refused = |bytes: &[u8]| {
         Layout::of(&world).replace_component(bytes);
         world.refused(&RUN)
@@ -163,7 +163,7 @@ fn what_is_no_datakit_is_not_run() {
 
 #[test]
 fn a_locked_run_takes_the_pinned_bytes_only() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     insta::assert_snapshot!("locked_without_a_pin", world.refused(&run(&["--locked"])));
     assert!(world.nothing_written());
     world.host(&["lock"]).success();
@@ -236,7 +236,7 @@ impl Drop for Server {
 
 #[test]
 fn a_registry_that_is_down_stops_only_what_is_not_cached() {
-    let world = world(TABLE);
+    let world = World::new(TABLE);
     let mut server = Server::start();
     let location = format!("127.0.0.1:{}/team/kits", server.port);
     world.edit("oci:registry", &location);

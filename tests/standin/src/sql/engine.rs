@@ -22,7 +22,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an engine is opened with.
 #[derive(Debug, Clone)]
 pub struct SqlEngineOptions {
-    /// Name of its one database.
+    /// Name of its database; others are made beside it by CREATE DATABASE, and go with the engine.
     pub database: String,
     /// What `@@SERVERNAME` answers.
     pub server: String,
@@ -74,6 +74,15 @@ impl SqlEngine {
     ///
     /// [`OpenError`] when the storage cannot be opened.
     pub fn open(options: SqlEngineOptions) -> Result<Self, OpenError> {
+        Self::open_as(options, true)
+    }
+
+    /// The same for a database beside the first.
+    pub(super) fn open_other(options: SqlEngineOptions) -> Result<Self, OpenError> {
+        Self::open_as(options, false)
+    }
+
+    fn open_as(options: SqlEngineOptions, is_first: bool) -> Result<Self, OpenError> {
         let (file, directory) = match options.file {
             Some(file) => (file, None),
             None => {
@@ -81,7 +90,7 @@ impl SqlEngine {
                 (directory.path().join("standin.sqlite"), Some(directory))
             }
         };
-        let shared = Shared::new(options.database, options.server, file, directory, options.fast_tables);
+        let shared = Shared::new(options.database, options.server, file, directory, options.fast_tables, is_first);
         let engine = Self { shared: Arc::new(shared) };
         let connection = engine.connect()?;
         connection.execute_batch("PRAGMA journal_mode = WAL")?;
@@ -159,7 +168,10 @@ impl SqlEngine {
     pub fn sql_session(&self, login: &Login) -> Result<SqlSession, SqlError> {
         let here = [&self.shared.database, "master", ""].iter().any(|name| collate::same(name, &login.database));
         if !here {
-            return Err(errors::cannot_open_database(&login.database));
+            return match self.shared.other_database(&login.database) {
+                Some(other) => other.sql_session(login),
+                None => Err(errors::cannot_open_database(&login.database)),
+            };
         }
         let connection = self.connect().map_err(|error| errors::storage(&error))?;
         let surroundings = Surroundings {

@@ -183,6 +183,21 @@ pub fn select_denied(object: &str, database: &str, schema: &str) -> SqlError {
     .with_state(5)
 }
 
+/// 1801
+pub fn database_exists(name: &str) -> SqlError {
+    SqlError::new(1801, format!("Database '{name}' already exists. Choose a different database name.")).with_state(3)
+}
+
+/// 262
+pub fn create_database_denied(database: &str) -> SqlError {
+    SqlError::new(262, format!("CREATE DATABASE permission denied in database '{database}'.")).with_class(14)
+}
+
+/// 5118: no file for a database.
+pub fn no_storage(error: &dyn std::fmt::Display) -> SqlError {
+    SqlError::new(5118, format!("The stand-in cannot create the database's file: {error}."))
+}
+
 /// 4060
 pub fn cannot_open_database(database: &str) -> SqlError {
     SqlError::new(4060, format!("Cannot open database \"{database}\" requested by the login. The login failed."))

@@ -1,6 +1,6 @@
 //! What all sessions of an engine share: where the data lies, what may not be read, what tests ask to go wrong.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::{SqlEngine, SqlEngineOptions, errors};
 use crate::fast::FastTable;
 use crate::values::SqlError;
 
@@ -62,6 +63,8 @@ pub struct Shared {
     pub fast_tables: Vec<Arc<FastTable>>,
     /// Kept for its end: a database without a file of its own lies in it.
     pub _directory: Option<TempDir>,
+    /// Databases that `CREATE DATABASE` made, by their names in lower case. Only the first one has others beside it.
+    others: Option<Mutex<BTreeMap<String, SqlEngine>>>,
     state: Mutex<State>,
     next_process: AtomicI64,
 }
@@ -80,8 +83,10 @@ impl Shared {
         file: PathBuf,
         directory: Option<TempDir>,
         fast_tables: Vec<Arc<FastTable>>,
+        is_first: bool,
     ) -> Self {
         Self {
+            others: is_first.then(Mutex::default),
             database,
             server,
             file,
@@ -95,6 +100,44 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing here is left half done by a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn others(&self) -> Result<MutexGuard<'_, BTreeMap<String, SqlEngine>>, SqlError> {
+        let others = self.others.as_ref().ok_or_else(|| errors::create_database_denied(&self.database))?;
+        Ok(others.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes a database beside this one, with a temporary file of its own.
+    ///
+    /// # Errors
+    ///
+    /// 1801 when there is one of this name, 262 in a database that was made so itself.
+    pub fn create_database(&self, name: &str) -> Result<(), SqlError> {
+        let mut others = self.others()?;
+        let key = name.to_lowercase();
+        if key == self.database.to_lowercase() || key == "master" || others.contains_key(&key) {
+            return Err(errors::database_exists(name));
+        }
+        let options =
+            SqlEngineOptions { database: name.to_owned(), server: self.server.clone(), ..SqlEngineOptions::default() };
+        let engine = SqlEngine::open_other(options).map_err(|error| errors::no_storage(&error))?;
+        others.insert(key, engine);
+        Ok(())
+    }
+
+    /// Drops a database made by [`Self::create_database`]; sessions in it go on until they end.
+    ///
+    /// # Errors
+    ///
+    /// 3701 when there is none.
+    pub fn drop_database(&self, name: &str) -> Result<(), SqlError> {
+        let dropped = self.others()?.remove(&name.to_lowercase());
+        dropped.map(drop).ok_or_else(|| errors::cannot_drop("database", name))
+    }
+
+    /// A database made by [`Self::create_database`].
+    pub fn other_database(&self, name: &str) -> Option<SqlEngine> {
+        self.others().ok()?.get(&name.to_lowercase()).cloned()
     }
 
     /// A process id for a new session; those up to 50 are the system's.

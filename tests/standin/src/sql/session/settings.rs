@@ -107,7 +107,7 @@ impl SqlSession {
     }
 }
 
-fn single_part(name: &ObjectName) -> Result<String, SqlError> {
+pub(super) fn single_part(name: &ObjectName) -> Result<String, SqlError> {
     match name_parts(name)?.as_slice() {
         [part] => Ok(part.clone()),
         _ => Err(errors::syntax_near(".")),

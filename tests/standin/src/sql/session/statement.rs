@@ -4,6 +4,7 @@ use sqlparser::ast::{
     ConditionalStatementBlock, Expr, IfStatement, ObjectType, Query, SelectItem, Set, SetExpr, Statement,
 };
 
+use super::settings::single_part;
 use super::{Flow, Session, SqlSession, cell, flow};
 use crate::engine::{Event, Output, TransactionChange};
 use crate::sql::bind::{Binder, Scope, Variable};
@@ -90,6 +91,10 @@ impl SqlSession {
                 self.create_view(create, text)?;
                 Ok(self.done(None, out))
             }
+            Statement::CreateDatabase { db_name, .. } => {
+                self.shared.create_database(&single_part(db_name)?)?;
+                Ok(self.done(None, out))
+            }
             Statement::CreateSchema { schema_name, .. } => {
                 self.create_schema(schema_name)?;
                 Ok(self.done(None, out))
@@ -108,6 +113,7 @@ impl SqlSession {
                         ObjectType::Table => self.drop_object(name, *if_exists, false)?,
                         ObjectType::View => self.drop_object(name, *if_exists, true)?,
                         ObjectType::Schema => self.drop_schema(name, *if_exists)?,
+                        ObjectType::Database => self.shared.drop_database(&single_part(name)?)?,
                         other => return Err(errors::unsupported(format_args!("DROP {other}"))),
                     }
                 }

@@ -160,3 +160,27 @@ fn data_in_a_file_is_there_again() {
     let results = SqlEngine::open(options).unwrap().run_script("SELECT id FROM dbo.t").unwrap();
     assert_eq!(results[0].rows, [[Value::Int(7)]]);
 }
+
+#[test]
+fn a_database_of_ones_own_holds_its_own_tables() {
+    let engine = engine();
+    assert_eq!(run(&engine, "CREATE DATABASE [other one]"), "Done { rows: None }\n");
+    assert_eq!(error_number(&engine, "CREATE DATABASE [Other One]"), 1801);
+    let other = Login { database: "OTHER one".to_owned(), ..Login::default() };
+    let mut session = engine.sql_session(&other).unwrap();
+    assert_eq!(session.database(), "other one");
+    let mut numbers = Vec::new();
+    for text in ["CREATE TABLE dbo.t (id int)", "SELECT id FROM dbo.t", "CREATE DATABASE nested"] {
+        session.execute(Request::Batch { text: text.to_owned() }, &mut |event| {
+            if let Event::Error(error) = event {
+                numbers.push(error.number);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    assert_eq!(numbers, [262]);
+    assert_eq!(error_number(&engine, "SELECT id FROM dbo.t"), 208);
+    assert_eq!(run(&engine, "DROP DATABASE [other one]"), "Done { rows: None }\n");
+    assert_eq!(error_number(&engine, "DROP DATABASE [other one]"), 3701);
+    assert_eq!(engine.sql_session(&other).unwrap_err().number, 4060);
+}
