@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use datakit_kerberos::Ccache;
@@ -12,7 +12,7 @@ use datakit_tests::{KerberosWorld, Started};
 
 use crate::SCRIPT;
 
-fn start(world: &KerberosWorld, cache: &PathBuf, more: &[&str]) -> Started {
+fn start(world: &KerberosWorld, cache: &Path, more: &[&str]) -> Started {
     let keytab = world.keytab.to_str().unwrap();
     let arguments =
         ["kerberos", "renew", "--keytab", keytab, "--principal", "svc-etl", "--cache", cache.to_str().unwrap()];
