@@ -26,6 +26,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", default=os.path.join(ROOT, "target", "bench"), metavar="FOLDER",
                         help="where results.json and results.svg are written")
     parser.add_argument("--draw", metavar="JSON", help="only draw the picture and print the tables of an earlier results.json")
+    parser.add_argument("--document", action="store_true", help="write the figures and the picture into docs/benchmarks.md too")
     parser.add_argument("--host", metavar="FILE", help="a built host instead of one built now")
     parser.add_argument("--standin", metavar="FILE", help="a built mssql-standin instead of one built now")
     return parser.parse_args()
@@ -54,16 +55,29 @@ def main() -> int:
             json.dump(results, file, indent=1)
     with open(os.path.join(options.output, "results.svg"), "w") as file:
         file.write(picture.draw(results))
+    if options.document:
+        document(results)
     print(report.text(results))
     print(f"written: {options.output}/results.json, results.svg")
     wrong = [name for case in results["cases"].values() for name, figures in case["contestants"].items() if "error" in figures]
     return 1 if wrong else 0
 
 
+def document(results: dict) -> None:
+    """Puts the figures between the marks of docs/benchmarks.md, and the picture beside it."""
+    path = os.path.join(ROOT, "docs", "benchmarks.md")
+    with open(path) as file:
+        page = file.read()
+    with open(path, "w") as file:
+        file.write(report.between_marks(page, report.markdown(results)))
+    with open(os.path.join(ROOT, "docs", "benchmarks.svg"), "w") as file:
+        file.write(picture.draw(results))
+
+
 def run(options: argparse.Namespace) -> dict:
     cases = chosen(options.case, options.quick)
     folder = tempfile.mkdtemp(prefix="datakit-bench-", dir=os.environ.get("BENCH_SCRATCH"))
-    results = {"machine": machine.describe(), "quick": options.quick, "host": options.host, "cases": {}}
+    results = {"machine": machine.describe(), "quick": options.quick, "profile": os.path.basename(os.path.dirname(os.path.abspath(options.host))), "cases": {}}
     try:
         for case in cases:
             report.say(f"{case.name}: {case.title}")

@@ -56,9 +56,23 @@ def text(results: dict) -> str:
     return "\n".join(parts)
 
 
+MARKS = ("<!-- figures: written by ./bench --document -->", "<!-- end of figures -->")
+
+
+def between_marks(page: str, figures: str) -> str:
+    """The page with other figures."""
+    before, rest = page.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    return f"{before}{MARKS[0]}\n\n{figures}\n{MARKS[1]}{after}"
+
+
 def markdown(results: dict) -> str:
     """The same for docs/benchmarks.md."""
-    parts = []
+    machine = results["machine"]
+    runs = max((len(f.get("runs", [])) for case in results["cases"].values() for f in case["contestants"].values()), default=0)
+    parts = [f"{machine['processor']}, {machine['processors']} processors, {machine['memory_gib']} GiB, Linux {machine['kernel']}, "
+             f"Python {machine['python']}, commit {machine['commit']}, host built in the profile `{results['profile']}`, "
+             f"{'`--quick`, ' if results['quick'] else ''}at most {runs} runs of a contestant.\n"]
     for name, case in results["cases"].items():
         parts.append(f"### `{name}`: {case['title']}, {case['rows']:,} rows\n")
         parts.append(markdown_table([HEADINGS, *rows_of(case)]))

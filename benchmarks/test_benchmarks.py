@@ -21,7 +21,8 @@ def figures(wall: float, cpu: float = 1.0, peak: int = 100_000_000) -> dict:
 
 def results(contestants: dict, name: str = "orders") -> dict:
     measured = {name: {"title": "11 columns", "tables": 1, "rows": 1_000_000, "checksum": "0", "contestants": contestants}}
-    return {"cases": measured, "bars": [{**vars(bar), "met": bar.met} for bar in bars.bars(measured)]}
+    machine = {"processor": "p", "processors": 2, "memory_gib": 23, "kernel": "6", "python": "3", "commit": "c"}
+    return {"machine": machine, "quick": False, "profile": "release", "cases": measured, "bars": [{**vars(bar), "met": bar.met} for bar in bars.bars(measured)]}
 
 
 class Programs(unittest.TestCase):
@@ -104,6 +105,10 @@ class Judging(unittest.TestCase):
         for text in (report.text(told), report.markdown(told)):
             for word in ("host", "arrow_odbc_reader", "2.50", "failed", "NOT met", "not measured"):
                 self.assertIn(word, text)
+        page = f"before {report.MARKS[0]} old {report.MARKS[1]} after"
+        once = report.between_marks(page, "new")
+        self.assertEqual(report.between_marks(once, "new"), once)
+        self.assertTrue(once.startswith("before ") and once.endswith(" after") and "old" not in once)
         shown = "".join(ElementTree.fromstring(picture.draw(told)).itertext())
         self.assertIn("2.50 s", shown)
         self.assertNotIn("dlt_pyarrow", shown)

@@ -11,6 +11,7 @@ import pyarrow
 import pyodbc
 from deltalake import write_deltalake
 
+import shapes
 from common import Job, finish
 
 # pandas wants SQLAlchemy for anything but SQLite, and says so; with it the loop is slower.
@@ -19,7 +20,7 @@ CHUNK_ROWS = 100_000
 
 
 def row_hash(row: tuple) -> str:
-    return hashlib.sha256("\x1f".join("" if value is None else str(value) for value in row).encode()).hexdigest()
+    return hashlib.sha256("\x1f".join("" if value is None or value is pandas.NA else str(value) for value in row).encode()).hexdigest()
 
 
 def widest(field: pyarrow.Field) -> pyarrow.Field:
@@ -35,8 +36,10 @@ connection = pyodbc.connect(job.odbc_with_driver())
 for table in job.tables:
     mode = "overwrite"
     schema = None
-    # With `coerce_float`, decimals and integers with nulls become floating-point numbers.
-    for chunk in pandas.read_sql(job.query(table), connection, chunksize=CHUNK_ROWS, coerce_float=False):
+    # With `coerce_float`, decimals become floating-point numbers.
+    # Integers with nulls do so too, unless their type is told.
+    integers = {name: "Int64" for name, kind in shapes.columns(table) if kind in ("int", "bigint")}
+    for chunk in pandas.read_sql_query(job.query(table), connection, chunksize=CHUNK_ROWS, coerce_float=False, dtype=integers):
         rows += len(chunk)
         source = list(chunk.itertuples(index=False, name=None))
         chunk["_bronze_loaded_at"] = loaded_at
