@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -78,7 +79,10 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RegistryError
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(|e| RegistryError::io("create", directory, e))?;
     let failed = |e| RegistryError::io("write", path, e);
-    let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(directory).map_err(failed)?;
+    // Readable for those whom the umask lets: a lock file is mounted for other users, a cache may be shared.
+    let mode = fs::Permissions::from_mode(0o666);
+    let mut file =
+        tempfile::Builder::new().prefix(".partial-").permissions(mode).tempfile_in(directory).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
     file.as_file().sync_data().map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
@@ -97,6 +101,16 @@ mod tests {
         assert_eq!(cache.load(&digest).unwrap(), None);
         cache.store(&digest, b"bytes").unwrap();
         assert_eq!(cache.load(&digest).unwrap().as_deref(), Some(&b"bytes"[..]));
+    }
+
+    #[test]
+    fn files_are_as_readable_as_any_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ours, other) = (directory.path().join("ours"), directory.path().join("other"));
+        write_whole(&ours, b"bytes").unwrap();
+        fs::write(&other, b"bytes").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&other));
     }
 
     #[test]
