@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.cases import HOST, HOST_HASH, HOST_PSQL, HOST_TLS, PSQL
+from benchmarks.cases import BOUNDARY, DATAKIT, DECODE, HOST, HOST_HASH, HOST_PSQL, HOST_TLS, NATIVE, OWN, PSQL, THROUGH_GUEST
 
 MEGABYTE = 1_000_000
 
@@ -26,7 +26,7 @@ class Bar:
 
 def fastest(case: dict, without: tuple[str, ...] = ()) -> dict | None:
     """The fastest peer of a case that ended well."""
-    own = (HOST, HOST_HASH, HOST_TLS, HOST_PSQL, *without)
+    own = {*OWN, *without}
     peers = [figures for name, figures in case["contestants"].items() if name not in own and "wall_seconds" in figures]
     return min(peers, key=lambda figures: figures["wall_seconds"], default=None)
 
@@ -48,16 +48,25 @@ def bars(cases: dict[str, dict]) -> list[Bar]:
     million = cases.get("orders", {}).get("rows") == 1_000_000
     cpu = {name: figure("orders", name, "cpu_seconds") if million else None for name in (HOST, HOST_HASH)}
     peaks = [figures["peak_bytes"] for case in cases.values() for name, figures in case["contestants"].items()
-             if name in (HOST, HOST_HASH, HOST_TLS, HOST_PSQL) and "peak_bytes" in figures]
+             if name in OWN and "peak_bytes" in figures]
     empty, small = figure("empty", HOST, "cpu_seconds"), figure("small", HOST, "cpu_seconds")
     per_table = (small - (empty or 0.0)) / cases["small"]["tables"] * 1000 if small is not None else None
     loop = figure("orders", "pandas_pyodbc", "wall_seconds")
+
+    def of_native(contestant: str) -> float | None:
+        return ratio(figure("paths", contestant, "inside_cpu_seconds"), figure("paths", NATIVE, "inside_cpu_seconds"))
+
+    decode_rate = ratio(cases.get("paths", {}).get("rows"), figure("paths", DECODE, "inside_cpu_seconds"))
     return [
+        Bar("decode of 11 columns to Arrow, rows a processor second", 2_000_000, decode_rate, True, "rows/s"),
         Bar("1M × 11 → Delta, hash off: processor time", 1.15, cpu[HOST], False, "s"),
         Bar("the same: wall against the best peer", 2.5, over_best("orders", HOST), True, "×"),
         Bar("1M × 11 → Delta, hash on: processor time", 1.65, cpu[HOST_HASH], False, "s"),
         Bar("the same: wall against the best peer", 1.8, over_best("orders", HOST_HASH), True, "×"),
         Bar("hash on: wall against the pandas + pyodbc loop", 15, ratio(loop, figure("orders", HOST_HASH, "wall_seconds")), True, "×"),
+        Bar("through the datakit against the same done natively: processor time", 1.02, of_native(DATAKIT), False, "×"),
+        Bar("a call across the boundary: processor time", 20, figure("paths", BOUNDARY, "call_microseconds"), False, "µs"),
+        Bar("every row through the guest as Arrow, against native: processor time", 1.35, of_native(THROUGH_GUEST), False, "×"),
         Bar("peak memory of every case", 150, max(peaks) / MEGABYTE if peaks else None, False, "MB"),
         Bar("cached datakit, empty table: processor time", 60, empty * 1000 if empty is not None else None, False, "ms"),
         Bar("500 small tables: processor time a table beyond start-up", 5, per_table, False, "ms"),

@@ -9,6 +9,10 @@ POSTGRES_PEERS = ["connectorx_reader", "adbc_reader", "dlt_connectorx", "dlt_pya
 
 HOST, HOST_HASH, HOST_TLS = "host", "host, row hash", "host, TLS"
 HOST_PSQL, PSQL = "host to Postgres", "psql \\copy"
+# Of bench-paths, by the name of its way.
+DECODE, NATIVE, DATAKIT, THROUGH_GUEST, BOUNDARY = "decode alone", "native", "datakit", "rows through the guest", "calls alone"
+PATHS = {DECODE: "decode", NATIVE: "native", DATAKIT: "datakit", THROUGH_GUEST: "through-guest", BOUNDARY: "boundary"}
+OWN = {HOST, HOST_HASH, HOST_TLS, HOST_PSQL, *PATHS}
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Case:
 CASES = [
     Case("narrow", "4 columns", "narrow", 1, 1_000_000, 200_000),
     Case("orders", "11 columns", "orders", 1, 1_000_000, 1_000_000, hosts=(HOST, HOST_HASH, HOST_TLS)),
+    Case("paths", "11 columns, the ways of one batch", "orders", 1, 1_000_000, 1_000_000, hosts=tuple(PATHS), peers=(), least_runs=5),
     Case("wide", "120 columns", "wide", 1, 100_000, 20_000),
     Case("text", "nvarchar(max) of 5 KB", "text", 1, 200_000, 20_000),
     Case("small", "500 tables of 100 rows", "orders", 500, 100, 100, most_runs=3,

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 from benchmarks import measure, report
-from benchmarks.cases import HOST_PSQL, PSQL, Case
+from benchmarks.cases import BOUNDARY, DECODE, HOST_PSQL, PSQL, Case
 from benchmarks.host import HostFolder
 from benchmarks.postgres import SOURCE_TABLE, copy_file, sink_checksum
 from benchmarks.servers import PASSWORD, Postgres, Standin
@@ -37,7 +37,7 @@ class Contest:
             self.source = self._start(Standin(options.standin, os.path.join(self.folder, "standin"), tables, script))
         self.sink = postgres if case.sink == "postgres" else None
         components = os.environ.get("BENCH_DATAKITS", os.path.join(root, "target", "datakits"))
-        self.host = HostFolder(options.host, os.path.join(self.folder, "host"), components)
+        self.host = HostFolder(options.host, options.paths, os.path.join(self.folder, "host"), components)
         self.hosts = list(case.hosts)
         if os.path.exists(self.host.component(case.source)):
             self.host.prepare(self.source, self.sink)
@@ -70,12 +70,14 @@ class Contest:
                 report.say(f"  {name} FAILED: {said[-400:]}")
         taken: dict[str, list[measure.Run]] = {name: [] for name in contestants}
         order = random.Random(7)
-        for _ in range(runs):
+        for turn in range(runs):
             order.shuffle(contestants)
             for name in contestants:
                 taken[name].append(self._once(name))
-        for name in contestants:
-            self._check(name, expected)
+                if turn == runs - 1:
+                    self._check(name, expected)
+        for name in {DECODE} & taken.keys():
+            assert taken[name][0].rows == expected["rows"], f"{name} read {taken[name][0].rows} rows of {expected['rows']}"
         figures = {name: measure.summary(taken[name]) for name in [*self.hosts, *self.peers] if name in taken}
         return {"title": self.case.title, "tables": self.case.tables, "rows": self.rows * self.case.tables, "checksum": expected["checksum"],
                 "contestants": figures | failed}
@@ -123,6 +125,8 @@ class Contest:
 
     def _check(self, name: str, expected: dict) -> None:
         """Holds the rows of a contestant's last run to those of the source."""
+        if name in (DECODE, BOUNDARY):
+            return  # They write nothing.
         if self.sink:
             # Both read the same server: whichever table comes first tells what the other must hold.
             table = "copied" if name == PSQL else self._sink_table()

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 
-from benchmarks.cases import HOST_HASH, HOST_PSQL, HOST_TLS, Case
+import benchmarks.peers.shapes as shapes
+from benchmarks.cases import BOUNDARY, DATAKIT, HOST_HASH, HOST_PSQL, HOST_TLS, PATHS, Case
 from benchmarks.servers import PASSWORD, Postgres, Standin
 
 DATAKITS = {"sqlserver": "sqlserver-bronze", "postgres": "postgres-bronze"}
@@ -13,8 +14,8 @@ DATAKITS = {"sqlserver": "sqlserver-bronze", "postgres": "postgres-bronze"}
 class HostFolder:
     """A folder with a warehouse file and a published datakit."""
 
-    def __init__(self, binary: str, directory: str, components: str):
-        self.binary, self.directory, self.components = binary, directory, components
+    def __init__(self, binary: str, paths: str, directory: str, components: str):
+        self.binary, self.paths, self.directory, self.components = binary, paths, directory, components
         os.makedirs(directory, exist_ok=True)
 
     def environment(self) -> dict[str, str]:
@@ -54,6 +55,7 @@ class HostFolder:
             file.write(text)
         self._run("publish", self.component(kind))
         self._run("lock")
+        self.source = source
 
     def _run(self, *arguments: str) -> None:
         done = subprocess.run([self.binary, *arguments], cwd=self.directory, env=self.environment(), capture_output=True, text=True)
@@ -61,12 +63,23 @@ class HostFolder:
             raise RuntimeError(f"host {' '.join(arguments)}: {done.stderr}")
 
     def command(self, contestant: str, case: Case) -> list[str]:
-        """`host run` as the contestant's name has it."""
+        """`host run` as the contestant's name has it, or one way of bench-paths."""
+        if contestant in PATHS:
+            return self._path(contestant, case)
         way = {HOST_TLS: "tls", HOST_PSQL: "psql"}.get(contestant, "plain")
         schema = "public" if case.source == "postgres" else "dbo"
         tables = [f"{schema}.{case.name}" if case.tables == 1 else f"{schema}.{case.name}_*"]
         settings = json.dumps({"row_hash": contestant == HOST_HASH})
         return [self.binary, "run", "--locked", "--ingest", way, "--output", "json", "--settings", settings, "--tables", *tables]
+
+    def _path(self, contestant: str, case: Case) -> list[str]:
+        component = self.component(case.source) if contestant == DATAKIT else os.path.join(self.components, "bench-passthrough.wasm")
+        command = [self.paths, PATHS[contestant], "--component", component, "--code-cache", os.path.join(self.directory, "cache", "code")]
+        if contestant == BOUNDARY:
+            return command
+        columns = ",".join(column for column, _ in shapes.columns(case.name))
+        return command + ["--port", str(self.source.port), "--user", self.source.user, "--database", self.source.database,
+                          "--table", case.name, "--columns", columns, "--target", "./bronze"]
 
     def tables(self, case: Case) -> list[str]:
         """Where the Delta tables of a run are."""

@@ -22,6 +22,9 @@ class Run:
     # What the program itself says it took, without the start of its interpreter and its imports; none if it does not say.
     inside_seconds: float | None
     rows: int | None
+    # What the program says of the part that is compared, without its own preparations; none if it does not say.
+    inside_cpu_seconds: float | None = None
+    call_microseconds: float | None = None
 
 
 def run(command: list[str], environment: dict[str, str], directory: str) -> Run:
@@ -41,7 +44,8 @@ def run(command: list[str], environment: dict[str, str], directory: str) -> Run:
     if child.returncode != 0:
         raise Failed(f"{' '.join(command)}\nended with {child.returncode}:\n{said[-2000:]}\n{complaint[-4000:]}")
     told = own_figures(said)
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, told.get("seconds"), told.get("rows"))
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, told.get("seconds"), told.get("rows"),
+               told.get("cpu_seconds"), told.get("call_microseconds"))
 
 
 def own_figures(said: str) -> dict:
@@ -59,11 +63,17 @@ def own_figures(said: str) -> dict:
 
 def summary(runs: list[Run]) -> dict:
     """Medians over runs; the peak of memory is the largest."""
-    inside = [r.inside_seconds for r in runs if r.inside_seconds is not None]
+
+    def median(key: str) -> float | None:
+        said = [value for run in runs if (value := getattr(run, key)) is not None]
+        return statistics.median(said) if said else None
+
     return {
-        "wall_seconds": statistics.median(r.wall_seconds for r in runs),
-        "cpu_seconds": statistics.median(r.cpu_seconds for r in runs),
-        "inside_seconds": statistics.median(inside) if inside else None,
+        "wall_seconds": median("wall_seconds"),
+        "cpu_seconds": median("cpu_seconds"),
+        "inside_seconds": median("inside_seconds"),
+        "inside_cpu_seconds": median("inside_cpu_seconds"),
+        "call_microseconds": median("call_microseconds"),
         "peak_bytes": max(r.peak_bytes for r in runs),
         "rows": runs[0].rows,
         "runs": [asdict(r) for r in runs],

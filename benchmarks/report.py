@@ -3,7 +3,7 @@
 import sys
 
 from benchmarks.bars import MEGABYTE
-from benchmarks.cases import HOST, HOST_PSQL
+from benchmarks.cases import HOST, HOST_PSQL, NATIVE
 
 HEADINGS = ("", "wall s", "× host", "inside s", "CPU s", "peak MB", "rows/s")
 
@@ -15,7 +15,7 @@ def say(text: str) -> None:
 def rows_of(case: dict) -> list[tuple[str, ...]]:
     """A line a contestant, fastest first, those that failed last."""
     contestants = case["contestants"]
-    base = contestants.get(HOST) or contestants.get(HOST_PSQL) or {}
+    base = contestants.get(HOST) or contestants.get(HOST_PSQL) or contestants.get(NATIVE) or {}
     lines = []
     for name, figures in sorted(contestants.items(), key=lambda item: item[1].get("wall_seconds", float("inf"))):
         if "error" in figures:

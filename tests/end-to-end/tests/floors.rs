@@ -51,7 +51,7 @@ fn only_the_pipeline_knows_both_a_source_and_a_sink() {
     }
 }
 
-/// Normal dependencies between workspace crates, guests and tests left out.
+/// Normal dependencies between workspace crates, guests, tests and benchmarks left out.
 fn host_edges() -> Vec<(String, String)> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -64,7 +64,7 @@ fn host_edges() -> Vec<(String, String)> {
     let mut edges = Vec::new();
     for package in metadata["packages"].as_array().unwrap() {
         let path = package["manifest_path"].as_str().unwrap().strip_prefix(root).unwrap();
-        if path.contains("/datakits/") || path.contains("/tests/") || path.contains("/scripts/") {
+        if ["/datakits/", "/tests/", "/benchmarks/", "/scripts/"].iter().any(|folder| path.contains(folder)) {
             continue;
         }
         for dependency in package["dependencies"].as_array().unwrap() {

@@ -10,6 +10,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use datakit_model::TrackedBatch;
 use deltalake::logstore::ObjectStoreRef;
 use object_store::path::Path;
@@ -19,11 +20,11 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
 
 use super::config::DeltaConfig;
+use super::dictionary;
 use super::encode::encode;
 use super::encoding_memory::{EncodingMemory, Share};
 use super::schema::TableSchema;
@@ -37,8 +38,6 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 const LOCAL_PART_BYTES: usize = 1024 * 1024;
 /// Parts on their way at one time, of one file.
 const PARTS_IN_FLIGHT: usize = 1;
-/// A hash is different in every row: a dictionary of it only costs.
-const HASH_COLUMN: &str = "_bronze_row_hash";
 
 /// What a partition's thread is told.
 pub(crate) enum Message {
@@ -73,15 +72,15 @@ pub(crate) struct FilePlan {
 }
 
 impl FilePlan {
-    fn properties(&self) -> Result<WriterProperties, SinkError> {
+    /// For a file whose first rows are these.
+    fn properties(&self, first: &RecordBatch) -> Result<WriterProperties, SinkError> {
         let level = ZstdLevel::try_new(self.config.compression_level).map_err(|e| self.encode_error(e))?;
-        Ok(WriterProperties::builder()
+        let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_max_row_group_bytes(Some(usize::try_from(self.config.row_group_bytes).unwrap_or(usize::MAX).max(1)))
-            .set_column_dictionary_enabled(ColumnPath::from(HASH_COLUMN), false)
-            .set_created_by(concat!("datakit ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build())
+            .set_created_by(concat!("datakit ", env!("CARGO_PKG_VERSION")).to_owned());
+        Ok(dictionary::choose(properties, first).build())
     }
 
     fn encode_error(&self, error: ParquetError) -> SinkError {
@@ -144,7 +143,9 @@ impl Partition<'_> {
         let encoded = encode(&self.plan.schema, batch.batch(), &self.plan.location)?;
         let file = match &mut self.open {
             Some(file) => file,
-            None => self.open.insert(OpenFile::create(self.plan, self.ordinal, self.files.len(), self.runtime)?),
+            None => {
+                self.open.insert(OpenFile::create(self.plan, self.ordinal, self.files.len(), &encoded, self.runtime)?)
+            }
         };
         file.not_a_number.look_at(&encoded);
         file.writer.write(&encoded).map_err(|e| self.plan.encode_error(e))?;
@@ -193,7 +194,14 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn create(plan: &FilePlan, ordinal: u32, number: usize, runtime: &Handle) -> Result<Self, SinkError> {
+    /// A file whose first rows are these; they are not written yet.
+    fn create(
+        plan: &FilePlan,
+        ordinal: u32,
+        number: usize,
+        first: &RecordBatch,
+        runtime: &Handle,
+    ) -> Result<Self, SinkError> {
         let name = format!("part-{ordinal:05}-{}-c{number:03}.zstd.parquet", uuid::Uuid::new_v4());
         let upload = runtime
             .block_on(plan.store.put_multipart(&Path::from(name.as_str())))
@@ -201,7 +209,7 @@ impl OpenFile {
         let part_bytes = if plan.directory.is_some() { LOCAL_PART_BYTES } else { PART_BYTES };
         let upload = Upload { upload: Some(WriteMultipart::new_with_chunk_size(upload, part_bytes)), bytes: 0 };
         // The log holds the schema; a second one in the file could only disagree with it.
-        let options = ArrowWriterOptions::new().with_properties(plan.properties()?).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(plan.properties(first)?).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(upload, Arc::clone(&plan.schema.written), options)
             .map_err(|e| plan.encode_error(e))?;
         let not_a_number = NanColumns::new(&plan.schema.written);

@@ -17,6 +17,7 @@
 
 mod commit;
 pub mod config;
+mod dictionary;
 mod encode;
 mod encoding_memory;
 mod file;
