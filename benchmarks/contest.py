@@ -98,6 +98,9 @@ class Contest:
         if name in self.hosts:
             # A table that is there is overwritten, as every peer does; the files of earlier runs are no part of it.
             shutil.rmtree(os.path.join(self.host.directory, "bronze"), ignore_errors=True)
+            if self.sink:
+                # Into a new table, as `\\copy` does: an overwrite would also delete the rows of the run before.
+                self.sink.query('DROP SCHEMA IF EXISTS "SRC_dbo" CASCADE; DROP SCHEMA IF EXISTS _datakit CASCADE')
             return measure.run(self.host.command(name, self.case), self.host.environment(), self.host.directory)
         if name == PSQL:
             file = copy_file(self.sink, self.host, self.case, self.folder)

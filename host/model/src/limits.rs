@@ -103,7 +103,7 @@ pub struct ReadLimits {
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self { max_batch_bytes: 4 * MIB, max_batch_rows: 65_536, max_cell_bytes: 32 * MIB }
+        Self { max_batch_bytes: 4 * MIB, max_batch_rows: 8192, max_cell_bytes: 32 * MIB }
     }
 }
 
@@ -129,8 +129,8 @@ pub struct RunLimits {
 impl Default for RunLimits {
     fn default() -> Self {
         Self {
-            max_memory_bytes: 48 * MIB,
-            max_encoding_bytes: 32 * MIB,
+            max_memory_bytes: 16 * MIB,
+            max_encoding_bytes: 24 * MIB,
             max_parallel_partitions: 4,
             max_attempts: 3,
             retry_backoff_ms: 500,
