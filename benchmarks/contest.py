@@ -101,7 +101,7 @@ class Contest:
             if self.sink:
                 # Into a new table, as `\\copy` does: an overwrite would also delete the rows of the run before.
                 self.sink.query('DROP SCHEMA IF EXISTS "SRC_dbo" CASCADE; DROP SCHEMA IF EXISTS _datakit CASCADE')
-            return measure.run(self.host.command(name, self.case), self.host.environment(), self.host.directory)
+            return measure.run(self.host.command(name, self.case), self.host.environment(name), self.host.directory)
         if name == PSQL:
             file = copy_file(self.sink, self.host, self.case, self.folder)
             self.sink.query("DROP TABLE IF EXISTS copied; CREATE TABLE copied (LIKE copied_shape)")

@@ -95,6 +95,14 @@ class Judging(unittest.TestCase):
         self.assertTrue(verdicts["hash on: wall against the pandas + pyodbc loop"])
         self.assertIsNone(verdicts["Postgres sink against psql \\copy"])
 
+    def test_the_ways_of_one_batch_are_held_against_the_native_one(self):
+        ways = {name: figures(1.0) | {"inside_cpu_seconds": cpu} for name, cpu in
+                [("decode alone", 0.4), ("native", 1.0), ("datakit", 1.01), ("rows through the guest", 1.4)]}
+        told = results(ways | {"calls alone": figures(1.0) | {"call_microseconds": 3.0}}, "paths")
+        verdicts = {bar["text"]: (bar["value"], bar["met"]) for bar in told["bars"] if bar["value"] is not None}
+        self.assertEqual(verdicts.pop("peak memory of every case"), (100, True))
+        self.assertEqual(list(verdicts.values()), [(2_500_000, True), (1.01, True), (3.0, True), (1.4, False)])
+
     def test_a_peer_that_failed_is_no_best_peer(self):
         told = results({"host": figures(1.0), "connectorx_reader": {"error": "wrong rows"}, "arrow_odbc_reader": figures(2.0)})
         best = next(bar for bar in told["bars"] if bar["text"].startswith("the same"))

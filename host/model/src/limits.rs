@@ -129,8 +129,8 @@ pub struct RunLimits {
 impl Default for RunLimits {
     fn default() -> Self {
         Self {
-            max_memory_bytes: 16 * MIB,
-            max_encoding_bytes: 24 * MIB,
+            max_memory_bytes: 12 * MIB,
+            max_encoding_bytes: 20 * MIB,
             max_parallel_partitions: 4,
             max_attempts: 3,
             retry_backoff_ms: 500,
