@@ -147,6 +147,16 @@ pub enum RegistryError {
         /// Why.
         reason: String,
     },
+    /// The lock file pins a version to other bytes than the registry has under it.
+    #[error("datakits.lock pins `{reference}` to {pinned}, the registry has {published}")]
+    PinDiffers {
+        /// The version.
+        reference: String,
+        /// What is pinned.
+        pinned: Digest,
+        /// What is published.
+        published: Digest,
+    },
 }
 
 impl RegistryError {
@@ -178,6 +188,7 @@ impl Coded for RegistryError {
             Self::Io { .. } => "DK-REG-018",
             Self::BadLockFile { .. } => "DK-REG-019",
             Self::BadLayout { .. } => "DK-REG-020",
+            Self::PinDiffers { .. } => "DK-REG-021",
         }
         .into()
     }
@@ -235,6 +246,9 @@ impl Coded for RegistryError {
             Self::Io { .. } => "check that the path exists, its permissions and the free space".into(),
             Self::BadLockFile { .. } => "restore it from version control, or write it anew with `host lock`".into(),
             Self::BadLayout { .. } => "name another directory, or an empty one".into(),
+            Self::PinDiffers { reference, .. } => {
+                format!("a published version never changes: find out who replaced it; `host lock {reference}` takes what is there now, `run` takes what is pinned")
+            }
         })
     }
 

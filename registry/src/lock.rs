@@ -73,6 +73,22 @@ impl LockFile {
         })
     }
 
+    /// The pin of a reference, which names the digest that the registry has.
+    ///
+    /// # Errors
+    /// [`RegistryError::PinDiffers`].
+    pub fn check(&self, reference: &Reference, published: &Digest) -> Result<Option<&Pin>, RegistryError> {
+        let pin = self.find(reference);
+        match pin {
+            Some(pin) if pin.digest != *published => Err(RegistryError::PinDiffers {
+                reference: reference.to_string(),
+                pinned: pin.digest.clone(),
+                published: published.clone(),
+            }),
+            pin => Ok(pin),
+        }
+    }
+
     /// Sets a pin; says whether that changed the file.
     pub fn set(&mut self, pin: Pin) -> bool {
         match self.pins.iter_mut().find(|p| p.name == pin.name && p.version == pin.version) {
@@ -108,6 +124,10 @@ mod tests {
         insta::assert_snapshot!(fs::read_to_string(&path).unwrap());
         assert_eq!(lock.find(&"a@0.2.0".parse().unwrap()), Some(&pin("a", "0.2.0")));
         assert_eq!(lock.find(&"a@0.3.0".parse().unwrap()), None);
+        let (reference, other) = ("a@0.2.0".parse().unwrap(), Digest::of(b"other"));
+        assert_eq!(lock.check(&reference, &Digest::of(b"a")).unwrap(), Some(&pin("a", "0.2.0")));
+        assert!(matches!(lock.check(&reference, &other), Err(RegistryError::PinDiffers { .. })));
+        assert_eq!(lock.check(&"c@1.0.0".parse().unwrap(), &other).unwrap(), None);
     }
 
     #[test]

@@ -137,6 +137,32 @@ impl Registry {
         })
     }
 
+    /// The digest that a reference has here now. Nothing is fetched but, for a digest, its manifest.
+    ///
+    /// # Errors
+    /// Not there, or the registry's own trouble.
+    pub async fn find(&self, reference: &Reference) -> Result<Digest, RegistryError> {
+        match &reference.selector {
+            Selector::Digest(digest) => self.fetch_manifest(reference, digest).await.map(|_| digest.clone()),
+            Selector::Version(version) => {
+                let found = self.resolve(&reference.name, &version.to_string()).await?;
+                found.ok_or_else(|| self.not_found(reference))
+            }
+        }
+    }
+
+    /// Whether it answers, where no datakit is known to ask it for.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn reach(&self) -> Result<(), RegistryError> {
+        // Registries have no portable question for less. Some refuse to say of a stranger that there is no such thing.
+        match self.resolve("datakit", "0.0.0").await {
+            Ok(_) | Err(RegistryError::Unauthorized { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The published versions of a datakit, oldest first.
     ///
     /// # Errors

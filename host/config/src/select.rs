@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::ingest::{Ingest, Mode, is_reference};
 use crate::load::Config;
 use crate::problem::{ConfigError, ConfigErrors, Problem};
+use crate::reader::nearest;
 use crate::sink::SinkConfig;
 
 /// The role an ingest without a file maps its only connection to.
@@ -76,6 +77,32 @@ impl Config {
             };
             no_ingest(message.to_owned(), hint)
         })
+    }
+
+    /// The tables that are chosen of a connection: a list each of the ingests that read it, or the one that a flag or variable
+    /// puts over them. None where nothing says.
+    #[must_use]
+    pub fn tables_of(&self, connection: &str) -> Vec<TablePatterns> {
+        if let Some(tables) = &self.over.tables {
+            return vec![tables.clone()];
+        }
+        let reads = |ingest: &&Ingest| ingest.roles.values().any(|name| name == connection);
+        self.ingests.iter().filter(reads).map(|ingest| ingest.tables.clone()).collect()
+    }
+
+    /// Whether a connection or sink has this name, or it is one of `besides`.
+    ///
+    /// # Errors
+    /// Neither; the error names those that there are.
+    pub fn check_name(&self, name: &str, besides: &[&str]) -> Result<(), ConfigErrors> {
+        let known: Vec<&str> = self.connections.keys().chain(self.sinks.keys()).map(String::as_str).collect();
+        if known.iter().chain(besides).any(|known| *known == name) {
+            return Ok(());
+        }
+        let meant = nearest(name, known.iter().copied());
+        let meant = meant.map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
+        let hint = format!("{meant}there are: {}", [known.as_slice(), besides].concat().join(", "));
+        Err(no_ingest(format!("no connection or sink is called `{name}`"), &hint))
     }
 
     fn find(&self, selection: &Selection) -> Result<Option<&Ingest>, ConfigErrors> {

@@ -119,6 +119,19 @@ impl Ccache {
         self.credentials.iter().filter(own).max_by_key(|credential| credential.expires)
     }
 
+    /// How far the KDC's clock is ahead of this machine's, in seconds: the library notes it where it asked for the first ticket.
+    #[must_use]
+    pub fn clock_offset_seconds(&self) -> Option<i32> {
+        const KDC_OFFSET: u16 = 1;
+        let mut fields = Reader::new(&self.header);
+        while let (Ok(tag), Ok(data)) = (fields.u16(), fields.counted_short()) {
+            if tag == KDC_OFFSET {
+                return Reader::new(data).i32().ok();
+            }
+        }
+        None
+    }
+
     /// A cache with one ticket, to be found under each of these names, and nothing else.
     pub(crate) fn with_only(&self, credential: &Credential, names: &[Principal]) -> SecretBytes {
         let mut bytes = vec![5, 4];

@@ -154,6 +154,14 @@ pub enum KerberosError {
         /// Its name.
         group: String,
     },
+    /// krb5.conf cannot be read, or makes no sense.
+    #[error("cannot read krb5.conf ({files}): {reason}")]
+    Settings {
+        /// The files that were tried.
+        files: String,
+        /// The system's or MIT krb5's words.
+        reason: String,
+    },
     /// The library says something else.
     #[error("{doing} failed: {reason}")]
     Library {
@@ -291,6 +299,7 @@ impl Coded for KerberosError {
             Self::Keep { .. } => "DK-KRB-051",
             Self::Write { .. } => "DK-KRB-060",
             Self::UnknownGroup { .. } => "DK-KRB-061",
+            Self::Settings { .. } => Refusal::Configuration.code(),
             Self::Library { .. } => "DK-KRB-090",
         })
     }
@@ -337,6 +346,7 @@ impl Coded for KerberosError {
                 Self::Keep { .. } => "the kernel must allow memfd_create, and one of /dev/shm and the temporary folder must be writable",
                 Self::Write { .. } => "the folder of the cache must be writable by this user, and the group one this user may give files to",
                 Self::UnknownGroup { .. } => "give a group of /etc/group, or its number",
+                Self::Settings { .. } => Refusal::Configuration.hint(),
                 Self::Library { .. } => "KRB5_TRACE=/dev/stderr shows each step of the library (not its secrets)",
             }
             .to_owned(),

@@ -47,7 +47,7 @@ pub(crate) fn refused(wanted: &str, doing: &'static str, error: &Error) -> Kerbe
 }
 
 /// The mechanism's own words, which GSSAPI puts in parentheses after its own general ones.
-fn sentence(error: &Error) -> String {
+pub(crate) fn sentence(error: &Error) -> String {
     let text = error.to_string();
     let own = text.split_once(" (").map_or(text.as_str(), |(_, own)| own.strip_suffix(')').unwrap_or(own));
     own.trim().to_owned()
@@ -170,9 +170,14 @@ impl Target<'_> {
         Name::new(self.text().as_bytes(), Some(kind))
     }
 
+    /// The name as the library understands it.
+    pub(crate) fn understand(&self) -> Result<Name, Error> {
+        self.name().and_then(|name| name.canonicalize(Some(GSS_MECH_KRB5)))
+    }
+
     /// The principal the library makes of it; its realm is empty where the KDC is to say.
     pub(crate) fn principal(&self) -> Option<Principal> {
-        let name = self.name().and_then(|name| name.canonicalize(Some(GSS_MECH_KRB5))).ok()?;
+        let name = self.understand().ok()?;
         let text = name.display_name().ok()?;
         Some(Principal::parse(std::str::from_utf8(&text).ok()?))
     }

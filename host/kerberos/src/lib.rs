@@ -7,6 +7,7 @@
 //! | [`renew`] | a ticket cache that other processes read, kept fresh |
 //! | [`ccache`], [`keytab`], [`principal`] | MIT's file formats, read by ourselves so that errors can say what is wrong |
 //! | [`overlay`] | settings laid over the operator's krb5.conf |
+//! | [`settings`] | whether that can be read |
 //! | [`error`] | what can go wrong, with codes and hints |
 //! | `gss`, `meaning` | the library, and what its codes mean |
 //!
@@ -25,6 +26,7 @@ pub mod overlay;
 pub mod principal;
 mod reader;
 pub mod renew;
+pub mod settings;
 pub mod status;
 pub mod tickets;
 
@@ -32,7 +34,7 @@ pub use ccache::{Ccache, Credential};
 pub use error::{KerberosError, Refusal};
 pub use keytab::{Keytab, KeytabEntry, KeytabPlace, MemoryKeytab};
 pub use principal::Principal;
-pub use tickets::{Origin, Service, TicketSettings, Tickets};
+pub use tickets::{Granted, Origin, Service, TicketSettings, Tickets};
 
 /// The name of an encryption type, as `klist -e` shows it (RFC 3961 and its registry at IANA).
 #[must_use]

@@ -21,7 +21,10 @@ const SETTINGS: &str = "\
 ";
 
 /// The files the library reads when KRB5_CONFIG is not set.
-const DEFAULT_FILES: &str = "/etc/krb5.conf";
+pub(crate) const DEFAULT_FILES: &str = "/etc/krb5.conf";
+
+/// Where this process's own files in memory are.
+pub(crate) const PLACE: &str = "/proc/self/fd/";
 
 /// A file in memory that lasts as long as this value.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Overlay {
     #[must_use]
     pub fn value(&self, present: Option<&str>) -> String {
         let files = present.filter(|files| !files.is_empty()).unwrap_or(DEFAULT_FILES);
-        format!("/proc/self/fd/{}:{files}", self.file.as_raw_fd())
+        format!("{PLACE}{}:{files}", self.file.as_raw_fd())
     }
 }
 

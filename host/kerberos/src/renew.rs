@@ -54,7 +54,7 @@ impl RenewSettings {
     pub fn renew(&self) -> Result<Renewed, KerberosError> {
         let bytes = tickets::obtain(&self.keytab, &self.principal)?;
         let origin = Origin::Keytab { keytab: self.keytab.clone(), principal: self.principal.clone() };
-        let (principal, expires) = tickets::life_of(&bytes, &origin)?;
+        let tickets::Granted { principal, expires, .. } = tickets::life_of(&bytes, &origin)?;
         replace(&self.cache, &bytes, self.group)?;
         Ok(Renewed { principal, expires })
     }

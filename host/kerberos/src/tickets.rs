@@ -119,8 +119,19 @@ struct Held {
 #[derive(Debug)]
 struct Granting {
     bytes: SecretBytes,
-    expires: SystemTime,
+    whose: Granted,
     stamp: Option<Stamp>,
+}
+
+/// What is known of a ticket that gets other tickets.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// Whose it is.
+    pub principal: Principal,
+    /// When it ends.
+    pub expires: SystemTime,
+    /// How far the KDC's clock is ahead of this machine's, in seconds, where the library found that out.
+    pub clock_offset_seconds: Option<i32>,
 }
 
 /// Changes when a file is written or replaced.
@@ -131,6 +142,7 @@ type Stamp = (u64, i64, i64, u64);
 struct Lent {
     _file: OwnedFd,
     cache_name: CString,
+    whose: Granted,
     expires: SystemTime,
 }
 
@@ -179,12 +191,46 @@ impl Tickets {
         })
     }
 
-    /// Gets the ticket, or finds out why not. Blocks.
+    /// Gets the service's ticket, or finds out why not; when it ends. Blocks.
     ///
     /// # Errors
     /// Whatever keeps it from being had.
-    pub fn check(&self) -> Result<(), KerberosError> {
-        self.lend().map(drop)
+    pub fn check(&self) -> Result<SystemTime, KerberosError> {
+        self.lend().map(|lent| lent.expires)
+    }
+
+    /// Where its ticket-granting ticket comes from.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.settings.origin
+    }
+
+    /// Whether there is a ticket to get others with: of a cache what is in it now, of a keytab the one at hand, else a new
+    /// one. Of all this only the last asks a KDC. Blocks.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being had, or its time is over. While the service's ticket at hand is good, a login is
+    /// possible without, and that is no error.
+    pub fn granted(&self) -> Result<Granted, KerberosError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_keytab = matches!(self.settings.origin, Origin::Keytab { .. });
+        if let Some(granting) =
+            held.granting.as_ref().filter(|granting| is_keytab && self.lasts(granting.whose.expires))
+        {
+            return Ok(granting.whose.clone());
+        }
+        match (self.granting(), held.lent.as_ref().filter(|lent| self.lasts(lent.expires))) {
+            (Ok(granting), _) => {
+                let whose = granting.whose.clone();
+                // What a cache holds is taken by the next login, which knows what to do with what it has of the old one.
+                if is_keytab {
+                    held.granting = Some(granting);
+                }
+                Ok(whose)
+            }
+            (Err(_), Some(lent)) => Ok(Granted { expires: lent.expires, ..lent.whose.clone() }),
+            (Err(error), None) => Err(error),
+        }
     }
 
     fn too_slow(&self) -> KerberosError {
@@ -205,7 +251,7 @@ impl Tickets {
         if unchanged && let Some(lent) = held.lent.as_ref().filter(|lent| self.lasts(lent.expires)) {
             return Ok(Arc::clone(lent));
         }
-        let granting = match held.granting.take().filter(|granting| unchanged && self.lasts(granting.expires)) {
+        let granting = match held.granting.take().filter(|granting| unchanged && self.lasts(granting.whose.expires)) {
             Some(granting) => granting,
             None => match (self.granting(), held.lent.as_ref().filter(|lent| self.lasts(lent.expires))) {
                 (Ok(granting), _) => granting,
@@ -233,16 +279,16 @@ impl Tickets {
             Origin::Keytab { keytab, principal } => {
                 let bytes = obtain(keytab, principal)?;
                 // Whatever the KDC gives now is the best there is, however short.
-                let (_, expires) = life_of(&bytes, &self.settings.origin)?;
-                Ok(Granting { bytes, expires, stamp: None })
+                let whose = life_of(&bytes, &self.settings.origin)?;
+                Ok(Granting { bytes, whose, stamp: None })
             }
             origin @ Origin::Cache(_) => {
                 // First the stamp: a cache that is replaced in between is read again the next time.
                 let stamp = origin.file().and_then(stamp_of);
                 let bytes = read_cache(origin)?;
-                let (principal, expires) = life_of(&bytes, origin)?;
-                self.check_life(&principal, expires)?;
-                Ok(Granting { bytes, expires, stamp })
+                let whose = life_of(&bytes, origin)?;
+                self.check_life(&whose.principal, whose.expires)?;
+                Ok(Granting { bytes, whose, stamp })
             }
         }
     }
@@ -282,7 +328,7 @@ impl Tickets {
         let cache_name = CString::new(format!("FILE:/proc/self/fd/{}", file.as_raw_fd()))
             .map_err(|error| KerberosError::Keep { reason: error.to_string() })?;
         tracing::debug!(client = %cache.principal, service = %ticket.server, "got a service ticket");
-        Ok(Lent { _file: file, cache_name, expires: ticket.expires })
+        Ok(Lent { _file: file, cache_name, whose: granting.whose.clone(), expires: ticket.expires })
     }
 
     /// The ticket that was fetched: by its name, else (the KDC knows the host by another name) the last one of its class and port.
@@ -342,7 +388,7 @@ pub(crate) fn read_cache(origin: &Origin) -> Result<SecretBytes, KerberosError> 
 }
 
 /// Whose tickets they are, and until when the one counts that gets others.
-pub(crate) fn life_of(bytes: &SecretBytes, origin: &Origin) -> Result<(Principal, SystemTime), KerberosError> {
+pub(crate) fn life_of(bytes: &SecretBytes, origin: &Origin) -> Result<Granted, KerberosError> {
     let cache = Ccache::parse(bytes.expose())
         .map_err(|reason| KerberosError::CacheFormat { cache: origin.to_string(), reason })?;
     let expires = match cache.ticket_granting() {
@@ -354,7 +400,7 @@ pub(crate) fn life_of(bytes: &SecretBytes, origin: &Origin) -> Result<(Principal
             .max()
             .ok_or(KerberosError::CacheFormat { cache: origin.to_string(), reason: "it holds no ticket" })?,
     };
-    Ok((cache.principal, expires))
+    Ok(Granted { clock_offset_seconds: cache.clock_offset_seconds(), principal: cache.principal, expires })
 }
 
 fn stamp_of(path: &Path) -> Option<Stamp> {

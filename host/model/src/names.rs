@@ -62,6 +62,12 @@ impl TablePattern {
         self.exclude
     }
 
+    /// Whether it names one table, without a wildcard.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        [&self.schema, &self.name].iter().all(|glob| glob.0.iter().all(|token| matches!(token, Token::Char(_))))
+    }
+
     /// Whether schema and name match, exclusion or not.
     #[must_use]
     pub fn matches(&self, table: &TableId) -> bool {
@@ -255,6 +261,8 @@ mod tests {
     fn brackets_are_literal() {
         let p = patterns(&["[odd.schema].[50%*]", "dbo.[a]]b]", "\"q\".x"]);
         assert!(p.allows(&TableId::new("odd.schema", "50%*")));
+        assert!(p.patterns().iter().all(TablePattern::is_literal));
+        assert!(patterns(&["dbo.*", "d?o.x"]).patterns().iter().all(|pattern| !pattern.is_literal()));
         assert!(!p.allows(&TableId::new("odd.schema", "50%x")));
         assert!(p.allows(&TableId::new("dbo", "a]b")));
         assert!(p.allows(&TableId::new("Q", "x")));

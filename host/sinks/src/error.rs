@@ -241,6 +241,12 @@ pub enum SinkError {
         #[source]
         source: Cause,
     },
+    /// The Postgres server takes no writes.
+    #[error("the Postgres server {server} is read-only")]
+    ReadOnly {
+        /// Host and port.
+        server: String,
+    },
     /// The Postgres server fails.
     #[error("Postgres cannot {action} {location}")]
     Server {
@@ -286,6 +292,7 @@ impl SinkError {
             Self::Permission { .. } => (24, Kind::User),
             Self::Certificate { .. } => (25, Kind::User),
             Self::Server { .. } => (26, Kind::Sink),
+            Self::ReadOnly { .. } => (27, Kind::Sink),
         }
     }
 }
@@ -349,8 +356,13 @@ impl Coded for SinkError {
             Self::NoDatabase { database, .. } => format!("create it (`createdb {database}`), or correct `database`"),
             Self::Permission { .. } => "the user needs CREATE on the database, or to own the schema and table".into(),
             Self::Certificate { .. } => "give a file with one or more certificates in PEM form".into(),
-            Self::Storage { .. }
-            | Self::Log { .. }
+            Self::ReadOnly { .. } => {
+                "write to the primary, not to a standby; the role's `default_transaction_read_only` must be off".into()
+            }
+            Self::Storage { .. } => {
+                "the cause says more; in an object store check bucket or container, endpoint and credentials (AWS_…, AZURE_…), on disk that no part of the path is a file".into()
+            }
+            Self::Log { .. }
             | Self::Encode { .. }
             | Self::Misuse { .. }
             | Self::Server { .. } => {
@@ -375,7 +387,10 @@ impl Coded for SinkError {
             | Self::Log { location, .. }
             | Self::State { location, .. }
             | Self::Unknown { location, .. } => vec![("location", location.clone())],
-            Self::Connect { server, .. } | Self::Login { server, .. } | Self::Tls { server, .. } => {
+            Self::Connect { server, .. }
+            | Self::Login { server, .. }
+            | Self::Tls { server, .. }
+            | Self::ReadOnly { server } => {
                 vec![("server", server.clone())]
             }
             _ => Vec::new(),

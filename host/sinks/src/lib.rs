@@ -104,6 +104,12 @@ pub trait Sink: Send + Sync {
     /// The sink cannot be reached or read.
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure>;
 
+    /// Whether a table could be written now; nothing is written for it, and nothing stays behind.
+    ///
+    /// # Errors
+    /// Why not: nobody answers, the login is refused, it may not be written to, there is no space.
+    async fn probe(&self) -> Result<(), Failure>;
+
     /// Gets ready to write: checks names and schema against what is there. Nothing becomes visible before `commit`.
     ///
     /// # Errors

@@ -6,13 +6,15 @@
 //! - [`postgres`]: PostgreSQL 12 and later.
 //!
 //! They share rooms that know no server: `guard` (which SQL may pass), `pool`, `delivery` and `reader` (batches from the task
-//! that decodes to whoever asks), `reach` and `tls` (why a server cannot be reached), `arrays` (vectors that become Arrow), [`config`] and `fault`.
+//! that decodes to whoever asks), `reach` and `tls` (why a server cannot be reached), `arrays` (vectors that become Arrow), [`config`],
+//! [`permissions`] (which tables may be read) and `fault`.
 
 mod arrays;
 pub mod config;
 mod delivery;
 mod fault;
 mod guard;
+pub mod permissions;
 mod pool;
 pub mod postgres;
 mod reach;

@@ -22,6 +22,7 @@ mod encode;
 mod encoding_memory;
 mod file;
 pub mod names;
+mod probe;
 mod schema;
 mod sink;
 mod statistics;

@@ -13,8 +13,8 @@ use super::commit::{Commit, CommitError, Log};
 use super::config::{DeltaConfig, Root};
 use super::encoding_memory::EncodingMemory;
 use super::file::{DataFile, FilePlan, Message, write_partition};
-use super::names;
 use super::schema::TableSchema;
+use super::{names, probe};
 use crate::error::SinkError;
 use crate::{CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableWriter, Target, Written};
 
@@ -47,6 +47,26 @@ impl DeltaSink {
         Ok(Self { root: Root::parse(&config.uri, &config.store)?, config, memory })
     }
 
+    /// The root, as a path or URI.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.root.to_string()
+    }
+
+    /// Whether it is in an object store.
+    #[must_use]
+    pub fn is_in_store(&self) -> bool {
+        self.root.local().is_none()
+    }
+
+    /// Whether the object store answers and lets us look into the root; a file system always does.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn reach(&self) -> Result<(), SinkError> {
+        probe::reach(&self.root, &self.config.store).await
+    }
+
     fn table_root(&self, source_system: &str, table: &TableId) -> Result<Root, SinkError> {
         self.root.table(&[
             names::segment("source system", source_system)?,
@@ -73,6 +93,10 @@ impl Sink for DeltaSink {
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
         let root = self.table_root(source_system, table)?;
         Ok(Log::open(&root, source_system, table).await?.state)
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        Ok(probe::write(&self.root, &self.config.store).await?)
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {

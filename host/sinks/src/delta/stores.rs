@@ -5,12 +5,14 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use datakit_model::Secret;
 use deltalake::DeltaResult;
 use deltalake::logstore::{
     LogStore, LogStoreFactory, ObjectStoreRef, StorageConfig, default_logstore, logstore_factories,
 };
+use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use url::Url;
@@ -43,11 +45,21 @@ pub(crate) fn is_known(scheme: &str) -> bool {
 
 /// A client of the bucket or container that the URL names. Contacts nothing.
 pub(crate) fn open(url: &Url, options: &StoreOptions) -> object_store::Result<ObjectStoreRef> {
-    register();
-    if url.scheme() == "s3" { s3(url, options) } else { azure(url, options) }
+    open_with(url, options, RetryConfig::default())
 }
 
-fn s3(url: &Url, options: &StoreOptions) -> object_store::Result<ObjectStoreRef> {
+/// The same, to find out whether it answers: without minutes of attempts.
+pub(crate) fn open_impatiently(url: &Url, options: &StoreOptions) -> object_store::Result<ObjectStoreRef> {
+    let retry = RetryConfig { max_retries: 1, retry_timeout: Duration::from_secs(10), ..RetryConfig::default() };
+    open_with(url, options, retry)
+}
+
+fn open_with(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<ObjectStoreRef> {
+    register();
+    if url.scheme() == "s3" { s3(url, options, retry) } else { azure(url, options, retry) }
+}
+
+fn s3(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<ObjectStoreRef> {
     let mut builder = AmazonS3Builder::new();
     for (name, value) in &options.0 {
         // Variables of other tools of the vendor are no settings of a store.
@@ -55,18 +67,18 @@ fn s3(url: &Url, options: &StoreOptions) -> object_store::Result<ObjectStoreRef>
             builder = builder.with_config(key, value.expose());
         }
     }
-    let builder = builder.with_url(url.as_str()).with_conditional_put(S3ConditionalPut::ETagMatch);
+    let builder = builder.with_url(url.as_str()).with_retry(retry).with_conditional_put(S3ConditionalPut::ETagMatch);
     Ok(Arc::new(builder.build()?))
 }
 
-fn azure(url: &Url, options: &StoreOptions) -> object_store::Result<ObjectStoreRef> {
+fn azure(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<ObjectStoreRef> {
     let mut builder = MicrosoftAzureBuilder::new();
     for (name, value) in &options.0 {
         if let Ok(key) = name.to_ascii_lowercase().parse::<AzureConfigKey>() {
             builder = builder.with_config(key, value.expose());
         }
     }
-    Ok(Arc::new(builder.with_url(url.as_str()).build()?))
+    Ok(Arc::new(builder.with_url(url.as_str()).with_retry(retry).build()?))
 }
 
 /// Tells the Delta library that logs under these schemes are written by conditional writes.

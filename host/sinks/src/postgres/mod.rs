@@ -20,9 +20,11 @@ mod encode;
 mod ledger;
 pub mod names;
 mod numeric;
+mod probe;
 mod sink;
 mod transaction;
 mod types;
 
 pub use config::{Encrypt, PostgresConfig};
+pub use probe::ServerInfo;
 pub use sink::PostgresSink;

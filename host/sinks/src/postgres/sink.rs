@@ -14,6 +14,7 @@ use super::connection::connect;
 use super::encode::encode;
 use super::ledger;
 use super::names::TableName;
+use super::probe::{self, ServerInfo};
 use super::transaction::{Command, Plan, Transaction};
 use super::types::TableSchema;
 use crate::error::SinkError;
@@ -33,6 +34,22 @@ impl PostgresSink {
     #[must_use]
     pub fn new(config: PostgresConfig) -> Self {
         Self { config }
+    }
+
+    /// Opens a connection, TCP or a Unix socket, and closes it.
+    ///
+    /// # Errors
+    /// [`SinkError::Connect`].
+    pub async fn reach(&self) -> Result<(), SinkError> {
+        probe::reach(&self.config).await
+    }
+
+    /// Logs in and asks the server who it is.
+    ///
+    /// # Errors
+    /// What connecting or the query says.
+    pub async fn check(&self) -> Result<ServerInfo, SinkError> {
+        probe::who(&self.config).await
     }
 }
 
@@ -54,6 +71,10 @@ impl Sink for PostgresSink {
         TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
         Ok(ledger::read(&client, &self.config, source_system, table).await?)
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        Ok(probe::write(&self.config).await?)
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {

@@ -60,6 +60,11 @@ impl pool::Pooled for PostgresConnection {
     }
 }
 
+/// Whether somebody listens.
+pub(super) async fn reach(config: &PostgresConfig) -> Result<(), PostgresError> {
+    if config.uses_socket() { socket(config).await.map(drop) } else { tcp(config).await.map(drop) }
+}
+
 /// Asks the server to end what a session is doing, over a connection of its own, as the protocol has it.
 pub(super) async fn cancel(config: &PostgresConfig, client: &Client) {
     let token = client.cancel_token();

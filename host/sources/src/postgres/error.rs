@@ -91,6 +91,14 @@ pub enum PostgresError {
         /// `host:port`.
         address: String,
     },
+    /// The database is there, and not for this role.
+    #[error("`{user}` may not connect to the database `{database}`")]
+    NoDatabaseAccess {
+        /// The role.
+        user: String,
+        /// The database.
+        database: String,
+    },
     /// The server reported an error.
     #[error("PostgreSQL error {state}: {message}")]
     Server {
@@ -198,6 +206,9 @@ impl PostgresError {
     pub(super) fn of_login(config: &PostgresConfig, error: tokio_postgres::Error) -> Self {
         let address = config.address();
         if error.as_db_error().is_some() {
+            if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) {
+                return Self::NoDatabaseAccess { user: config.user.clone(), database: config.database.clone() };
+            }
             return Self::of_query(config, error, 0);
         }
         let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
@@ -279,6 +290,7 @@ impl Coded for PostgresError {
             Self::NoPassword { .. } => "DK-SRC-116",
             Self::Certificate { problem, .. } => Self::certificate_code(*problem),
             Self::NoEncryption { .. } => "DK-SRC-125",
+            Self::NoDatabaseAccess { .. } => "DK-SRC-131",
             Self::Server { state, .. } => meaning_of(state).code,
             Self::UnsupportedType { .. } => "DK-SRC-150",
             Self::Value { .. } => "DK-SRC-151",
@@ -297,9 +309,11 @@ impl Coded for PostgresError {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Config { .. } | Self::CertificateFile { .. } | Self::PoolTimeout { .. } | Self::NoPassword { .. } => {
-                Kind::User
-            }
+            Self::Config { .. }
+            | Self::CertificateFile { .. }
+            | Self::PoolTimeout { .. }
+            | Self::NoPassword { .. }
+            | Self::NoDatabaseAccess { .. } => Kind::User,
             Self::Server { state, .. } => meaning_of(state).kind,
             Self::Refused(_) | Self::Parameter { .. } | Self::Busy | Self::ColumnName(_) | Self::NoResult => {
                 Kind::Datakit
@@ -332,6 +346,10 @@ impl Coded for PostgresError {
                 "enable TLS on the server, or accept rows in clear text with `encrypt = \"off\"`".into()
             }
             Self::Certificate { problem, .. } => Self::certificate_hint(*problem).into(),
+            Self::NoDatabaseAccess { user, database } => {
+                let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+                format!("GRANT CONNECT ON DATABASE {} TO {}", quoted(database), quoted(user))
+            }
             Self::Server { state, .. } => meaning_of(state).hint.into(),
             Self::UnsupportedType { .. } => {
                 "exclude the column, or let the query cast it to a type of the type table, such as text".into()

@@ -7,10 +7,12 @@
 //! | `guard` | which SQL of a datakit may reach the server |
 //! | `statement`, `parameters` | what is sent |
 //! | `connect` | sessions and cancelling |
+//! | `check` | who is on the other side, and what may be read there |
 //! | `snapshot` | the moment that all queries of a run share |
 //! | `types`, `copy` | from the wire's types to Arrow's |
 //! | `task` | a query on its connection |
 
+mod check;
 pub mod config;
 mod connect;
 mod copy;
@@ -31,6 +33,7 @@ use datakit_model::Failure;
 use datakit_model::source::{Access, Connection, Isolation, Query, Reader, Source};
 use tokio::sync::oneshot;
 
+pub use self::check::ServerInfo;
 pub use self::config::{Encrypt, PoolLimits, PostgresConfig, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
 pub use self::error::PostgresError;
@@ -39,6 +42,7 @@ use self::snapshot::{Snapshot, Snapshots};
 use self::task::Job;
 pub use self::types::SOURCE_TYPE_KEY;
 use crate::delivery::{Delivery, Message};
+use crate::permissions::Permissions;
 use crate::pool::Pool;
 use crate::reader::{BatchReader, Busy};
 
@@ -69,6 +73,30 @@ impl PostgresSource {
         let config = Arc::new(config);
         let pool = Pool::new(&config);
         Ok(Self { shared: Arc::new(Shared { config, pool, snapshots: Snapshots::default() }) })
+    }
+
+    /// Opens a connection, TCP or a Unix socket, and closes it, without a word of PostgreSQL.
+    ///
+    /// # Errors
+    /// [`PostgresError::Unreachable`].
+    pub async fn reach(&self) -> Result<(), PostgresError> {
+        connect::reach(&self.shared.config).await
+    }
+
+    /// Logs in and asks the server who it is, over a connection of its own.
+    ///
+    /// # Errors
+    /// What connecting or the query says.
+    pub async fn check(&self) -> Result<ServerInfo, PostgresError> {
+        check::who(&self.shared.config).await
+    }
+
+    /// Which tables the role may read, asked over a connection of its own.
+    ///
+    /// # Errors
+    /// What connecting or the query says.
+    pub async fn permissions(&self) -> Result<Permissions, PostgresError> {
+        check::permissions(&self.shared.config).await
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`guard`] | which SQL of a datakit may reach the server |
 //! | `statement`, `parameters` | what is sent |
 //! | `reach`, `tls` | connections |
+//! | `permissions` | which tables the login may read |
 //! | `types`, `text`, `temporal`, `builders` | from the wire's types to Arrow's |
 //! | `bulk` | the reader on `mssql-tds` |
 //! | `rows` | catalog and control queries and the second reader, on tiberius |
@@ -20,6 +21,7 @@ mod delivery;
 pub mod error;
 pub mod guard;
 mod parameters;
+mod permissions;
 mod reach;
 mod rows;
 mod server_errors;
@@ -45,6 +47,7 @@ use self::parameters::Parameter;
 use self::rows::RowConnection;
 pub use self::rows::ServerInfo;
 pub use self::types::SOURCE_TYPE_KEY;
+use crate::permissions::Permissions;
 use crate::pool::Pool;
 use crate::reader::{BatchReader, Busy};
 
@@ -78,6 +81,24 @@ impl SqlServerSource {
     /// What connecting or the query says.
     pub async fn check(&self) -> Result<ServerInfo, SourceError> {
         rows::check(&self.shared.config).await
+    }
+
+    /// Opens a TCP connection and closes it; the answer is where to.
+    ///
+    /// # Errors
+    /// [`SourceError::Unreachable`].
+    pub async fn reach(&self) -> Result<std::net::SocketAddr, SourceError> {
+        let config = &self.shared.config;
+        let lost = |error: std::io::Error| SourceError::Broken { address: config.address(), reason: error.to_string() };
+        reach::connect(config).await?.peer_addr().map_err(lost)
+    }
+
+    /// Which tables the login may read, asked over a connection of its own, by the driver that reads rows.
+    ///
+    /// # Errors
+    /// What connecting or the query says.
+    pub async fn permissions(&self) -> Result<Permissions, SourceError> {
+        permissions::ask(&self.shared.config).await
     }
 }
 

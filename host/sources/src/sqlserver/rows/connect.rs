@@ -14,7 +14,7 @@ use crate::{pool, tls};
 
 /// A pooled connection.
 pub(in crate::sqlserver) struct RowConnection {
-    pub(super) client: Client<Compat<TcpStream>>,
+    pub(in crate::sqlserver) client: Client<Compat<TcpStream>>,
     /// The session's isolation level.
     pub(in crate::sqlserver) isolation: Isolation,
     /// Something was left on the wire: the connection cannot be used again.

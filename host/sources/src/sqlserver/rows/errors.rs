@@ -7,7 +7,7 @@ use crate::sqlserver::error::{ServerError, SourceError};
 use crate::tls;
 
 /// An error of a query.
-pub(super) fn of_query(config: &SqlServerConfig, error: Error, rows_before: u64) -> SourceError {
+pub(in crate::sqlserver) fn of_query(config: &SqlServerConfig, error: Error, rows_before: u64) -> SourceError {
     let address = config.address();
     let text_error = |reason: String| SourceError::Value {
         row: rows_before + 1,

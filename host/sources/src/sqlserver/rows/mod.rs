@@ -13,4 +13,5 @@ mod task;
 pub use self::check::ServerInfo;
 pub(super) use self::check::check;
 pub(super) use self::connect::RowConnection;
+pub(super) use self::errors::of_query;
 pub(super) use self::task::{Texts, run};

@@ -99,7 +99,7 @@ impl Binder<'_> {
             ("HAS_DBACCESS", 1) => {
                 int(format!("({} IS NOT NULL)", database_lookup("id", &format!("name = {}", text(0)?))))
             }
-            ("HAS_PERMS_BY_NAME", 3) => self.has_permission(arguments, scope)?,
+            ("HAS_PERMS_BY_NAME", 3 | 5) => self.has_permission(arguments, scope)?,
             ("IS_MEMBER" | "IS_SRVROLEMEMBER" | "IS_ROLEMEMBER", 1 | 2) => {
                 Bound::constant(SqlType::Int, Value::Int(0))?
             }
@@ -149,18 +149,19 @@ impl Binder<'_> {
         }
     }
 
+    /// HAS_PERMS_BY_NAME of an object, or of a column, which has no permissions of its own here. NULL of what is no name; an
+    /// object that is not there is nobody's, and not denied.
     fn has_permission(&self, arguments: &[&Expr], scope: &Scope<'_>) -> Result<Bound, SqlError> {
-        let Some(name) = self.literal_text(arguments[0], scope)? else {
-            return Bound::constant(SqlType::Int, Value::Int(1));
-        };
-        let denied = match object_parts(&name) {
-            Some((schema, table)) => {
-                let full = format!("{}.{table}", schema.as_deref().unwrap_or("dbo")).to_lowercase();
-                self.surroundings.denied.contains(&full)
-            }
-            None => true,
-        };
-        Bound::constant(SqlType::Int, Value::Int(i64::from(!denied)))
+        let name = self.as_text(arguments[0], scope)?;
+        let denied: Vec<String> =
+            self.surroundings.denied.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
+        let sql = format!(
+            "(CASE WHEN {name} IS NULL THEN 1 ELSE (t_name_part({name}, 'schema') || '.' || t_name_part({name}, 'table')) \
+             COLLATE {} NOT IN ({}) END)",
+            collate::NAME,
+            denied.join(", ")
+        );
+        Ok(Bound::new(sql, SqlType::Int))
     }
 }
 

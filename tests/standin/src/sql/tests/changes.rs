@@ -88,6 +88,13 @@ fn what_is_denied_cannot_be_read_but_through_a_view() {
     engine.set_denied("dbo.Secret", true);
     assert_eq!(error_number(&engine, "SELECT id FROM dbo.secret"), 229);
     assert_eq!(error_number(&engine, "SELECT id FROM dbo.shown"), 0);
+    assert_snapshot!(run(
+        &engine,
+        "SELECT o.name, HAS_PERMS_BY_NAME(QUOTENAME(s.name) + N'.' + QUOTENAME(o.name), 'OBJECT', 'SELECT') AS may_select, \
+         HAS_PERMS_BY_NAME(QUOTENAME(s.name) + N'.' + QUOTENAME(o.name), 'OBJECT', 'SELECT', N'id', 'COLUMN') AS may_select_id \
+         FROM sys.objects AS o INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.name IN ('secret', 'shown') ORDER BY o.name; \
+         SELECT HAS_PERMS_BY_NAME('dbo.SECRET', 'OBJECT', 'SELECT') AS denied, HAS_PERMS_BY_NAME(NULL, NULL, 'CONNECT SQL') AS server"
+    ));
     engine.set_denied("dbo.secret", false);
     assert_eq!(error_number(&engine, "SELECT id FROM dbo.secret"), 0);
 }

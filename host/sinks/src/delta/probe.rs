@@ -1,0 +1,123 @@
+//! Whether a table could be written, found out without writing one.
+//!
+//! On a file system a file without a name, which goes with its handle. In an object store the beginning of a write that is
+//! never completed: no object comes to be, and in a bucket with versions no version (docs/decisions/0093).
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use object_store::path::Path as StorePath;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
+use url::Url;
+use uuid::Uuid;
+
+use super::config::Root;
+use super::stores::{self, StoreOptions};
+use crate::error::SinkError;
+use crate::storage::{io_error, storage_error};
+
+/// Enough for a file system to need a block, and so to notice that there is none.
+const PROBE_BYTES: usize = 4096;
+
+/// An entity tag that no object has.
+const NO_ETAG: &str = "\"0x0000000000000000\"";
+
+/// Whether the place answers and may be looked into. A file system always answers.
+pub(crate) async fn reach(root: &Root, options: &StoreOptions) -> Result<(), SinkError> {
+    let Root::Store(url, _) = root else { return Ok(()) };
+    let (store, prefix) = open(url, options)?;
+    let failed = |error| storage_error("list", url.as_str(), error);
+    store.list(Some(&prefix)).next().await.transpose().map(drop).map_err(failed)
+}
+
+/// Whether it may be written to.
+pub(crate) async fn write(root: &Root, options: &StoreOptions) -> Result<(), SinkError> {
+    match root {
+        Root::Local(path) => {
+            let (path, location) = (path.clone(), root.to_string());
+            let probing = tokio::task::spawn_blocking(move || write_file(&path));
+            let written = probing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            written.map_err(|error| io_error("write to", &location, error))
+        }
+        Root::Store(url, _) => {
+            let (store, prefix) = open(url, options)?;
+            let object = prefix.join(format!(".datakit-probe-{}", Uuid::new_v4()));
+            let begun =
+                if url.scheme() == "s3" { begin_upload(&store, &object).await } else { replace(&store, &object).await };
+            begun.map_err(|error| storage_error("write to", url.as_str(), error))
+        }
+    }
+}
+
+fn write_file(root: &Path) -> io::Result<()> {
+    // What is not there yet is made by a run.
+    let is_missing = |path: &Path| matches!(path.metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    let folder = root.ancestors().find(|path| !is_missing(path)).unwrap_or(root);
+    if !folder.metadata()?.is_dir() {
+        return Err(io::Error::from_raw_os_error(NOT_A_DIRECTORY));
+    }
+    let mut file = tempfile::tempfile_in(folder)?;
+    file.write_all(&[0; PROBE_BYTES])?;
+    file.sync_all()
+}
+
+/// ENOTDIR, on every Unix this runs on.
+const NOT_A_DIRECTORY: i32 = 20;
+
+/// The store with little patience, and the path of the root in it.
+fn open(url: &Url, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, StorePath), SinkError> {
+    let refuse = |reason: String| SinkError::Uri { uri: url.to_string(), reason };
+    let store = stores::open_impatiently(url, options).map_err(|error| refuse(error.to_string()))?;
+    let prefix = StorePath::from_url_path(url.path()).map_err(|error| refuse(error.to_string()))?;
+    Ok((store, prefix))
+}
+
+/// S3: an upload in parts, given up before its first part.
+async fn begin_upload(store: &Arc<dyn ObjectStore>, object: &StorePath) -> object_store::Result<()> {
+    store.put_multipart(object).await?.abort().await
+}
+
+/// Azure, where an upload begins with its first part and cannot be given up: the replacement of an object that is not there,
+/// which is refused for that alone by a store that would let us write.
+async fn replace(store: &Arc<dyn ObjectStore>, object: &StorePath) -> object_store::Result<()> {
+    let version = UpdateVersion { e_tag: Some(NO_ETAG.to_owned()), version: None };
+    let options = PutOptions::from(PutMode::Update(version));
+    match store.put_opts(object, Vec::new().into(), options).await {
+        Err(object_store::Error::Precondition { .. }) => Ok(()),
+        Err(error) => Err(error),
+        // A store that does not heed conditions: what it has made goes again.
+        Ok(_) => store.delete(object).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datakit_model::Coded as _;
+
+    use super::*;
+
+    async fn code(path: &Path) -> Option<String> {
+        let root = Root::parse(path.to_str().unwrap(), &StoreOptions::default()).unwrap();
+        write(&root, &StoreOptions::default()).await.err().map(|error| error.code().into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_probe_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(code(folder.path()).await, None);
+        assert_eq!(code(&folder.path().join("a/b/c")).await, None);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_in_the_way_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bronze");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(code(&file).await.as_deref(), Some("DK-SNK-014"));
+        assert_eq!(code(&file.join("below")).await.as_deref(), Some("DK-SNK-014"));
+        assert_eq!(code(Path::new("/proc/nothing/here")).await.as_deref(), Some("DK-SNK-014"));
+    }
+}

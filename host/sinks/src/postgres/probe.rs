@@ -1,0 +1,112 @@
+//! Who is on the other side, and whether a table could be written there: asked, not tried.
+
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::Client;
+
+use super::config::PostgresConfig;
+use super::connection::{connect, statement_error};
+use super::ledger::{LEDGER, SCHEMA};
+use super::names::quote;
+use crate::error::SinkError;
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// `server_version`: `15.8`.
+    pub version: String,
+    /// The current database.
+    pub database: String,
+    /// The role that logged in.
+    pub user: String,
+}
+
+const WHO: &str = "SELECT current_setting('server_version'), current_database()::text, session_user::text";
+
+/// What the first statements of a run need, from one row of the catalog's answers.
+const RIGHTS: &str = "\
+SELECT current_setting('transaction_read_only') = 'on', has_database_privilege(current_database(), 'CREATE'), \
+n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'USAGE'), false), coalesce(has_schema_privilege(n.oid, 'CREATE'), false), \
+c.oid IS NOT NULL, coalesce(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
+AND has_table_privilege(c.oid, 'UPDATE'), false) \
+FROM (SELECT 1) AS one LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = '_datakit' \
+LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'ledger'";
+
+/// Whether somebody listens, without a word of PostgreSQL.
+pub(crate) async fn reach(config: &PostgresConfig) -> Result<(), SinkError> {
+    let opening = async {
+        if config.host.starts_with('/') {
+            UnixStream::connect(format!("{}/.s.PGSQL.{}", config.host, config.port)).await.map(drop)
+        } else {
+            TcpStream::connect((config.host.as_str(), config.port)).await.map(drop)
+        }
+    };
+    let late = |bound: Duration| std::io::Error::other(format!("no answer within {} s", bound.as_secs()));
+    let opened = tokio::time::timeout(config.connect_timeout, opening).await;
+    let opened = opened.unwrap_or_else(|_| Err(late(config.connect_timeout)));
+    opened.map_err(|error| SinkError::Connect { server: config.server(), source: Box::new(error) })
+}
+
+/// Logs in and asks.
+pub(crate) async fn who(config: &PostgresConfig) -> Result<ServerInfo, SinkError> {
+    let client = connect(config).await?;
+    let row =
+        client.query_one(WHO, &[]).await.map_err(|error| statement_error(config, "ask", &config.server(), error))?;
+    Ok(ServerInfo { version: row.get(0), database: row.get(1), user: row.get(2) })
+}
+
+/// Logs in and asks whether a run could make what it makes first.
+pub(crate) async fn write(config: &PostgresConfig) -> Result<(), SinkError> {
+    Rights::of(&connect(config).await?, config).await?.check(config)
+}
+
+struct Rights {
+    read_only: bool,
+    create_schemas: bool,
+    has_schema: bool,
+    use_schema: bool,
+    create_tables: bool,
+    has_ledger: bool,
+    write_ledger: bool,
+}
+
+impl Rights {
+    async fn of(client: &Client, config: &PostgresConfig) -> Result<Self, SinkError> {
+        let row = client.query_one(RIGHTS, &[]).await.map_err(|e| statement_error(config, "ask", LEDGER, e))?;
+        Ok(Self {
+            read_only: row.get(0),
+            create_schemas: row.get(1),
+            has_schema: row.get(2),
+            use_schema: row.get(3),
+            create_tables: row.get(4),
+            has_ledger: row.get(5),
+            write_ledger: row.get(6),
+        })
+    }
+
+    fn check(&self, config: &PostgresConfig) -> Result<(), SinkError> {
+        let (schema, user, database) = (quote(SCHEMA), quote(&config.user), quote(&config.database));
+        let refuse = |action, location: &str, grant: String| {
+            let (user, location) = (config.user.clone(), location.to_owned());
+            Err(SinkError::Permission { user, action, location, source: format!("it lacks what {grant} gives").into() })
+        };
+        if self.read_only {
+            return Err(SinkError::ReadOnly { server: config.server() });
+        }
+        if !self.has_schema {
+            let grant = format!("GRANT CREATE ON DATABASE {database} TO {user}");
+            return if self.create_schemas { Ok(()) } else { refuse("create", &schema, grant) };
+        }
+        if !self.use_schema {
+            return refuse("use", &schema, format!("GRANT USAGE ON SCHEMA {schema} TO {user}"));
+        }
+        if !self.has_ledger && !self.create_tables {
+            return refuse("create", LEDGER, format!("GRANT CREATE ON SCHEMA {schema} TO {user}"));
+        }
+        if self.has_ledger && !self.write_ledger {
+            return refuse("write to", LEDGER, format!("GRANT SELECT, INSERT, UPDATE ON {LEDGER} TO {user}"));
+        }
+        Ok(())
+    }
+}

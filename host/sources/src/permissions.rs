@@ -1,0 +1,208 @@
+//! Which tables a login may read, and what to say where it may not.
+
+use std::borrow::Cow;
+
+use datakit_model::{Coded, Kind, TableId, TablePatterns};
+
+/// No message names more tables or statements than this.
+const MAX_NAMED: usize = 20;
+
+/// What a login may read of all that it can see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    /// The user, as the server knows it.
+    pub user: String,
+    /// Tables and views that people made.
+    pub tables: Vec<TablePermission>,
+    pub(crate) codes: Codes,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePermission {
+    /// The table or view.
+    pub table: TableId,
+    /// The statements that would let the user read it; none: it may. Where only some columns may be read, it may.
+    pub missing_grants: Vec<String>,
+}
+
+/// The codes of a source for these errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Codes {
+    pub(crate) denied: &'static str,
+    pub(crate) not_found: &'static str,
+}
+
+/// Why a run would not get all that was chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum PermissionError {
+    /// Tables that are chosen and may not be read.
+    #[error("`{user}` may not read {} of {chosen} chosen tables: {}", denied.len(), named(denied.iter().map(|table| table.table.to_string())))]
+    Denied {
+        /// The user.
+        user: String,
+        /// How many tables are chosen.
+        chosen: usize,
+        /// Those that may not be read.
+        denied: Vec<TablePermission>,
+        /// The code.
+        code: &'static str,
+    },
+    /// Tables that are chosen by name and not to be seen.
+    #[error("chosen by name, and not there or hidden from `{user}`: {}", named(names.iter().cloned()))]
+    NotFound {
+        /// The user.
+        user: String,
+        /// As they were written.
+        names: Vec<String>,
+        /// The code.
+        code: &'static str,
+    },
+    /// Nothing that can be seen is chosen.
+    #[error("none of the {visible} tables that `{user}` can see is chosen by `{patterns}`")]
+    NothingChosen {
+        /// The user.
+        user: String,
+        /// As they were written.
+        patterns: String,
+        /// How many tables can be seen.
+        visible: usize,
+        /// The code.
+        code: &'static str,
+    },
+}
+
+fn named(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let mut text = names.take(MAX_NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+impl Permissions {
+    /// How many tables these patterns choose, all of which may be read.
+    ///
+    /// # Errors
+    /// [`PermissionError`]: a chosen table may not be read, or is not to be seen.
+    pub fn check(&self, patterns: &TablePatterns) -> Result<usize, PermissionError> {
+        let user = self.user.clone();
+        let chosen: Vec<&TablePermission> = self.tables.iter().filter(|it| patterns.allows(&it.table)).collect();
+        let denied: Vec<TablePermission> =
+            chosen.iter().filter(|it| !it.missing_grants.is_empty()).map(|it| (*it).clone()).collect();
+        if !denied.is_empty() {
+            return Err(PermissionError::Denied { user, chosen: chosen.len(), denied, code: self.codes.denied });
+        }
+        let is_seen = |pattern: &datakit_model::TablePattern| self.tables.iter().any(|it| pattern.matches(&it.table));
+        let by_name = patterns.patterns().iter().filter(|pattern| !pattern.is_exclusion() && pattern.is_literal());
+        let names: Vec<String> = by_name.filter(|pattern| !is_seen(pattern)).map(ToString::to_string).collect();
+        if !names.is_empty() {
+            return Err(PermissionError::NotFound { user, names, code: self.codes.not_found });
+        }
+        if chosen.is_empty() {
+            let (patterns, visible) = (patterns.to_string(), self.tables.len());
+            return Err(PermissionError::NothingChosen { user, patterns, visible, code: self.codes.not_found });
+        }
+        Ok(chosen.len())
+    }
+
+    /// The same permissions of some of the tables.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&TableId) -> bool) -> Self {
+        let tables = self.tables.iter().filter(|it| keep(&it.table)).cloned().collect();
+        Self { tables, ..self.clone() }
+    }
+}
+
+impl Coded for PermissionError {
+    fn code(&self) -> Cow<'static, str> {
+        match self {
+            Self::Denied { code, .. } | Self::NotFound { code, .. } | Self::NothingChosen { code, .. } => {
+                (*code).into()
+            }
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Source
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Denied { denied, .. } => {
+                let mut statements: Vec<&str> =
+                    denied.iter().flat_map(|table| &table.missing_grants).map(String::as_str).collect();
+                // Of a schema once, whatever the number of its tables.
+                let mut seen = std::collections::BTreeSet::new();
+                statements.retain(|statement| seen.insert(*statement));
+                let more = statements.len().saturating_sub(MAX_NAMED);
+                statements.truncate(MAX_NAMED);
+                let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+                format!(
+                    "have this done, or leave the tables out of `tables`:\n  {}{more}\nwhere a DENY stands, it has to be revoked first",
+                    statements.join("\n  ")
+                )
+            }
+            Self::NotFound { .. } => {
+                "check the spelling in `tables`; a login does not see what it has no permission on".to_owned()
+            }
+            Self::NothingChosen { .. } => {
+                "check `tables`; a login does not see what it has no permission on; `host discover` lists what there is"
+                    .to_owned()
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permissions(tables: &[(&str, &[&str])]) -> Permissions {
+        let table = |(name, grants): &(&str, &[&str])| TablePermission {
+            table: TableId::new("dbo", *name),
+            missing_grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
+        };
+        let codes = Codes { denied: "DK-TST-001", not_found: "DK-TST-002" };
+        Permissions { user: "svc".into(), tables: tables.iter().map(table).collect(), codes }
+    }
+
+    fn patterns(texts: &[&str]) -> TablePatterns {
+        TablePatterns::new(texts.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn what_is_not_chosen_need_not_be_read() {
+        let permissions = permissions(&[("a", &[]), ("b", &["GRANT b"])]);
+        assert_eq!(permissions.check(&patterns(&["dbo.a"])).unwrap(), 1);
+        assert_eq!(permissions.check(&patterns(&["dbo.*", "!dbo.b"])).unwrap(), 1);
+    }
+
+    #[test]
+    fn each_missing_grant_is_named_once() {
+        let permissions =
+            permissions(&[("a", &["GRANT USAGE", "GRANT a"]), ("b", &["GRANT USAGE", "GRANT b"]), ("c", &[])]);
+        let error = permissions.check(&patterns(&["*.*"])).unwrap_err();
+        assert_eq!(error.to_string(), "`svc` may not read 2 of 3 chosen tables: dbo.a, dbo.b");
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("\n  GRANT USAGE\n  GRANT a\n  GRANT b\n"), "{hint}");
+        assert_eq!(permissions.only(|table| table.name == "c").check(&patterns(&["*.*"])).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_name_that_nobody_sees_is_told_from_a_pattern_that_matches_nothing() {
+        let permissions = permissions(&[("a", &[])]);
+        let said = |texts: &[&str]| permissions.check(&patterns(texts)).unwrap_err().to_string();
+        assert_eq!(said(&["dbo.a", "dbo.x"]), "chosen by name, and not there or hidden from `svc`: dbo.x");
+        assert_eq!(said(&["sales.*"]), "none of the 1 tables that `svc` can see is chosen by `sales.*`");
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (0..30).map(|number| format!("t{number}")).collect();
+        let tables: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), &["GRANT x"] as &[&str])).collect();
+        let said = permissions(&tables).check(&patterns(&["*.*"])).unwrap_err().to_string();
+        assert!(said.ends_with("dbo.t19 and 10 more"), "{said}");
+    }
+}
