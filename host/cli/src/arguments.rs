@@ -5,6 +5,8 @@
     reason = "these comments are the help: brackets there are syntax, not links"
 )]
 
+mod checks;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(crate) use checks::{Doctor, ServeHealth};
 
 const ENVIRONMENT_HELP: &str = "\
 Environment:
@@ -122,6 +126,24 @@ pub(crate) enum Command {
         after_long_help = "Examples:\n  host discover sqlserver-bronze@0.1.0\n  host discover --output json | jq -r '.[] | select(.selected) | .table'"
     )]
     Discover(Inspect),
+    /// Walk the way from ticket to table, and stop at the first broken link with what to do
+    ///
+    /// Of each connection: krb5.conf, keytab or ticket cache, realm, KDC, clock, ticket and SPN (with Kerberos), TCP, TLS, login,
+    /// database, and SELECT on the chosen tables, with the GRANT statements that are missing. Of each sink: whether tables could
+    /// be written. Then registry and lock file. Nothing is changed anywhere. The exit status is that of the first failure.
+    #[command(
+        after_long_help = "Examples:\n  host doctor\n  host doctor erp\n  host doctor --output json | jq -r '.first_failure.code'\n  MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_AUTH_TYPE=kerberos host doctor mssql --tables 'dbo.*'"
+    )]
+    Doctor(Doctor),
+    /// Answer whether a run could work now: tickets, sources, Bronze
+    ///
+    /// For whoever watches the place where runs are started. /health/live: the process answers. /health/startup: the
+    /// configuration was read. /health/ready: 200, or 503 with the reasons as JSON, of three questions: is the ticket valid, does
+    /// the source answer, can Bronze be written. What is known is asked again after 5 s; nothing is changed anywhere.
+    #[command(
+        after_long_help = "Examples:\n  host serve-health --listen 0.0.0.0:8080\n  host serve-health --listen 127.0.0.1:8080 erp bronze"
+    )]
+    ServeHealth(ServeHealth),
     /// Check the warehouse file, and report every error at once
     #[command(after_long_help = "Examples:\n  host validate\n  host validate --config prod.toml --secrets")]
     Validate(Validate),
@@ -220,6 +242,10 @@ pub(crate) struct Run {
     /// What happens to the rows a table already has [default: what the file's ingest says, else append]
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<WriteMode>,
+
+    /// Answer /health/live, /health/startup and /health/ready here while it runs
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) health: Option<SocketAddr>,
 }
 
 /// `host plan`, `host discover`
@@ -378,7 +404,7 @@ impl Command {
     pub(crate) fn least_verbosity(&self, environment: &BTreeMap<String, String>) -> u8 {
         let is_filtered =
             ["DATAKIT_LOG", "RUST_LOG"].iter().any(|name| environment.get(*name).is_some_and(|v| !v.is_empty()));
-        u8::from(matches!(self, Self::Kerberos(Kerberos::Renew(_))) && !is_filtered)
+        u8::from(matches!(self, Self::Kerberos(Kerberos::Renew(_)) | Self::ServeHealth(_)) && !is_filtered)
     }
 }
 

@@ -12,7 +12,6 @@ use datakit_config::{
 };
 use datakit_kerberos::{KeytabPlace, MemoryKeytab, Origin, Service, TicketSettings, Tickets};
 use datakit_model::Secret;
-use datakit_model::source::Source;
 use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
 use datakit_sinks::Sink;
 use datakit_sinks::delta::{DeltaConfig, DeltaSink};
@@ -24,6 +23,7 @@ use datakit_wasm::{Runtime, RuntimeConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Global;
+use crate::connected::Connected;
 use crate::error::CliError;
 use crate::report::Reports;
 use crate::terminal::Terminal;
@@ -33,7 +33,7 @@ const DEFAULT_FILE: &str = "warehouse.toml";
 const LOCK_FILE: &str = "datakits.lock";
 
 /// The longest wait for a ticket: the library asks each KDC several times, over UDP and TCP.
-const KDC_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const KDC_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What servers show of our sessions.
 const APPLICATION_NAME: &str = concat!("datakit/", env!("CARGO_PKG_VERSION"));
@@ -133,20 +133,27 @@ impl Context {
     }
 
     /// The source behind a connection. Nothing is contacted yet.
-    pub(crate) fn source(&self, connection: &Connection, config: &Config) -> Result<Arc<dyn Source>, Reports> {
+    pub(crate) fn source(&self, connection: &Connection, config: &Config) -> Result<Connected, Reports> {
         match connection {
             Connection::SqlServer(connection) => {
-                let login = match &connection.auth {
-                    Auth::Sql { user, password } => Login::Sql { user: user.clone(), password: self.secret(password)? },
-                    Auth::Kerberos(kerberos) => Login::Kerberos(Arc::new(self.tickets(connection, kerberos)?)),
+                let (login, tickets) = match &connection.auth {
+                    Auth::Sql { user, password } => {
+                        (Login::Sql { user: user.clone(), password: self.secret(password)? }, None)
+                    }
+                    Auth::Kerberos(kerberos) => {
+                        let tickets = Arc::new(self.tickets(connection, kerberos)?);
+                        (Login::Kerberos(Arc::clone(&tickets)), Some(tickets))
+                    }
                 };
                 let new = SqlServerConfig::with_login(&connection.host, &connection.database, login);
-                Ok(Arc::new(SqlServerSource::new(sqlserver_config(new, connection, config))?))
+                let source = Arc::new(SqlServerSource::new(sqlserver_config(new, connection, config))?);
+                Ok(Connected::SqlServer { source, tickets })
             }
             Connection::Postgres(connection) => {
                 let password = connection.server.password.as_ref();
                 let password = password.map(|setting| self.secret(setting)).transpose()?;
-                Ok(Arc::new(PostgresSource::new(postgres_source_config(connection, password, config))?))
+                let source = PostgresSource::new(postgres_source_config(connection, password, config))?;
+                Ok(Connected::Postgres(Arc::new(source)))
             }
         }
     }
@@ -187,17 +194,21 @@ impl Context {
     /// The sink. Nothing is contacted yet.
     pub(crate) fn sink(&self, sink: &SinkConfig, config: &Config) -> Result<Arc<dyn Sink>, Reports> {
         match sink {
-            SinkConfig::Delta(sink) => {
-                let variables = self.environment.iter();
-                let store = variables.map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect();
-                let max_encoding_bytes = config.limits.run.max_encoding_bytes;
-                Ok(Arc::new(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?))
-            }
-            SinkConfig::Postgres(sink) => {
-                let password = sink.password.as_ref().map(|setting| self.secret(setting)).transpose()?;
-                Ok(Arc::new(PostgresSink::new(postgres_config(sink, password))))
-            }
+            SinkConfig::Delta(sink) => Ok(Arc::new(self.delta_sink(sink, config)?)),
+            SinkConfig::Postgres(sink) => Ok(Arc::new(self.postgres_sink(sink)?)),
         }
+    }
+
+    pub(crate) fn delta_sink(&self, sink: &datakit_config::DeltaConfig, config: &Config) -> Result<DeltaSink, Reports> {
+        let variables = self.environment.iter();
+        let store = variables.map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect();
+        let max_encoding_bytes = config.limits.run.max_encoding_bytes;
+        Ok(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?)
+    }
+
+    pub(crate) fn postgres_sink(&self, sink: &datakit_config::PostgresConfig) -> Result<PostgresSink, Reports> {
+        let password = sink.password.as_ref().map(|setting| self.secret(setting)).transpose()?;
+        Ok(PostgresSink::new(postgres_config(sink, password)))
     }
 }
 

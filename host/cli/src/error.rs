@@ -89,6 +89,17 @@ pub enum CliError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A question of the health endpoint takes too long.
+    #[error("`{name}` has not answered within {seconds} s")]
+    NoAnswer {
+        /// Who was asked.
+        name: String,
+        /// How long was waited, in seconds.
+        seconds: u64,
+    },
+    /// Nothing is configured that could be looked at.
+    #[error("there is no connection and no sink")]
+    NothingToCheck,
     /// A value that could not be written as JSON.
     #[error("cannot write the answer as JSON")]
     Json(#[source] serde_json::Error),
@@ -115,6 +126,8 @@ impl Coded for CliError {
             Self::Json(_) => "DK-CLI-013",
             Self::Show(_) => "DK-CLI-014",
             Self::Listen { .. } => "DK-CLI-040",
+            Self::NoAnswer { .. } => "DK-CLI-041",
+            Self::NothingToCheck => "DK-CLI-042",
         }
         .into()
     }
@@ -139,6 +152,10 @@ impl Coded for CliError {
             }
             Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
             Self::Listen { .. } => "give another address; port 0 takes a free port".into(),
+            Self::NoAnswer { .. } => "it is asked still: ask again; `host doctor` says at which link it hangs".into(),
+            Self::NothingToCheck => {
+                "write a warehouse.toml, name one with --config, or set MSSQL_SERVER and its like, or BRONZE_URI".into()
+            }
             Self::Start { .. } => "the machine may be out of threads or memory".into(),
             Self::Crashed { .. } | Self::Json(_) | Self::Show(_) => {
                 "please report it, with the command and the log of -vv".into()

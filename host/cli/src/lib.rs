@@ -6,6 +6,7 @@
 
 mod arguments;
 mod commands;
+mod connected;
 mod context;
 mod error;
 mod health;

@@ -14,9 +14,9 @@ pub(crate) struct Report {
     pub(crate) code: String,
     pub(crate) kind: Kind,
     pub(crate) message: String,
-    place: Option<Place>,
+    pub(crate) place: Option<Place>,
     pub(crate) causes: Vec<String>,
-    context: Vec<(String, String)>,
+    pub(crate) context: Vec<(String, String)>,
     pub(crate) hint: Option<String>,
 }
 

@@ -10,6 +10,7 @@
 mod elsewhere;
 mod kerberos;
 mod mssql;
+mod oci;
 mod output;
 mod postgres;
 mod started;
@@ -18,6 +19,7 @@ mod world;
 pub use elsewhere::run_again_elsewhere;
 pub use kerberos::KerberosWorld;
 pub use mssql::{Mssql, batches};
+pub use oci::OciRegistry;
 pub use output::Output;
 pub use postgres::PostgresWorld;
 pub use started::Started;

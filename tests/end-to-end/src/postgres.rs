@@ -86,7 +86,12 @@ impl PostgresWorld {
 
     /// Runs `host` to its end.
     pub fn host(&self, arguments: &[&str]) -> Output {
-        Output::new(self.command(arguments).output().unwrap())
+        self.finish(self.command(arguments))
+    }
+
+    /// Runs a prepared command to its end.
+    pub fn finish(&self, mut command: Command) -> Output {
+        Output::new(command.output().unwrap())
     }
 
     /// Starts a prepared command.

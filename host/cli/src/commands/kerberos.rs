@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use async_trait::async_trait;
 use datakit_config::environment::KRB5CCNAME;
 use datakit_kerberos::renew::{self, RenewSettings, Renewed};
 use datakit_kerberos::status::Status;
@@ -11,8 +12,7 @@ use datakit_model::{Coded, Retry};
 
 use crate::arguments::{Kerberos, KerberosRenew, KerberosStatus, OutputFormat};
 use crate::context::Context;
-use crate::error::CliError;
-use crate::health::{self, Health};
+use crate::health::{self, Answer, Health};
 use crate::report::Reports;
 
 pub(crate) async fn kerberos(command: Kerberos, context: &Context) -> Result<u8, Reports> {
@@ -40,6 +40,7 @@ struct State {
     failure: Option<String>,
 }
 
+#[async_trait]
 impl Health for Mutex<State> {
     fn has_started(&self) -> Result<(), String> {
         let state = self.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,13 +50,17 @@ impl Health for Mutex<State> {
         }
     }
 
-    fn is_ready(&self) -> Result<(), String> {
-        self.has_started()?;
-        let state = self.lock().unwrap_or_else(PoisonError::into_inner);
-        match &state.renewed {
-            Some(renewed) if renewed.expires > SystemTime::now() => Ok(()),
-            _ => Err(state.failure.clone().unwrap_or_else(|| "the ticket has expired".to_owned())),
-        }
+    async fn is_ready(&self) -> Answer {
+        is_valid(self).into()
+    }
+}
+
+fn is_valid(state: &Mutex<State>) -> Result<(), String> {
+    state.has_started()?;
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    match &state.renewed {
+        Some(renewed) if renewed.expires > SystemTime::now() => Ok(()),
+        _ => Err(state.failure.clone().unwrap_or_else(|| "the ticket has expired".to_owned())),
     }
 }
 
@@ -68,10 +73,12 @@ async fn keep_fresh(arguments: KerberosRenew, context: &Context) -> Result<u8, R
         interval: arguments.interval,
     });
     let state = Arc::new(Mutex::new(State::default()));
-    if let Some(address) = arguments.health {
-        let listening = health::serve(address, Arc::clone(&state) as Arc<dyn Health>).await;
-        let address = listening.map_err(|source| CliError::Listen { address, source })?;
-        tracing::info!(target: "datakit", %address, "health endpoint");
+    let endpoint = match arguments.health {
+        Some(address) => Some(health::serve(address, Arc::clone(&state) as Arc<dyn Health>).await?),
+        None => None,
+    };
+    if let Some(endpoint) = &endpoint {
+        tracing::info!(target: "datakit", address = %endpoint.address(), "health endpoint");
     }
     settings.clean_up();
     match context.stop.run_until_cancelled(renew_for_ever(&settings, &state, arguments.once)).await {

@@ -1,6 +1,7 @@
 //! The commands, each a function from its arguments to its exit code.
 
 mod discover;
+mod doctor;
 mod inspect;
 mod kerberos;
 mod lock;
@@ -8,20 +9,20 @@ mod packages;
 mod plan;
 mod preview;
 mod run;
+mod serve_health;
 mod validate;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 
 use clap::CommandFactory;
 use datakit_config::{Config, Ingest, Overrides, Selection};
 use datakit_model::RunLimits;
-use datakit_model::source::Source;
 use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, resolve};
 use datakit_registry::Reference;
 
 use crate::arguments::{Arguments, Command, IngestArguments};
+use crate::connected::Connected;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::report::Reports;
@@ -33,6 +34,8 @@ pub(crate) async fn execute(command: Command, context: &Context) -> Result<u8, R
         Command::Plan(arguments) => unless_stopped(context, plan::plan(arguments, context)).await,
         Command::Preview(arguments) => unless_stopped(context, preview::preview(arguments, context)).await,
         Command::Discover(arguments) => unless_stopped(context, discover::discover(arguments, context)).await,
+        Command::Doctor(arguments) => doctor::doctor(arguments, context).await,
+        Command::ServeHealth(arguments) => serve_health::serve_health(arguments, context).await,
         Command::Validate(arguments) => validate::validate(&arguments, context),
         Command::Publish(arguments) => unless_stopped(context, packages::publish(arguments, context)).await,
         Command::Pull(arguments) => unless_stopped(context, packages::pull(arguments, context)).await,
@@ -86,9 +89,21 @@ impl JobRequest {
 
 /// Resolves and loads the datakit, and checks roles and settings. Contacts the registry at most.
 async fn job(context: &Context, config: &Config, ingest: &Ingest, request: JobRequest) -> Result<Job, Reports> {
-    let reference: Reference = ingest.datakit.parse()?;
     // Secrets first: a missing one should not wait for a download.
-    let roles = sources(context, config, ingest)?;
+    let connections = connections(context, config, ingest)?;
+    job_of(context, config, ingest, request, &connections).await
+}
+
+/// The same with connections that are there already.
+async fn job_of(
+    context: &Context,
+    config: &Config,
+    ingest: &Ingest,
+    request: JobRequest,
+    connections: &Connections,
+) -> Result<Job, Reports> {
+    let reference: Reference = ingest.datakit.parse()?;
+    let roles = roles(config, ingest, connections);
     let registry = context.registry(config)?;
     let (cache, lock) = (context.cache(config)?, context.lock(config)?);
     let resolution = Resolution { registry: &registry, cache: &cache, lock: lock.as_ref(), locked: request.locked };
@@ -111,21 +126,28 @@ async fn job(context: &Context, config: &Config, ingest: &Ingest, request: JobRe
     Ok(Job::new(parts).await?)
 }
 
-/// One source for each connection, whatever the number of roles it plays.
-fn sources(context: &Context, config: &Config, ingest: &Ingest) -> Result<RoleSources, Reports> {
-    let mut opened: BTreeMap<&str, Arc<dyn Source>> = BTreeMap::new();
-    let mut roles = RoleSources::new();
-    for (role, name) in &ingest.roles {
+/// Connections by their names.
+type Connections = BTreeMap<String, Connected>;
+
+/// Each connection of an ingest once, whatever the number of roles it plays.
+fn connections(context: &Context, config: &Config, ingest: &Ingest) -> Result<Connections, Reports> {
+    let mut opened = Connections::new();
+    for name in ingest.roles.values() {
         // Names were checked when the configuration was read.
         let Some(connection) = config.connections.get(name) else { continue };
-        let source = match opened.get(name.as_str()) {
-            Some(source) => Arc::clone(source),
-            None => context.source(connection, config)?,
-        };
-        opened.insert(name, Arc::clone(&source));
-        roles.insert(role.clone(), (source, connection.source_system().to_owned()));
+        if !opened.contains_key(name) {
+            opened.insert(name.clone(), context.source(connection, config)?);
+        }
     }
-    Ok(roles)
+    Ok(opened)
+}
+
+fn roles(config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSources {
+    let role = |(role, name): (&String, &String)| {
+        let source_system = config.connections.get(name)?.source_system().to_owned();
+        Some((role.clone(), (connections.get(name)?.source(), source_system)))
+    };
+    ingest.roles.iter().filter_map(role).collect()
 }
 
 /// The run's limits, with the ingest's own parallelism, and never more workers than the pool has connections: a worker

@@ -1,19 +1,21 @@
 //! `host run`: read, write, commit, and tell how it went.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use datakit_config::{Mode, Overrides};
+use datakit_config::{Ingest, Mode, Overrides};
 use datakit_model::Coded;
 use datakit_pipeline::{RunStatus, Summary, TableError, TableStatus, TableSummary};
-use datakit_sinks::WriteMode as SinkMode;
+use datakit_sinks::{Sink, WriteMode as SinkMode};
 use serde::Serialize;
 use tracing::Instrument;
 
-use super::{JobRequest, job, overrides, selection};
+use super::{Connections, JobRequest, connections, job_of, overrides, selection};
 use crate::arguments::{OutputFormat, Run, WriteMode};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::health::{self, Checks, Endpoint};
 use crate::progress::Progress;
 use crate::report::{Report, Reports, Style, printable};
 use crate::terminal::{aligned, grouped, megabytes};
@@ -71,16 +73,41 @@ async fn started(arguments: &Run, context: &Context, request: JobRequest) -> Res
         Mode::Append => SinkMode::Append,
         Mode::Overwrite => SinkMode::Overwrite,
     };
-    let preparing = job(context, &config, &ingest, request);
+    // Secrets first: a missing one should not wait for a download.
+    let connections = connections(context, &config, &ingest)?;
+    let health = match arguments.health {
+        Some(address) => Some(serve_health(context, address, &connections, &ingest, &sink).await?),
+        None => None,
+    };
+    let preparing = job_of(context, &config, &ingest, request, &connections);
     let Some(job) = context.stop.run_until_cancelled(preparing).await else {
         return Err(CliError::Stopped.into());
     };
     let job = job?;
     let run = job.run();
     context.terminal.say_line(&format!("{}@{} ({}), run {}", run.datakit, run.version, run.digest, run.run_id));
+    if let Some((checks, _)) = &health {
+        checks.start();
+    }
     let progress = Arc::new(Progress::new(context.terminal.clone()));
     let span = tracing::error_span!("run", run_id = %job.run().run_id);
     Ok(datakit_pipeline::run(job, sink, mode, progress, context.stop.clone()).instrument(span).await?)
+}
+
+/// Answers about this run's connections and sink for as long as the endpoint lives.
+async fn serve_health(
+    context: &Context,
+    address: SocketAddr,
+    connections: &Connections,
+    ingest: &Ingest,
+    sink: &Arc<dyn Sink>,
+) -> Result<(Arc<Checks>, Endpoint), CliError> {
+    let connections = connections.iter().map(|(name, connected)| (name.clone(), connected.clone()));
+    let sink = (ingest.sink.clone().unwrap_or_default(), Arc::clone(sink));
+    let checks = Arc::new(Checks::new(connections, [sink]));
+    let endpoint = health::serve(address, Arc::clone(&checks) as Arc<dyn health::Health>).await?;
+    context.terminal.say_line(&format!("health endpoint: http://{}/health/ready", endpoint.address()));
+    Ok((checks, endpoint))
 }
 
 fn not_started<'a>(run_id: &'a str, arguments: &'a Run, reports: &Reports) -> NotStarted<'a> {

@@ -1,13 +1,9 @@
 //! Artifacts that are not what they should be, and registries that do not answer.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use datakit_tests::{World, datakit};
+use datakit_tests::{OciRegistry, World, datakit};
 use sha2::{Digest as _, Sha256};
 
 use crate::{RUN, TABLE, run};
@@ -179,68 +175,13 @@ fn a_locked_run_takes_the_pinned_bytes_only() {
     assert_ne!(unlocked["digest"], pinned);
 }
 
-/// Debian's docker-registry, on a free port.
-struct Server {
-    process: Child,
-    directory: tempfile::TempDir,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = Self::spawn(directory.path(), port);
-        Self { process, directory, port }
-    }
-
-    fn spawn(directory: &Path, port: u16) -> Child {
-        let root = directory.display();
-        let config = format!(
-            "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\n\
-             storage: {{ filesystem: {{ rootdirectory: {root}/data }} }}\nhttp: {{ addr: '127.0.0.1:{port}', secret: test }}\n"
-        );
-        let file = directory.join("config.yml");
-        fs::write(&file, config).unwrap();
-        let process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("docker-registry is installed: apt-get install docker-registry");
-        let until = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < until, "the registry does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
-        process
-    }
-
-    fn stop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.process = Self::spawn(self.directory.path(), self.port);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 fn a_registry_that_is_down_stops_only_what_is_not_cached() {
     let world = World::new(TABLE);
-    let mut server = Server::start();
-    let location = format!("127.0.0.1:{}/team/kits", server.port);
+    let mut server = OciRegistry::start();
+    let location = format!("127.0.0.1:{}/team/kits", server.port());
     world.edit("oci:registry", &location);
-    let port = server.port.to_string();
+    let port = server.port().to_string();
     let shown = |text: &str| text.replace(&location, "[registry]").replace(&port, "[port]");
     world.host(&["publish", datakit("sqlserver-bronze").to_str().unwrap()]).success();
     server.stop();

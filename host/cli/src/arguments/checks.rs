@@ -1,0 +1,35 @@
+//! The commands that find out whether a run could work.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::OutputFormat;
+
+/// `host doctor`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Doctor {
+    /// A connection or sink by its name, or `registry` [default: everything that is configured]
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// Tables to read: SCHEMA.TABLE with * and ?, ! in front to take away. Replaces `tables` of the file
+    #[arg(long, value_name = "PATTERN", num_args = 1..)]
+    pub(crate) tables: Vec<String>,
+
+    /// The form of what goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+/// `host serve-health`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServeHealth {
+    /// Connections and sinks by their names [default: everything that is configured]
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    /// Where to answer
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+}

@@ -1,0 +1,293 @@
+//! A connection: from its settings to the tables that are to be read.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use datakit_config::{Auth, Config, Connection, Encrypt, PostgresConnection, Selection, SqlServerConnection};
+use datakit_model::{Coded as _, Failure, TableId};
+use datakit_sources::permissions::{PermissionError, Permissions};
+use datakit_sources::postgres::{PostgresError, PostgresSource};
+use datakit_sources::sqlserver::{SourceError, SqlServerSource};
+
+use super::chain::{Broken, Chain, Walked};
+use super::{Doctoring, tickets};
+use crate::commands::{JobRequest, job};
+use crate::connected::Connected;
+use crate::context::Context;
+use crate::report::Reports;
+
+pub(super) const SETTINGS: &str = "settings";
+pub(super) const KERBEROS: &str = "kerberos";
+pub(super) const TCP: &str = "tcp";
+pub(super) const TLS: &str = "tls";
+pub(super) const LOGIN: &str = "login";
+pub(super) const DATABASE: &str = "database";
+const TABLES: &str = "tables";
+
+/// Why there is no link of Kerberos for PostgreSQL, as docs/kerberos.md says it.
+pub(super) const NO_GSSAPI: &str =
+    "GSSAPI is not offered for PostgreSQL: tokio-postgres does not speak it (rust-postgres #994)";
+
+pub(super) async fn walk(
+    doctoring: &Doctoring<'_>,
+    connection: &Connection,
+    config: &Config,
+) -> Result<Walked, Reports> {
+    let begin = std::time::Instant::now();
+    let connected = doctoring.context.source(connection, config);
+    let took = begin.elapsed();
+    let mut links = vec![SETTINGS];
+    match (&connected, connection) {
+        (Ok(Connected::SqlServer { tickets: Some(tickets), .. }), _) => links.extend(tickets::links(tickets.origin())),
+        (_, Connection::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. })) => links.push(KERBEROS),
+        (_, Connection::Postgres(_)) => links.push(KERBEROS),
+        _ => {}
+    }
+    links.extend([TCP, TLS, LOGIN, DATABASE, TABLES]);
+    let mut chain = doctoring.begin("connection", connection.name(), target(connection), links);
+    let whole = match connected {
+        Err(error) => Err(chain.broken(SETTINGS, Some(took), error)),
+        Ok(connected) => {
+            chain.ok(SETTINGS, Some(took), "complete");
+            walk_connected(&mut chain, doctoring.context, connection, config, &connected).await
+        }
+    };
+    // A broken one says where by itself.
+    let _ = whole;
+    Ok(chain.end()?)
+}
+
+fn target(connection: &Connection) -> String {
+    match connection {
+        Connection::SqlServer(SqlServerConnection { host, port, database, auth, .. }) => {
+            let login = match auth {
+                Auth::Sql { user, .. } => format!("as `{user}`, with a password"),
+                Auth::Kerberos(_) => "with Kerberos".to_owned(),
+            };
+            format!("SQL Server {host}:{port}, database `{database}`, {login}")
+        }
+        Connection::Postgres(PostgresConnection { server, .. }) => {
+            format!("PostgreSQL {}:{}, database `{}`, as `{}`", server.host, server.port, server.database, server.user)
+        }
+    }
+}
+
+async fn walk_connected(
+    chain: &mut Chain<'_>,
+    context: &Context,
+    connection: &Connection,
+    config: &Config,
+    connected: &Connected,
+) -> Result<(), Broken> {
+    match (connected, connection) {
+        (Connected::SqlServer { source, tickets }, Connection::SqlServer(connection)) => {
+            if let Some(tickets) = tickets {
+                tickets::walk(chain, context.variable(tickets::krb5_config_variable()), tickets).await?;
+            }
+            sqlserver(chain, source, connection).await?;
+        }
+        (Connected::Postgres(source), Connection::Postgres(connection)) => {
+            chain.not_used(KERBEROS, NO_GSSAPI);
+            postgres(chain, source, connection).await?;
+        }
+        // A connection becomes a source of its own kind.
+        _ => return Ok(()),
+    }
+    tables(chain, context, connection, config, connected).await
+}
+
+async fn sqlserver(
+    chain: &mut Chain<'_>,
+    source: &SqlServerSource,
+    connection: &SqlServerConnection,
+) -> Result<(), Broken> {
+    let address = format!("{}:{}", connection.host, connection.port);
+    let (reached, took) = chain.step(&format!("TCP to {address}"), source.reach()).await;
+    match reached {
+        Ok(found) => chain.ok(TCP, Some(took), found.to_string()),
+        Err(error) => return Err(chain.broken(TCP, Some(took), error)),
+    }
+    let tls = encryption(connection);
+    let (found, took) = chain.step(&format!("the login at {address}"), source.check()).await;
+    match found {
+        Ok(info) => {
+            show_tls(chain, &tls);
+            chain.ok(LOGIN, Some(took), format!("as `{}`", info.login));
+            chain.ok(DATABASE, None, format!("`{}`, SQL Server {}, {}", info.database, info.version, info.edition));
+            Ok(())
+        }
+        Err(error) => {
+            let link = match &error {
+                SourceError::Certificate { .. }
+                | SourceError::NoEncryption { .. }
+                | SourceError::CertificateFile { .. } => Some(TLS),
+                SourceError::Server { .. } if error.code() == "DK-SRC-031" => Some(DATABASE),
+                SourceError::Server { .. } | SourceError::Ticket(_) => Some(LOGIN),
+                _ => None,
+            };
+            Err(login_broke(chain, link, &tls, took, error))
+        }
+    }
+}
+
+async fn postgres(
+    chain: &mut Chain<'_>,
+    source: &PostgresSource,
+    connection: &PostgresConnection,
+) -> Result<(), Broken> {
+    let server = &connection.server;
+    let address = format!("{}:{}", server.host, server.port);
+    let (reached, took) = chain.step(&format!("TCP to {address}"), source.reach()).await;
+    match reached {
+        Ok(()) => chain.ok(TCP, Some(took), address.clone()),
+        Err(error) => return Err(chain.broken(TCP, Some(took), error)),
+    }
+    let tls = postgres_encryption(server);
+    let (found, took) = chain.step(&format!("the login at {address}"), source.check()).await;
+    match found {
+        Ok(info) => {
+            show_tls(chain, &tls);
+            chain.ok(LOGIN, Some(took), format!("as `{}`", info.user));
+            chain.ok(DATABASE, None, format!("`{}`, PostgreSQL {}", info.database, info.version));
+            Ok(())
+        }
+        Err(error) => {
+            let link = match &error {
+                PostgresError::Certificate { .. }
+                | PostgresError::NoEncryption { .. }
+                | PostgresError::CertificateFile { .. } => Some(TLS),
+                PostgresError::NoDatabaseAccess { .. } => Some(DATABASE),
+                PostgresError::Server { state, .. } if state == "3D000" => Some(DATABASE),
+                PostgresError::Server { .. } | PostgresError::NoPassword { .. } => Some(LOGIN),
+                _ => None,
+            };
+            Err(login_broke(chain, link, &tls, took, error))
+        }
+    }
+}
+
+/// How a connection is encrypted: in words, or why it is not.
+pub(super) type Encryption = Result<String, String>;
+
+fn encryption(connection: &SqlServerConnection) -> Encryption {
+    if connection.encrypt == Encrypt::Off {
+        return Err("`encrypt = \"off\"`: rows travel in clear text".to_owned());
+    }
+    Ok(if connection.certificate_file.is_some() {
+        "the certificate is the pinned one".to_owned()
+    } else if connection.trust_certificate {
+        "any certificate is taken: the connection can be intercepted".to_owned()
+    } else {
+        let name = connection.host_name_in_certificate.as_ref().unwrap_or(&connection.host);
+        format!("the certificate is trusted and names {name}")
+    })
+}
+
+/// The same for PostgreSQL, source or sink.
+pub(super) fn postgres_encryption(server: &datakit_config::PostgresConfig) -> Encryption {
+    if server.host.starts_with('/') {
+        return Err("a Unix socket of this machine".to_owned());
+    }
+    if server.encrypt == Encrypt::Off {
+        return Err("`encrypt = \"off\"`: rows travel in clear text".to_owned());
+    }
+    Ok(if server.trust_certificate {
+        "any certificate is taken: the connection can be intercepted".to_owned()
+    } else {
+        format!("the certificate is trusted and names {}", server.host)
+    })
+}
+
+/// A login that went through has shown the encryption.
+pub(super) fn show_tls(chain: &mut Chain<'_>, tls: &Encryption) {
+    match tls {
+        Ok(how) => chain.ok(TLS, None, how.clone()),
+        Err(why) => chain.not_used(TLS, why.clone()),
+    }
+}
+
+/// A login that failed has shown what comes before the link at which it did. Where the error does not tell (the server
+/// hung up), it is the first that was not shown.
+pub(super) fn login_broke(
+    chain: &mut Chain<'_>,
+    link: Option<&'static str>,
+    tls: &Encryption,
+    took: Duration,
+    error: impl Into<Reports>,
+) -> Broken {
+    if matches!(link, Some(LOGIN | DATABASE)) || tls.is_err() {
+        show_tls(chain, tls);
+    }
+    if link == Some(DATABASE) {
+        chain.ok(LOGIN, None, "accepted");
+    }
+    let link = link.filter(|link| chain.open().contains(link)).or(chain.open().first().copied());
+    chain.broken(link.unwrap_or(LOGIN), Some(took), error)
+}
+
+async fn tables(
+    chain: &mut Chain<'_>,
+    context: &Context,
+    connection: &Connection,
+    config: &Config,
+    connected: &Connected,
+) -> Result<(), Broken> {
+    let chosen = config.tables_of(connection.name());
+    if chosen.is_empty() {
+        chain.not_used(TABLES, "no ingest reads this connection, and no --tables says what would be read");
+        return Ok(());
+    }
+    let (found, took) = chain.step("which tables may be read", connected.permissions()).await;
+    let permissions = match found {
+        Ok(permissions) => permissions,
+        Err(error) => return Err(chain.broken(TABLES, Some(took), error)),
+    };
+    let checked: Result<Vec<usize>, PermissionError> =
+        chosen.iter().map(|patterns| permissions.check(patterns)).collect();
+    match checked {
+        Ok(counts) => {
+            let sum: usize = counts.iter().sum();
+            let plural = if sum == 1 { "table" } else { "tables" };
+            chain.ok(TABLES, Some(took), format!("`{}` may read {sum} chosen {plural}", permissions.user));
+            Ok(())
+        }
+        Err(error) => {
+            let (left_out, more) =
+                chain.step("which tables the datakit reads", left_out(context, connection, config, &permissions)).await;
+            match left_out {
+                Some(count) => {
+                    let detail =
+                        format!("all that are read may be; {count} more are chosen, and the datakit leaves them out");
+                    chain.ok(TABLES, Some(took + more), detail);
+                    Ok(())
+                }
+                None => Err(chain.broken(TABLES, Some(took), Failure::from(error))),
+            }
+        }
+    }
+}
+
+/// Whether the settings of the datakits leave out all tables that may not be read: then nothing is missing. Their number; none
+/// where something is, or where the datakits cannot be asked.
+async fn left_out(
+    context: &Context,
+    connection: &Connection,
+    config: &Config,
+    permissions: &Permissions,
+) -> Option<usize> {
+    let reads = |ingest: &&datakit_config::Ingest| ingest.roles.values().any(|name| name == connection.name());
+    let mut count = 0;
+    for (index, _) in config.ingests.iter().enumerate().filter(|(_, ingest)| reads(ingest)) {
+        let selection = Selection { ingest: Some((index + 1).to_string()), ..Selection::default() };
+        let ingest = config.ingest(&selection).ok()?;
+        if permissions.check(&ingest.tables).is_ok() {
+            continue;
+        }
+        let job = job(context, config, &ingest, JobRequest::new(None, false)).await.ok()?;
+        let discovered = datakit_pipeline::discover(&job).await.ok()?;
+        let read: HashSet<TableId> = discovered.into_iter().map(|(table, _)| table.id).collect();
+        permissions.only(|table| read.contains(table)).check(&ingest.tables).ok()?;
+        count += permissions.only(|table| !read.contains(table) && ingest.tables.allows(table)).tables.len();
+    }
+    (count > 0).then_some(count)
+}

@@ -1,0 +1,117 @@
+//! A sink: whether tables could be written to it. Nothing is.
+
+use datakit_config::{Config, SinkConfig};
+use datakit_sinks::postgres::PostgresSink;
+use datakit_sinks::{Sink as _, SinkError};
+
+use super::Doctoring;
+use super::chain::{Broken, Chain, Walked};
+use super::connection::{
+    DATABASE, KERBEROS, LOGIN, NO_GSSAPI, SETTINGS, TCP, TLS, login_broke, postgres_encryption, show_tls,
+};
+use crate::report::Reports;
+
+const STORE: &str = "store";
+const WRITABLE: &str = "writable";
+
+pub(super) async fn walk(doctoring: &Doctoring<'_>, sink: &SinkConfig, config: &Config) -> Result<Walked, Reports> {
+    match sink {
+        SinkConfig::Delta(sink) => delta(doctoring, sink, config).await,
+        SinkConfig::Postgres(sink) => postgres(doctoring, sink).await,
+    }
+}
+
+async fn delta(
+    doctoring: &Doctoring<'_>,
+    sink: &datakit_config::DeltaConfig,
+    config: &Config,
+) -> Result<Walked, Reports> {
+    let opened = doctoring.context.delta_sink(sink, config);
+    let is_in_store = opened.as_ref().map_or_else(|_| sink.uri.contains("://"), |sink| sink.is_in_store());
+    let links = if is_in_store { vec![SETTINGS, STORE, WRITABLE] } else { vec![SETTINGS, WRITABLE] };
+    let mut chain = doctoring.begin("sink", &sink.name, format!("Delta tables at {}", sink.uri), links);
+    let sink = match opened {
+        Ok(sink) => sink,
+        Err(error) => {
+            chain.broken(SETTINGS, None, error);
+            return Ok(chain.end()?);
+        }
+    };
+    chain.ok(SETTINGS, None, "complete");
+    if is_in_store {
+        let (reached, took) = chain.step("the object store", sink.reach()).await;
+        match reached {
+            Ok(()) => chain.ok(STORE, Some(took), "answers, and may be listed"),
+            Err(error) => {
+                chain.broken(STORE, Some(took), error);
+                return Ok(chain.end()?);
+            }
+        }
+    }
+    let (probed, took) = chain.step("a write that is never completed", sink.probe()).await;
+    match probed {
+        Ok(()) => chain.ok(WRITABLE, Some(took), sink.place()),
+        Err(error) => {
+            chain.broken(WRITABLE, Some(took), error);
+        }
+    }
+    Ok(chain.end()?)
+}
+
+async fn postgres(doctoring: &Doctoring<'_>, sink: &datakit_config::PostgresConfig) -> Result<Walked, Reports> {
+    let target = format!("PostgreSQL {}:{}, database `{}`, as `{}`", sink.host, sink.port, sink.database, sink.user);
+    let links = vec![SETTINGS, KERBEROS, TCP, TLS, LOGIN, DATABASE, WRITABLE];
+    let mut chain = doctoring.begin("sink", &sink.name, target, links);
+    let begin = std::time::Instant::now();
+    match doctoring.context.postgres_sink(sink) {
+        Err(error) => {
+            chain.broken(SETTINGS, Some(begin.elapsed()), error);
+        }
+        Ok(opened) => {
+            chain.ok(SETTINGS, Some(begin.elapsed()), "complete");
+            chain.not_used(KERBEROS, NO_GSSAPI);
+            // A broken link says so by itself.
+            let _ = walk_postgres(&mut chain, &opened, sink).await;
+        }
+    }
+    Ok(chain.end()?)
+}
+
+async fn walk_postgres(
+    chain: &mut Chain<'_>,
+    sink: &PostgresSink,
+    server: &datakit_config::PostgresConfig,
+) -> Result<(), Broken> {
+    let address = format!("{}:{}", server.host, server.port);
+    let (reached, took) = chain.step(&format!("TCP to {address}"), sink.reach()).await;
+    match reached {
+        Ok(()) => chain.ok(TCP, Some(took), address.clone()),
+        Err(error) => return Err(chain.broken(TCP, Some(took), error)),
+    }
+    let tls = postgres_encryption(server);
+    let (found, took) = chain.step(&format!("the login at {address}"), sink.check()).await;
+    match found {
+        Ok(info) => {
+            show_tls(chain, &tls);
+            chain.ok(LOGIN, Some(took), format!("as `{}`", info.user));
+            chain.ok(DATABASE, None, format!("`{}`, PostgreSQL {}", info.database, info.version));
+        }
+        Err(error) => {
+            let link = match &error {
+                SinkError::Tls { .. } | SinkError::Certificate { .. } => Some(TLS),
+                SinkError::Login { .. } => Some(LOGIN),
+                SinkError::NoDatabase { .. } | SinkError::Permission { .. } => Some(DATABASE),
+                _ => None,
+            };
+            return Err(login_broke(chain, link, &tls, took, error));
+        }
+    }
+    let (probed, took) = chain.step("what the role may do", sink.probe()).await;
+    match probed {
+        Ok(()) => {
+            chain.ok(WRITABLE, Some(took), "what a run needs first is there, or may be made");
+            Ok(())
+        }
+        Err(error) => Err(chain.broken(WRITABLE, Some(took), error)),
+    }
+}

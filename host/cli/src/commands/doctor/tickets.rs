@@ -1,0 +1,227 @@
+//! The links of Kerberos: from krb5.conf to the ticket of the server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use datakit_config::environment::KRB5_CONFIG;
+use datakit_kerberos::error::duration;
+use datakit_kerberos::status::Status;
+use datakit_kerberos::{Granted, KerberosError, Keytab, KeytabEntry, KeytabPlace, Origin, Refusal, Tickets, settings};
+
+use super::chain::{Broken, Chain};
+use crate::connected::blocking;
+
+const CONF: &str = "krb5.conf";
+const KEYTAB: &str = "keytab";
+const CACHE: &str = "ticket cache";
+const REALM: &str = "realm";
+const KDC: &str = "kdc";
+const CLOCK: &str = "clock";
+const TICKET: &str = "ticket";
+const SPN: &str = "spn";
+
+/// The links of tickets of this origin, in the order in which they are seen. What is in a cache is seen before a KDC is asked.
+pub(super) fn links(origin: &Origin) -> [&'static str; 7] {
+    match origin {
+        Origin::Keytab { .. } => [CONF, KEYTAB, REALM, KDC, CLOCK, TICKET, SPN],
+        Origin::Cache(_) => [CONF, CACHE, TICKET, REALM, KDC, CLOCK, SPN],
+    }
+}
+
+/// Walks them.
+pub(super) async fn walk(
+    chain: &mut Chain<'_>,
+    krb5_config: Option<&str>,
+    tickets: &Arc<Tickets>,
+) -> Result<(), Broken> {
+    let files = settings::files(krb5_config);
+    let (read, took) = chain.step("krb5.conf", on_a_thread(move || settings::check(&files))).await;
+    match read {
+        Ok(files) => chain.ok(CONF, Some(took), shown(&files)),
+        Err(error) => return Err(chain.broken(CONF, Some(took), error)),
+    }
+    match tickets.origin().clone() {
+        Origin::Keytab { keytab, principal } => with_keytab(chain, tickets, &keytab, &principal).await?,
+        Origin::Cache(name) => with_cache(chain, tickets, name).await?,
+    }
+    let (fetched, took) = chain.step("the KDC, for the server's ticket", blocking(tickets, Tickets::check)).await;
+    match fetched {
+        Ok(expires) => {
+            let open = chain.open().to_vec();
+            for link in open.into_iter().take_while(|link| *link != SPN) {
+                chain.ok(link, None, of_the_library(link));
+            }
+            let name = tickets.service().principal_name();
+            chain.ok(SPN, Some(took), format!("{name}, {}", left(expires)));
+            Ok(())
+        }
+        Err(error) => Err(fetch_broke(chain, took, error)),
+    }
+}
+
+/// The variable in which the files of krb5.conf are named.
+pub(super) fn krb5_config_variable() -> &'static str {
+    KRB5_CONFIG
+}
+
+async fn with_keytab(
+    chain: &mut Chain<'_>,
+    tickets: &Arc<Tickets>,
+    keytab: &KeytabPlace,
+    principal: &str,
+) -> Result<(), Broken> {
+    let (place, whose) = (keytab.clone(), principal.to_owned());
+    let reading = on_a_thread(move || {
+        let keytab = Keytab::read_place(&place)?;
+        keytab.require(&whose)?;
+        Ok(keytab)
+    });
+    let (read, took) = chain.step("the keytab", reading).await;
+    match read {
+        Ok(found) => chain.ok(KEYTAB, Some(took), format!("{keytab}: {}", keys(&found.entries, principal))),
+        Err(error) => return Err(chain.broken(KEYTAB, Some(took), error)),
+    }
+    let (granted, took) = chain.step("the KDC, for a ticket", blocking(tickets, Tickets::granted)).await;
+    match granted {
+        Ok(granted) => {
+            chain.ok(REALM, None, granted.principal.realm_text());
+            chain.ok(KDC, None, "answers");
+            chain.ok(CLOCK, None, clock(&granted));
+            chain.ok(TICKET, Some(took), format!("{}, {}", granted.principal, left(granted.expires)));
+            Ok(())
+        }
+        Err(error) => {
+            let link = link_of(&error);
+            if link == KDC || is_of_the_kdc(&error) {
+                chain.ok(REALM, None, realm_of(principal));
+            }
+            if is_of_the_kdc(&error) {
+                chain.ok(KDC, None, "answers");
+            }
+            Err(chain.broken(link, Some(took), error))
+        }
+    }
+}
+
+async fn with_cache(chain: &mut Chain<'_>, tickets: &Arc<Tickets>, name: Option<String>) -> Result<(), Broken> {
+    let (read, took) = chain.step("the ticket cache", on_a_thread(move || Status::of(name.as_deref()))).await;
+    match read {
+        Ok(status) => chain.ok(CACHE, Some(took), format!("{} of {}", status.cache, status.principal)),
+        Err(error) => return Err(chain.broken(CACHE, Some(took), error)),
+    }
+    let (granted, took) = chain.step("the ticket cache", blocking(tickets, Tickets::granted)).await;
+    match granted {
+        Ok(granted) => {
+            chain.ok(TICKET, Some(took), left(granted.expires));
+            Ok(())
+        }
+        Err(error) => Err(chain.broken(TICKET, Some(took), error)),
+    }
+}
+
+/// Which link an answer to the first question to a KDC tells of.
+fn link_of(error: &KerberosError) -> &'static str {
+    match error {
+        KerberosError::KeytabUnreadable { .. }
+        | KerberosError::KeytabFormat { .. }
+        | KerberosError::NotInKeytab { .. } => KEYTAB,
+        KerberosError::Refused { refusal, .. } => match refusal {
+            Refusal::UnknownRealm | Refusal::Configuration => REALM,
+            Refusal::Unreachable => KDC,
+            Refusal::ClockSkew => CLOCK,
+            _ => TICKET,
+        },
+        KerberosError::Timeout { .. } => KDC,
+        _ => TICKET,
+    }
+}
+
+/// Whether a KDC has said so, and not the library by itself.
+fn is_of_the_kdc(error: &KerberosError) -> bool {
+    matches!(
+        error,
+        KerberosError::Refused {
+            refusal: Refusal::WrongKey | Refusal::UnknownPrincipal | Refusal::Locked | Refusal::ClockSkew,
+            ..
+        }
+    )
+}
+
+/// The server's ticket is not to be had. With a keytab all before it is known to hold; with a cache this was the first time
+/// that a KDC was asked.
+fn fetch_broke(chain: &mut Chain<'_>, took: Duration, error: KerberosError) -> Broken {
+    let link = match &error {
+        // What is not known is the way to the server's realm: a KDC of ours has said so.
+        KerberosError::Refused { refusal: Refusal::UnknownRealm, reason, .. } if reason.contains("krbtgt/") => SPN,
+        KerberosError::Refused { refusal: Refusal::UnknownService, .. } => SPN,
+        error => link_of(error),
+    };
+    let link = if chain.open().contains(&link) { link } else { SPN };
+    let holds: &[&str] = match (link, &error) {
+        (KDC, _) => &[REALM],
+        (CLOCK, _) => &[REALM, KDC],
+        (SPN, KerberosError::Refused { refusal: Refusal::UnknownService | Refusal::UnknownRealm, .. }) => {
+            &[REALM, KDC, CLOCK]
+        }
+        _ => &[],
+    };
+    let open = chain.open().to_vec();
+    for link in open.into_iter().filter(|link| holds.contains(link)) {
+        chain.ok(link, None, of_the_library(link));
+    }
+    chain.broken(link, Some(took), error)
+}
+
+/// What is said of a link that a later step has shown.
+fn of_the_library(link: &str) -> &'static str {
+    match link {
+        REALM => "known",
+        KDC => "answers",
+        CLOCK => "near enough to the KDC's",
+        _ => "",
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KerberosError> + Send + 'static,
+) -> Result<T, KerberosError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(KerberosError::Library { doing: "reading", reason: error.to_string() }))
+}
+
+fn shown(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// `svc-etl@CORP.EXAMPLE, version 3, aes256-cts-hmac-sha1-96`
+fn keys(entries: &[KeytabEntry], principal: &str) -> String {
+    let is_whose =
+        |entry: &&KeytabEntry| entry.principal == principal || entry.principal.split('@').next() == Some(principal);
+    let newest = entries.iter().filter(is_whose).map(|entry| entry.version).max().unwrap_or_default();
+    let of_newest: Vec<&KeytabEntry> =
+        entries.iter().filter(is_whose).filter(|entry| entry.version == newest).collect();
+    let name = of_newest.first().map_or(principal, |entry| entry.principal.as_str());
+    let encryptions: Vec<&str> = of_newest.iter().map(|entry| entry.encryption.as_str()).collect();
+    format!("{name}, version {newest}, {}", encryptions.join(" and "))
+}
+
+fn realm_of(principal: &str) -> String {
+    principal.split_once('@').map_or_else(|| "the default realm".to_owned(), |(_, realm)| realm.to_owned())
+}
+
+fn clock(granted: &Granted) -> String {
+    match granted.clock_offset_seconds {
+        None => "near enough to the KDC's".to_owned(),
+        Some(offset) if offset.unsigned_abs() <= 1 => "as the KDC's".to_owned(),
+        Some(offset) => {
+            let way = if offset > 0 { "behind" } else { "ahead of" };
+            let distance = duration(offset.unsigned_abs().into());
+            format!("{distance} {way} the KDC's, which a login with a keytab makes up for")
+        }
+    }
+}
+
+fn left(expires: SystemTime) -> String {
+    format!("good for {}", duration(expires.duration_since(SystemTime::now()).unwrap_or_default().as_secs()))
+}

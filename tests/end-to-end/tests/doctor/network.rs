@@ -1,0 +1,129 @@
+//! SQL Server: from TCP to SELECT, and the settings before.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use datakit_standin::server::{Certificate, Encrypt, Options};
+use datakit_standin::sql::SqlEngineOptions;
+use datakit_tests::{Mssql, Output, World};
+
+use crate::{JSON, SCRIPT, chain, expect, status};
+
+fn standin(options: Options) -> Option<World> {
+    let reason = "only the stand-in breaks as a test says";
+    Some(World::with(Mssql::standin_for(reason, options, SqlEngineOptions::default())?, SCRIPT))
+}
+
+fn doctor_with(world: &World, change: impl FnOnce(&mut Command)) -> Output {
+    let mut command = world.command(&JSON);
+    change(&mut command);
+    world.finish(command)
+}
+
+#[test]
+fn settings_come_first() {
+    let world = World::new(SCRIPT);
+    let without = doctor_with(&world, |it| {
+        it.env_remove("MSSQL_PASSWORD");
+    });
+    let missing = expect(&without, "settings", "DK-CFG-010", "MSSQL_PASSWORD");
+    assert_eq!((missing.chain["name"].as_str(), missing.status("tcp")), (Some("erp"), "not_reached"));
+    let output = world.host(&["doctor", "erq"]);
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.contains("DK-CFG-024") && output.stderr.contains("did you mean `erp`?"), "{}", output.stderr);
+    world.edit("kind = \"sqlserver\"", "kind = \"sqlsrver\"");
+    let broken = expect(&world.host(&JSON), "settings", "DK-CFG-012", "sqlserver");
+    assert_eq!(broken.chain["kind"], "configuration");
+    let nothing = doctor_with(&world, |it| {
+        it.current_dir("/").env_remove("MSSQL_PASSWORD");
+    });
+    expect(&nothing, "settings", "DK-CLI-042", "warehouse.toml");
+}
+
+#[test]
+fn nobody_listens() {
+    let world = World::new(SCRIPT);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    world.edit(&format!("port = {}", world.mssql.port), &format!("port = {closed}"));
+    let refused = expect(&world.host(&JSON), "tcp", "DK-SRC-011", "firewall");
+    assert_eq!(refused.status("tls"), "not_reached");
+    // Kerberos is no link of a login with a password.
+    assert!(!refused.chain.to_string().contains("krb5.conf"));
+    world.edit(&format!("server = \"{}\"", world.mssql.host), "server = \"no-such-host.invalid\"");
+    expect(&world.host(&JSON), "tcp", "DK-SRC-010", "DNS");
+}
+
+#[test]
+fn certificates() {
+    let Some(world) = standin(Options::default()) else { return };
+    let without_authority = doctor_with(&world, |it| {
+        it.env_remove("SSL_CERT_FILE");
+    });
+    let untrusted = expect(&without_authority, "tls", "DK-SRC-020", "SSL_CERT_FILE");
+    assert_eq!((untrusted.status("tcp"), untrusted.status("login")), ("ok", "not_reached"));
+    world.edit("encrypt = \"required\"", "encrypt = \"off\"");
+    let document = world.host(&JSON).success().json();
+    assert_eq!(status(chain(&document, "erp"), "tls"), "not_used");
+    let Some(other) = standin(Options { certificate: Certificate::WrongHost, ..Options::default() }) else { return };
+    expect(&other.host(&JSON), "tls", "DK-SRC-021", "host_name_in_certificate");
+    let options = Options { encrypt: Encrypt::Off, ..Options::default() };
+    let reason = "only the stand-in has no encryption when asked";
+    let Some(clear) = Mssql::standin_for(reason, options, SqlEngineOptions::default()) else { return };
+    let clear = World::with(clear, "");
+    expect(&clear.host(&JSON), "tls", "DK-SRC-025", "TLS");
+}
+
+#[test]
+fn login_and_database() {
+    let world = World::new(SCRIPT);
+    let output = doctor_with(&world, |it| {
+        it.env("MSSQL_PASSWORD", "Wrong-password-1");
+    });
+    let refused = expect(&output, "login", "DK-SRC-030", "password");
+    assert_eq!((refused.status("tls"), refused.status("database")), ("ok", "not_reached"));
+    assert!(!output.stdout.contains("Wrong-password-1"));
+    world.edit(&format!("database = \"{}\"", world.mssql.database), "database = \"no such database\"");
+    let unknown = expect(&world.host(&JSON), "database", "DK-SRC-031", "database");
+    assert_eq!((unknown.status("login"), unknown.status("tables")), ("ok", "not_reached"));
+}
+
+#[test]
+fn select_on_the_chosen_tables() {
+    let Some(world) = standin(Options::default()) else { return };
+    world.mssql.engine().set_denied("dbo.t", true);
+    for reader in ["mssql-tds", "tiberius"] {
+        let line = format!("reader = \"{reader}\"\nkind = \"sqlserver\"");
+        world.edit("kind = \"sqlserver\"", &line);
+        let denied = expect(&world.host(&JSON), "tables", "DK-SRC-032", "GRANT SELECT ON [dbo].[t] TO [dbo];");
+        assert!(!denied.hint.contains("[u]"), "{}", denied.hint);
+        assert_eq!(denied.status("database"), "ok");
+        world.edit(&line, "kind = \"sqlserver\"");
+    }
+    // What is not chosen need not be read.
+    world.host(&["doctor", "--tables", "dbo.*", "!dbo.t"]).success();
+    let hidden = world.host(&["doctor", "erp", "--output", "json", "--tables", "dbo.u", "dbo.v"]);
+    expect(&hidden, "tables", "DK-SRC-033", "spelling");
+    let nothing = world.host(&["doctor", "erp", "--output", "json", "--tables", "sales.*"]);
+    expect(&nothing, "tables", "DK-SRC-033", "host discover");
+    // Nor what the datakit's settings leave out.
+    world.append("settings = { exclude = [\"dbo.t\"] }");
+    let document = world.host(&JSON).success().json();
+    let links = chain(&document, "erp")["links"].as_array().unwrap();
+    let detail = links.last().unwrap()["detail"].as_str().unwrap();
+    assert!(detail.contains("1 more are chosen"), "{detail}");
+}
+
+#[test]
+fn the_environment_is_enough() {
+    let world = World::new(SCRIPT);
+    std::fs::remove_file(world.path().join("warehouse.toml")).unwrap();
+    let mssql = &world.mssql;
+    let mut command = world.command(&["doctor", "--output", "json", "--tables", "dbo.t", "--registry", "oci:registry"]);
+    command.env("MSSQL_SERVER", format!("{},{}", mssql.host, mssql.port)).env("MSSQL_DATABASE", &mssql.database);
+    command.env("MSSQL_USER", &mssql.user).env("BRONZE_URI", world.path().join("bronze"));
+    command.envs(mssql.trust_variables());
+    let document = world.finish(command).success().json();
+    assert_eq!(status(chain(&document, "mssql"), "tables"), "ok");
+    assert_eq!(status(chain(&document, "bronze"), "writable"), "ok");
+    assert_eq!(status(chain(&document, "registry"), "datakits"), "not_used");
+}
