@@ -120,4 +120,29 @@ mod tests {
         assert_eq!(code(&file.join("below")).await.as_deref(), Some("DK-SNK-014"));
         assert_eq!(code(Path::new("/proc/nothing/here")).await.as_deref(), Some("DK-SNK-014"));
     }
+
+    /// What a GET of the store's own address answers; moto asks for no signature.
+    fn get(endpoint: &str, path: &str) -> String {
+        use std::io::Read as _;
+        let address = endpoint.strip_prefix("http://").unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_probe_of_s3_leaves_no_object_and_no_upload() {
+        use crate::testing::ObjectStoreServer;
+        let server = ObjectStoreServer::s3().unwrap();
+        let root = Root::parse(server.uri(), &server.options()).unwrap();
+        reach(&root, &server.options()).await.unwrap();
+        write(&root, &server.options()).await.unwrap();
+        let Root::Store(_, store) = &root else { panic!("no store") };
+        assert_eq!(store.list(None).count().await, 0);
+        let (_, endpoint) = server.environment().iter().find(|(name, _)| name == "AWS_ENDPOINT_URL").unwrap();
+        let uploads = get(endpoint, "/lake?uploads");
+        assert!(uploads.contains("ListMultipartUploadsResult") && !uploads.contains("<UploadId>"), "{uploads}");
+    }
 }
