@@ -1,12 +1,7 @@
 //! Bad input by name, registries and servers in trouble, interruptions: each a coded message that says what to do, the right exit
 //! code, and nothing lost or half-visible.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test says where it fails and why it is skipped"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test says where it fails and why it is skipped")]
 
 mod configuration;
 mod connection;
