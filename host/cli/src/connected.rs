@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datakit_kerberos::{KerberosError, Tickets};
 use datakit_model::Failure;
 use datakit_model::source::Source;
+use datakit_sources::files::FilesSource;
 use datakit_sources::permissions::Permissions;
 use datakit_sources::postgres::PostgresSource;
 use datakit_sources::sqlserver::SqlServerSource;
@@ -20,6 +21,7 @@ pub(crate) enum Connected {
         tickets: Option<Arc<Tickets>>,
     },
     Postgres(Arc<PostgresSource>),
+    Files(Arc<FilesSource>),
 }
 
 impl Connected {
@@ -27,13 +29,14 @@ impl Connected {
         match self {
             Self::SqlServer { source, .. } => Arc::clone(source) as Arc<dyn Source>,
             Self::Postgres(source) => Arc::clone(source) as Arc<dyn Source>,
+            Self::Files(source) => Arc::clone(source) as Arc<dyn Source>,
         }
     }
 
     pub(crate) fn tickets(&self) -> Option<&Arc<Tickets>> {
         match self {
             Self::SqlServer { tickets, .. } => tickets.as_ref(),
-            Self::Postgres(_) => None,
+            Self::Postgres(_) | Self::Files(_) => None,
         }
     }
 
@@ -42,6 +45,7 @@ impl Connected {
         match self {
             Self::SqlServer { source, .. } => Ok(source.reach().await.map(drop)?),
             Self::Postgres(source) => Ok(source.reach().await?),
+            Self::Files(source) => Ok(source.reach().await?),
         }
     }
 
@@ -50,6 +54,7 @@ impl Connected {
         match self {
             Self::SqlServer { source, .. } => Ok(source.permissions().await?),
             Self::Postgres(source) => Ok(source.permissions().await?),
+            Self::Files(source) => Ok(source.permissions().await?),
         }
     }
 }

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
 use datakit_config::{
-    Auth, Config, Connection, Encrypt, Kerberos, Layers, Overrides, Pool, PostgresConnection, Reader, ResolvedSecret,
-    SecretRef, SecretSetting, SinkConfig, SqlServerConnection, TicketSource, Timeouts, load,
+    Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Layers, Overrides, Pool, PostgresConnection, Reader,
+    ResolvedSecret, SecretRef, SecretSetting, SinkConfig, SqlServerConnection, TicketSource, Timeouts, load,
 };
 use datakit_kerberos::{KeytabPlace, MemoryKeytab, Origin, Service, TicketSettings, Tickets};
 use datakit_model::Secret;
 use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
 use datakit_sinks::Sink;
-use datakit_sinks::delta::{DeltaConfig, DeltaSink};
+use datakit_sinks::delta::{DeltaConfig, DeltaSink, StoreOptions};
 use datakit_sinks::postgres::{self, PostgresConfig, PostgresSink};
 use datakit_sources::config::{PoolLimits, SqlLimits, Timeouts as SourceTimeouts};
+use datakit_sources::files::{FilesConfig, FilesError, FilesSource, Root, TableRules};
 use datakit_sources::postgres::{self as postgres_source, PostgresConfig as PostgresSourceConfig, PostgresSource};
 use datakit_sources::sqlserver::{self, Login, SqlServerConfig, SqlServerSource};
 use datakit_wasm::{Runtime, RuntimeConfig};
@@ -155,7 +156,16 @@ impl Context {
                 let source = PostgresSource::new(postgres_source_config(connection, password, config))?;
                 Ok(Connected::Postgres(Arc::new(source)))
             }
+            Connection::Files(connection) => {
+                let files = files_config(connection, self.store_options(), config)?;
+                Ok(Connected::Files(Arc::new(FilesSource::new(files)?)))
+            }
         }
+    }
+
+    /// How to reach object stores: by the environment, for sources and sinks alike.
+    fn store_options(&self) -> StoreOptions {
+        self.environment.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect()
     }
 
     /// The tickets of a connection. Nothing is asked for yet.
@@ -200,8 +210,7 @@ impl Context {
     }
 
     pub(crate) fn delta_sink(&self, sink: &datakit_config::DeltaConfig, config: &Config) -> Result<DeltaSink, Reports> {
-        let variables = self.environment.iter();
-        let store = variables.map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect();
+        let store = self.store_options();
         let max_encoding_bytes = config.limits.run.max_encoding_bytes;
         Ok(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?)
     }
@@ -249,6 +258,19 @@ fn postgres_source_config(
         application_name: APPLICATION_NAME.to_owned(),
         ..PostgresSourceConfig::new(&server.host, &server.database, &server.user)
     }
+}
+
+fn files_config(connection: &FilesConnection, store: StoreOptions, config: &Config) -> Result<FilesConfig, FilesError> {
+    let rules = connection.tables.iter().map(|(name, patterns)| (name.as_str(), patterns.as_slice()));
+    Ok(FilesConfig {
+        tables: TableRules::new(rules)?,
+        store,
+        read: config.limits.read.clone(),
+        max_files: connection.max_files,
+        max_line_bytes: usize::try_from(connection.max_line_bytes).unwrap_or(usize::MAX),
+        max_expansion: connection.max_expansion,
+        ..FilesConfig::new(Root::parse(&connection.root)?)
+    })
 }
 
 fn pool_limits(pool: &Pool) -> PoolLimits {

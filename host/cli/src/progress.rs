@@ -175,6 +175,7 @@ mod tests {
             several_moments: true,
             approximate: false,
             adjustments: vec![],
+            rejected: None,
             error: None,
         };
         assert_eq!(progress.outcome(&summary), "✓ dbo.orders: 1,234,567 rows, 45.6 MB in 2.5 s (493,826 rows/s)");

@@ -194,6 +194,7 @@ reports_from_coded!(
     datakit_kerberos::KerberosError,
     datakit_registry::RegistryError,
     datakit_sinks::SinkError,
+    datakit_sources::files::FilesError,
     datakit_sources::postgres::PostgresError,
     datakit_sources::sqlserver::SourceError,
     datakit_wasm::WasmError

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::file_source::{self, FilesConnection};
 use crate::kerberos::{self, Kerberos};
 use crate::node::Value;
 use crate::problem::{Problem, Problems};
@@ -18,7 +19,7 @@ const DAY_SECONDS: u64 = 86_400;
 /// The longest `source_system`, in characters: `_bronze_source_system` is string(50).
 pub(crate) const MAX_SOURCE_SYSTEM_CHARS: usize = 50;
 
-pub(crate) const KINDS: [&str; 2] = ["postgres", "sqlserver"];
+pub(crate) const KINDS: [&str; 3] = ["files", "postgres", "sqlserver"];
 pub(crate) const ENCRYPT: [(&str, Encrypt); 3] =
     [("required", Encrypt::Required), ("strict", Encrypt::Strict), ("off", Encrypt::Off)];
 pub(crate) const READERS: [(&str, Reader); 2] = [("mssql-tds", Reader::MssqlTds), ("tiberius", Reader::Tiberius)];
@@ -30,6 +31,8 @@ pub enum Connection {
     SqlServer(SqlServerConnection),
     /// A PostgreSQL database.
     Postgres(PostgresConnection),
+    /// Files in a folder or an object store.
+    Files(FilesConnection),
 }
 
 /// A PostgreSQL database.
@@ -155,6 +158,7 @@ impl Connection {
         match self {
             Self::SqlServer(connection) => &connection.name,
             Self::Postgres(connection) => &connection.server.name,
+            Self::Files(connection) => &connection.name,
         }
     }
 
@@ -164,15 +168,17 @@ impl Connection {
         match self {
             Self::SqlServer(connection) => &connection.source_system,
             Self::Postgres(connection) => &connection.source_system,
+            Self::Files(connection) => &connection.source_system,
         }
     }
 
-    /// Connections open at one time.
+    /// Connections open at one time; of files as many as are read.
     #[must_use]
     pub fn max_connections(&self) -> u64 {
         match self {
             Self::SqlServer(connection) => connection.pool.max_connections,
             Self::Postgres(connection) => connection.pool.max_connections,
+            Self::Files(_) => u64::MAX,
         }
     }
 
@@ -183,15 +189,18 @@ impl Connection {
             Self::SqlServer(SqlServerConnection { auth: Auth::Sql { password, .. }, .. }) => vec![password],
             Self::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. }) => Vec::new(),
             Self::Postgres(connection) => connection.server.password.iter().collect(),
+            // Object stores are logged in to by the environment.
+            Self::Files(_) => Vec::new(),
         }
     }
 }
 
 pub(crate) fn read(name: &str, mut table: TableReader<'_>) -> Option<Connection> {
-    let kind = table.kind("write `kind = \"sqlserver\"` or `kind = \"postgres\"`")?;
+    let kind = table.kind("write `kind = \"sqlserver\"`, `kind = \"postgres\"` or `kind = \"files\"`")?;
     match kind.value.as_str() {
         "sqlserver" => return read_sqlserver(name, table).map(Connection::SqlServer),
         "postgres" => return read_postgres(name, table).map(Connection::Postgres),
+        "files" => return file_source::read(name, table).map(Connection::Files),
         _ => {}
     }
     let (path, known) = (table.path_of("kind"), KINDS.to_vec());
@@ -242,7 +251,7 @@ fn read_postgres(name: &str, mut table: TableReader<'_>) -> Option<PostgresConne
     Some(PostgresConnection { source_system: source_system?, server: server?, pool, timeouts })
 }
 
-fn read_source_system(name: &str, table: &mut TableReader<'_>) -> Option<String> {
+pub(crate) fn read_source_system(name: &str, table: &mut TableReader<'_>) -> Option<String> {
     let (value, origin) = match table.entry("source_system") {
         Some(_) => {
             let found = table.string("source_system")?;

@@ -20,6 +20,7 @@
 
 mod connection;
 pub mod environment;
+mod file_source;
 mod files;
 mod ingest;
 mod kerberos;
@@ -36,6 +37,7 @@ mod text;
 
 pub use connection::{Auth, Connection, Encrypt, Pool, PostgresConnection, Reader, SqlServerConnection, Timeouts};
 pub use environment::{VARIABLES, Variable};
+pub use file_source::FilesConnection;
 pub use ingest::{Ingest, Mode};
 pub use kerberos::{Kerberos, TicketSource};
 pub use limits::Limits;

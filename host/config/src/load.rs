@@ -236,6 +236,7 @@ fn warning(connection: &Connection) -> Option<String> {
         Connection::SqlServer(c) => (&c.name, c.encrypt, c.trust_certificate),
         // A Unix socket leaves the machine on no way.
         Connection::Postgres(c) if c.server.host.starts_with('/') => return None,
+        Connection::Files(_) => return None,
         Connection::Postgres(c) => (&c.server.name, c.server.encrypt, c.server.trust_certificate),
     };
     if encrypt == Encrypt::Off {

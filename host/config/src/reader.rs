@@ -175,6 +175,27 @@ impl<'a> TableReader<'a> {
         strings
     }
 
+    /// The lists of strings under names of the operator's choice.
+    pub(crate) fn named_string_lists(
+        &mut self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Vec<(String, Vec<String>)> {
+        let Some(outer) = self.table(key) else { return Vec::new() };
+        let mut lists = Vec::new();
+        for (name, entry) in outer.table {
+            let strings = match &entry.node.value {
+                Value::Array(nodes) => nodes.iter().map(as_string).collect(),
+                _ => None,
+            };
+            match strings {
+                Some(strings) => lists.push((name.clone(), strings)),
+                None => outer.wrong_type(name, &entry.node, expected),
+            }
+        }
+        lists
+    }
+
     /// The elements of an array.
     pub(crate) fn array(&mut self, key: &'static str, expected: &'static str) -> Option<&'a [Node]> {
         let node = &self.entry(key)?.node;
@@ -212,6 +233,13 @@ impl<'a> TableReader<'a> {
                 self.problems.at(Problem::Missing { path: self.path_of(key), hint: (*hint).into() }, &self.origin);
             }
         }
+    }
+}
+
+fn as_string(node: &Node) -> Option<String> {
+    match &node.value {
+        Value::String(text) => Some(text.clone()),
+        _ => None,
     }
 }
 

@@ -150,6 +150,25 @@ enum Connection {
         /// Bounds of single steps.
         timeouts: Option<Timeouts>,
     },
+    /// Files in a folder or an object store.
+    Files {
+        /// What `_bronze_source_system` and the target's path say; by default the connection's name.
+        #[schemars(length(min = 1, max = 50))]
+        source_system: Option<String>,
+        /// The folder all files are below, relative to this file, or `s3://BUCKET/PATH`,
+        /// `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH`, `az://CONTAINER/PATH`. Nothing outside of it is read.
+        root: String,
+        /// Patterns of paths below the root, by the name of the table they are of (`NAME` or `SCHEMA.NAME`): `*`, `?`, `**` for
+        /// any folders, `!` to take away. Without it each folder directly below the root is a table, and each file there.
+        #[serde(default)]
+        tables: BTreeMap<String, Vec<String>>,
+        /// Files below the root, at most; 100,000 by default.
+        max_files: Option<u64>,
+        /// A longer record is a bad row, in bytes; 4 MiB by default.
+        max_line_bytes: Option<u64>,
+        /// So many times may a file grow by decompression, once it is over 64 MiB; 1,000 by default.
+        max_expansion: Option<u64>,
+    },
 }
 
 /// Who logs in.

@@ -97,14 +97,14 @@ fn read_delta(name: &str, mut table: TableReader<'_>) -> Option<DeltaConfig> {
 }
 
 /// `scheme://user:password@…`
-fn holds_password(uri: &str) -> bool {
+pub(crate) fn holds_password(uri: &str) -> bool {
     uri.split_once("://")
         .and_then(|(_, rest)| rest.split('/').next())
         .and_then(|authority| authority.rsplit_once('@'))
         .is_some_and(|(user, _)| user.contains(':'))
 }
 
-fn absolute(uri: &Located<String>) -> String {
+pub(crate) fn absolute(uri: &Located<String>) -> String {
     if uri.value.contains("://") {
         return uri.value.clone();
     }

@@ -57,11 +57,12 @@ fn keys() -> String {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
         variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
     };
-    let sections: [(&str, Value); 16] = [
+    let sections: [(&str, Value); 17] = [
         ("The file", schema.clone()),
         ("[warehouse]", definition("Warehouse")),
         ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
         ("[connections.NAME], kind = \"postgres\"", variant("Connection", "postgres")),
+        ("[connections.NAME], kind = \"files\"", variant("Connection", "files")),
         ("[connections.NAME.auth]", definition("Login")),
         ("[connections.NAME.kerberos]", definition("Kerberos")),
         ("[connections.NAME.pool]", definition("Pool")),
@@ -135,6 +136,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
          auth = {{ {UNKNOWN} = 1 }}\npool = {{ {UNKNOWN} = 1 }}\ntimeouts = {{ {UNKNOWN} = 1 }}\n\
          [connections.k]\nkind = \"sqlserver\"\nauth = \"kerberos\"\nkerberos = {{ {UNKNOWN} = 1 }}\n\
          [connections.q]\nkind = \"postgres\"\n{UNKNOWN} = 1\n\
+         [connections.f]\nkind = \"files\"\n{UNKNOWN} = 1\n\
          [sinks.d]\nkind = \"delta\"\n{UNKNOWN} = 1\n[sinks.p]\nkind = \"postgres\"\n{UNKNOWN} = 1\n\
          [limits]\n{UNKNOWN} = 1\nguest = {{ {UNKNOWN} = 1 }}\nread = {{ {UNKNOWN} = 1 }}\nrun = {{ {UNKNOWN} = 1 }}\n\
          [[ingest]]\n{UNKNOWN} = 1\n"
@@ -165,6 +167,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
         ("warehouse", definition("Warehouse")),
         ("connections.c", variant("Connection", 0)),
         ("connections.q", variant("Connection", 1)),
+        ("connections.f", variant("Connection", 2)),
         ("connections.c.auth", definition("Login")),
         ("connections.k.kerberos", definition("Kerberos")),
         ("connections.c.pool", definition("Pool")),

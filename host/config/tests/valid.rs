@@ -253,3 +253,29 @@ fn kerberos_takes_its_ticket_from_a_cache_or_a_keytab() {
     assert!(matches!(&overlaid.ticket, TicketSource::Keytab { keytab, principal }
         if principal == "etl@CORP" && keytab.from == SecretRef::File("/run/secrets/k".into())));
 }
+
+#[test]
+fn files_are_a_root_and_what_belongs_to_which_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = r#"
+[connections.landing]
+kind = "files"
+root = "./in"
+tables = { "sales.orders" = ["orders/**/*.csv", "!orders/old/**"] }
+max_files = 7
+
+[connections.lake]
+kind = "files"
+source_system = "LAKE"
+root = "s3://lake/in"
+"#;
+    std::fs::write(folder.path().join("warehouse.toml"), file).unwrap();
+    let config = load_in(folder.path(), variables([]), Overrides::default());
+    let Connection::Files(landing) = &config.connections["landing"] else { panic!("not files") };
+    assert_eq!(landing.root, folder.path().join("./in").display().to_string(), "from the file's folder");
+    let patterns = vec!["orders/**/*.csv".to_owned(), "!orders/old/**".to_owned()];
+    assert_eq!(landing.tables, [("sales.orders".to_owned(), patterns)]);
+    assert_eq!((landing.max_files, landing.source_system.as_str()), (7, "landing"));
+    let Connection::Files(lake) = &config.connections["lake"] else { panic!("not files") };
+    assert_eq!((lake.root.as_str(), lake.source_system.as_str()), ("s3://lake/in", "LAKE"));
+}

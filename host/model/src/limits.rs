@@ -80,7 +80,7 @@ impl Default for GuestLimits {
             max_tables: 100_000,
             max_partitions: 10_000,
             max_partition_state_bytes: MIB,
-            max_watermark_bytes: 64 * KIB,
+            max_watermark_bytes: MIB,
             max_log_bytes: 8 * KIB,
             max_log_messages: 10_000,
             max_component_bytes: 64 * MIB,

@@ -63,6 +63,11 @@ pub trait Reader: Send {
     /// What was changed on the way, so far: nothing is changed in silence.
     fn adjustments(&self) -> Vec<Adjustment>;
 
+    /// Rows that were set aside since the last call, because they are none: taken, to be kept beside the table.
+    fn take_rejected(&mut self) -> Vec<RejectedRow> {
+        Vec::new()
+    }
+
     /// The one moment that all rows are of, by a name that other queries of the run have too if they are of the same; none
     /// when it is this query's alone, or none at all.
     fn moment(&self) -> Option<Arc<str>> {
@@ -86,11 +91,24 @@ pub struct Adjustment {
     pub values: u64,
 }
 
+/// A row of a file that is no row of the table: what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RejectedRow {
+    /// The file, by its path below the connection's root.
+    pub file: Arc<str>,
+    /// The line it begins at, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub reason: String,
+    /// How it reads, cut to a bound; what is no text is replaced.
+    pub text: String,
+}
+
 /// One query of a datakit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
     /// The text as the datakit wrote it, with the dialect's own parameter names (`@P1`, `@P2`, … for SQL Server, `$1`, `$2`, …
-    /// for PostgreSQL).
+    /// for PostgreSQL). A source without SQL has a language of its own: a JSON document for files.
     pub sql: String,
     /// The parameters, in order.
     pub parameters: Vec<Value>,

@@ -95,6 +95,12 @@ pub enum RunError {
         /// The partition.
         ordinal: u32,
     },
+    /// Another run has loaded the table since this one was planned.
+    #[error("another run has loaded {table} since this one was planned")]
+    Outdated {
+        /// The table.
+        table: TableId,
+    },
     /// The run was told to stop.
     #[error("stopped before {table} was committed")]
     Stopped {
@@ -126,6 +132,7 @@ impl Coded for RunError {
             Self::PartitionSchema { .. } => "DK-RUN-010",
             Self::Stopped { .. } => "DK-RUN-011",
             Self::Crashed { .. } => "DK-RUN-012",
+            Self::Outdated { .. } => "DK-RUN-013",
         }
         .into()
     }
@@ -159,6 +166,7 @@ impl Coded for RunError {
                 let names: Vec<String> = examples.iter().map(ToString::to_string).collect();
                 format!("there are, for example: {}; `host discover` lists all", names.join(", "))
             }
+            Self::Outdated { .. } => "run again: what that run has loaded is left out then".into(),
             Self::Stopped { .. } => "run again: nothing half-done is visible".into(),
             Self::Crashed { .. } => "this is a bug in the host: please report it with the log".into(),
         })

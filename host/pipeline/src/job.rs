@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use datakit_model::source::Source;
@@ -62,6 +62,7 @@ pub struct Job {
     roles: HashMap<String, Arc<dyn Source>>,
     settings: String,
     memory: MemoryBudget,
+    planned_from: PlannedFrom,
 }
 
 impl Job {
@@ -100,6 +101,7 @@ impl Job {
             info,
             roles: parts.roles.into_iter().map(|(role, (source, _))| (role, source)).collect(),
             settings: parts.settings.to_string(),
+            planned_from: PlannedFrom::default(),
         })
     }
 
@@ -116,35 +118,56 @@ impl Job {
     }
 
     /// What the datakit's instances see of the host; watermarks come from the sink's state, where there is a sink.
-    pub(crate) fn session(&self, sink: Option<Arc<dyn Sink>>) -> Session {
+    pub(crate) fn session(&self, destination: Option<Destination>) -> Session {
+        // What a run replaces has no watermark: nothing of it will be left.
+        let sink = destination.filter(|to| to.mode == WriteMode::Append).map(|to| to.sink);
         Session {
             run: self.run.clone(),
             settings: self.settings.clone(),
             roles: self.roles.clone(),
             tables: self.tables.clone(),
             memory: self.memory.clone(),
-            watermarks: Arc::new(SinkState { sink, source_system: self.run.source_system.clone() }),
+            watermarks: Arc::new(SinkState {
+                sink,
+                source_system: self.run.source_system.clone(),
+                planned_from: Arc::clone(&self.planned_from),
+            }),
         }
+    }
+
+    /// The watermark that the plan of a table was made from; none when the datakit did not ask for it.
+    pub(crate) fn planned_from(&self, table: &TableId) -> Option<Option<String>> {
+        self.planned_from.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
     }
 }
 
 /// Where and how a run writes.
 #[derive(Clone)]
-pub(crate) struct Destination {
-    pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) mode: WriteMode,
+pub struct Destination {
+    /// The sink.
+    pub sink: Arc<dyn Sink>,
+    /// What happens to rows that are there.
+    pub mode: WriteMode,
 }
+
+/// The watermarks that a run's plans were made from.
+type PlannedFrom = Arc<Mutex<HashMap<TableId, Option<String>>>>;
 
 struct SinkState {
     sink: Option<Arc<dyn Sink>>,
     source_system: String,
+    planned_from: PlannedFrom,
 }
 
 #[async_trait]
 impl Watermarks for SinkState {
     async fn watermark(&self, table: &TableId) -> Result<Option<String>, Failure> {
         let Some(sink) = &self.sink else { return Ok(None) };
-        Ok(sink.state(&self.source_system, table).await?.and_then(|state| state.watermark))
+        let watermark = sink.state(&self.source_system, table).await?.and_then(|state| state.watermark);
+        // The first answer counts: a later one may be newer than what a plan was made from.
+        let mut planned_from = self.planned_from.lock().unwrap_or_else(PoisonError::into_inner);
+        planned_from.entry(table.clone()).or_insert_with(|| watermark.clone());
+        Ok(watermark)
     }
 }
 

@@ -22,6 +22,7 @@ mod error;
 mod event;
 mod job;
 mod partition;
+mod rejected;
 mod resolve;
 mod retry;
 mod run;
@@ -31,7 +32,7 @@ mod table;
 
 pub use error::RunError;
 pub use event::{Event, Observer};
-pub use job::{Artifact, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
+pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
 pub use resolve::{Resolution, resolve};
 pub use run::{Preview, discover, plan, preview, run};
-pub use summary::{RunStatus, Summary, TableError, TableStatus, TableSummary};
+pub use summary::{RejectedRows, RunStatus, Summary, TableError, TableStatus, TableSummary};

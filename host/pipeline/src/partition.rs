@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::datatypes::SchemaRef;
-use datakit_model::source::Adjustment;
+use datakit_model::source::{Adjustment, RejectedRow};
 use datakit_model::{Failure, TrackedBatch};
 use datakit_sinks::{PartitionWriter, RetryUnit, TableWriter, Written};
 use datakit_wasm::{Extraction, Partition};
@@ -21,6 +21,8 @@ use crate::table::TableContext;
 pub(crate) struct PartitionResult {
     pub(crate) written: Written,
     pub(crate) adjustments: Vec<Adjustment>,
+    /// Rows that are none of the table.
+    pub(crate) rejected: Vec<RejectedRow>,
     pub(crate) approximate: bool,
     /// The moment its rows are of, where other partitions can be of the same.
     pub(crate) moment: Option<Arc<str>>,
@@ -110,7 +112,9 @@ async fn pump(
 }
 
 async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>) -> Result<PartitionResult, Failure> {
+    let mut rejected = Vec::new();
     while let Some(batch) = extraction.next().await? {
+        rejected.append(&mut extraction.take_rejected());
         if batch.batch().num_rows() == 0 {
             continue;
         }
@@ -119,8 +123,10 @@ async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>
             break;
         }
     }
+    rejected.append(&mut extraction.take_rejected());
     Ok(PartitionResult {
         written: Written::default(),
+        rejected,
         adjustments: extraction.adjustments(),
         approximate: extraction.approximate(),
         moment: extraction.moment(),

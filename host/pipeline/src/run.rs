@@ -39,7 +39,7 @@ pub async fn discover(job: &Job) -> Result<Vec<(Table, bool)>, Failure> {
 ///
 /// # Errors
 /// No table matches, or one cannot be planned.
-pub async fn plan(job: &Job, sink: Option<Arc<dyn Sink>>) -> Result<Vec<(Table, TablePlan)>, Failure> {
+pub async fn plan(job: &Job, sink: Option<Destination>) -> Result<Vec<(Table, TablePlan)>, Failure> {
     let session = job.session(sink);
     let selected = select(job.datakit.discover(&session).await?, &job.tables)?;
     let ids: Vec<TableId> = selected.iter().map(|t| t.id.clone()).collect();
@@ -103,7 +103,8 @@ pub async fn run(
 ) -> Result<Summary, Failure> {
     let started = Instant::now();
     let job = Arc::new(job);
-    let session = job.session(Some(Arc::clone(&sink)));
+    let destination = Destination { sink: Arc::clone(&sink), mode };
+    let session = job.session(Some(destination.clone()));
     let Some(planned) = stop.run_until_cancelled(prepare(&job, &session, observer.as_ref())).await else {
         return Ok(summarise(&job, Vec::new(), started, true));
     };
@@ -121,7 +122,7 @@ pub async fn run(
             let context = TableContext {
                 job: Arc::clone(&job),
                 session: session.clone(),
-                destination: Destination { sink: Arc::clone(&sink), mode },
+                destination: destination.clone(),
                 observer: Arc::clone(&observer),
                 workers: Arc::clone(&workers),
                 stop: stop.child_token(),
@@ -211,6 +212,7 @@ fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> Ta
         several_moments: false,
         approximate: false,
         adjustments: Vec::new(),
+        rejected: None,
         error: Some(TableError::from(failure)),
     }
 }

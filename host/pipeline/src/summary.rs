@@ -79,9 +79,21 @@ pub struct TableSummary {
     /// Values that were cut to fit their Arrow type.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<Adjustment>,
+    /// Rows of files that were set aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<RejectedRows>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
+}
+
+/// Rows that were set aside.
+#[derive(Debug, Clone, Serialize)]
+pub struct RejectedRows {
+    /// How many.
+    pub rows: u64,
+    /// The table they are in.
+    pub target: String,
 }
 
 /// A failure as the summary shows it.

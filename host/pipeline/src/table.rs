@@ -18,8 +18,9 @@ use crate::error::RunError;
 use crate::event::{Event, Observer};
 use crate::job::{Destination, Job};
 use crate::partition::{self, PartitionResult};
+use crate::rejected;
 use crate::retry;
-use crate::summary::{TableError, TableStatus, TableSummary, seconds};
+use crate::summary::{RejectedRows, TableError, TableStatus, TableSummary, seconds};
 
 /// What the partitions of one table share.
 #[derive(Clone)]
@@ -72,6 +73,7 @@ impl TableContext {
 struct Finished {
     committed: Committed,
     adjustments: Vec<Adjustment>,
+    rejected: Option<RejectedRows>,
 }
 
 /// Reads and writes one table; its failure is in the summary.
@@ -88,6 +90,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         several_moments: false,
         approximate: false,
         adjustments: Vec::new(),
+        rejected: None,
         error: None,
     };
     match attempts(&context, &plan, &mut summary.target).await {
@@ -98,6 +101,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.several_moments = finished.committed.state.several_moments;
             summary.approximate = finished.committed.state.approximate;
             summary.adjustments = finished.adjustments;
+            summary.rejected = finished.rejected;
         }
         Ok(None) => summary.status = TableStatus::Unchanged,
         Err(failure) => {
@@ -157,7 +161,7 @@ enum AttemptError {
 async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finished, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
     let (first, writer, permit) = open(context, plan).await.map_err(AttemptError::Again)?;
-    let results = match copy_partitions(context, plan, &writer, first, permit).await {
+    let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
         Ok(results) => results,
         Err(failure) => {
             writer.abort().await;
@@ -173,8 +177,16 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
         several_moments: plan.partitions.len() > 1 && !is_one_moment(&results),
         approximate: results.iter().any(|r| r.approximate),
     };
+    // Before the rows they were left out of: a run that is killed in between leaves too many of them, never too few.
+    let rejected = match rejected::keep(context, plan, rejected::taken(&mut results)).await {
+        Ok(rejected) => rejected,
+        Err(failure) => {
+            writer.abort().await;
+            return Err(AttemptError::Fatal(failure));
+        }
+    };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
-    Ok(Finished { committed, adjustments: merge_adjustments(results) })
+    Ok(Finished { committed, adjustments: merge_adjustments(results), rejected })
 }
 
 /// Whether all partitions were read under one snapshot.
@@ -201,7 +213,24 @@ async fn open(
         run: context.job.run.clone(),
     };
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
-    Ok((Some(extraction), writer, permit))
+    match still_as_planned(context).await {
+        Ok(()) => Ok((Some(extraction), writer, permit)),
+        Err(failure) => {
+            writer.abort().await;
+            Err(failure)
+        }
+    }
+}
+
+/// A plan that was made from a watermark holds as long as the table keeps it: rows that another run has loaded since would
+/// be loaded again. Checked when the table is open: from then on the sink sees to it that nobody else commits first.
+async fn still_as_planned(context: &TableContext) -> Result<(), Failure> {
+    let Some(planned) = context.job.planned_from(&context.table) else { return Ok(()) };
+    let state = context.destination.sink.state(&context.job.run.source_system, &context.table).await?;
+    if state.and_then(|state| state.watermark) == planned {
+        return Ok(());
+    }
+    Err(RunError::Outdated { table: context.table.clone() }.into())
 }
 
 async fn copy_partitions(

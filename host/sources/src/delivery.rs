@@ -59,6 +59,11 @@ impl<E: Fault> Delivery<E> {
         (step.await, Some(stop))
     }
 
+    /// For whoever works beside this task.
+    pub(crate) fn closing(&self) -> Closing<E> {
+        Closing(self.sender.clone())
+    }
+
     /// Waits until nobody wants the rows or the time is over.
     pub(crate) async fn stopped(&self) -> Stop<E> {
         tokio::select! {
@@ -94,6 +99,27 @@ impl<E: Fault> Delivery<E> {
         };
         // Nobody waits any more: then nobody is to be told.
         let _ = self.sender.send(message).await;
+    }
+}
+
+/// Tells a thread beside the task whether anybody waits for the rows.
+pub(crate) struct Closing<E>(mpsc::Sender<Message<E>>);
+
+impl<E> Clone for Closing<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E> Closing<E> {
+    /// Whether nobody wants the rows any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Waits for that.
+    pub(crate) async fn closed(&self) {
+        self.0.closed().await;
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One module a kind of source, each behind the traits of [`datakit_model::source`]:
 //!
+//! - [`files`]: delimited fields and JSON lines, of folders and object stores;
 //! - [`sqlserver`]: SQL Server and everything that speaks TDS 7.4;
 //! - [`postgres`]: PostgreSQL 12 and later.
 //!
@@ -13,6 +14,7 @@ mod arrays;
 pub mod config;
 mod delivery;
 mod fault;
+pub mod files;
 mod guard;
 pub mod permissions;
 mod pool;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datakit_model::TrackedBatch;
-use datakit_model::source::Adjustment;
+use datakit_model::source::{Adjustment, RejectedRow};
 use wasmtime::component::ResourceAny;
 
 use crate::check;
@@ -75,6 +75,11 @@ impl Extraction {
     #[must_use]
     pub fn adjustments(&self) -> Vec<Adjustment> {
         self.instance.store.data().adjustments()
+    }
+
+    /// Rows that sources set aside since the last call.
+    pub fn take_rejected(&mut self) -> Vec<RejectedRow> {
+        std::mem::take(&mut self.instance.store.data_mut().rejected)
     }
 
     /// Whether a query of this instance allowed dirty reads: rows may be missing or doubled.

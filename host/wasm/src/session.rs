@@ -28,7 +28,8 @@ pub struct Session {
 /// Where watermarks come from: the sink is the state store.
 #[async_trait]
 pub trait Watermarks: Send + Sync {
-    /// The watermark the last commit of `table` left; none when there is none.
+    /// The watermark the last commit of `table` left; none when there is none, or when this run replaces what it stands
+    /// for.
     ///
     /// # Errors
     /// What kept the sink's state from being read.

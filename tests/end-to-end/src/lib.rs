@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "code of tests")]
 
 mod elsewhere;
+mod files;
 mod kerberos;
 mod mssql;
 mod oci;
@@ -17,6 +18,7 @@ mod started;
 mod world;
 
 pub use elsewhere::run_again_elsewhere;
+pub use files::FilesWorld;
 pub use kerberos::KerberosWorld;
 pub use mssql::{Mssql, batches};
 pub use oci::OciRegistry;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use datakit_tests::World;
+use datakit_tests::{FilesWorld, World};
 
 const TABLES: &str = "\
 CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, total decimal(18,2) NULL)
@@ -71,4 +71,20 @@ fn the_logistics_team_has_customers_without_their_addresses() {
     let columns = "SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns WHERE table_schema = 'ERP_dbo' AND table_name = 'customers' AND column_name NOT LIKE '\\_bronze%'";
     assert_eq!(world.postgres(columns), "id name");
     assert_eq!(world.postgres("SELECT count(*)::text FROM \"ERP_dbo\".orders"), "2");
+}
+
+#[test]
+fn a_landing_folder_is_loaded_file_by_file() {
+    let world = FilesWorld::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/landing-folder");
+    for path in ["orders/dt=2026-01-01/shop.csv", "orders/dt=2026-01-02/shop.csv", "customers.jsonl"] {
+        world.put(path, fs::read(example.join("landing").join(path)).unwrap());
+    }
+    let text = fs::read_to_string(example.join("warehouse.toml")).unwrap();
+    fs::write(world.path().join("warehouse.toml"), text.replace("registry.example/datakits", "oci:registry")).unwrap();
+    let summary = world.run(&[]);
+    assert_eq!(summary["rows"], 2 + 3);
+    assert_eq!(world.column("orders", "customer"), ["0042", "0042", "0043"]);
+    assert_eq!(world.column("orders__rejected", "text"), ["4;much;0044"]);
+    assert_eq!(world.run(&[])["rows"], 0);
 }

@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("datakit-model", 0),
     ("datakit-config", 1),
     ("datakit-kerberos", 1),
+    ("datakit-stores", 1),
     ("datakit-sources", 2),
     ("datakit-sinks", 2),
     ("datakit-wasm", 2),

@@ -16,10 +16,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use clap::CommandFactory;
-use datakit_config::{Config, Ingest, Overrides, Selection};
+use datakit_config::{Config, Ingest, Mode, Overrides, Selection};
 use datakit_model::RunLimits;
 use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, resolve};
 use datakit_registry::Reference;
+use datakit_sinks::WriteMode;
 
 use crate::arguments::{Arguments, Command, IngestArguments};
 use crate::connected::Connected;
@@ -61,6 +62,13 @@ async fn unless_stopped(context: &Context, work: impl Future<Output = Result<(),
 }
 
 /// The flags that go over file and environment.
+fn sink_mode(mode: Mode) -> WriteMode {
+    match mode {
+        Mode::Append => WriteMode::Append,
+        Mode::Overwrite => WriteMode::Overwrite,
+    }
+}
+
 fn overrides(arguments: &IngestArguments) -> Overrides {
     Overrides { settings: arguments.settings.clone(), tables: arguments.tables.clone(), ..Overrides::default() }
 }

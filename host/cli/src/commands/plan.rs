@@ -1,6 +1,7 @@
 //! `host plan`: how each table would be cut.
 
 use datakit_config::Config;
+use datakit_pipeline::Destination;
 use serde::Serialize;
 
 use super::{JobRequest, job, overrides, selection};
@@ -31,14 +32,14 @@ pub(crate) async fn plan(arguments: Inspect, context: &Context) -> Result<(), Re
     let ingest = config.ingest(&selection(&arguments.ingest))?;
     // A plan may depend on the sink's watermarks, but needs none.
     let sink = match config.sink_of(&ingest) {
-        Ok(sink) => Some(context.sink(sink, &config)?),
+        Ok(sink) => Some(Destination { sink: context.sink(sink, &config)?, mode: super::sink_mode(ingest.mode) }),
         Err(_) => None,
     };
     let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;
     let source_system = job.run().source_system.clone();
     let mut planned = Vec::new();
     for (table, plan) in datakit_pipeline::plan(&job, sink.clone()).await? {
-        let target = sink.as_ref().map(|sink| sink.locate(&source_system, &table.id)).transpose()?;
+        let target = sink.as_ref().map(|to| to.sink.locate(&source_system, &table.id)).transpose()?;
         let partitions = plan.partitions.iter();
         planned.push(Planned {
             table: table.id.to_string(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datakit_config::{Ingest, Mode, Overrides};
 use datakit_model::Coded;
 use datakit_pipeline::{RunStatus, Summary, TableError, TableStatus, TableSummary};
-use datakit_sinks::{Sink, WriteMode as SinkMode};
+use datakit_sinks::Sink;
 use serde::Serialize;
 use tracing::Instrument;
 
@@ -69,10 +69,7 @@ async fn started(arguments: &Run, context: &Context, request: JobRequest) -> Res
     let config = context.config(flags)?;
     let ingest = config.ingest(&selection(&arguments.ingest))?;
     let sink = context.sink(config.sink_of(&ingest)?, &config)?;
-    let mode = match ingest.mode {
-        Mode::Append => SinkMode::Append,
-        Mode::Overwrite => SinkMode::Overwrite,
-    };
+    let mode = super::sink_mode(ingest.mode);
     // Secrets first: a missing one should not wait for a download.
     let connections = connections(context, &config, &ingest)?;
     let health = match arguments.health {
@@ -183,6 +180,9 @@ fn notes(summary: &Summary) -> String {
     let mut note = |table: &TableSummary, what: &str| text.push_str(&format!("note: {}: {what}\n", table.table));
     for table in &summary.tables {
         adjustments(table).iter().for_each(|what| note(table, what));
+        if let Some(rejected) = &table.rejected {
+            note(table, &format!("{} rows were set aside: {}", grouped(rejected.rows), rejected.target));
+        }
         if table.approximate {
             note(table, "dirty reads, rows may be missing or doubled");
         }
@@ -225,6 +225,7 @@ fn status(status: TableStatus) -> &'static str {
 #[cfg(test)]
 mod tests {
     use datakit_model::source::Adjustment;
+    use datakit_pipeline::RejectedRows;
 
     use super::*;
 
@@ -241,6 +242,7 @@ mod tests {
             several_moments: true,
             approximate: true,
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
+            rejected: Some(RejectedRows { rows: 3, target: "/bronze/ERP/dbo/orders__rejected".into() }),
             error: None,
         };
         let error = TableError {
@@ -259,6 +261,7 @@ mod tests {
             several_moments: false,
             approximate: false,
             adjustments: vec![],
+            rejected: None,
             error: Some(error),
             ..table.clone()
         };

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use datakit_stores::StoreOptions;
 use deltalake::logstore::{LogStoreRef, ObjectStoreRef, StorageConfig, logstore_for, logstore_with};
 
 use url::Url;
 
-use super::stores::{self, StoreOptions};
+use super::stores;
 use crate::error::SinkError;
 
 const MIB: u64 = 1024 * 1024;
@@ -69,7 +70,7 @@ impl Root {
         if url.scheme() == "file" {
             return url.to_file_path().map(Self::Local).map_err(|()| refuse("it is no path of this machine".into()));
         }
-        if !stores::is_known(url.scheme()) || url.cannot_be_a_base() {
+        if !datakit_stores::is_known(url.scheme()) || url.cannot_be_a_base() {
             return Err(refuse(format!("this build has no store for `{}://`", url.scheme())));
         }
         let store = stores::open(&url, options).map_err(|e| refuse(e.to_string()))?;

@@ -12,7 +12,7 @@
 //! - `file`: Parquet files, encoded and uploaded beside the caller;
 //! - `statistics`: the bounds that let readers skip files;
 //! - `commit`: the log entry;
-//! - `stores`: S3 and Azure;
+//! - `stores`: logs in S3 and Azure;
 //! - `sink`: the traits.
 
 mod commit;
@@ -30,5 +30,5 @@ mod stores;
 
 pub use commit::STATE_KEY;
 pub use config::DeltaConfig;
+pub use datakit_stores::StoreOptions;
 pub use sink::DeltaSink;
-pub use stores::StoreOptions;

@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use datakit_stores::StoreOptions;
 use futures::StreamExt as _;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
@@ -14,7 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::config::Root;
-use super::stores::{self, StoreOptions};
+use super::stores;
 use crate::error::SinkError;
 use crate::storage::{io_error, storage_error};
 

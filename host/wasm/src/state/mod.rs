@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datakit_model::source::{Adjustment, Connection, Reader};
+use datakit_model::source::{Adjustment, Connection, Reader, RejectedRow};
 use datakit_model::{GuestLimits, TrackedBatch};
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::WasiCtx;
@@ -66,6 +66,8 @@ pub(crate) struct State {
     /// What `describe` declared.
     pub(crate) roles: Arc<[Role]>,
     adjustments: BTreeMap<u64, Vec<Adjustment>>,
+    /// Rows that readers of the instance set aside, and nobody has taken yet.
+    pub(crate) rejected: Vec<RejectedRow>,
     /// A query of the instance allowed dirty reads.
     pub(crate) approximate: bool,
     /// The moments of the instance's queries, where they are shared with others.
@@ -96,6 +98,7 @@ impl State {
             session,
             roles,
             adjustments: BTreeMap::new(),
+            rejected: Vec::new(),
             approximate: false,
             moments: Vec::new(),
             readers: 0,

@@ -22,6 +22,7 @@ pub(super) const TCP: &str = "tcp";
 pub(super) const TLS: &str = "tls";
 pub(super) const LOGIN: &str = "login";
 pub(super) const DATABASE: &str = "database";
+const FILES: &str = "files";
 const TABLES: &str = "tables";
 
 /// Why there is no link of Kerberos for PostgreSQL, as docs/kerberos.md says it.
@@ -43,7 +44,10 @@ pub(super) async fn walk(
         (_, Connection::Postgres(_)) => links.push(KERBEROS),
         _ => {}
     }
-    links.extend([TCP, TLS, LOGIN, DATABASE, TABLES]);
+    match connection {
+        Connection::Files(_) => links.extend([FILES, TABLES]),
+        _ => links.extend([TCP, TLS, LOGIN, DATABASE, TABLES]),
+    }
     let mut chain = doctoring.begin("connection", connection.name(), target(connection), links);
     let whole = match connected {
         Err(error) => Err(chain.broken(SETTINGS, Some(took), error)),
@@ -69,6 +73,7 @@ fn target(connection: &Connection) -> String {
         Connection::Postgres(PostgresConnection { server, .. }) => {
             format!("PostgreSQL {}:{}, database `{}`, as `{}`", server.host, server.port, server.database, server.user)
         }
+        Connection::Files(connection) => format!("files of {}", connection.root),
     }
 }
 
@@ -89,6 +94,13 @@ async fn walk_connected(
         (Connected::Postgres(source), Connection::Postgres(connection)) => {
             chain.not_used(KERBEROS, NO_GSSAPI);
             postgres(chain, source, connection).await?;
+        }
+        (Connected::Files(source), Connection::Files(connection)) => {
+            let (reached, took) = chain.step(&format!("files of {}", connection.root), source.reach()).await;
+            match reached {
+                Ok(()) => chain.ok(FILES, Some(took), "they can be listed"),
+                Err(error) => return Err(chain.broken(FILES, Some(took), error)),
+            }
         }
         // A connection becomes a source of its own kind.
         _ => return Ok(()),

@@ -1,6 +1,6 @@
-//! Object stores: S3 by moto, Azure by azurite.
+//! Object stores of one's own, for tests: S3 by moto, Azure by azurite.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use datakit_model::Secret;
 
-use crate::delta::StoreOptions;
+use crate::StoreOptions;
 
 /// Names a Python that has `moto[server]`.
 pub const PYTHON_VARIABLE: &str = "DATAKIT_TEST_PYTHON";
@@ -27,7 +27,12 @@ const AZURE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVEr
 pub struct ObjectStoreServer {
     /// A shell that waits for the end of its input, and then stops the server: also when this process is killed.
     shell: Child,
+    /// The bucket, with its scheme.
+    bucket: String,
     uri: String,
+    /// The bucket by HTTP, and the key that requests are signed with.
+    address: String,
+    key: &'static str,
     environment: Vec<(String, String)>,
 }
 
@@ -50,8 +55,8 @@ impl ObjectStoreServer {
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test secret"),
         ];
-        let server = Self::new(shell, format!("s3://{BUCKET}/bronze"), &environment);
-        request(&python, "PUT", &format!("{endpoint}/{BUCKET}"), "")?;
+        let server = Self::new(shell, format!("s3://{BUCKET}"), format!("{endpoint}/{BUCKET}"), "", &environment);
+        put(&server.address, "", "bucket", &[])?;
         Ok(server)
     }
 
@@ -60,7 +65,7 @@ impl ObjectStoreServer {
     /// # Errors
     /// There is no azurite, or it does not start.
     pub fn azure() -> io::Result<Self> {
-        let (python, azurite) = (variable(PYTHON_VARIABLE)?, variable(AZURITE_VARIABLE)?);
+        let azurite = variable(AZURITE_VARIABLE)?;
         let port = free_port()?;
         let port_text = port.to_string();
         let arguments = [
@@ -81,21 +86,37 @@ impl ObjectStoreServer {
             ("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT),
             ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY),
         ];
-        let uri = format!("abfss://{BUCKET}@{AZURE_ACCOUNT}.dfs.core.windows.net/bronze");
-        let server = Self::new(shell, uri, &environment);
-        request(&python, "PUT", &format!("{endpoint}/{AZURE_ACCOUNT}/{BUCKET}?restype=container"), AZURE_KEY)?;
+        let bucket = format!("abfss://{BUCKET}@{AZURE_ACCOUNT}.dfs.core.windows.net");
+        let address = format!("{endpoint}/{AZURE_ACCOUNT}/{BUCKET}");
+        let server = Self::new(shell, bucket, address, AZURE_KEY, &environment);
+        put(&format!("{}?restype=container", server.address), AZURE_KEY, "bucket", &[])?;
         Ok(server)
     }
 
-    fn new(shell: Child, uri: String, environment: &[(&str, &str)]) -> Self {
+    fn new(shell: Child, bucket: String, address: String, key: &'static str, environment: &[(&str, &str)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { shell, uri, environment }
+        let uri = format!("{bucket}/bronze");
+        Self { shell, bucket, uri, address, key, environment }
     }
 
     /// The root of a Delta sink in it.
     #[must_use]
     pub fn uri(&self) -> &str {
         &self.uri
+    }
+
+    /// The root of a source of files in it.
+    #[must_use]
+    pub fn uri_of(&self, prefix: &str) -> String {
+        format!("{}/{prefix}", self.bucket)
+    }
+
+    /// Puts an object into the bucket, by a client that is none of ours.
+    ///
+    /// # Errors
+    /// The store refuses.
+    pub fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        put(&format!("{}/{path}", self.address), self.key, "object", bytes)
     }
 
     /// The variables that a client needs.
@@ -142,10 +163,16 @@ fn start(program: &PathBuf, arguments: &[&str], port: u16) -> io::Result<Child> 
     Ok(shell)
 }
 
-/// One request that makes a bucket; Azure's is signed with its key.
-fn request(python: &PathBuf, method: &str, url: &str, key: &str) -> io::Result<()> {
-    const SCRIPT: &str = include_str!("make_bucket.py");
-    let output = Command::new(python).args(["-c", SCRIPT, method, url, key]).output()?;
+/// One request that makes a bucket or an object; Azure's is signed with its key.
+fn put(url: &str, key: &str, kind: &str, bytes: &[u8]) -> io::Result<()> {
+    const SCRIPT: &str = include_str!("put.py");
+    let mut command = Command::new(variable(PYTHON_VARIABLE)?);
+    command.args(["-c", SCRIPT, url, key, kind]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut request = command.spawn()?;
+    if let Some(mut body) = request.stdin.take() {
+        body.write_all(bytes)?;
+    }
+    let output = request.wait_with_output()?;
     if output.status.success() {
         return Ok(());
     }

@@ -1,0 +1,173 @@
+//! Reads CSV and JSON lines of a folder or an object store into Bronze: every selected column as it is, where the row comes
+//! from, then the Bronze columns.
+//!
+//! - [`requests`]: what is asked of the host; [`listing`]: the files there are; [`folders`]: those that are columns;
+//! - [`settings`]: what the operator can choose; [`types`]: types by name;
+//! - [`shape`]: the columns of a table; [`inference`]: their types, where nobody says them;
+//! - [`memory`]: which files a table holds; [`planning`]: which ones a run loads, and how they are cut;
+//! - [`extraction`]: the rows on their way.
+//!
+//! The datakit looks at a few records of a table once, to infer its columns; after that the host decodes, shapes and writes
+//! them.
+
+pub mod errors;
+pub mod extraction;
+pub mod folders;
+pub mod inference;
+pub mod listing;
+pub mod memory;
+pub mod planning;
+pub mod requests;
+pub mod settings;
+pub mod shape;
+pub mod types;
+
+#[cfg(test)]
+mod tests;
+
+use datakit_sdk::bindings::datakit::kit::run;
+use datakit_sdk::{
+    Connection, Datakit, Description, Error, Partition, Queries, Role, Run, Table, TableId, TableKind, TablePlan,
+    export_datakit, log,
+};
+
+use crate::extraction::FilesExtraction;
+use crate::listing::{SourceFile, Tables};
+use crate::memory::Memory;
+use crate::settings::{Load, Settings};
+use crate::shape::Columns;
+
+/// The only role: where files are.
+const ROLE: &str = "source";
+
+/// The datakit.
+#[derive(Debug)]
+pub struct FilesBronze;
+
+export_datakit!(FilesBronze);
+
+impl Datakit for FilesBronze {
+    type Settings = Settings;
+    type Extraction = FilesExtraction;
+
+    fn describe() -> Description {
+        Description {
+            name: "files-bronze".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            summary: env!("CARGO_PKG_DESCRIPTION").into(),
+            roles: vec![Role {
+                name: ROLE.into(),
+                kinds: vec!["files".into()],
+                purpose: "The folder or object store whose files are read.".into(),
+            }],
+        }
+    }
+
+    fn discover(run: &Run<Settings>) -> Result<Vec<Table>, Error> {
+        discover(&Connection::open(ROLE)?, &run.settings, |table| run::watermark(table))
+    }
+
+    fn plan(run: &Run<Settings>, tables: &[TableId]) -> Result<Vec<TablePlan>, Error> {
+        plan(&Connection::open(ROLE)?, run, tables, |table| run::watermark(table))
+    }
+
+    fn open(run: &Run<Settings>, partition: &Partition) -> Result<FilesExtraction, Error> {
+        FilesExtraction::open(run, partition)
+    }
+}
+
+/// The tables the settings include, with their columns as far as they are known: a table that is not granted is not looked
+/// into, and one that cannot be read must not hide the others.
+///
+/// # Errors
+/// Settings that contradict each other, or a store that does not answer.
+pub fn discover(
+    queries: &impl Queries,
+    settings: &Settings,
+    watermark: impl Fn(&TableId) -> Option<String>,
+) -> Result<Vec<Table>, Error> {
+    let selection = settings.selection()?;
+    let tables = listing::read(queries)?;
+    let mut listed = Vec::new();
+    for ((schema, name), files) in &tables {
+        let id = TableId { schema: schema.clone(), name: name.clone() };
+        if !selection.has_table(&id) {
+            continue;
+        }
+        let columns = known_columns(queries, &id, files, settings, &watermark);
+        // A table that the rules name, without a file so far, and of which nothing is known.
+        if files.is_empty() && columns.is_empty() {
+            continue;
+        }
+        listed.push(Table {
+            columns: shape::listed(&columns),
+            id,
+            kind: TableKind::Table,
+            primary_key: Vec::new(),
+            estimated_rows: None,
+            estimated_bytes: Some(files.iter().map(|file| file.size).sum()),
+        });
+    }
+    log::info(
+        "discovered",
+        &[("tables", listed.len().to_string()), ("excluded", (tables.len() - listed.len()).to_string())],
+    );
+    Ok(listed)
+}
+
+fn known_columns(
+    queries: &impl Queries,
+    id: &TableId,
+    files: &[SourceFile],
+    settings: &Settings,
+    watermark: &impl Fn(&TableId) -> Option<String>,
+) -> Columns {
+    let columns = || -> Result<Columns, Error> {
+        let memory = match settings.load {
+            Load::NewFiles => watermark(id).map(|text| Memory::parse(&text)).transpose()?,
+            Load::AllFiles => None,
+        };
+        let remembered = memory.as_ref().map(|memory| &memory.columns);
+        let mut columns = shape::columns(queries, id, files, remembered, &settings.options(id)?, settings)?;
+        let selected = shape::selected(id, &columns, settings)?;
+        columns.retain(|column| selected.contains(&column.name));
+        Ok(columns)
+    };
+    columns().unwrap_or_else(|error| {
+        log::debug(
+            "a table's columns are not known",
+            &[("table", format!("{}.{}", id.schema, id.name)), ("code", error.code)],
+        );
+        Columns::new()
+    })
+}
+
+/// The plans of tables, in this order.
+///
+/// # Errors
+/// A table that is not there or is excluded, or what [`planning::plan`] says.
+pub fn plan(
+    queries: &impl Queries,
+    run: &Run<Settings>,
+    wanted: &[TableId],
+    watermark: impl Fn(&TableId) -> Option<String>,
+) -> Result<Vec<TablePlan>, Error> {
+    let settings = &run.settings;
+    let selection = settings.selection()?;
+    let tables: Tables = listing::read(queries)?;
+    wanted
+        .iter()
+        .map(|id| {
+            let files =
+                tables.get(&listing::key(id)).filter(|_| selection.has_table(id)).ok_or_else(|| no_table(id))?;
+            planning::plan(queries, id, files, watermark(id).as_deref(), run.started_at_micros, settings)
+        })
+        .collect()
+}
+
+fn no_table(id: &TableId) -> Error {
+    let name = format!("{}.{}", id.schema, id.name);
+    Error::config(errors::NO_TABLE, format!("there is no table {name} that this run may read"))
+        .with_hint("its files may be gone, or it is excluded by the settings `include` and `exclude`")
+        .with_context("table", name)
+}

@@ -1,0 +1,104 @@
+//! Rows that were set aside: a table of their own, beside the one they are not in.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use datakit_model::source::RejectedRow;
+use datakit_model::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
+use datakit_sinks::{BRONZE_COLUMNS, CommitNote, Target};
+use datakit_wasm::TablePlan;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::RunError;
+use crate::partition::PartitionResult;
+use crate::summary::RejectedRows;
+use crate::table::TableContext;
+
+/// What follows a table's name.
+const SUFFIX: &str = "__rejected";
+
+/// Takes the rows out of all partitions.
+pub(crate) fn taken(results: &mut [PartitionResult]) -> Vec<RejectedRow> {
+    results.iter_mut().flat_map(|result| std::mem::take(&mut result.rejected)).collect()
+}
+
+/// Commits the rows, unless the same plan has done so before.
+pub(crate) async fn keep(
+    context: &TableContext,
+    plan: &TablePlan,
+    rows: Vec<RejectedRow>,
+) -> Result<Option<RejectedRows>, Failure> {
+    if rows.is_empty() || context.stop.is_cancelled() {
+        return Ok(None);
+    }
+    let table = TableId::new(&plan.table.schema, format!("{}{SUFFIX}", plan.table.name));
+    let sink = &context.destination.sink;
+    let run = identity(&context.job.run, plan);
+    let kept = RejectedRows { rows: rows.len() as u64, target: sink.locate(&run.source_system, &table)? };
+    let before = sink.state(&run.source_system, &table).await?;
+    if before.as_ref().is_some_and(|state: &TableState| state.was_committed_by(&run.run_id)) {
+        return Ok(Some(kept));
+    }
+    let crash = |error: ArrowError| RunError::Crashed { table: table.clone(), message: error.to_string() };
+    let batch = batch(&rows, &run).map_err(crash)?;
+    let target = Target { table: table.clone(), schema: batch.schema(), mode: context.destination.mode, run };
+    let writer = sink.open(target).await?;
+    let written = async {
+        let mut partition = writer.partition(0).await?;
+        partition.write(TrackedBatch::untracked(batch)).await?;
+        partition.finish().await?;
+        writer.commit(CommitNote::default()).await
+    };
+    match written.await {
+        Ok(_) => Ok(Some(kept)),
+        Err(failure) => {
+            writer.abort().await;
+            Err(failure)
+        }
+    }
+}
+
+/// The run, by a name that the same run has for the same plan alone: started again it may find other files.
+fn identity(run: &RunIdentity, plan: &TablePlan) -> RunIdentity {
+    let mut digest = Sha256::new();
+    for partition in &plan.partitions {
+        digest.update((partition.state.len() as u64).to_le_bytes());
+        digest.update(&partition.state);
+    }
+    let plan = hex(&digest.finalize()[..8]);
+    RunIdentity { run_id: format!("{} {plan}", run.run_id), ..run.clone() }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where each row was, what is wrong with it, how it reads, and which run left it out.
+fn schema() -> SchemaRef {
+    let [loaded_at, _, _, _, batch_id, _] = BRONZE_COLUMNS;
+    let uuid = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())].into();
+    Arc::new(Schema::new(vec![
+        Field::new("source_file", DataType::Utf8, false),
+        Field::new("source_line", DataType::Int64, false),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("text", DataType::Utf8, false),
+        Field::new(loaded_at, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+        Field::new(batch_id, DataType::FixedSizeBinary(16), false).with_metadata(uuid),
+    ]))
+}
+
+fn batch(rows: &[RejectedRow], run: &RunIdentity) -> Result<RecordBatch, ArrowError> {
+    let loaded_at = TimestampMicrosecondArray::from_value(run.started_at_micros, rows.len()).with_timezone("UTC");
+    let batch_id = FixedSizeBinaryArray::try_from_iter(rows.iter().map(|_| run.batch_id.as_bytes()))?;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.file))),
+        Arc::new(rows.iter().map(|row| i64::try_from(row.line).ok()).collect::<Int64Array>()),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.reason))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.text))),
+        Arc::new(loaded_at),
+        Arc::new(batch_id),
+    ];
+    RecordBatch::try_new(schema(), columns)
+}

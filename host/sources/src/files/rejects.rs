@@ -1,0 +1,105 @@
+//! Rows that are set aside, and how many of a table may be.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use datakit_model::TableId;
+use datakit_model::source::RejectedRow;
+
+use super::csv::RAW_BYTES;
+use super::error::FilesError;
+
+/// How many rows of each part of a file were set aside, by run and table: a part that is read again counts once.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Mutex<HashMap<(String, TableId), Parts>>);
+
+type Parts = HashMap<(String, u64), u64>;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Rows set aside and not yet taken by whoever reads.
+pub(super) type Waiting = Arc<Mutex<Vec<RejectedRow>>>;
+
+/// Takes what waits.
+pub(super) fn taken(waiting: &Waiting) -> Vec<RejectedRow> {
+    std::mem::take(&mut locked(waiting))
+}
+
+/// The rows of one request that are set aside.
+pub(super) struct Rejects {
+    tally: Arc<Tally>,
+    table: (String, TableId),
+    limit: u64,
+    waiting: Waiting,
+    part: (String, u64),
+    file: Arc<str>,
+}
+
+impl Rejects {
+    pub(super) fn new(tally: Arc<Tally>, run_id: &str, table: TableId, limit: u64) -> Self {
+        let part = (String::new(), 0);
+        Self { tally, table: (run_id.to_owned(), table), limit, waiting: Waiting::default(), part, file: "".into() }
+    }
+
+    pub(super) fn waiting(&self) -> Waiting {
+        Arc::clone(&self.waiting)
+    }
+
+    /// From here on rows are those of this part of a file.
+    pub(super) fn begin(&mut self, path: &str, start: u64) {
+        self.part = (path.to_owned(), start);
+        self.file = path.into();
+        if let Some(parts) = locked(&self.tally.0).get_mut(&self.table) {
+            parts.remove(&self.part);
+        }
+    }
+
+    /// Sets a row aside, or says that there are too many.
+    pub(super) fn reject(&mut self, line: u64, reason: String, raw: &[u8]) -> Result<(), FilesError> {
+        let count = {
+            let mut tally = locked(&self.tally.0);
+            let parts = tally.entry(self.table.clone()).or_default();
+            *parts.entry(self.part.clone()).or_default() += 1;
+            parts.values().sum::<u64>()
+        };
+        if count > self.limit {
+            let reason = match self.limit {
+                0 => reason,
+                limit => format!("{reason}; {limit} rows of the table had been set aside before it"),
+            };
+            return Err(FilesError::BadRow { path: self.part.0.clone(), line, reason, limit: self.limit });
+        }
+        let raw = &raw[..raw.len().min(RAW_BYTES)];
+        let text = String::from_utf8_lossy(raw).replace('\0', "\u{fffd}");
+        locked(&self.waiting).push(RejectedRow { file: Arc::clone(&self.file), line, reason, text });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_is_read_again_counts_once() {
+        let tally = Arc::new(Tally::default());
+        let rejects = |limit| Rejects::new(Arc::clone(&tally), "run", TableId::new("files", "t"), limit);
+        for _ in 0..3 {
+            let mut first = rejects(2);
+            first.begin("a.csv", 0);
+            first.reject(7, "bad".into(), b"x").unwrap();
+            assert_eq!(taken(&first.waiting()).len(), 1);
+        }
+        let mut second = rejects(2);
+        second.begin("b.csv", 0);
+        second.reject(1, "bad".into(), b"\xffy\0").unwrap();
+        let error = second.reject(2, "worse".into(), b"z").unwrap_err();
+        assert_eq!(error.to_string(), "`b.csv`, line 2: worse; 2 rows of the table had been set aside before it");
+        assert_eq!(taken(&second.waiting())[0].text, "\u{fffd}y\u{fffd}");
+        let mut other = Rejects::new(tally, "another run", TableId::new("files", "t"), 1);
+        other.begin("a.csv", 0);
+        assert!(other.reject(1, "bad".into(), b"").is_ok());
+    }
+}

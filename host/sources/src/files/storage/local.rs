@@ -1,0 +1,212 @@
+//! A folder of this machine.
+//!
+//! Nothing outside of it is opened: a path is walked name by name from the root's own descriptor, and no step follows a
+//! symbolic link, so that neither `..` nor a link that appears between listing and reading leads out of it.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use super::FoundFile;
+use crate::files::error::FilesError;
+
+/// Folders within folders: far more than people make, far fewer than the stack holds.
+const MAX_DEPTH: usize = 64;
+/// Entries that may be looked at for each file that may be found.
+const ENTRIES_PER_FILE: u64 = 10;
+
+#[derive(Debug)]
+pub(in crate::files) struct Folder {
+    root: PathBuf,
+}
+
+/// A walk through a folder.
+struct Walk {
+    files: Vec<FoundFile>,
+    entries: u64,
+    links: u64,
+    max_files: u64,
+}
+
+impl Folder {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    fn location(&self, path: &str) -> String {
+        self.root.join(path).display().to_string()
+    }
+
+    pub(super) fn reach(&self) -> Result<(), FilesError> {
+        fs::read_dir(&self.root).map(drop).map_err(|error| failure(&self.location(""), &error))
+    }
+
+    pub(super) fn list(&self, max_files: u64) -> Result<Vec<FoundFile>, FilesError> {
+        let mut walk = Walk { files: Vec::new(), entries: 0, links: 0, max_files };
+        self.walk(&self.root, "", 0, &mut walk)?;
+        if walk.links > 0 {
+            tracing::warn!(root = %self.root.display(), links = walk.links, "symbolic links are not followed");
+        }
+        Ok(walk.files)
+    }
+
+    fn walk(&self, folder: &Path, prefix: &str, depth: usize, walk: &mut Walk) -> Result<(), FilesError> {
+        let failed = |error: io::Error| failure(&folder.display().to_string(), &error);
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            walk.entries += 1;
+            let too_many = walk.files.len() as u64 >= walk.max_files;
+            if too_many || walk.entries > walk.max_files.saturating_mul(ENTRIES_PER_FILE) {
+                return Err(FilesError::TooManyFiles { root: self.location(""), limit: walk.max_files });
+            }
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                tracing::warn!(folder = %folder.display(), "a name that is no UTF-8 is left out");
+                continue;
+            };
+            let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_symlink() {
+                walk.links += 1;
+            } else if kind.is_dir() && depth < MAX_DEPTH && !name.starts_with(['.', '_']) {
+                self.walk(&entry.path(), &path, depth + 1, walk)?;
+            } else if kind.is_file() {
+                match entry.metadata() {
+                    Ok(metadata) => walk.files.push(found(path, &metadata)),
+                    // Moved away meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(failure(&self.location(&path), &error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn open(&self, path: &str) -> Result<(File, FoundFile), FilesError> {
+        let failed = |error: Errno| match error {
+            Errno::LOOP | Errno::NOTDIR | Errno::MLINK => {
+                FilesError::NotGranted { path: path.to_owned(), why: "a symbolic link is on the way to it" }
+            }
+            other => failure(&self.location(path), &other.into()),
+        };
+        let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut descriptor: OwnedFd =
+            rustix::fs::open(&self.root, folder, Mode::empty()).map_err(|e| failure(&self.location(""), &e.into()))?;
+        let (folders, name) = path.rsplit_once('/').map_or((None, path), |(folders, name)| (Some(folders), name));
+        for segment in folders.into_iter().flat_map(|folders| folders.split('/')) {
+            descriptor =
+                openat(descriptor.as_fd(), segment, folder | OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
+        }
+        // NONBLOCK: opening a pipe would wait for its writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(descriptor.as_fd(), name, flags, Mode::empty()).map_err(failed)?);
+        let metadata = file.metadata().map_err(|error| failure(&self.location(path), &error))?;
+        if !metadata.is_file() {
+            return Err(FilesError::NotGranted { path: path.to_owned(), why: "it is no file" });
+        }
+        Ok((file, found(path.to_owned(), &metadata)))
+    }
+}
+
+fn found(path: String, metadata: &Metadata) -> FoundFile {
+    let (seconds, nanoseconds, size) = (metadata.mtime(), metadata.mtime_nsec(), metadata.len());
+    FoundFile {
+        path,
+        size,
+        modified_micros: seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1000),
+        version: format!("{seconds}.{nanoseconds:09}-{size}"),
+    }
+}
+
+/// Reads until `length` or the end of the file.
+pub(super) fn read(file: &File, offset: u64, length: usize) -> Result<Bytes, FilesError> {
+    let mut buffer = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failure("the file", &error)),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer.into())
+}
+
+fn failure(location: &str, error: &io::Error) -> FilesError {
+    let location = location.to_owned();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FilesError::NotFound { location },
+        io::ErrorKind::PermissionDenied => FilesError::Forbidden { location, reason: error.to_string() },
+        _ => FilesError::Storage { location, reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_is_listed_can_be_opened_and_has_its_version() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a/b=1")).unwrap();
+        fs::write(root.path().join("a/b=1/x.csv"), "1\n").unwrap();
+        fs::write(root.path().join("y.csv"), "22\n").unwrap();
+        let folder = Folder::new(root.path());
+        let mut files = folder.list(10).unwrap();
+        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        assert_eq!(
+            files.iter().map(|f| (f.path.as_str(), f.size)).collect::<Vec<_>>(),
+            [("a/b=1/x.csv", 2), ("y.csv", 3)]
+        );
+        let (file, opened) = folder.open("a/b=1/x.csv").unwrap();
+        assert_eq!(opened, files[0]);
+        assert_eq!(read(&file, 0, 100).unwrap().as_ref(), b"1\n");
+        assert_eq!(read(&file, 1, 100).unwrap().as_ref(), b"\n");
+        fs::write(root.path().join("y.csv"), "333\n").unwrap();
+        assert_ne!(folder.open("y.csv").unwrap().1.version, files[1].version);
+    }
+
+    #[test]
+    fn links_lead_nowhere() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret.csv"), "1\n").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        symlink(outside.path(), root.path().join("folder")).unwrap();
+        symlink(outside.path().join("secret.csv"), root.path().join("file.csv")).unwrap();
+        let folder = Folder::new(root.path());
+        assert_eq!(folder.list(10).unwrap(), []);
+        for path in ["folder/secret.csv", "file.csv"] {
+            let error = folder.open(path).unwrap_err();
+            assert!(matches!(error, FilesError::NotGranted { .. }), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_listing_is_bounded() {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..4 {
+            fs::write(root.path().join(format!("{number}.csv")), "").unwrap();
+        }
+        assert_eq!(Folder::new(root.path()).list(4).unwrap().len(), 4);
+        assert!(matches!(Folder::new(root.path()).list(3), Err(FilesError::TooManyFiles { limit: 3, .. })));
+        let gone = Folder::new(&root.path().join("gone")).list(3);
+        assert!(matches!(gone, Err(FilesError::NotFound { .. })));
+    }
+
+    #[test]
+    fn a_folder_is_no_file() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a.csv")).unwrap();
+        assert!(matches!(Folder::new(root.path()).open("a.csv"), Err(FilesError::NotGranted { .. })));
+    }
+}

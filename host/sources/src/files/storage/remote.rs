@@ -1,0 +1,157 @@
+//! A prefix of an object store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datakit_stores::StoreOptions;
+use futures::TryStreamExt as _;
+use object_store::path::Path;
+use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use url::Url;
+
+use super::FoundFile;
+use crate::files::error::FilesError;
+
+#[derive(Debug)]
+pub(in crate::files) struct Prefix {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// For errors.
+    root: String,
+}
+
+/// One object, as it was when it was opened.
+pub(in crate::files) struct Object {
+    store: Arc<dyn ObjectStore>,
+    location: Path,
+    /// Below the root.
+    path: String,
+    size: u64,
+    tag: Option<String>,
+}
+
+impl Prefix {
+    pub(super) fn new(url: &Url, options: &StoreOptions) -> Result<Self, FilesError> {
+        let refuse = |reason: String| FilesError::Root { root: url.to_string(), reason };
+        let store = datakit_stores::open(url, options).map_err(|error| refuse(error.to_string()))?;
+        let prefix = Path::from_url_path(url.path()).map_err(|error| refuse(error.to_string()))?;
+        Ok(Self { store, prefix, root: url.to_string() })
+    }
+
+    fn location(&self, path: &str) -> String {
+        format!("{}/{path}", self.root.trim_end_matches('/'))
+    }
+
+    pub(super) async fn reach(&self) -> Result<(), FilesError> {
+        let mut objects = self.store.list(Some(&self.prefix));
+        objects.try_next().await.map(drop).map_err(|error| failure(&self.root, error))
+    }
+
+    pub(super) async fn list(&self, max_files: u64) -> Result<Vec<FoundFile>, FilesError> {
+        let failed = |error| failure(&self.root, error);
+        let mut files = Vec::new();
+        let mut objects = self.store.list(Some(&self.prefix));
+        while let Some(object) = objects.try_next().await.map_err(failed)? {
+            if files.len() as u64 >= max_files {
+                return Err(FilesError::TooManyFiles { root: self.root.clone(), limit: max_files });
+            }
+            if let Some(path) = self.below(&object.location) {
+                files.push(found(path, &object));
+            }
+        }
+        Ok(files)
+    }
+
+    /// The path below the root.
+    fn below(&self, location: &Path) -> Option<String> {
+        let rest = location.as_ref().strip_prefix(self.prefix.as_ref())?;
+        let rest = if self.prefix.as_ref().is_empty() { rest } else { rest.strip_prefix('/')? };
+        (!rest.is_empty()).then(|| rest.to_owned())
+    }
+
+    pub(super) async fn open(&self, path: &str) -> Result<(Object, FoundFile), FilesError> {
+        let refuse = || FilesError::NotGranted { path: path.to_owned(), why: "it is no path of an object store" };
+        let below = Path::parse(path).map_err(|_| refuse())?;
+        let location: Path = self.prefix.parts().chain(below.parts()).collect();
+        // Whatever the parts became on the way, they stay below the root.
+        if self.below(&location).as_deref() != Some(path) {
+            return Err(refuse());
+        }
+        let meta = self.store.head(&location).await.map_err(|error| failure(&self.location(path), error))?;
+        let object = Object {
+            store: Arc::clone(&self.store),
+            location,
+            path: path.to_owned(),
+            size: meta.size,
+            tag: meta.e_tag.clone(),
+        };
+        Ok((object, found(path.to_owned(), &meta)))
+    }
+}
+
+impl Object {
+    pub(super) async fn read(&self, offset: u64, length: usize) -> Result<Bytes, FilesError> {
+        if offset >= self.size {
+            return Ok(Bytes::new());
+        }
+        let end = self.size.min(offset + length as u64);
+        // Each range is of the version that was opened.
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(offset..end)),
+            if_match: self.tag.clone(),
+            ..GetOptions::default()
+        };
+        let failed = |error| match error {
+            Error::Precondition { .. } => FilesError::Changed { path: self.path.clone() },
+            other => failure(&self.path, other),
+        };
+        let result = self.store.get_opts(&self.location, options).await.map_err(failed)?;
+        result.bytes().await.map_err(failed)
+    }
+}
+
+fn found(path: String, meta: &ObjectMeta) -> FoundFile {
+    let modified_micros = meta.last_modified.timestamp_micros();
+    let version = match &meta.e_tag {
+        // Azure quotes it in one answer and not in the other.
+        Some(tag) => tag.trim_start_matches("W/").trim_matches('"').to_owned(),
+        None => format!("{modified_micros}-{}", meta.size),
+    };
+    FoundFile { path, size: meta.size, modified_micros, version }
+}
+
+fn failure(location: &str, error: Error) -> FilesError {
+    let location = location.to_owned();
+    match error {
+        Error::NotFound { .. } => FilesError::NotFound { location },
+        Error::PermissionDenied { source, .. } | Error::Unauthenticated { source, .. } => {
+            FilesError::Forbidden { location, reason: source.to_string() }
+        }
+        other => FilesError::Storage { location, reason: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_outside_of_the_prefix_has_a_name() {
+        let store = Arc::new(object_store::memory::InMemory::new());
+        for key in ["in/a.csv", "in/b/c.csv", "inner/x.csv", "secret.csv"] {
+            store.put(&Path::from(key), "1\n".into()).await.unwrap();
+        }
+        let prefix = Prefix { store, prefix: Path::from("in"), root: "memory://in".into() };
+        let mut paths: Vec<String> = prefix.list(10).await.unwrap().into_iter().map(|file| file.path).collect();
+        paths.sort();
+        assert_eq!(paths, ["a.csv", "b/c.csv"]);
+        let (object, found) = prefix.open("b/c.csv").await.unwrap();
+        assert_eq!((found.size, object.read(1, 100).await.unwrap().as_ref()), (2, &b"\n"[..]));
+        for outside in
+            ["../secret.csv", "/secret.csv", "b/../../secret.csv", "./a.csv", "b//c.csv", "%2e%2e/secret.csv"]
+        {
+            assert!(prefix.open(outside).await.is_err(), "{outside}");
+        }
+        assert!(matches!(prefix.list(1).await, Err(FilesError::TooManyFiles { limit: 1, .. })));
+    }
+}

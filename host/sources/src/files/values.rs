@@ -1,0 +1,370 @@
+//! From text to values: exact, or a reason why not.
+//!
+//! Numbers, dates and times are read in one form each, and nothing is rounded: a value that the type does not hold as it
+//! stands is a reason to set its row aside.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use serde::Deserialize;
+
+/// Decimals have at most so many digits.
+const MAX_PRECISION: u8 = 38;
+/// What an error shows of a value, in characters.
+const SHOWN_CHARACTERS: usize = 40;
+
+/// The types that a field can be read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) enum FieldType {
+    Boolean,
+    Int16,
+    Int32,
+    Int64,
+    Float32,
+    Float64,
+    Decimal { precision: u8, scale: i8 },
+    Date,
+    Time,
+    Timestamp,
+    TimestampUtc,
+    Text,
+}
+
+impl TryFrom<String> for FieldType {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let simple = match text.as_str() {
+            "Boolean" => Self::Boolean,
+            "Int16" => Self::Int16,
+            "Int32" => Self::Int32,
+            "Int64" => Self::Int64,
+            "Float32" => Self::Float32,
+            "Float64" => Self::Float64,
+            "Date32" => Self::Date,
+            "Time64(ns)" => Self::Time,
+            "Timestamp(us)" => Self::Timestamp,
+            "Timestamp(us, UTC)" => Self::TimestampUtc,
+            "Utf8" => Self::Text,
+            _ => return Self::decimal(&text).ok_or_else(|| format!("files are not read as the type `{text}`")),
+        };
+        Ok(simple)
+    }
+}
+
+impl FieldType {
+    fn decimal(text: &str) -> Option<Self> {
+        let (precision, scale) = text.strip_prefix("Decimal128(")?.strip_suffix(')')?.split_once(", ")?;
+        let (precision, scale) = (precision.parse().ok()?, scale.parse().ok()?);
+        let fits = (1..=MAX_PRECISION).contains(&precision) && u8::try_from(scale).is_ok_and(|s| s <= precision);
+        fits.then_some(Self::Decimal { precision, scale })
+    }
+
+    pub(super) fn arrow(self) -> DataType {
+        match self {
+            Self::Boolean => DataType::Boolean,
+            Self::Int16 => DataType::Int16,
+            Self::Int32 => DataType::Int32,
+            Self::Int64 => DataType::Int64,
+            Self::Float32 => DataType::Float32,
+            Self::Float64 => DataType::Float64,
+            Self::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+            Self::Date => DataType::Date32,
+            Self::Time => DataType::Time64(TimeUnit::Nanosecond),
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::TimestampUtc => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Text => DataType::Utf8,
+        }
+    }
+}
+
+impl fmt::Display for FieldType {
+    /// For people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boolean => "true or false",
+            Self::Int16 => "an integer of 16 bits",
+            Self::Int32 => "an integer of 32 bits",
+            Self::Int64 => "an integer of 64 bits",
+            Self::Float32 | Self::Float64 => "a number",
+            Self::Decimal { precision, scale } => {
+                return write!(f, "a decimal of {precision} digits, {scale} of them after the point");
+            }
+            Self::Date => "a date (YYYY-MM-DD)",
+            Self::Time => "a time (hh:mm:ss)",
+            Self::Timestamp => "a timestamp without offset (YYYY-MM-DDThh:mm:ss, at most six digits of a second)",
+            Self::TimestampUtc => "a timestamp with offset (YYYY-MM-DDThh:mm:ss+hh:mm, at most six digits of a second)",
+            Self::Text => "text",
+        })
+    }
+}
+
+/// A value as the start of what a person sees of it.
+pub(super) fn shown(text: &str) -> String {
+    let mut start: String =
+        text.chars().take(SHOWN_CHARACTERS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
+}
+
+/// `true` and `false` in any case, `1` and `0`.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" => Some(true),
+        "0" => Some(false),
+        _ if text.eq_ignore_ascii_case("true") => Some(true),
+        _ if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// With a point where it has a comma.
+pub(super) fn with_point(text: &str, decimal_comma: bool) -> Option<Cow<'_, str>> {
+    if !decimal_comma {
+        return Some(Cow::Borrowed(text));
+    }
+    // A point would be a mark of thousands: one place of it means another number.
+    (!text.contains('.')).then(|| Cow::Owned(text.replacen(',', ".", 1)))
+}
+
+/// All digits, or none: no exponent, no blank, no digit that is lost.
+pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    let (negative, digits) = match text.as_bytes() {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    let scale = usize::try_from(scale).ok()?;
+    let (whole, fraction) = match memchr::memchr(b'.', digits) {
+        Some(point) => (&digits[..point], &digits[point + 1..]),
+        None => (digits, &[][..]),
+    };
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let (kept, lost) = fraction.split_at(fraction.len().min(scale));
+    if lost.iter().any(|digit| *digit != b'0') {
+        return None;
+    }
+    let mut value: i128 = 0;
+    for digit in whole.iter().chain(kept) {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        value = value.checked_mul(10)?.checked_add(i128::from(digit))?;
+    }
+    let missing = u32::try_from(scale - kept.len()).ok()?;
+    value = value.checked_mul(10_i128.checked_pow(missing)?)?;
+    let bound = 10_i128.checked_pow(u32::from(precision))?;
+    (value < bound).then_some(if negative { -value } else { value })
+}
+
+/// Days since 1970-01-01, of `YYYY-MM-DD` or the format.
+pub(super) fn date(text: &str, format: Option<&str>) -> Option<i32> {
+    let date = match format {
+        Some(format) => NaiveDate::parse_from_str(text, format).ok()?,
+        None => iso_date(text)?,
+    };
+    days(date)
+}
+
+fn days(date: NaiveDate) -> Option<i32> {
+    i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
+}
+
+fn iso_date(text: &str) -> Option<NaiveDate> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let number = |from: usize, to: usize| digits(&bytes[from..to]);
+    NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)?).ok()?, number(5, 7)?, number(8, 10)?)
+}
+
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0_u32, |value, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        value.checked_mul(10)?.checked_add(u32::from(digit))
+    })
+}
+
+/// Nanoseconds since midnight, of `hh:mm:ss[.f]` or the format.
+pub(super) fn time(text: &str, format: Option<&str>) -> Option<i64> {
+    let time = match format {
+        Some(format) => NaiveTime::parse_from_str(text, format).ok()?,
+        None => iso_time(text)?,
+    };
+    nanoseconds(time)
+}
+
+fn nanoseconds(time: NaiveTime) -> Option<i64> {
+    // A leap second is a time that Arrow's type does not have.
+    (time.nanosecond() < 1_000_000_000)
+        .then(|| i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond()))
+}
+
+/// `hh:mm[:ss[.fffffffff]]`
+fn iso_time(text: &str) -> Option<NaiveTime> {
+    let bytes = text.as_bytes();
+    if bytes.len() < 5 || bytes[2] != b':' {
+        return None;
+    }
+    let (hours, minutes) = (digits(&bytes[..2])?, digits(&bytes[3..5])?);
+    let (seconds, fraction) = match &bytes[5..] {
+        [] => (0, &[][..]),
+        [b':', a, b] => (digits(&[*a, *b])?, &[][..]),
+        [b':', a, b, b'.', fraction @ ..] if (1..=9).contains(&fraction.len()) => (digits(&[*a, *b])?, fraction),
+        _ => return None,
+    };
+    let missing = u32::try_from(9 - fraction.len()).ok()?;
+    NaiveTime::from_hms_nano_opt(hours, minutes, seconds, digits(fraction)? * 10_u32.pow(missing))
+}
+
+/// Microseconds since 1970-01-01T00:00:00, of `YYYY-MM-DD[T ]hh:mm[:ss[.ffffff]]`, a date alone, or the format.
+pub(super) fn timestamp(text: &str, format: Option<&str>) -> Option<i64> {
+    let moment = match format {
+        Some(format) => NaiveDateTime::parse_from_str(text, format)
+            .ok()
+            .or_else(|| NaiveDate::parse_from_str(text, format).ok()?.and_hms_opt(0, 0, 0))?,
+        None => iso_timestamp(text)?,
+    };
+    micros(moment)
+}
+
+fn iso_timestamp(text: &str) -> Option<NaiveDateTime> {
+    let date = iso_date(text.get(..10)?)?;
+    let time = match text.get(10..)? {
+        "" => NaiveTime::default(),
+        rest => iso_time(rest.strip_prefix(['T', ' '])?)?,
+    };
+    Some(date.and_time(time))
+}
+
+fn micros(moment: NaiveDateTime) -> Option<i64> {
+    let nanoseconds = nanoseconds(moment.time())?;
+    // A seventh digit would be lost.
+    if nanoseconds % 1000 != 0 {
+        return None;
+    }
+    i64::from(days(moment.date())?).checked_mul(86_400_000_000)?.checked_add(nanoseconds / 1000)
+}
+
+/// Microseconds since 1970-01-01T00:00:00Z, of the same form with `Z` or an offset, or the format with an offset.
+pub(super) fn timestamp_utc(text: &str, format: Option<&str>) -> Option<i64> {
+    let (moment, offset_seconds) = match format {
+        Some(format) => (DateTime::parse_from_str(text, format).ok()?.naive_utc(), 0),
+        None => {
+            // The date's own hyphens are before.
+            let at = text.get(10..)?.find(['Z', 'z', '+', '-'])? + 10;
+            (iso_timestamp(text.get(..at)?.trim_end_matches(' '))?, offset_seconds(text.get(at..)?)?)
+        }
+    };
+    micros(moment)?.checked_sub(offset_seconds * 1_000_000)
+}
+
+/// `Z`, `±hh:mm`, `±hhmm` or `±hh`
+fn offset_seconds(text: &str) -> Option<i64> {
+    let (sign, rest) = match text.as_bytes() {
+        [b'Z' | b'z'] => return Some(0),
+        [b'+', rest @ ..] => (1, rest),
+        [b'-', rest @ ..] => (-1, rest),
+        _ => return None,
+    };
+    let (hours, minutes) = match rest {
+        [a, b] => (digits(&[*a, *b])?, 0),
+        [a, b, b':', c, d] | [a, b, c, d] => (digits(&[*a, *b])?, digits(&[*c, *d])?),
+        _ => return None,
+    };
+    (hours < 24 && minutes < 60).then(|| sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn decimals_are_exact_or_refused() {
+        assert_eq!(decimal("12.50", 18, 2), Some(1250));
+        assert_eq!(decimal("-0.5", 18, 2), Some(-50));
+        assert_eq!(decimal("+7", 3, 2), Some(700));
+        assert_eq!(decimal(".5", 3, 2), Some(50));
+        assert_eq!(decimal("1.500", 18, 1), Some(15), "zeros are no digits lost");
+        let largest = "9".repeat(38);
+        assert_eq!(decimal(&largest, 38, 0), Some(10_i128.pow(38) - 1));
+        for refused in ["", "-", ".", "1.234", "1e3", "1,5", "0x10", "1 ", "١", "10.00"] {
+            assert_eq!(decimal(refused, 3, 2), None, "{refused}");
+        }
+        assert_eq!(decimal(&format!("1{largest}"), 38, 0), None);
+    }
+
+    #[test]
+    fn dates_and_times_have_one_form() {
+        assert_eq!(date("1970-01-02", None), Some(1));
+        assert_eq!(date("0001-01-01", None), Some(-719_162));
+        assert_eq!(date("29.02.2024", Some("%d.%m.%Y")), date("2024-02-29", None));
+        assert_eq!(time("23:59:59.5", None), Some(86_399_500_000_000));
+        assert_eq!(timestamp("1970-01-01 00:00:01.5", None), Some(1_500_000));
+        assert_eq!(timestamp("1970-01-02", None), Some(86_400_000_000));
+        assert_eq!(timestamp("9999-12-31T23:59:59.999999", None), Some(253_402_300_799_999_999));
+        assert_eq!(timestamp_utc("1970-01-01T01:00:00+01:00", None), Some(0));
+        assert_eq!(timestamp_utc("1970-01-01T00:00:00Z", None), Some(0));
+        assert_eq!(timestamp_utc("1969-12-31 19:00:00 -0500", None), Some(0));
+        for refused in ["2024-2-9", "2023-02-29", "20240229", "2024-02-29x", "2024/02/29", "+024-01-01"] {
+            assert_eq!(date(refused, None), None, "{refused}");
+        }
+        for refused in ["2024-02-29T25:00:00", "2024-02-29T10:00:00.1234567", "2024-02-29T10:00:00Z", "2024-02-29 1:00"]
+        {
+            assert_eq!(timestamp(refused, None), None, "{refused}");
+        }
+        assert_eq!(timestamp_utc("2024-02-29T10:00:00", None), None, "no offset is no moment");
+        assert_eq!(time("23:59:60", None), None);
+    }
+
+    #[test]
+    fn a_comma_takes_the_place_of_a_point() {
+        assert_eq!(with_point("1,5", true).as_deref(), Some("1.5"));
+        assert_eq!(with_point("1.234,5", true), None, "thousands are not marked");
+        assert_eq!(with_point("1,5", false).as_deref(), Some("1,5"));
+    }
+
+    #[test]
+    fn types_are_named_as_in_the_wit() {
+        let read = |text: &str| FieldType::try_from(text.to_owned());
+        assert_eq!(read("Decimal128(18, 2)"), Ok(FieldType::Decimal { precision: 18, scale: 2 }));
+        for wrong in ["Decimal128(39, 2)", "Decimal128(2, 3)", "Decimal128(2,1)", "UInt8", "utf8", ""] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_value_or_none(text in any::<String>(), also in "[-+0-9:TZ. ]{0,32}") {
+            for text in [text.as_str(), also.as_str()] {
+                let _ = (decimal(text, 38, 10), date(text, None), time(text, None), timestamp(text, None));
+                let _ = (timestamp_utc(text, None), boolean(text), shown(text));
+            }
+        }
+
+        #[test]
+        fn timestamps_come_back(micros in -62_135_596_800_000_000_i64..253_402_300_800_000_000) {
+            let moment = DateTime::from_timestamp_micros(micros).unwrap();
+            prop_assert_eq!(timestamp(&moment.format("%Y-%m-%dT%H:%M:%S%.6f").to_string(), None), Some(micros));
+            prop_assert_eq!(timestamp_utc(&moment.to_rfc3339(), None), Some(micros));
+            prop_assert_eq!(date(&moment.format("%Y-%m-%d").to_string(), None), days(moment.date_naive()));
+        }
+
+        #[test]
+        fn decimals_come_back(unscaled in -99_999_999_999_999_999_999_i128..99_999_999_999_999_999_999, scale in 0_i8..10) {
+            let divisor = 10_i128.pow(u32::try_from(scale).unwrap());
+            let sign = if unscaled < 0 { "-" } else { "" };
+            let (whole, fraction) = (unscaled.abs() / divisor, unscaled.abs() % divisor);
+            let width = usize::try_from(scale).unwrap();
+            let text = if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction:0width$}") };
+            prop_assert_eq!(decimal(&text, 38, scale), Some(unscaled));
+        }
+    }
+}
