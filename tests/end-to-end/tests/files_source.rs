@@ -84,7 +84,7 @@ fn through_a_store(store: ObjectStoreServer) {
     assert_eq!(world.run(&[])["rows"], 0);
     assert_eq!(world.column("t", "id"), numbers(1..=4));
     world.put("t/dt=2026-01-01/a.csv", "id\n1\n2\n3\n");
-    insta::assert_snapshot!(world.refused(&[]));
+    insta::assert_snapshot!("a_changed_file_of_a_store", world.refused(&[]));
     assert_eq!(world.column("t", "id"), numbers(1..=4));
     let overwritten = world.run(&["--mode", "overwrite"]);
     assert_eq!(overwritten["rows"], 5, "what replaces all loads all");
