@@ -64,11 +64,11 @@ impl Datakit for FilesBronze {
     }
 
     fn discover(run: &Run<Settings>) -> Result<Vec<Table>, Error> {
-        discover(&Connection::open(ROLE)?, &run.settings, |table| run::watermark(table))
+        discover(&Connection::open(ROLE)?, &run.settings, run::watermark)
     }
 
     fn plan(run: &Run<Settings>, tables: &[TableId]) -> Result<Vec<TablePlan>, Error> {
-        plan(&Connection::open(ROLE)?, run, tables, |table| run::watermark(table))
+        plan(&Connection::open(ROLE)?, run, tables, run::watermark)
     }
 
     fn open(run: &Run<Settings>, partition: &Partition) -> Result<FilesExtraction, Error> {
