@@ -75,3 +75,25 @@ build_datakits() {
     say "building the datakits"
     cargo xtask build-datakits
 }
+
+# Runs tests, then searches all they have written for the secrets they planted, and tells which were skipped and why.
+run_tests() {
+    local status=0 report=target/nextest/default/junit.xml
+    DATAKIT_TEST_KEPT=$(mktemp -d)
+    export DATAKIT_TEST_KEPT
+    # A script with a trap of its own removes it there.
+    [ -n "$(trap -p EXIT)" ] || trap 'rm -rf "$DATAKIT_TEST_KEPT"' EXIT
+    if cargo nextest --version >/dev/null 2>&1; then
+        rm -f "$report"
+        cargo nextest run --no-fail-fast "$@" || status=$?
+    else
+        # Output of passing tests is part of what is searched.
+        report=$DATAKIT_TEST_KEPT/tests.log
+        cargo test --no-fail-fast "$@" -- --show-output 2>&1 | tee "$report" || status=$?
+    fi
+    say "planted secrets, and skipped tests"
+    [ ! -e "$report" ] || set -- "$report"
+    [ -e "$report" ] || set --
+    cargo run --quiet -p datakit-planted --bin search-planted -- "$DATAKIT_TEST_KEPT" "$@" || status=1
+    return "$status"
+}

@@ -56,7 +56,8 @@ impl Server {
         );
         if auth {
             let file = directory.path().join("htpasswd");
-            let made = Command::new("htpasswd").args(["-Bbc"]).arg(&file).args(["user", "pass"]).output().unwrap();
+            let made =
+                Command::new("htpasswd").args(["-Bbc"]).arg(&file).args(["user", "Pl4nted-pass"]).output().unwrap();
             assert!(made.status.success());
             config += &format!("auth: {{ htpasswd: {{ realm: test, path: {} }} }}\n", file.display());
         }
@@ -163,8 +164,9 @@ async fn credentials_come_from_dockers_configuration() {
     assert!(matches!(refused, Err(RegistryError::Unauthorized { .. })), "{refused:?}");
 
     let config = server.directory.path().join("config.json");
-    // base64 of user:pass
-    fs::write(&config, format!(r#"{{"auths":{{"127.0.0.1:{}":{{"auth":"dXNlcjpwYXNz"}}}}}}"#, server.port)).unwrap();
+    // base64 of user:Pl4nted-pass
+    fs::write(&config, format!(r#"{{"auths":{{"127.0.0.1:{}":{{"auth":"dXNlcjpQbDRudGVkLXBhc3M="}}}}}}"#, server.port))
+        .unwrap();
     let options = RegistryOptions { docker_config: Some(config), ..options() };
     let registry = Registry::open(server.location(), &options).unwrap();
     registry.publish(&component(), &description("0.1.0")).await.unwrap();

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
 use datakit_config::{
     Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Layers, Overrides, Pool, PostgresConnection, Reader,
-    ResolvedSecret, SecretRef, SecretSetting, SinkConfig, SqlServerConnection, TicketSource, Timeouts, load,
+    SinkConfig, SqlServerConnection, TicketSource, Timeouts, load,
 };
-use datakit_kerberos::{KeytabPlace, MemoryKeytab, Origin, Service, TicketSettings, Tickets};
-use datakit_model::Secret;
+use datakit_kerberos::{Origin, Service, TicketSettings, Tickets};
+use datakit_model::{Credential, Secret};
 use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
 use datakit_sinks::Sink;
 use datakit_sinks::delta::{DeltaConfig, DeltaSink, StoreOptions};
 use datakit_sinks::postgres::{self, PostgresConfig, PostgresSink};
-use datakit_sources::config::{PoolLimits, SqlLimits, Timeouts as SourceTimeouts};
+use datakit_sources::config::{PoolLimits, ServerLimit, SqlLimits, Timeouts as SourceTimeouts};
 use datakit_sources::files::{FilesConfig, FilesError, FilesSource, Root, TableRules};
 use datakit_sources::postgres::{self as postgres_source, PostgresConfig as PostgresSourceConfig, PostgresSource};
 use datakit_sources::sqlserver::{self, Login, SqlServerConfig, SqlServerSource};
@@ -27,6 +27,7 @@ use crate::arguments::Global;
 use crate::connected::Connected;
 use crate::error::CliError;
 use crate::report::Reports;
+use crate::secrets::Vaults;
 use crate::terminal::Terminal;
 
 /// The warehouse file that is read when none is named.
@@ -46,9 +47,21 @@ pub(crate) struct Context {
     pub(crate) terminal: Terminal,
     /// Cancelled by the first Ctrl-C or SIGTERM.
     pub(crate) stop: CancellationToken,
+    pub(crate) vaults: Vaults,
+    /// The bounds that connections to one server share, by its address.
+    servers: Mutex<BTreeMap<String, ServerLimit>>,
 }
 
 impl Context {
+    pub(crate) fn new(
+        global: Global,
+        environment: BTreeMap<String, String>,
+        terminal: Terminal,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { global, environment, terminal, stop, vaults: Vaults::default(), servers: Mutex::default() }
+    }
+
     /// The configuration, with its warnings said.
     pub(crate) fn config(&self, mut flags: Overrides) -> Result<Config, Reports> {
         flags.registry.clone_from(&self.global.registry);
@@ -124,22 +137,22 @@ impl Context {
         Ok(Runtime::new(RuntimeConfig { limits: config.limits.guest.clone(), code_cache })?)
     }
 
-    fn secret(&self, setting: &SecretSetting) -> Result<Secret, Reports> {
-        let ResolvedSecret { secret, warning } =
-            setting.resolve(&self.environment).map_err(|error| Reports::from(vec![error]))?;
-        if let Some(warning) = warning {
-            self.terminal.warn(&warning);
-        }
-        Ok(secret)
+    /// The bound on a connection's server: one for all connections that go there.
+    fn server_limit(&self, connection: &Connection, config: &Config) -> Option<ServerLimit> {
+        let address = connection.address();
+        let bound = usize::try_from(*config.servers.get(&address)?).unwrap_or(usize::MAX);
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(servers.entry(address).or_insert_with(|| ServerLimit::new(bound)).clone())
     }
 
     /// The source behind a connection. Nothing is contacted yet.
     pub(crate) fn source(&self, connection: &Connection, config: &Config) -> Result<Connected, Reports> {
+        let server_limit = self.server_limit(connection, config);
         match connection {
             Connection::SqlServer(connection) => {
                 let (login, tickets) = match &connection.auth {
                     Auth::Sql { user, password } => {
-                        (Login::Sql { user: user.clone(), password: self.secret(password)? }, None)
+                        (Login::Sql { user: user.clone(), password: self.credential(password)? }, None)
                     }
                     Auth::Kerberos(kerberos) => {
                         let tickets = Arc::new(self.tickets(connection, kerberos)?);
@@ -147,13 +160,15 @@ impl Context {
                     }
                 };
                 let new = SqlServerConfig::with_login(&connection.host, &connection.database, login);
-                let source = Arc::new(SqlServerSource::new(sqlserver_config(new, connection, config))?);
+                let new = SqlServerConfig { server_limit, ..sqlserver_config(new, connection, config) };
+                let source = Arc::new(SqlServerSource::new(new)?);
                 Ok(Connected::SqlServer { source, tickets })
             }
             Connection::Postgres(connection) => {
                 let password = connection.server.password.as_ref();
-                let password = password.map(|setting| self.secret(setting)).transpose()?;
-                let source = PostgresSource::new(postgres_source_config(connection, password, config))?;
+                let password = password.map(|setting| self.credential(setting)).transpose()?;
+                let new = PostgresSourceConfig { server_limit, ..postgres_source_config(connection, password, config) };
+                let source = PostgresSource::new(new)?;
                 Ok(Connected::Postgres(Arc::new(source)))
             }
             Connection::Files(connection) => {
@@ -191,16 +206,6 @@ impl Context {
         Ok(Tickets::new(settings, service))
     }
 
-    /// Where a keytab is.
-    pub(crate) fn keytab(&self, setting: &SecretSetting) -> Result<KeytabPlace, Reports> {
-        match &setting.from {
-            SecretRef::File(file) => Ok(KeytabPlace::File(file.clone())),
-            SecretRef::Env(variable) => {
-                Ok(KeytabPlace::Memory(Arc::new(MemoryKeytab::from_base64(variable, &self.secret(setting)?)?)))
-            }
-        }
-    }
-
     /// The sink. Nothing is contacted yet.
     pub(crate) fn sink(&self, sink: &SinkConfig, config: &Config) -> Result<Arc<dyn Sink>, Reports> {
         match sink {
@@ -216,12 +221,12 @@ impl Context {
     }
 
     pub(crate) fn postgres_sink(&self, sink: &datakit_config::PostgresConfig) -> Result<PostgresSink, Reports> {
-        let password = sink.password.as_ref().map(|setting| self.secret(setting)).transpose()?;
+        let password = sink.password.as_ref().map(|setting| self.credential(setting)).transpose()?;
         Ok(PostgresSink::new(postgres_config(sink, password)))
     }
 }
 
-fn postgres_config(sink: &datakit_config::PostgresConfig, password: Option<Secret>) -> PostgresConfig {
+fn postgres_config(sink: &datakit_config::PostgresConfig, password: Option<Credential>) -> PostgresConfig {
     PostgresConfig {
         port: sink.port,
         password,
@@ -238,7 +243,7 @@ fn postgres_config(sink: &datakit_config::PostgresConfig, password: Option<Secre
 
 fn postgres_source_config(
     connection: &PostgresConnection,
-    password: Option<Secret>,
+    password: Option<Credential>,
     config: &Config,
 ) -> PostgresSourceConfig {
     let server = &connection.server;
@@ -280,7 +285,8 @@ fn pool_limits(pool: &Pool) -> PoolLimits {
         checkout_timeout: seconds(pool.checkout_seconds),
         max_idle: seconds(pool.max_idle_seconds),
         max_lifetime: seconds(pool.max_lifetime_seconds),
-        ..PoolLimits::default()
+        min_connections: usize::try_from(pool.min_connections).unwrap_or(usize::MAX),
+        validate_after: seconds(pool.validate_after_seconds),
     }
 }
 

@@ -13,6 +13,7 @@ mod health;
 mod logging;
 mod progress;
 mod report;
+mod secrets;
 mod signals;
 mod terminal;
 
@@ -72,7 +73,7 @@ fn parse_and_run(
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(start("the worker threads"))?;
     let stop = CancellationToken::new();
-    let context = Context { global, environment, terminal: terminal.clone(), stop: stop.clone() };
+    let context = Context::new(global, environment, terminal.clone(), stop.clone());
     let result = runtime.block_on(async {
         signals::watch(stop, terminal.clone()).map_err(start("the signal handlers"))?;
         commands::execute(command, &context).await

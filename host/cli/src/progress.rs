@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use datakit_model::TableId;
+use datakit_model::source::PoolStatistics;
 use datakit_pipeline::{Event, Observer, TableStatus, TableSummary};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
@@ -102,6 +103,27 @@ impl Progress {
     }
 }
 
+/// At the end for whoever asked for a little more, before that for whoever looks for the cause of something.
+fn connections(pool: &PoolStatistics, is_last: bool) {
+    let PoolStatistics { server, in_use, idle, most_open, max_connections, opened, closed, .. } = pool;
+    let PoolStatistics { waits, wait_ms, longest_wait_ms, .. } = pool;
+    macro_rules! tell {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                target: "datakit", server, in_use, idle, most_open, max_connections, opened, closed = closed.total(),
+                closed_goodbye = closed.goodbye, closed_idle = closed.idle, closed_lifetime = closed.lifetime,
+                closed_unfinished = closed.unfinished, closed_displaced = closed.displaced, waits, wait_ms,
+                longest_wait_ms, $message
+            )
+        };
+    }
+    if is_last {
+        tell!(info, "connections of the run");
+    } else {
+        tell!(debug, "connections so far");
+    }
+}
+
 impl Observer for Progress {
     fn event(&self, event: Event<'_>) {
         match event {
@@ -125,6 +147,7 @@ impl Observer for Progress {
                 ));
             }
             Event::TableFinished(summary) => self.finished(summary),
+            Event::Connections { pool, is_last } => connections(pool, is_last),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::file_source::{self, FilesConnection};
 use crate::kerberos::{self, Kerberos};
 use crate::node::Value;
+use crate::pool::{Pool, Timeouts, read_pool, read_timeouts};
 use crate::problem::{Problem, Problems};
 use crate::reader::{Located, TableReader, nearest};
 use crate::secret::{self, SecretSetting};
@@ -13,8 +14,6 @@ use crate::text::Origin;
 
 /// The port of SQL Server.
 pub(crate) const DEFAULT_PORT: u16 = 1433;
-
-const DAY_SECONDS: u64 = 86_400;
 
 /// The longest `source_system`, in characters: `_bronze_source_system` is string(50).
 pub(crate) const MAX_SOURCE_SYSTEM_CHARS: usize = 50;
@@ -115,42 +114,6 @@ pub enum Reader {
     Tiberius,
 }
 
-/// Bounds of a connection pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pool {
-    /// Connections open at one time.
-    pub max_connections: u64,
-    /// The longest wait for a free one, in seconds.
-    pub checkout_seconds: u64,
-    /// A connection idle for longer is not used again, in seconds.
-    pub max_idle_seconds: u64,
-    /// A connection older than this is not used again, in seconds.
-    pub max_lifetime_seconds: u64,
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Self { max_connections: 8, checkout_seconds: 60, max_idle_seconds: 300, max_lifetime_seconds: 3_600 }
-    }
-}
-
-/// Bounds of single steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP, TLS and login together, in seconds.
-    pub connect_seconds: u64,
-    /// A query without a timeout of its own, in seconds; none: no bound.
-    pub query_seconds: Option<u64>,
-    /// The server's answer to a cancel, in seconds; after it the connection is dropped.
-    pub cancel_seconds: u64,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect_seconds: 15, query_seconds: None, cancel_seconds: 5 }
-    }
-}
-
 impl Connection {
     /// The name of its table in the file.
     #[must_use]
@@ -170,6 +133,18 @@ impl Connection {
             Self::Postgres(connection) => &connection.source_system,
             Self::Files(connection) => &connection.source_system,
         }
+    }
+
+    /// `host:port` in lower case: connections with the same go to one server.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let (host, port) = match self {
+            Self::SqlServer(connection) => (&connection.host, connection.port),
+            Self::Postgres(connection) => (&connection.server.host, connection.server.port),
+            // No server, and no two of them the same.
+            Self::Files(connection) => return format!("files {}", connection.name),
+        };
+        format!("{}:{port}", host.to_lowercase())
     }
 
     /// Connections open at one time; of files as many as are read.
@@ -388,36 +363,6 @@ fn parse_server(text: &str) -> Result<(String, Option<u16>), (&'static str, &'st
         Some(_) => return Err(("has a port that is not a number from 1 to 65535", FORMS)),
     };
     Ok((host.to_owned(), port))
-}
-
-fn read_pool(table: &mut TableReader<'_>) -> Pool {
-    let mut pool = Pool::default();
-    let Some(mut reader) = table.table("pool") else { return pool };
-    let mut set = |key, maximum, into: &mut u64| {
-        if let Some(found) = reader.integer(key, 1, maximum) {
-            *into = found.value;
-        }
-    };
-    set("max_connections", 1_000, &mut pool.max_connections);
-    set("checkout_seconds", DAY_SECONDS, &mut pool.checkout_seconds);
-    set("max_idle_seconds", DAY_SECONDS, &mut pool.max_idle_seconds);
-    set("max_lifetime_seconds", DAY_SECONDS, &mut pool.max_lifetime_seconds);
-    reader.finish();
-    pool
-}
-
-fn read_timeouts(table: &mut TableReader<'_>) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    let Some(mut reader) = table.table("timeouts") else { return timeouts };
-    if let Some(found) = reader.integer("connect_seconds", 1, 3_600) {
-        timeouts.connect_seconds = found.value;
-    }
-    timeouts.query_seconds = reader.integer("query_seconds", 1, DAY_SECONDS).map(|found| found.value);
-    if let Some(found) = reader.integer("cancel_seconds", 1, 600) {
-        timeouts.cancel_seconds = found.value;
-    }
-    reader.finish();
-    timeouts
 }
 
 /// What a certificate is checked against, as far as two settings can exclude each other.

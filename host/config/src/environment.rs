@@ -64,6 +64,10 @@ variables! {
     BRONZE_ENCRYPT
     /// Postgres: certificates (PEM) taken besides the system's
     BRONZE_CERTIFICATE_FILE
+    /// Delinea: who the host logs in as, where a secret's `delinea` does not say
+    DELINEA_CLIENT_ID
+    /// Delinea: with what
+    DELINEA_CLIENT_SECRET
     /// Where datakits are: `host[:port]/prefix`, or `oci:PATH`
     DATAKIT_REGISTRY
     /// `true` allows plain HTTP to a registry that is not this machine
@@ -158,6 +162,7 @@ impl<'a> Environment<'a> {
         self.put(&mut table, "host_name_in_certificate", MSSQL_HOST_NAME_IN_CERTIFICATE, text);
         self.put(&mut table, "source_system", MSSQL_SOURCE_SYSTEM, text);
         match self.get(MSSQL_AUTH_TYPE) {
+            None if self.has_unused_password(file) => {}
             None | Some("sql") => {
                 let mut auth = Table::new();
                 self.put(&mut auth, "user", MSSQL_USER, text);
@@ -170,6 +175,22 @@ impl<'a> Environment<'a> {
             self.kerberos(&mut table);
         }
         table
+    }
+
+    /// Whether MSSQL_PASSWORD is set beside a connection that logs in with Kerberos, and nothing else asks for a login by password: a
+    /// password alone is nobody's.
+    fn has_unused_password(&self, file: &Table) -> bool {
+        self.get(MSSQL_PASSWORD).is_some()
+            && self.get(MSSQL_USER).is_none()
+            && self.get(MSSQL_AUTH_TYPE).is_none()
+            && only_connection_is_kerberos(file)
+    }
+
+    /// What is set but changes nothing, and should be known.
+    pub(crate) fn warnings(&self, file: &Table) -> Vec<String> {
+        let unused = self.has_unused_password(file) && !self.referenced.contains(MSSQL_PASSWORD);
+        let warning = "MSSQL_PASSWORD is set but not used: the connection logs in with Kerberos; to log in by password, set MSSQL_USER as well";
+        unused.then(|| warning.to_owned()).into_iter().collect()
     }
 
     fn kerberos(&self, connection: &mut Table) {

@@ -19,6 +19,7 @@
 //! ```
 
 mod connection;
+mod delinea;
 pub mod environment;
 mod file_source;
 mod files;
@@ -27,6 +28,7 @@ mod kerberos;
 mod limits;
 mod load;
 mod node;
+mod pool;
 mod problem;
 mod reader;
 mod schema;
@@ -35,13 +37,15 @@ mod select;
 mod sink;
 mod text;
 
-pub use connection::{Auth, Connection, Encrypt, Pool, PostgresConnection, Reader, SqlServerConnection, Timeouts};
+pub use connection::{Auth, Connection, Encrypt, PostgresConnection, Reader, SqlServerConnection};
+pub use delinea::{Delinea, DelineaLogin};
 pub use environment::{VARIABLES, Variable};
 pub use file_source::FilesConnection;
 pub use ingest::{Ingest, Mode};
 pub use kerberos::{Kerberos, TicketSource};
 pub use limits::Limits;
 pub use load::{Config, Layers, Overrides, Warehouse, load};
+pub use pool::{Pool, Timeouts};
 pub use problem::{ConfigError, ConfigErrors, Problem};
 pub use schema::json_schema;
 pub use secret::{ResolvedSecret, SecretRef, SecretSetting};

@@ -12,6 +12,7 @@ use crate::files;
 use crate::ingest::{self, Ingest, Mode, Names};
 use crate::limits::{self, Limits};
 use crate::node::{self, Table, Value};
+use crate::pool;
 use crate::problem::{ConfigErrors, Problem, Problems};
 use crate::reader::{TableReader, resolve_path};
 use crate::sink::{self, SinkConfig};
@@ -67,6 +68,8 @@ pub struct Config {
     pub warehouse: Warehouse,
     /// Every connection by name.
     pub connections: BTreeMap<String, Connection>,
+    /// The most connections to a server, by [`Connection::address`].
+    pub servers: BTreeMap<String, u64>,
     /// Every sink by name.
     pub sinks: BTreeMap<String, SinkConfig>,
     /// Every `[[ingest]]`, in order; [`Config::ingest`] chooses one and lays environment and flags over it.
@@ -101,10 +104,12 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
     let Some(mut tree) = file else { return Err(only_errors(problems)) };
     let environment = Environment::new(&layers.environment, &tree);
     let overlay = environment.overlay(&tree, &problems);
+    let warnings = environment.warnings(&tree);
     node::merge(&mut tree, overlay);
     node::merge(&mut tree, flags_layer(&layers.flags));
     let over = ingest_overrides(&environment, &layers.flags, &problems);
-    let config = read(&tree, layers.file.clone(), over, &problems);
+    let mut config = read(&tree, layers.file.clone(), over, &problems);
+    config.warnings.extend(warnings);
     problems.into_result(config)
 }
 
@@ -213,9 +218,13 @@ fn read(tree: &Table, file: Option<PathBuf>, over: IngestOverrides, problems: &P
     };
     let ingests = ingest::read_all(&mut root, &names);
     let limits = limits::read(&mut root);
+    let servers = pool::read_servers(&mut root);
     root.finish();
-    let warnings = connections.values().filter_map(warning).collect();
-    Config { file, warehouse, connections, sinks, ingests, limits, warnings, over }
+    let mut warnings: Vec<String> = connections.values().filter_map(warning).collect();
+    for server in servers.keys().filter(|server| connections.values().all(|c: &Connection| c.address() != **server)) {
+        warnings.push(format!("`servers.\"{server}\"` bounds nothing: no connection has this host and port"));
+    }
+    Config { file, warehouse, connections, servers, sinks, ingests, limits, warnings, over }
 }
 
 fn read_warehouse(root: &mut TableReader<'_>) -> Warehouse {

@@ -155,7 +155,7 @@ fn replaces(under: &Table, over: &Table) -> bool {
         Some(Value::String(kind)) => Some(kind.clone()),
         _ => None,
     };
-    let is_reference = |table: &Table| table.contains_key("env") || table.contains_key("file");
+    let is_reference = |table: &Table| ["env", "file", "delinea"].iter().any(|key| table.contains_key(*key));
     let other_kind = matches!((kind(under), kind(over)), (Some(under), Some(over)) if under != over);
     other_kind || is_reference(over)
 }

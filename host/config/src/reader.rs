@@ -56,6 +56,11 @@ impl<'a> TableReader<'a> {
         self.table.get(key)
     }
 
+    /// Of a key that may be spelt in two ways, the one that is there. Both at once: the other is unknown.
+    pub(crate) fn either(&self, key: &'static str, alias: &'static str) -> &'static str {
+        if !self.table.contains_key(key) && self.table.contains_key(alias) { alias } else { key }
+    }
+
     /// Notes a required key that is not there; `hint` says what to write.
     pub(crate) fn missing(&mut self, key: &'static str, hint: &'static str) {
         self.missing.push((key, hint));

@@ -64,8 +64,20 @@ struct WarehouseFile {
     /// Which datakit reads what into which sink.
     #[serde(default)]
     ingest: Vec<Ingest>,
+    /// Bounds on servers, by `HOST:PORT`, whatever the connections that name them.
+    #[serde(default)]
+    servers: BTreeMap<String, Server>,
     /// Bounds of guests, reading and runs.
     limits: Option<Limits>,
+}
+
+/// A bound on a server.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Server {
+    /// Connections open there at one time, of all `connections` with this host and port together; sinks are not counted.
+    #[schemars(range(min = 1, max = 1_000))]
+    max_connections: u64,
 }
 
 /// The warehouse as a whole.
@@ -205,7 +217,7 @@ enum AuthWord {
 struct Kerberos {
     /// Who logs in, `NAME@REALM`, with `keytab`.
     principal: Option<String>,
-    /// The key of `principal`: a file, or a variable that holds the keytab as base64. The host gets its own tickets with it and
+    /// The key of `principal`: a file, a variable that holds the keytab as base64, or a file attached to a secret in Delinea. The host gets its own tickets with it and
     /// keeps them in memory.
     keytab: Option<SecretReference>,
     /// A ticket cache that somebody else keeps, a path or `TYPE:NAME`; it is only read. By default the one that KRB5CCNAME names.
@@ -231,6 +243,61 @@ fn min_remaining_seconds() -> u32 {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 enum SecretReference {
+    /// The name of an environment variable.
+    Env(String),
+    /// A file that holds the secret alone, relative to this file.
+    File(String),
+    /// A field of a secret in Delinea Secret Server, fetched when it is needed.
+    Delinea(Delinea),
+}
+
+/// A field of a secret in Delinea Secret Server.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Delinea {
+    /// The server with the application's path: `https://vault.corp.example/SecretServer`. `http://` on this machine only.
+    url: String,
+    /// The secret's number. `secret-id` is understood as well, and so is the hyphen in the other keys.
+    #[serde(alias = "secret-id")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    secret_id: u32,
+    /// The field's slug or name. A file that is attached to the secret is a keytab.
+    field: String,
+    /// How the host logs in: OAuth2 client credentials at Secret Server, name and password of an application account there, or
+    /// client credentials at the Delinea Platform.
+    #[serde(default = "delinea_login")]
+    login: DelineaLogin,
+    /// Who it logs in as; by default DELINEA_CLIENT_ID.
+    #[serde(alias = "client-id")]
+    client_id: Option<LocalReference>,
+    /// With what; by default DELINEA_CLIENT_SECRET.
+    #[serde(alias = "client-secret")]
+    client_secret: Option<LocalReference>,
+    /// Certificates (PEM) taken besides the system's, relative to this file.
+    #[serde(alias = "certificate-file")]
+    certificate_file: Option<String>,
+}
+
+/// How the host logs in to Delinea.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum DelineaLogin {
+    /// OAuth2 client credentials at Secret Server itself.
+    ClientCredentials,
+    /// Name and password of an application account.
+    Password,
+    /// OAuth2 client credentials at the Delinea Platform.
+    Platform,
+}
+
+fn delinea_login() -> DelineaLogin {
+    DelineaLogin::ClientCredentials
+}
+
+/// Where a secret that opens a vault comes from.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum LocalReference {
     /// The name of an environment variable.
     Env(String),
     /// A file that holds the secret alone, relative to this file.
@@ -273,12 +340,18 @@ fn reader() -> Reader {
 struct Pool {
     /// Connections open at one time; 8 by default.
     max_connections: Option<u64>,
+    /// Connections that are kept open once there is a first one, however long they are idle; 0 by default.
+    #[schemars(range(min = 0))]
+    min_connections: Option<u64>,
     /// The longest wait for a free one, in seconds; 60 by default.
     checkout_seconds: Option<u64>,
     /// A connection idle for longer is not used again, in seconds; 300 by default.
     max_idle_seconds: Option<u64>,
     /// A connection older than this is not used again, in seconds; 3600 by default.
     max_lifetime_seconds: Option<u64>,
+    /// A connection idle for longer is asked for a sign of life before it is used, in seconds; 1 by default, 0: always.
+    #[schemars(range(min = 0))]
+    validate_after_seconds: Option<u64>,
 }
 
 /// Bounds of single steps.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use datakit_model::Secret;
 
+use crate::delinea::{self, Delinea};
 use crate::node::{Entry, Value};
 use crate::problem::{ConfigError, Problem, Problems};
 use crate::reader::TableReader;
@@ -21,6 +22,8 @@ pub enum SecretRef {
     Env(String),
     /// A file that holds it alone.
     File(PathBuf),
+    /// A field of a secret in Delinea Secret Server.
+    Delinea(Box<Delinea>),
 }
 
 /// A reference to a secret, with its place in the configuration.
@@ -44,14 +47,25 @@ pub struct ResolvedSecret {
 }
 
 impl SecretSetting {
-    /// Fetches the secret. `environment` is the process's, collected once at its start.
+    /// Fetches the secret; none where it is in a vault, which is asked when it is needed and not before. `environment` is the
+    /// process's, collected once at its start.
     ///
     /// # Errors
     /// The variable is not set or empty; the file is not there, not readable, empty or larger than 64 KiB.
-    pub fn resolve(&self, environment: &BTreeMap<String, String>) -> Result<ResolvedSecret, ConfigError> {
+    pub fn resolve(&self, environment: &BTreeMap<String, String>) -> Result<Option<ResolvedSecret>, ConfigError> {
         match &self.from {
-            SecretRef::Env(variable) => self.fetch_variable(variable, environment),
-            SecretRef::File(file) => self.fetch_file(file),
+            SecretRef::Env(variable) => self.fetch_variable(variable, environment).map(Some),
+            SecretRef::File(file) => self.fetch_file(file).map(Some),
+            SecretRef::Delinea(_) => Ok(None),
+        }
+    }
+
+    /// Every secret that must be here before this one can be had: those that open its vault.
+    #[must_use]
+    pub fn prerequisites(&self) -> Vec<&SecretSetting> {
+        match &self.from {
+            SecretRef::Delinea(delinea) => vec![&delinea.client_id, &delinea.client_secret],
+            SecretRef::Env(_) | SecretRef::File(_) => Vec::new(),
         }
     }
 
@@ -113,17 +127,21 @@ fn readable_by_others(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Reads a required reference to a secret: `{ env = "NAME" }` or `{ file = "PATH" }`.
+/// Reads a required reference to a secret: `{ env = "NAME" }`, `{ file = "PATH" }` or `{ delinea = { … } }`.
 pub(crate) fn read(table: &mut TableReader<'_>, key: &'static str) -> Option<SecretSetting> {
     let Some(entry) = table.entry(key) else {
-        table.missing(key, "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`");
+        table.missing(key, "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ delinea = { … } }`");
         return None;
     };
-    let path = table.path_of(key);
+    read_entry(table.path_of(key), entry, table.problems())
+}
+
+/// The same of an entry that is there.
+pub(crate) fn read_entry(path: String, entry: &Entry, problems: &Problems) -> Option<SecretSetting> {
     match &entry.node.value {
-        Value::Table(_) => read_reference(path, entry, table.problems()),
+        Value::Table(_) => read_reference(path, entry, problems),
         _ => {
-            table.problems().at(Problem::InlineSecret { path }, &entry.node.origin);
+            problems.at(Problem::InlineSecret { path }, &entry.node.origin);
             None
         }
     }
@@ -134,14 +152,16 @@ fn read_reference(path: String, entry: &Entry, problems: &Problems) -> Option<Se
     let mut reader = TableReader::new(table, path.clone(), entry.node.origin.clone(), problems);
     let env = reader.string("env");
     let file = reader.path("file");
+    let delinea = delinea::read(&mut reader);
     reader.finish();
-    let known = table.keys().filter(|key| matches!(key.as_str(), "env" | "file")).count();
-    let from = match (env, file) {
-        (Some(env), None) if known == 1 && !env.value.is_empty() => SecretRef::Env(env.value),
-        (None, Some(file)) if known == 1 && !file.value.as_os_str().is_empty() => SecretRef::File(file.value),
+    let known = table.keys().filter(|key| matches!(key.as_str(), "env" | "file" | "delinea")).count();
+    let from = match (env, file, delinea) {
+        (Some(env), None, None) if known == 1 && !env.value.is_empty() => SecretRef::Env(env.value),
+        (None, Some(file), None) if known == 1 && !file.value.as_os_str().is_empty() => SecretRef::File(file.value),
+        (None, None, Some(delinea)) if known == 1 => SecretRef::Delinea(Box::new(delinea)),
         _ => {
             // A wrong type or an unknown key was reported already.
-            if known == 2 || table.is_empty() || (known == 1 && table.len() == 1 && is_blank(table)) {
+            if known > 1 || table.is_empty() || (known == 1 && table.len() == 1 && is_blank(table)) {
                 problems.at(Problem::SecretReference { path }, &entry.node.origin);
             }
             return None;
@@ -176,7 +196,7 @@ mod tests {
         let environment = BTreeMap::from([("ERP_PASSWORD".to_owned(), String::new())]);
         assert!(setting.resolve(&environment).unwrap_err().to_string().ends_with("which is empty"));
         let environment = BTreeMap::from([("ERP_PASSWORD".to_owned(), "hunter2".to_owned())]);
-        assert_eq!(setting.resolve(&environment).unwrap().secret.expose(), "hunter2");
+        assert_eq!(setting.resolve(&environment).unwrap().unwrap().secret.expose(), "hunter2");
     }
 
     #[cfg(unix)]
@@ -188,12 +208,12 @@ mod tests {
         std::fs::write(&file, " hunter2 \r\n").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let setting = setting(SecretRef::File(file.clone()));
-        let resolved = setting.resolve(&BTreeMap::new()).unwrap();
+        let resolved = setting.resolve(&BTreeMap::new()).unwrap().unwrap();
         assert_eq!(resolved.secret.expose(), " hunter2 ");
         assert_eq!(resolved.warning, None);
 
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(setting.resolve(&BTreeMap::new()).unwrap().warning.unwrap().contains("chmod 600"));
+        assert!(setting.resolve(&BTreeMap::new()).unwrap().unwrap().warning.unwrap().contains("chmod 600"));
 
         std::fs::write(&file, "\n").unwrap();
         assert_eq!(setting.resolve(&BTreeMap::new()).unwrap_err().code(), "DK-CFG-011");

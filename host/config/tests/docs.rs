@@ -57,7 +57,7 @@ fn keys() -> String {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
         variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
     };
-    let sections: [(&str, Value); 17] = [
+    let sections: [(&str, Value); 19] = [
         ("The file", schema.clone()),
         ("[warehouse]", definition("Warehouse")),
         ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
@@ -67,6 +67,7 @@ fn keys() -> String {
         ("[connections.NAME.kerberos]", definition("Kerberos")),
         ("[connections.NAME.pool]", definition("Pool")),
         ("[connections.NAME.timeouts]", definition("Timeouts")),
+        ("[servers.\"HOST:PORT\"]", definition("Server")),
         ("[sinks.NAME], kind = \"delta\"", variant("Sink", "delta")),
         ("[sinks.NAME], kind = \"postgres\"", variant("Sink", "postgres")),
         ("[[ingest]]", definition("Ingest")),
@@ -75,6 +76,7 @@ fn keys() -> String {
         ("[limits.read]", definition("ReadLimits")),
         ("[limits.run]", definition("RunLimits")),
         ("References to secrets", references(&definition("SecretReference"))),
+        ("`delinea` of a reference", definition("Delinea")),
     ];
     let mut text = String::new();
     for (title, section) in sections {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datakit_config::{
-    Auth, Config, Connection, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection, SinkConfig, TicketSource,
-    load,
+    Auth, Config, Connection, DelineaLogin, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection, SinkConfig,
+    TicketSource, load,
 };
 use datakit_model::{Coded, TableId};
 use serde_json::json;
@@ -177,7 +177,7 @@ fn the_environment_alone_is_enough() {
     assert_eq!(connection.certificate_file, Some(PathBuf::from("certs/server.pem")));
     assert_eq!(connection.source_system, "ERP");
     let Auth::Sql { password, .. } = &connection.auth else { unreachable!() };
-    assert_eq!(password.resolve(&environment).unwrap().secret.expose(), "hunter2");
+    assert_eq!(password.resolve(&environment).unwrap().unwrap().secret.expose(), "hunter2");
     assert!(!format!("{config:?}").contains("hunter2"));
     let SinkConfig::Delta(sink) = &config.sinks["bronze"] else { panic!("not Delta") };
     assert_eq!(sink.uri, "./bronze");
@@ -217,6 +217,80 @@ fn what_cannot_be_chosen_says_why() {
     assert_eq!(code_of(&config, kit("other@1.0.0")), "DK-CFG-025");
     let all = Selection { all_tables: true, ..kit("other@1.0.0") };
     assert_eq!(config.ingest(&all).unwrap().tables.to_string(), "*.*");
+}
+
+#[test]
+fn a_password_alone_changes_no_connection_that_logs_in_with_kerberos() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection =
+        "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = \"kerberos\"\n";
+    std::fs::write(folder.path().join("warehouse.toml"), connection).unwrap();
+    let read = |environment| load_in(folder.path(), environment, Overrides::default());
+    let config = read(variables([("MSSQL_PASSWORD", "hunter2")]));
+    assert!(matches!(sqlserver(&config, "erp").auth, Auth::Kerberos(_)));
+    assert!(
+        config.warnings[0].contains("MSSQL_PASSWORD is set but not used") && config.warnings[0].contains("MSSQL_USER")
+    );
+    // With a user it is a login, and the environment is over the file.
+    let config = read(variables([("MSSQL_USER", "svc"), ("MSSQL_PASSWORD", "hunter2")]));
+    assert!(matches!(sqlserver(&config, "erp").auth, Auth::Sql { .. }));
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn connections_to_one_server_share_its_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = |name: &str, server: &str| {
+        format!(
+            "[connections.{name}]\nkind = \"sqlserver\"\nserver = \"{server}\"\ndatabase = \"D\"\nauth = \"kerberos\"\n"
+        )
+    };
+    let text = [
+        connection("a", "SQL01.corp.example"),
+        connection("b", "sql01.corp.example,1433"),
+        "[servers.\"sql01.CORP.example:1433\"]\nmax_connections = 5\n".to_owned(),
+        "[servers.\"elsewhere:1\"]\nmax_connections = 1\n".to_owned(),
+    ];
+    std::fs::write(folder.path().join("warehouse.toml"), text.concat()).unwrap();
+    let config = load_in(folder.path(), BTreeMap::new(), Overrides::default());
+    for name in ["a", "b"] {
+        assert_eq!(config.servers[&config.connections[name].address()], 5);
+    }
+    assert_eq!(config.warnings, ["`servers.\"elsewhere:1\"` bounds nothing: no connection has this host and port"]);
+}
+
+#[test]
+fn a_secret_of_delinea_is_only_referred_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |reference: &str| {
+        let text = format!(
+            "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = {{ user = \"svc\", password = {reference} }}\n"
+        );
+        std::fs::write(folder.path().join("warehouse.toml"), text).unwrap();
+        match &sqlserver(&load_in(folder.path(), BTreeMap::new(), Overrides::default()), "erp").auth {
+            Auth::Sql { password, .. } => password.clone(),
+            other @ Auth::Kerberos(_) => unreachable!("{other:?}"),
+        }
+    };
+    let password = read(
+        r#"{ delinea = { url = "https://vault.corp.example/SecretServer/", secret-id = 7, field = "password" } }"#,
+    );
+    let SecretRef::Delinea(delinea) = &password.from else { panic!("{password:?}") };
+    assert_eq!((delinea.url.as_str(), delinea.secret_id), ("https://vault.corp.example/SecretServer", 7));
+    assert_eq!((delinea.field.as_str(), delinea.login), ("password", DelineaLogin::ClientCredentials));
+    assert_eq!(delinea.client_id.from, SecretRef::Env("DELINEA_CLIENT_ID".into()));
+    assert_eq!(delinea.client_secret.from, SecretRef::Env("DELINEA_CLIENT_SECRET".into()));
+    assert!(password.resolve(&BTreeMap::new()).unwrap().is_none(), "nothing is fetched here");
+    let missing = password.prerequisites()[1].resolve(&BTreeMap::new()).unwrap_err().to_string();
+    assert!(missing.contains("connections.erp.auth.password.delinea.client_secret"), "{missing}");
+
+    let password = read(
+        r#"{ delinea = { url = "http://127.0.0.1:1", secret_id = 7, field = "p", login = "platform", client-id = { file = "id" }, client_secret = { env = "S" } } }"#,
+    );
+    let SecretRef::Delinea(delinea) = &password.from else { panic!("{password:?}") };
+    assert_eq!(delinea.login, DelineaLogin::Platform);
+    assert_eq!(delinea.client_id.from, SecretRef::File(folder.path().join("id")));
+    assert_eq!(delinea.client_secret.from, SecretRef::Env("S".into()));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use datakit_model::{Coded, Kind, Retry};
+use datakit_model::{Coded, Failure, Kind, Retry};
 
 /// Why a ticket was refused, in groups an operator acts on alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,6 +162,9 @@ pub enum KerberosError {
         /// The system's or MIT krb5's words.
         reason: String,
     },
+    /// The keytab cannot be fetched, or was refused before.
+    #[error("{0}")]
+    Keytab(Failure),
     /// The library says something else.
     #[error("{doing} failed: {reason}")]
     Library {
@@ -170,6 +173,12 @@ pub enum KerberosError {
         /// MIT krb5's words.
         reason: String,
     },
+}
+
+impl From<Failure> for KerberosError {
+    fn from(failure: Failure) -> Self {
+        Self::Keytab(failure)
+    }
 }
 
 fn holding(holds: &[String]) -> String {
@@ -254,6 +263,11 @@ impl Refusal {
 }
 
 impl KerberosError {
+    /// Whether another key could be the answer.
+    pub(crate) fn is_of_key(&self) -> bool {
+        matches!(self, Self::Refused { refusal: Refusal::WrongKey, .. } | Self::NotInKeytab { .. })
+    }
+
     /// Code and meaning of each error, for the documentation.
     pub const CODES: &'static [(&'static str, &'static str)] = &[
         ("DK-KRB-001", "the ticket cache is not there"),
@@ -300,12 +314,14 @@ impl Coded for KerberosError {
             Self::Write { .. } => "DK-KRB-060",
             Self::UnknownGroup { .. } => "DK-KRB-061",
             Self::Settings { .. } => Refusal::Configuration.code(),
+            Self::Keytab(failure) => return Cow::Owned(failure.code().to_owned()),
             Self::Library { .. } => "DK-KRB-090",
         })
     }
 
     fn kind(&self) -> Kind {
         match self {
+            Self::Keytab(failure) => failure.kind(),
             Self::Refused { refusal: Refusal::Unreachable, .. } | Self::Timeout { .. } => Kind::Source,
             _ => Kind::User,
         }
@@ -313,6 +329,7 @@ impl Coded for KerberosError {
 
     fn retry(&self) -> Retry {
         match self {
+            Self::Keytab(failure) => failure.retry(),
             // Whoever renews the cache may be late, or in the middle of it.
             Self::CacheUnreadable { kind: ErrorKind::NotFound, .. }
             | Self::Expired { .. }
@@ -345,12 +362,20 @@ impl Coded for KerberosError {
                 Self::Timeout { .. } => Refusal::Unreachable.hint(),
                 Self::Keep { .. } => "the kernel must allow memfd_create, and one of /dev/shm and the temporary folder must be writable",
                 Self::Write { .. } => "the folder of the cache must be writable by this user, and the group one this user may give files to",
+                Self::Keytab(failure) => return failure.hint().map(str::to_owned),
                 Self::UnknownGroup { .. } => "give a group of /etc/group, or its number",
                 Self::Settings { .. } => Refusal::Configuration.hint(),
                 Self::Library { .. } => "KRB5_TRACE=/dev/stderr shows each step of the library (not its secrets)",
             }
             .to_owned(),
         )
+    }
+
+    fn handed_on(&self) -> Option<&Failure> {
+        match self {
+            Self::Keytab(failure) => Some(failure),
+            _ => None,
+        }
     }
 
     fn context(&self) -> Vec<(String, String)> {
@@ -365,6 +390,7 @@ impl Coded for KerberosError {
             Self::Expired { principal, origin, .. } | Self::ExpiresSoon { principal, origin, .. } => {
                 vec![pair("principal", principal), pair("origin", origin)]
             }
+            Self::Keytab(failure) => failure.context().to_vec(),
             Self::Refused { wanted, .. } | Self::Timeout { wanted, .. } => vec![pair("ticket_for", wanted)],
             _ => Vec::new(),
         }

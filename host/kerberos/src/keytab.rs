@@ -5,12 +5,11 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
-use datakit_model::{Secret, SecretBytes};
+use datakit_model::{Credential, Failure, Secret, SecretBytes};
 use serde::Serialize;
 
 use crate::encryption_name;
@@ -42,12 +41,14 @@ pub enum KeytabPlace {
 }
 
 impl KeytabPlace {
-    /// Where the library finds it.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
+    /// The keytab, and how it is had again where its key is refused.
+    pub(crate) fn credential(&self) -> Credential<SecretBytes> {
         match self {
-            Self::File(path) => path.clone(),
-            Self::Memory(keytab) => format!("/proc/self/fd/{}", keytab.file.as_raw_fd()).into(),
+            Self::File(path) => {
+                let path = path.clone();
+                Credential::each_time(move || read_bytes(&path).map_err(Failure::from))
+            }
+            Self::Memory(keytab) => keytab.keytab.clone(),
         }
     }
 }
@@ -64,15 +65,21 @@ impl fmt::Display for KeytabPlace {
 /// A keytab that never was in a file.
 #[derive(Debug)]
 pub struct MemoryKeytab {
-    file: OwnedFd,
+    keytab: Credential<SecretBytes>,
     from: String,
 }
 
 impl MemoryKeytab {
+    /// A keytab that is fetched when it is needed; `from` says where it comes from, after "the keytab".
+    #[must_use]
+    pub fn fetched(from: &str, keytab: Credential<SecretBytes>) -> Self {
+        Self { keytab, from: from.to_owned() }
+    }
+
     /// Takes a keytab as base64, spaces and line ends aside; `from` says where it comes from.
     ///
     /// # Errors
-    /// [`KerberosError::KeytabFormat`] where it is not base64, [`KerberosError::Keep`] where the kernel has no memory files.
+    /// [`KerberosError::KeytabFormat`] where it is not base64.
     pub fn from_base64(from: &str, text: &Secret) -> Result<Self, KerberosError> {
         let from = format!("in {from}");
         let packed = Secret::new(text.expose().split_ascii_whitespace().collect());
@@ -80,8 +87,7 @@ impl MemoryKeytab {
             .decode(packed.expose())
             .map(SecretBytes::new)
             .map_err(|_| KerberosError::KeytabFormat { keytab: (&from).into(), reason: "it is not base64" })?;
-        let file = crate::tickets::memory_file(c"keytab", bytes.expose())?;
-        Ok(Self { file, from })
+        Ok(Self { keytab: Credential::from(bytes), from })
     }
 }
 
@@ -97,19 +103,20 @@ impl Keytab {
     /// Reads one.
     ///
     /// # Errors
-    /// As [`Keytab::read`], with the place in words.
+    /// As [`Keytab::read`], with the place in words; or what keeps it from being fetched. Blocks where it is fetched.
     pub fn read_place(place: &KeytabPlace) -> Result<Self, KerberosError> {
-        let named = |keytab: &mut PathBuf| *keytab = place.to_string().into();
-        match Self::read(&place.path()) {
-            Ok(keytab) => Ok(Self { path: place.to_string().into(), ..keytab }),
-            Err(mut error) => {
-                if let KerberosError::KeytabUnreadable { keytab, .. } | KerberosError::KeytabFormat { keytab, .. } =
-                    &mut error
-                {
-                    named(keytab);
-                }
-                Err(error)
-            }
+        match place {
+            KeytabPlace::File(path) => Self::read(path),
+            KeytabPlace::Memory(keytab) => Self::of(place, &*keytab.keytab.get()?),
+        }
+    }
+
+    /// What the bytes of a place hold.
+    pub(crate) fn of(place: &KeytabPlace, bytes: &SecretBytes) -> Result<Self, KerberosError> {
+        let path = PathBuf::from(place.to_string());
+        match parse(bytes.expose()) {
+            Ok(entries) => Ok(Self { path, entries }),
+            Err(reason) => Err(KerberosError::KeytabFormat { keytab: path, reason }),
         }
     }
 
@@ -118,19 +125,7 @@ impl Keytab {
     /// # Errors
     /// [`KerberosError::KeytabUnreadable`], [`KerberosError::KeytabFormat`].
     pub fn read(path: &Path) -> Result<Self, KerberosError> {
-        let unreadable = |kind, reason| KerberosError::KeytabUnreadable { keytab: path.to_owned(), kind, reason };
-        let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.kind(), error.to_string()))?;
-        if !metadata.is_file() {
-            return Err(unreadable(ErrorKind::Other, "it is not a file".to_owned()));
-        }
-        if metadata.len() > MAX_KEYTAB_BYTES {
-            return Err(KerberosError::KeytabFormat { keytab: path.to_owned(), reason: "it is larger than 4 MiB" });
-        }
-        let bytes = std::fs::read(path).map_err(|error| unreadable(error.kind(), error.to_string()))?;
-        let bytes = SecretBytes::new(bytes);
-        let entries =
-            parse(bytes.expose()).map_err(|reason| KerberosError::KeytabFormat { keytab: path.to_owned(), reason })?;
-        Ok(Self { path: path.to_owned(), entries })
+        Self::of(&KeytabPlace::File(path.to_owned()), &read_bytes(path)?)
     }
 
     /// Whether it holds a key of this principal; a name without a realm fits every realm.
@@ -151,6 +146,20 @@ impl Keytab {
         holds.dedup();
         Err(KerberosError::NotInKeytab { keytab: self.path.clone(), principal: principal.to_owned(), holds })
     }
+}
+
+/// A keytab's file.
+fn read_bytes(path: &Path) -> Result<SecretBytes, KerberosError> {
+    let unreadable = |kind, reason| KerberosError::KeytabUnreadable { keytab: path.to_owned(), kind, reason };
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.kind(), error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(unreadable(ErrorKind::Other, "it is not a file".to_owned()));
+    }
+    if metadata.len() > MAX_KEYTAB_BYTES {
+        return Err(KerberosError::KeytabFormat { keytab: path.to_owned(), reason: "it is larger than 4 MiB" });
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.kind(), error.to_string()))?;
+    Ok(SecretBytes::new(bytes))
 }
 
 /// The keys, or what is wrong with the bytes.

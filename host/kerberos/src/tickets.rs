@@ -106,6 +106,8 @@ pub struct TicketSettings {
 pub struct Tickets {
     settings: TicketSettings,
     service: Service,
+    /// The keytab, where there is one.
+    key: Option<Key>,
     held: Mutex<Held>,
 }
 
@@ -122,6 +124,9 @@ struct Granting {
     whose: Granted,
     stamp: Option<Stamp>,
 }
+
+/// A keytab that can be fetched again.
+type Key = datakit_model::Credential<SecretBytes>;
 
 /// What is known of a ticket that gets other tickets.
 #[derive(Debug, Clone)]
@@ -150,7 +155,11 @@ impl Tickets {
     /// Nothing is asked for yet.
     #[must_use]
     pub fn new(settings: TicketSettings, service: Service) -> Self {
-        Self { settings, service, held: Mutex::default() }
+        let key = match &settings.origin {
+            Origin::Keytab { keytab, .. } => Some(keytab.credential()),
+            Origin::Cache(_) => None,
+        };
+        Self { settings, service, key, held: Mutex::default() }
     }
 
     /// The service.
@@ -277,7 +286,8 @@ impl Tickets {
     fn granting(&self) -> Result<Granting, KerberosError> {
         match &self.settings.origin {
             Origin::Keytab { keytab, principal } => {
-                let bytes = obtain(keytab, principal)?;
+                let key = self.key.clone().unwrap_or_else(|| keytab.credential());
+                let bytes = obtain_with(&key, keytab, principal)?;
                 // Whatever the KDC gives now is the best there is, however short.
                 let whose = life_of(&bytes, &self.settings.origin)?;
                 Ok(Granting { bytes, whose, stamp: None })
@@ -367,11 +377,22 @@ impl Tickets {
 
 /// A ticket-granting ticket of a principal, by its keytab, in a cache's bytes. Blocks.
 pub(crate) fn obtain(keytab: &KeytabPlace, principal: &str) -> Result<SecretBytes, KerberosError> {
-    // The library says only that there is no ticket when the keytab is the reason.
-    Keytab::read_place(keytab)?.require(principal)?;
-    let scratch = Scratch::new()?;
-    gss::obtain(&format!("FILE:{}", keytab.path().display()), principal, &scratch.cache_name())?;
-    scratch.read()
+    obtain_with(&keytab.credential(), keytab, principal)
+}
+
+/// The same with a keytab that remembers what was refused. A key that is refused is fetched again, once: a keytab is replaced
+/// where the account's password is changed.
+fn obtain_with(key: &Key, keytab: &KeytabPlace, principal: &str) -> Result<SecretBytes, KerberosError> {
+    let attempt = |bytes: &SecretBytes| {
+        // The library says only that there is no ticket when the keytab is the reason.
+        Keytab::of(keytab, bytes)?.require(principal)?;
+        // What was looked at is what is used, whatever happens to the file meanwhile.
+        let file = memory_file(c"keytab", bytes.expose())?;
+        let scratch = Scratch::new()?;
+        gss::obtain(&format!("FILE:/proc/self/fd/{}", file.as_raw_fd()), principal, &scratch.cache_name())?;
+        scratch.read()
+    };
+    key.attempt(attempt, KerberosError::is_of_key)
 }
 
 /// What a cache holds, as the bytes of a cache in a file. Blocks.

@@ -51,6 +51,10 @@ pub trait Coded: Error {
     fn context(&self) -> Vec<(String, String)> {
         Vec::new()
     }
+    /// The failure of another room that this error only hands on, with its causes.
+    fn handed_on(&self) -> Option<&Failure> {
+        None
+    }
 }
 
 /// An error of any crate, whole, in one type: what crosses trait objects and reaches the person.
@@ -151,6 +155,17 @@ impl Error for Failure {}
 
 impl<E: Coded> From<E> for Failure {
     fn from(error: E) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl Failure {
+    /// All that an error says.
+    #[must_use]
+    pub fn of(error: &impl Coded) -> Self {
+        if let Some(failure) = error.handed_on() {
+            return failure.clone();
+        }
         let mut causes = Vec::new();
         let mut next = error.source();
         while let Some(cause) = next {

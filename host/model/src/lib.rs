@@ -2,6 +2,7 @@
 //!
 //! Every other crate of the host stands on this one, so it holds only what two of them must agree on:
 //!
+//! - [`credential`]: a secret that may be changed while a run goes on;
 //! - [`failure`]: an error with a stable code, a kind, a retry hint and a hint for the reader;
 //! - [`names`]: tables and the patterns that select and grant them;
 //! - [`secret`]: the one type a password may live in;
@@ -10,6 +11,7 @@
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`run`]: who is running, and what a commit must remember.
 
+pub mod credential;
 pub mod failure;
 pub mod limits;
 pub mod memory;
@@ -18,6 +20,7 @@ pub mod run;
 pub mod secret;
 pub mod source;
 
+pub use credential::Credential;
 pub use failure::{Coded, Failure, Kind, Retry};
 pub use limits::{GuestLimits, ReadLimits, RunLimits};
 pub use memory::{MemoryBudget, Reservation, TrackedBatch};

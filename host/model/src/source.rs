@@ -25,6 +25,59 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// A [`Failure`] of kind `source` when the server cannot be reached or refuses the login.
     async fn connect(&self, access: Access) -> Result<Box<dyn Connection>, Failure>;
+
+    /// What its pool of connections has done so far; none where there is no pool.
+    fn pool(&self) -> Option<PoolStatistics> {
+        None
+    }
+}
+
+/// What a pool of connections has done so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct PoolStatistics {
+    /// `host:port`.
+    pub server: String,
+    /// Connections in use now.
+    pub in_use: u64,
+    /// Connections that wait for their next use.
+    pub idle: u64,
+    /// The most that were open at one time.
+    pub most_open: u64,
+    /// The bound on them.
+    pub max_connections: u64,
+    /// Connections opened.
+    pub opened: u64,
+    /// Connections closed, by reason.
+    pub closed: ClosedConnections,
+    /// How often somebody had to wait for a connection.
+    pub waits: u64,
+    /// For how long in all, in milliseconds.
+    pub wait_ms: u64,
+    /// The longest wait, in milliseconds.
+    pub longest_wait_ms: u64,
+}
+
+/// Connections that were closed, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct ClosedConnections {
+    /// The server said goodbye, or did not answer.
+    pub goodbye: u64,
+    /// Idle for too long.
+    pub idle: u64,
+    /// Too old.
+    pub lifetime: u64,
+    /// Given back in the middle of something: a query that was cancelled or failed.
+    pub unfinished: u64,
+    /// To make room for another, of another driver or another connection to the same server.
+    pub displaced: u64,
+}
+
+impl ClosedConnections {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.goodbye + self.idle + self.lifetime + self.unfinished + self.displaced
+    }
 }
 
 /// What a session may do, and for whom.

@@ -1,3 +1,4 @@
+use datakit_model::source::PoolStatistics;
 use datakit_model::{Failure, TableId};
 
 use crate::summary::TableSummary;
@@ -49,6 +50,13 @@ pub enum Event<'a> {
     },
     /// A table is committed, skipped or failed.
     TableFinished(&'a TableSummary),
+    /// What the pool of a source has done so far: every ten seconds, and when the last table has ended.
+    Connections {
+        /// The counts.
+        pool: &'a PoolStatistics,
+        /// Whether the last table has ended.
+        is_last: bool,
+    },
 }
 
 /// Who watches a run. Called from worker tasks: must return at once.

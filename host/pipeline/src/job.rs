@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::error::RunError;
+use crate::event::{Event, Observer};
 
 /// What the registry says a component is.
 #[derive(Debug, Clone)]
@@ -115,6 +116,20 @@ impl Job {
     #[must_use]
     pub fn run(&self) -> &RunIdentity {
         &self.run
+    }
+
+    /// Tells what the pools of the job's sources have done so far, each once.
+    pub(crate) fn report_connections(&self, observer: &dyn Observer, is_last: bool) {
+        let mut told: Vec<&Arc<dyn Source>> = Vec::new();
+        for source in self.roles.values() {
+            if told.iter().any(|other| Arc::ptr_eq(other, source)) {
+                continue;
+            }
+            told.push(source);
+            if let Some(pool) = source.pool() {
+                observer.event(Event::Connections { pool: &pool, is_last });
+            }
+        }
     }
 
     /// What the datakit's instances see of the host; watermarks come from the sink's state, where there is a sink.

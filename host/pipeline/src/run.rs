@@ -11,6 +11,7 @@ use datakit_sinks::{Sink, WriteMode};
 use datakit_wasm::{Session, Table, TablePlan};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RunError;
@@ -19,6 +20,9 @@ use crate::job::{Destination, Job};
 use crate::select::select;
 use crate::summary::{RunStatus, Summary, TableError, TableStatus, TableSummary, seconds};
 use crate::table::{self, TableContext};
+
+/// Pools are reported on so often.
+const REPORT_PERIOD: Duration = Duration::from_secs(10);
 
 /// The tables the datakit sees, and whether the selection holds each.
 ///
@@ -114,6 +118,9 @@ pub async fn run(
     let mut waiting = plans.into_iter();
     let mut running = JoinSet::new();
     let mut unfinished: HashMap<tokio::task::Id, TableId> = HashMap::new();
+    let mut report = tokio::time::interval(REPORT_PERIOD);
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    report.reset();
     let impatience = impatience(&stop, Duration::from_millis(job.limits.abort_timeout_ms));
     tokio::pin!(impatience);
     loop {
@@ -136,6 +143,10 @@ pub async fn run(
         let ended = tokio::select! {
             ended = running.join_next_with_id() => ended,
             () = &mut impatience => None,
+            _ = report.tick() => {
+                job.report_connections(observer.as_ref(), false);
+                continue;
+            }
         };
         match ended {
             None => break,
@@ -155,6 +166,7 @@ pub async fn run(
         let failure = Failure::from(RunError::Stopped { table: table.clone() });
         tables.push(without_result(&table, TableStatus::Stopped, &failure));
     }
+    job.report_connections(observer.as_ref(), true);
     Ok(summarise(&job, tables, started, stop.is_cancelled()))
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Kind, Retry};
+use datakit_model::{Coded, Failure, Kind, Retry};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -188,6 +188,9 @@ pub enum SinkError {
         #[source]
         source: Cause,
     },
+    /// The password cannot be fetched, or was refused before.
+    #[error("{0}")]
+    Password(Failure),
     /// The Postgres server refuses the login.
     #[error("the Postgres server {server} refuses the login of user `{user}`")]
     Login {
@@ -266,6 +269,8 @@ impl SinkError {
     /// Number and who has to act. The numbers are never reused.
     fn number_and_kind(&self) -> (u16, Kind) {
         match self {
+            // Has a code of its own.
+            Self::Password(failure) => (0, failure.kind()),
             Self::Uri { .. } => (1, Kind::User),
             Self::NameTooLong { .. } => (2, Kind::User),
             Self::Name { .. } => (3, Kind::User),
@@ -297,8 +302,17 @@ impl SinkError {
     }
 }
 
+impl From<Failure> for SinkError {
+    fn from(failure: Failure) -> Self {
+        Self::Password(failure)
+    }
+}
+
 impl Coded for SinkError {
     fn code(&self) -> Cow<'static, str> {
+        if let Self::Password(failure) = self {
+            return failure.code().to_owned().into();
+        }
         format!("DK-SNK-{:03}", self.number_and_kind().0).into()
     }
 
@@ -308,6 +322,7 @@ impl Coded for SinkError {
 
     fn retry(&self) -> Retry {
         match self {
+            Self::Password(failure) => failure.retry(),
             Self::Storage { .. } | Self::Log { .. } | Self::Connect { .. } | Self::Server { transient: true, .. } => {
                 Retry::AfterBackoff
             }
@@ -317,6 +332,7 @@ impl Coded for SinkError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Password(failure) => return failure.hint().map(str::to_owned),
             Self::Uri { .. } => "give a directory, for example `./bronze`, or `s3://BUCKET/PATH`, `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH`, `az://CONTAINER/PATH`".into(),
             Self::NameTooLong { .. } | Self::Name { .. } => {
                 "leave the table or column out of the selection, or rename it in a view of the source".into()
@@ -369,6 +385,13 @@ impl Coded for SinkError {
                 return None;
             }
         })
+    }
+
+    fn handed_on(&self) -> Option<&Failure> {
+        match self {
+            Self::Password(failure) => Some(failure),
+            _ => None,
+        }
     }
 
     fn context(&self) -> Vec<(String, String)> {

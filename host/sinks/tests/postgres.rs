@@ -22,7 +22,7 @@ fn server() -> &'static PostgresServer {
 async fn client(config: &PostgresConfig) -> Client {
     let mut options = tokio_postgres::Config::new();
     options.host(&config.host).port(config.port).dbname(&config.database).user(&config.user);
-    options.password(config.password.as_ref().unwrap().expose());
+    options.password(datakit_sinks::testing::PASSWORD);
     let (client, connection) = options.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
     client
@@ -141,7 +141,8 @@ fn report(failure: &Failure) -> String {
 #[tokio::test]
 async fn connecting_fails_with_reasons() {
     let good = server().config("postgres");
-    let wrong_password = PostgresConfig { password: Some(Secret::new("planted-secret".into())), ..good.clone() };
+    let wrong_password =
+        PostgresConfig { password: Some(Secret::new("Pl4nted-wrong-password".into()).into()), ..good.clone() };
     let no_password = PostgresConfig { password: None, ..good.clone() };
     let no_database = PostgresConfig { database: "nowhere".into(), ..good.clone() };
     let no_tls = PostgresConfig { encrypt: Encrypt::Required, ..good.clone() };
@@ -208,7 +209,7 @@ async fn views_and_missing_rights_are_told() {
     assert_eq!(failure.code(), "DK-SNK-009");
     assert!(failure.message().ends_with("it is a view"), "{failure}");
 
-    admin.batch_execute("CREATE ROLE limited LOGIN PASSWORD 'test password'").await.ok();
+    admin.batch_execute("CREATE ROLE limited LOGIN PASSWORD 'Pl4nted test password'").await.ok();
     let limited = PostgresConfig { user: "limited".into(), ..config.clone() };
     let failure = load(&limited, target("ERP", TableId::new("other", "t"))).await.unwrap_err();
     assert_eq!((failure.code(), failure.kind()), ("DK-SNK-024", Kind::User), "{}", report(&failure));

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: read_speed_postgres HOST PORT DATABASE USER SQL".into());
     };
     let mut config = PostgresConfig::new(host, database, user);
-    config.password = std::env::var("PGPASSWORD").ok().map(Secret::new);
+    config.password = std::env::var("PGPASSWORD").ok().map(|password| Secret::new(password).into());
     config.port = port.parse()?;
     config.encrypt = Encrypt::Off;
     let source = PostgresSource::new(config)?;

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use datakit_model::limits::GuestLimits;
 
+pub use crate::pool::server_limit::ServerLimit;
+
 /// Bounds of the connection pool, which all partitions and tables of a run share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolLimits {
     /// Open connections at one time, of all drivers together.
     pub max_connections: usize,
+    /// Connections that are kept open once there is a first one, however long they are idle.
+    pub min_connections: usize,
     /// The longest wait for a free one.
     pub checkout_timeout: Duration,
     /// An idle connection older than this is not used again.
@@ -23,10 +27,11 @@ impl Default for PoolLimits {
     fn default() -> Self {
         Self {
             max_connections: 8,
+            min_connections: 0,
             checkout_timeout: Duration::from_secs(60),
             max_idle: Duration::from_secs(300),
             max_lifetime: Duration::from_secs(3600),
-            validate_after: Duration::from_secs(15),
+            validate_after: Duration::from_secs(1),
         }
     }
 }

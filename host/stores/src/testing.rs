@@ -53,7 +53,7 @@ impl ObjectStoreServer {
             ("AWS_ALLOW_HTTP", "true"),
             ("AWS_REGION", "eu-central-1"),
             ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test secret"),
+            ("AWS_SECRET_ACCESS_KEY", "Pl4nted-s3-secret"),
         ];
         let server = Self::new(shell, format!("s3://{BUCKET}"), format!("{endpoint}/{BUCKET}"), "", &environment);
         put(&server.address, "", "bucket", &[])?;

@@ -56,6 +56,8 @@ pub fn run_again_elsewhere(tests: &[&str]) {
         .env("INSTA_UPDATE", "no")
         .output()
         .unwrap();
+    datakit_planted::keep("tests elsewhere stdout", &output.stdout);
+    datakit_planted::keep("tests elsewhere stderr", &output.stderr);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(!stdout.contains("running 0 tests"), "{stdout}");

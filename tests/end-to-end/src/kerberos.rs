@@ -61,7 +61,7 @@ impl KerberosWorld {
     /// `host` in the world's folder, knowing the realm.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.world.command(arguments);
-        // A password would be another way to log in, and the environment wins over the file.
+        // A password alone would only be warned of.
         command.env("KRB5_CONFIG", self.kdc.krb5_conf()).env_remove("MSSQL_PASSWORD");
         command
     }

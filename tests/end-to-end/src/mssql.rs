@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use datakit_standin::named::{Encryption, NamedServer, Trust, VARIABLE};
-use datakit_standin::server::{KerberosLogin, Options, Running, Standin};
+use datakit_standin::server::{KerberosLogin, Options, PasswordLogins, Running, Standin};
 use datakit_standin::sql::{SqlEngine, SqlEngineOptions};
 use std::sync::Arc;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
@@ -69,6 +69,16 @@ impl Mssql {
     /// Who has logged in with Kerberos so far; nobody on a named server.
     pub fn kerberos_logins(&self) -> Vec<KerberosLogin> {
         self.standin.as_ref().map(|(running, _)| running.kerberos_logins()).unwrap_or_default()
+    }
+
+    /// Changes the password of the stand-in's login; what the world itself logs in with stays.
+    pub fn set_password(&self, password: &str) {
+        self.standin.as_ref().expect("a world of `standin_for`").0.set_password(password);
+    }
+
+    /// How often somebody has tried to log in at the stand-in with a password.
+    pub fn password_logins(&self) -> PasswordLogins {
+        self.standin.as_ref().expect("a world of `standin_for`").0.password_logins()
     }
 
     fn named(server: NamedServer) -> Self {

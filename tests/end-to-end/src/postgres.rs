@@ -142,7 +142,7 @@ pub(crate) fn on<T>(server: &PostgresServer, step: impl AsyncFnOnce(tokio_postgr
     runtime.block_on(async {
         let mut options = tokio_postgres::Config::new();
         options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
-        options.password(config.password.as_ref().unwrap().expose());
+        options.password(datakit_sinks::testing::PASSWORD);
         let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         step(client).await

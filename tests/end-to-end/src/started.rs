@@ -17,13 +17,15 @@ pub struct Started {
     process: Child,
     stdout: NamedTempFile,
     stderr: NamedTempFile,
+    /// Whether its streams were read to their end.
+    is_read: bool,
 }
 
 impl Started {
     pub(crate) fn new(mut command: Command) -> Self {
         let (stdout, stderr) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
         command.stdout(stdout.reopen().unwrap()).stderr(stderr.reopen().unwrap());
-        Self { process: command.spawn().unwrap(), stdout, stderr }
+        Self { process: command.spawn().unwrap(), stdout, stderr, is_read: false }
     }
 
     /// What it has said so far.
@@ -60,6 +62,7 @@ impl Started {
             assert!(Instant::now() < until, "it does not end:\n{}", self.stderr());
             thread::sleep(Duration::from_millis(10));
         };
+        self.is_read = true;
         Output::new(std::process::Output {
             status,
             stdout: fs::read(self.stdout.path()).unwrap(),
@@ -72,5 +75,10 @@ impl Drop for Started {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if !self.is_read {
+            for (what, file) in [("host stdout", &self.stdout), ("host stderr", &self.stderr)] {
+                datakit_planted::keep(what, &fs::read(file.path()).unwrap_or_default());
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("datakit-config", 1),
     ("datakit-kerberos", 1),
     ("datakit-stores", 1),
+    ("datakit-secrets", 1),
     ("datakit-sources", 2),
     ("datakit-sinks", 2),
     ("datakit-wasm", 2),

@@ -173,10 +173,10 @@ fn a_killed_run_is_done_again_and_every_row_is_there_once() {
 fn a_wrong_password_says_what_to_do() {
     let world = PostgresWorld::new("CREATE TABLE t (id int)");
     let mut command = world.command(&["run", "--run-id", "run-1"]);
-    command.env("PG_PASSWORD", "hunter2");
+    command.env("PG_PASSWORD", "Pl4nted-hunter2");
     let output = world.start(command).end();
     assert_eq!(output.code, Some(1));
-    assert!(!output.stderr.contains("hunter2"));
+    assert!(!output.stderr.contains("Pl4nted-hunter2"));
     insta::assert_snapshot!(world.normalise(&output.failure()));
 }
 
@@ -185,7 +185,7 @@ fn a_table_without_a_grant_fails_and_the_others_are_loaded() {
     let world = PostgresWorld::new(
         "CREATE TABLE granted (id int); INSERT INTO granted VALUES (1);
          CREATE TABLE refused (id int); INSERT INTO refused VALUES (1);
-         CREATE ROLE reader LOGIN PASSWORD 'test password'; GRANT SELECT ON granted TO reader",
+         CREATE ROLE reader LOGIN PASSWORD 'Pl4nted test password'; GRANT SELECT ON granted TO reader",
     );
     world.edit("user = \"postgres\"", "user = \"reader\"");
     let output = world.host(&["run", "--output", "json"]);

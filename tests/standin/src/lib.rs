@@ -6,7 +6,7 @@
 //! - the engine: T-SQL by a parser over SQLite, the catalog views, an ERP's data.
 //!
 //! [`fast`] describes generated tables that are served from pre-encoded bytes. [`kdc`] starts a Kerberos realm, for logins with
-//! tickets. [`named`] reads which other server tests are to use instead.
+//! tickets, [`vault`] keeps their secrets. [`named`] reads which other server tests are to use instead.
 
 pub mod engine;
 pub mod erp;
@@ -17,5 +17,6 @@ pub mod server;
 pub mod sql;
 pub mod tds;
 pub mod values;
+pub mod vault;
 
 pub use server::{Certificate, Encrypt, Options, Running, Standin, StandinError};

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use clap::CommandFactory;
-use datakit_config::{Config, Ingest, Mode, Overrides, Selection};
+use datakit_config::{Config, Connection, Ingest, Mode, Overrides, Selection};
 use datakit_model::RunLimits;
 use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, resolve};
 use datakit_registry::Reference;
@@ -158,13 +158,26 @@ fn roles(config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSou
     ingest.roles.iter().filter_map(role).collect()
 }
 
+/// How many connections of a pool workers can have at one time: a worker may need one of each connection of its ingest, and a run
+/// from PostgreSQL keeps one for its snapshot.
+fn connections_for_workers(own: &Connection, all: &[&Connection], config: &Config) -> u64 {
+    let Some(limit) = config.servers.get(&own.address()) else { return own.max_connections() };
+    let sharing: Vec<_> = all.iter().filter(|other| other.address() == own.address()).collect();
+    let kept = sharing.iter().filter(|other| matches!(other, Connection::Postgres(_))).count() as u64;
+    own.max_connections().min(limit.saturating_sub(kept) / sharing.len().max(1) as u64)
+}
+
 /// The run's limits, with the ingest's own parallelism, and never more workers than the pool has connections: a worker
 /// that waits for one longer than the pool allows would fail its table.
 fn run_limits(config: &Config, ingest: &Ingest) -> RunLimits {
     let mut limits = config.limits.run.clone();
     let wanted = ingest.parallel.unwrap_or(limits.max_parallel_partitions);
-    let pools = ingest.roles.values().filter_map(|name| config.connections.get(name));
-    let smallest = pools.map(datakit_config::Connection::max_connections).min().unwrap_or(wanted);
+    let mut names: Vec<&String> = ingest.roles.values().collect();
+    names.sort_unstable();
+    names.dedup();
+    let connections: Vec<_> = names.iter().filter_map(|name| config.connections.get(*name)).collect();
+    let smallest = connections.iter().map(|own| connections_for_workers(own, &connections, config)).min();
+    let smallest = smallest.unwrap_or(wanted);
     limits.max_parallel_partitions = wanted.min(smallest).max(1);
     if limits.max_parallel_partitions < wanted {
         tracing::info!(

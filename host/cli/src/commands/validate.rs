@@ -1,6 +1,6 @@
 //! `host validate`: everything that can be known to be wrong without asking anyone.
 
-use datakit_config::{Auth, Connection, Kerberos, Overrides, TicketSource};
+use datakit_config::{Auth, Config, Connection, Kerberos, Overrides, SecretRef, SecretSetting, TicketSource};
 use datakit_kerberos::Keytab;
 use datakit_model::Failure;
 use datakit_registry::{Location, Reference};
@@ -8,12 +8,38 @@ use datakit_registry::{Location, Reference};
 use crate::arguments::Validate;
 use crate::context::Context;
 use crate::report::{Report, Reports};
+use crate::secrets::place;
+
+fn keytab_of(connection: &Connection) -> Option<(&SecretSetting, &str)> {
+    let Connection::SqlServer(connection) = connection else { return None };
+    match &connection.auth {
+        Auth::Kerberos(Kerberos { ticket: TicketSource::Keytab { keytab, principal }, .. }) => {
+            Some((keytab, principal))
+        }
+        Auth::Kerberos(_) | Auth::Sql { .. } => None,
+    }
+}
+
+/// What a run will ask of vaults, which nobody asks now.
+fn asked_of_vaults(config: &Config) -> Vec<String> {
+    let connections = config.connections.values();
+    let secrets = connections
+        .flat_map(|connection| connection.secrets().into_iter().chain(keytab_of(connection).map(|(keytab, _)| keytab)));
+    let secrets = secrets.chain(config.sinks.values().flat_map(datakit_config::SinkConfig::secrets));
+    let lines = secrets.filter_map(|secret| match &secret.from {
+        SecretRef::Delinea(delinea) => Some(format!("{}: {}, not fetched", secret.path, place(delinea))),
+        SecretRef::Env(_) | SecretRef::File(_) => None,
+    });
+    lines.collect()
+}
 
 /// Whether the keytab of a connection can be read and holds its principal's key.
 fn check_keytab(connection: &Connection, context: &Context) -> Result<(), Reports> {
-    let Connection::SqlServer(connection) = connection else { return Ok(()) };
-    if let Auth::Kerberos(Kerberos { ticket: TicketSource::Keytab { keytab, principal }, .. }) = &connection.auth {
-        Keytab::read_place(&context.keytab(keytab)?)?.require(principal)?;
+    let Some((keytab, principal)) = keytab_of(connection) else { return Ok(()) };
+    let place = context.keytab(keytab)?;
+    // A vault would have to be asked.
+    if !matches!(keytab.from, SecretRef::Delinea(_)) {
+        Keytab::read_place(&place)?.require(principal)?;
     }
     Ok(())
 }
@@ -31,9 +57,14 @@ pub(crate) fn validate(arguments: &Validate, context: &Context) -> Result<u8, Re
     if arguments.secrets {
         let connections = config.connections.values().flat_map(datakit_config::Connection::secrets);
         for secret in connections.chain(config.sinks.values().flat_map(datakit_config::SinkConfig::secrets)) {
-            match secret.resolve(&context.environment) {
-                Ok(resolved) => resolved.warning.iter().for_each(|warning| context.terminal.warn(warning)),
-                Err(error) => wrong.push(error.into()),
+            for secret in secret.prerequisites().into_iter().chain([secret]) {
+                match secret.resolve(&context.environment) {
+                    Ok(resolved) => resolved
+                        .and_then(|secret| secret.warning)
+                        .iter()
+                        .for_each(|warning| context.terminal.warn(warning)),
+                    Err(error) => wrong.push(error.into()),
+                }
             }
         }
     }
@@ -52,5 +83,8 @@ pub(crate) fn validate(arguments: &Validate, context: &Context) -> Result<u8, Re
         count(config.sinks.len(), "sink"),
         count(config.ingests.len(), "ingest")
     ))?;
+    for line in asked_of_vaults(&config) {
+        context.terminal.print(&format!("{line}\n"))?;
+    }
     Ok(0)
 }

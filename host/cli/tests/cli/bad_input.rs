@@ -25,7 +25,7 @@ sink = "bronze"
 tables = ["dbo.*"]
 "#;
 
-const PASSWORD: (&str, &str) = ("ERP_PASSWORD", "hunter2");
+const PASSWORD: (&str, &str) = ("ERP_PASSWORD", "Pl4nted-hunter2");
 
 /// A folder with a warehouse file, a changed copy of [`FILE`].
 fn folder(change: (&str, &str)) -> tempfile::TempDir {
@@ -42,7 +42,7 @@ fn unchanged() -> tempfile::TempDir {
 fn shown(folder: &tempfile::TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let outcome = host(folder.path(), arguments, environment);
     let text = outcome.shown();
-    assert!(!text.contains("hunter2"), "{text}");
+    assert!(!text.contains("Pl4nted-hunter2"), "{text}");
     text
 }
 
@@ -58,7 +58,7 @@ fn wrong_type() {
 
 #[test]
 fn inline_password() {
-    insta::assert_snapshot!(shown(&folder(("{ env = \"ERP_PASSWORD\" }", "\"hunter2\"")), &["run"], &[]));
+    insta::assert_snapshot!(shown(&folder(("{ env = \"ERP_PASSWORD\" }", "\"Pl4nted-hunter2\"")), &["run"], &[]));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn no_sink() {
         ("MSSQL_SERVER", "127.0.0.1,1"),
         ("MSSQL_DATABASE", "ERP"),
         ("MSSQL_USER", "svc"),
-        ("MSSQL_PASSWORD", "hunter2"),
+        ("MSSQL_PASSWORD", "Pl4nted-hunter2"),
         ("DATAKIT_TABLES", "dbo.*"),
     ];
     insta::assert_snapshot!(shown(&tempfile::tempdir().unwrap(), &["run", "sqlserver-bronze@0.1.0"], &variables));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use datakit_model::Secret;
+use datakit_model::Credential;
 
 /// Whether the connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +27,7 @@ pub struct PostgresConfig {
     /// It needs CREATE on the database, or schemas of its own.
     pub user: String,
     /// None: the server trusts the user, or knows it by other means.
-    pub password: Option<Secret>,
+    pub password: Option<Credential>,
     /// Required by default.
     pub encrypt: Encrypt,
     /// PEM certificates to trust besides the system's.

@@ -1,7 +1,9 @@
 //! Connecting, and what the server says as an error of ours.
 
 use std::error::Error as _;
+use std::sync::Arc;
 
+use datakit_model::Secret;
 use native_tls::{Certificate, TlsConnector};
 use postgres_native_tls::MakeTlsConnector;
 use tokio_postgres::config::SslMode;
@@ -13,8 +15,14 @@ use crate::error::SinkError;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens a connection; its task ends with the client.
+/// Opens a connection; its task ends with the client. A password that is refused is fetched again, once.
 pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, SinkError> {
+    let Some(password) = &config.password else { return attempt(config, None).await };
+    let once = |password: Arc<Secret>| async move { attempt(config, Some(&password)).await };
+    password.log_in(once, |error| matches!(error, SinkError::Login { .. })).await
+}
+
+async fn attempt(config: &PostgresConfig, password: Option<&Secret>) -> Result<Client, SinkError> {
     let mut options = tokio_postgres::Config::new();
     options
         .host(&config.host)
@@ -24,7 +32,7 @@ pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, SinkError
         .application_name(&config.application_name)
         .connect_timeout(config.connect_timeout)
         .keepalives(true);
-    if let Some(password) = &config.password {
+    if let Some(password) = password {
         options.password(password.expose());
     }
     let failed = |error| connect_error(config, error);

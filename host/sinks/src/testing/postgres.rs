@@ -16,7 +16,7 @@ use crate::postgres::{Encrypt, PostgresConfig};
 /// Names the directory of `initdb` and `postgres`; without it the newest under `/usr/lib/postgresql` is taken.
 pub const BIN_VARIABLE: &str = "DATAKIT_TEST_POSTGRES_BIN";
 /// The superuser's password.
-pub const PASSWORD: &str = "test password";
+pub const PASSWORD: &str = "Pl4nted test password";
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -115,7 +115,7 @@ impl PostgresServer {
     pub fn config(&self, database: &str) -> PostgresConfig {
         let mut config = PostgresConfig::new("127.0.0.1", database, "postgres");
         config.port = self.port;
-        config.password = Some(Secret::new(PASSWORD.to_owned()));
+        config.password = Some(Secret::new(PASSWORD.to_owned()).into());
         config.encrypt = Encrypt::Off;
         config
     }

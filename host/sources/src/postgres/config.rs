@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use datakit_model::{ReadLimits, Secret};
+use datakit_model::{Credential, ReadLimits};
 
 use super::error::PostgresError;
-pub use crate::config::{PoolLimits, SqlLimits, Timeouts};
+pub use crate::config::{PoolLimits, ServerLimit, SqlLimits, Timeouts};
 use crate::pool::PooledServer;
 
 /// Whether the connection is encrypted.
@@ -31,15 +31,17 @@ pub struct PostgresConfig {
     /// Who logs in.
     pub user: String,
     /// None: the server trusts the user, or knows it by other means.
-    pub password: Option<Secret>,
+    pub password: Option<Credential>,
     /// Whether the connection is encrypted.
     pub encrypt: Encrypt,
     /// PEM certificates to trust besides the system's.
     pub certificate_file: Option<PathBuf>,
     /// Trust whatever certificate the server shows: protects against listeners, not against impostors.
     pub trust_certificate: bool,
-    /// Bounds of the pool. The session that keeps a run's snapshot comes on top.
+    /// Bounds of the pool. The session that keeps a run's snapshot comes on top; the server's limit counts it.
     pub pool: PoolLimits,
+    /// The bound on all connections to this server, shared with other sources; none: only the pool's own.
+    pub server_limit: Option<ServerLimit>,
     /// Bounds of single steps.
     pub timeouts: Timeouts,
     /// How batches are cut.
@@ -64,6 +66,7 @@ impl PostgresConfig {
             certificate_file: None,
             trust_certificate: false,
             pool: PoolLimits::default(),
+            server_limit: None,
             timeouts: Timeouts::default(),
             read: ReadLimits::default(),
             sql: SqlLimits::default(),
@@ -105,6 +108,12 @@ impl PostgresConfig {
         if self.pool.max_connections == 0 {
             return refuse("the pool may hold no connection", "set `pool.max_connections` to at least 1");
         }
+        if self.server_limit.as_ref().is_some_and(|limit| limit.max_connections() < 2) {
+            return refuse(
+                "the server's limit leaves no connection beside the one that keeps the run's snapshot",
+                "set `max_connections` of the server to at least 2",
+            );
+        }
         if self.trust_certificate && self.certificate_file.is_some() {
             return refuse(
                 "`certificate_file` and `trust_certificate` exclude each other",
@@ -125,6 +134,10 @@ impl PooledServer for PostgresConfig {
 
     fn address(&self) -> String {
         self.address()
+    }
+
+    fn server_limit(&self) -> Option<&ServerLimit> {
+        self.server_limit.as_ref()
     }
 }
 

@@ -1,7 +1,9 @@
 //! From the configuration to a session that is ready to read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use datakit_model::Secret;
 use native_tls::{Certificate, TlsConnector};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
@@ -35,17 +37,12 @@ impl pool::Pooled for PostgresConnection {
     type Error = PostgresError;
 
     async fn open(config: &PostgresConfig) -> Result<Self, PostgresError> {
-        let client = match tokio::time::timeout(config.timeouts.connect, connect(config)).await {
-            Ok(client) => client?,
-            Err(_) => {
-                let seconds = config.timeouts.connect.as_secs_f64();
-                let reason = format!("no answer to the login within {seconds:.0} s");
-                return Err(PostgresError::Unreachable {
-                    address: config.address(),
-                    how: Unreachable::Timeout,
-                    reason,
-                });
+        let client = match &config.password {
+            Some(password) => {
+                let attempt = |password: Arc<Secret>| async move { connect_in_time(config, Some(&password)).await };
+                password.log_in(attempt, PostgresError::is_refused_login).await?
             }
+            None => connect_in_time(config, None).await?,
         };
         client.batch_execute(SESSION).await.map_err(|error| PostgresError::of_query(config, error, 0))?;
         Ok(Self { client })
@@ -89,10 +86,19 @@ pub(super) async fn cancel(config: &PostgresConfig, client: &Client) {
     }
 }
 
-async fn connect(config: &PostgresConfig) -> Result<Client, PostgresError> {
+async fn connect_in_time(config: &PostgresConfig, password: Option<&Secret>) -> Result<Client, PostgresError> {
+    let connected = tokio::time::timeout(config.timeouts.connect, connect(config, password)).await;
+    connected.unwrap_or_else(|_| {
+        let seconds = config.timeouts.connect.as_secs_f64();
+        let reason = format!("no answer to the login within {seconds:.0} s");
+        Err(PostgresError::Unreachable { address: config.address(), how: Unreachable::Timeout, reason })
+    })
+}
+
+async fn connect(config: &PostgresConfig, password: Option<&Secret>) -> Result<Client, PostgresError> {
     let mut options = tokio_postgres::Config::new();
     options.dbname(&config.database).user(&config.user).application_name(&config.application_name);
-    if let Some(password) = &config.password {
+    if let Some(password) = password {
         options.password(password.expose());
     }
     if config.uses_socket() {

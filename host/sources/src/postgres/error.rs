@@ -14,7 +14,7 @@
 use std::borrow::Cow;
 use std::error::Error as _;
 
-use datakit_model::{Coded, Kind, Retry};
+use datakit_model::{Coded, Failure, Kind, Retry};
 
 use super::config::PostgresConfig;
 use super::guard;
@@ -183,12 +183,20 @@ pub enum PostgresError {
     /// The query has no rows to give.
     #[error("the query returned no result set")]
     NoResult,
+    /// The password cannot be fetched, or was refused before.
+    #[error("{0}")]
+    Password(Failure),
     /// Something that cannot happen.
     #[error("{0}")]
     Internal(String),
 }
 
 impl PostgresError {
+    /// Whether the server refused who logs in.
+    pub(super) fn is_refused_login(&self) -> bool {
+        matches!(self, Self::Server { state, .. } if meaning_of(state).is_login())
+    }
+
     /// What the driver says to a query.
     pub(super) fn of_query(config: &PostgresConfig, error: tokio_postgres::Error, rows_before: u64) -> Self {
         if let Some(db) = error.as_db_error() {
@@ -265,6 +273,12 @@ impl PostgresError {
     }
 }
 
+impl From<Failure> for PostgresError {
+    fn from(failure: Failure) -> Self {
+        Self::Password(failure)
+    }
+}
+
 impl Fault for PostgresError {
     fn query_timeout(seconds: f64) -> Self {
         Self::QueryTimeout { seconds }
@@ -282,6 +296,7 @@ impl Fault for PostgresError {
 impl Coded for PostgresError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
+            Self::Password(failure) => return Cow::Owned(failure.code().to_owned()),
             Self::Config { .. } => "DK-SRC-101",
             Self::CertificateFile { .. } => "DK-SRC-102",
             Self::Unreachable { how, .. } => Self::unreachable_code(*how),
@@ -318,6 +333,7 @@ impl Coded for PostgresError {
             Self::Refused(_) | Self::Parameter { .. } | Self::Busy | Self::ColumnName(_) | Self::NoResult => {
                 Kind::Datakit
             }
+            Self::Password(failure) => failure.kind(),
             Self::Internal(_) => Kind::Internal,
             _ => Kind::Source,
         }
@@ -325,6 +341,7 @@ impl Coded for PostgresError {
 
     fn retry(&self) -> Retry {
         match self {
+            Self::Password(failure) => failure.retry(),
             Self::Server { state, .. } => meaning_of(state).retry,
             Self::Unreachable { how, .. } if *how != Unreachable::Name => Retry::AfterBackoff,
             Self::Broken { .. } | Self::QueryTimeout { .. } | Self::PoolTimeout { .. } => Retry::AfterBackoff,
@@ -334,6 +351,7 @@ impl Coded for PostgresError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Password(failure) => return failure.hint().map(str::to_owned),
             Self::Config { hint, .. } => hint.clone(),
             Self::CertificateFile { .. } => "`certificate_file` takes one or more certificates as PEM".into(),
             Self::Unreachable { how, .. } => Self::unreachable_hint(*how).into(),
@@ -359,7 +377,9 @@ impl Coded for PostgresError {
             Self::ColumnName(_) => "give every column of the query a name of its own with AS".into(),
             Self::NoResult => "a query must be one SELECT".into(),
             Self::QueryTimeout { .. } => "raise the timeout, or read smaller partitions".into(),
-            Self::PoolTimeout { .. } => "lower `--parallel` or raise `pool.max_connections`".into(),
+            Self::PoolTimeout { .. } => {
+                "lower `--parallel`, or raise `pool.max_connections` or the `max_connections` of the server".into()
+            }
             Self::SnapshotLost { .. } => {
                 "run again; for a server that ends long transactions set the datakit's `isolation` to `read_committed`"
                     .into()
@@ -369,6 +389,13 @@ impl Coded for PostgresError {
             Self::Busy => "drop the reader before the next query, or open a second connection".into(),
             Self::Internal(_) => "please report it with the log of this run".into(),
         })
+    }
+
+    fn handed_on(&self) -> Option<&Failure> {
+        match self {
+            Self::Password(failure) => Some(failure),
+            _ => None,
+        }
     }
 
     fn context(&self) -> Vec<(String, String)> {

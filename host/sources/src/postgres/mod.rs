@@ -30,11 +30,11 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use datakit_model::Failure;
-use datakit_model::source::{Access, Connection, Isolation, Query, Reader, Source};
+use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
 use tokio::sync::oneshot;
 
 pub use self::check::ServerInfo;
-pub use self::config::{Encrypt, PoolLimits, PostgresConfig, SqlLimits, Timeouts};
+pub use self::config::{Encrypt, PoolLimits, PostgresConfig, ServerLimit, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
 pub use self::error::PostgresError;
 use self::guard::Accepted;
@@ -112,6 +112,10 @@ impl Source for PostgresSource {
             access,
             reading: Arc::new(AtomicBool::new(false)),
         }))
+    }
+
+    fn pool(&self) -> Option<PoolStatistics> {
+        Some(self.shared.pool.statistics())
     }
 }
 

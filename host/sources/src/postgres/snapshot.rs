@@ -14,7 +14,9 @@ use super::config::PostgresConfig;
 use super::connect::PostgresConnection;
 use super::error::PostgresError;
 use super::statement;
+use crate::fault::Fault;
 use crate::pool::Pooled;
+use crate::pool::server_limit::{ServerLimit, Slot};
 
 /// Nothing may end the transaction but the run: a role's timeouts are for people who forget to commit.
 const BEGIN: &str = "\
@@ -34,6 +36,8 @@ pub(super) struct Snapshot {
     /// As `SET TRANSACTION SNAPSHOT` takes it.
     id: Arc<str>,
     session: PostgresConnection,
+    /// The session is a connection like others for who bounds them.
+    _slot: Option<Slot>,
     /// Tables whose rows must keep their places.
     pinned: Mutex<Vec<TableId>>,
 }
@@ -55,15 +59,26 @@ impl Snapshots {
     }
 }
 
+/// A connection to the server, as soon as one may be opened.
+async fn in_time(config: &PostgresConfig, limit: &ServerLimit) -> Result<Slot, PostgresError> {
+    let timeout = config.pool.checkout_timeout;
+    let waited = tokio::time::timeout(timeout, limit.acquire()).await;
+    waited.map_err(|_| Fault::pool_timeout(config.address(), timeout.as_secs_f64(), limit.max_connections()))
+}
+
 impl Snapshot {
     async fn take(config: &PostgresConfig, run_id: &str) -> Result<Self, PostgresError> {
         let failed = |error| PostgresError::of_query(config, error, 0);
+        let slot = match &config.server_limit {
+            Some(limit) => Some(in_time(config, limit).await?),
+            None => None,
+        };
         let session = PostgresConnection::open(config).await?;
         session.client.batch_execute(BEGIN).await.map_err(failed)?;
         let text = format!("{} SELECT pg_export_snapshot()", statement::comment(run_id));
         let row = session.client.query_one(&text, &[]).await.map_err(failed)?;
         let id: String = row.try_get(0).map_err(failed)?;
-        Ok(Self { run_id: run_id.to_owned(), id: id.into(), session, pinned: Mutex::default() })
+        Ok(Self { run_id: run_id.to_owned(), id: id.into(), session, _slot: slot, pinned: Mutex::default() })
     }
 
     /// The name under which the server knows it.

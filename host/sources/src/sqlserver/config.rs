@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_kerberos::Tickets;
-use datakit_model::{ReadLimits, Secret};
+use datakit_model::{Credential, ReadLimits};
 
 use super::error::SourceError;
 use crate::pool::PooledServer;
 
-pub use crate::config::{PoolLimits, SqlLimits, Timeouts};
+pub use crate::config::{PoolLimits, ServerLimit, SqlLimits, Timeouts};
 
 /// How the connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,7 +42,7 @@ pub enum Login {
         /// Its name.
         user: String,
         /// Its password.
-        password: Secret,
+        password: Credential,
     },
     /// Whoever the ticket is of.
     Kerberos(Arc<Tickets>),
@@ -72,6 +72,8 @@ pub struct SqlServerConfig {
     pub reader: ReaderKind,
     /// Bounds of the pool.
     pub pool: PoolLimits,
+    /// The bound on all connections to this server, shared with other sources; none: only the pool's own.
+    pub server_limit: Option<ServerLimit>,
     /// Bounds of single steps.
     pub timeouts: Timeouts,
     /// How batches are cut.
@@ -89,9 +91,9 @@ impl SqlServerConfig {
         host: impl Into<String>,
         database: impl Into<String>,
         user: impl Into<String>,
-        password: Secret,
+        password: impl Into<Credential>,
     ) -> Self {
-        Self::with_login(host, database, Login::Sql { user: user.into(), password })
+        Self::with_login(host, database, Login::Sql { user: user.into(), password: password.into() })
     }
 
     /// The same with any kind of login.
@@ -108,6 +110,7 @@ impl SqlServerConfig {
             host_name_in_certificate: None,
             reader: ReaderKind::default(),
             pool: PoolLimits::default(),
+            server_limit: None,
             timeouts: Timeouts::default(),
             read: ReadLimits::default(),
             sql: SqlLimits::default(),
@@ -187,6 +190,10 @@ impl PooledServer for SqlServerConfig {
     fn address(&self) -> String {
         self.address()
     }
+
+    fn server_limit(&self) -> Option<&ServerLimit> {
+        self.server_limit.as_ref()
+    }
 }
 
 fn seconds(time: Duration) -> u32 {
@@ -195,6 +202,8 @@ fn seconds(time: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use datakit_model::Secret;
+
     use super::*;
 
     fn config() -> SqlServerConfig {

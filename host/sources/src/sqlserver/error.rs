@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use datakit_kerberos::KerberosError;
-use datakit_model::{Coded, Kind, Retry};
+use datakit_model::{Coded, Failure, Kind, Retry};
 
 use super::guard::{self, Refusal};
 use super::server_errors::meaning_of;
@@ -106,6 +106,9 @@ pub enum SourceError {
     /// No ticket to log in with.
     #[error(transparent)]
     Ticket(#[from] KerberosError),
+    /// The password cannot be fetched, or was refused before.
+    #[error("{0}")]
+    Password(Failure),
     /// The server reported an error.
     #[error("{error}")]
     Server {
@@ -193,6 +196,11 @@ impl SourceError {
         Self::Ticket(KerberosError::Library { doing: "the driver's login with a ticket", reason })
     }
 
+    /// Whether the server refused who logs in.
+    pub(super) fn is_refused_login(&self) -> bool {
+        matches!(self, Self::Server { error, .. } if meaning_of(error.number).is_login())
+    }
+
     fn certificate_code(problem: CertificateProblem) -> &'static str {
         match problem {
             CertificateProblem::Untrusted => "DK-SRC-020",
@@ -242,6 +250,12 @@ impl SourceError {
     }
 }
 
+impl From<Failure> for SourceError {
+    fn from(failure: Failure) -> Self {
+        Self::Password(failure)
+    }
+}
+
 impl Fault for SourceError {
     fn query_timeout(seconds: f64) -> Self {
         Self::QueryTimeout { seconds }
@@ -260,6 +274,7 @@ impl Coded for SourceError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Ticket(error) => return error.code(),
+            Self::Password(failure) => return Cow::Owned(failure.code().to_owned()),
             Self::Config { .. } => "DK-SRC-001",
             Self::CertificateFile { .. } => "DK-SRC-002",
             Self::Unreachable { how, .. } => Self::unreachable_code(*how),
@@ -285,6 +300,7 @@ impl Coded for SourceError {
     fn kind(&self) -> Kind {
         match self {
             Self::Ticket(error) => error.kind(),
+            Self::Password(failure) => failure.kind(),
             Self::Config { .. } | Self::CertificateFile { .. } | Self::PoolTimeout { .. } => Kind::User,
             Self::Server { error, .. } => meaning_of(error.number).kind,
             Self::Refused(_) | Self::Parameter { .. } | Self::Busy | Self::ColumnName(_) | Self::NoResult => {
@@ -298,6 +314,7 @@ impl Coded for SourceError {
     fn retry(&self) -> Retry {
         match self {
             Self::Ticket(error) => error.retry(),
+            Self::Password(failure) => failure.retry(),
             Self::Server { error, .. } => meaning_of(error.number).retry,
             Self::Unreachable { how, .. } if *how != Unreachable::Name => Retry::AfterBackoff,
             Self::Broken { .. } | Self::QueryTimeout { .. } | Self::PoolTimeout { .. } => Retry::AfterBackoff,
@@ -308,6 +325,7 @@ impl Coded for SourceError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Ticket(error) => return error.hint(),
+            Self::Password(failure) => return failure.hint().map(str::to_owned),
             Self::Config { hint, .. } => hint.clone(),
             Self::CertificateFile { .. } => {
                 "`certificate_file` takes the server's own certificate as PEM or DER".into()
@@ -328,7 +346,9 @@ impl Coded for SourceError {
             Self::ColumnName(_) => "give every column of the query a name of its own with AS".into(),
             Self::NoResult => "a query must be one SELECT".into(),
             Self::QueryTimeout { .. } => "raise the timeout, or read smaller partitions".into(),
-            Self::PoolTimeout { .. } => "lower `--parallel` or raise `pool.max_connections`".into(),
+            Self::PoolTimeout { .. } => {
+                "lower `--parallel`, or raise `pool.max_connections` or the `max_connections` of the server".into()
+            }
             Self::Refused(refusal) => refusal.hint(),
             Self::Parameter { .. } => "the forms are those of the `value` type of the WIT".into(),
             Self::Busy => "drop the reader before the next query, or open a second connection".into(),
@@ -336,10 +356,19 @@ impl Coded for SourceError {
         })
     }
 
+    fn handed_on(&self) -> Option<&Failure> {
+        match self {
+            Self::Password(failure) => Some(failure),
+            Self::Ticket(error) => error.handed_on(),
+            _ => None,
+        }
+    }
+
     fn context(&self) -> Vec<(String, String)> {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         match self {
             Self::Ticket(error) => error.context(),
+            Self::Password(failure) => failure.context().to_vec(),
             Self::Server { error, rows_before } => vec![
                 pair("sql_server_error", error.number.to_string()),
                 pair("severity", error.class.to_string()),

@@ -36,11 +36,11 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use datakit_model::Failure;
-use datakit_model::source::{Access, Connection, Isolation, Query, Reader, Source};
+use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
 use tokio::sync::oneshot;
 
 use self::bulk::BulkConnection;
-pub use self::config::{Encrypt, Login, PoolLimits, ReaderKind, SqlLimits, SqlServerConfig, Timeouts};
+pub use self::config::{Encrypt, Login, PoolLimits, ReaderKind, ServerLimit, SqlLimits, SqlServerConfig, Timeouts};
 use self::delivery::Delivery;
 pub use self::error::SourceError;
 use self::parameters::Parameter;
@@ -114,6 +114,10 @@ impl Source for SqlServerSource {
             access,
             reading: Arc::new(AtomicBool::new(false)),
         }))
+    }
+
+    fn pool(&self) -> Option<PoolStatistics> {
+        Some(self.shared.pool.statistics())
     }
 }
 

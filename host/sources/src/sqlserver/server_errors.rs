@@ -18,6 +18,13 @@ pub(super) struct Meaning {
     pub(super) hint: &'static str,
 }
 
+impl Meaning {
+    /// Whether it is about who logs in, and with what.
+    pub(super) fn is_login(&self) -> bool {
+        self.code == LOGIN.code
+    }
+}
+
 const fn meaning(code: &'static str, kind: Kind, retry: Retry, hint: &'static str) -> Meaning {
     Meaning { code, kind, retry, hint }
 }

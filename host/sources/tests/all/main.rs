@@ -12,6 +12,7 @@ mod certificates;
 mod common;
 mod described;
 mod named;
+mod pool;
 mod replay;
 mod standin;
 mod world;

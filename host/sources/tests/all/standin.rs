@@ -272,7 +272,8 @@ async fn the_servers_errors_say_what_to_do() {
         tell("denied", read(&source, query(SELECT_THREE, vec![])).await.unwrap_err());
         world.engine.set_denied("dbo.t", false);
         let password = world.source_with(reader, |c| {
-            c.login = Login::Sql { user: "sa".into(), password: datakit_model::Secret::new("not it".into()) };
+            c.login =
+                Login::Sql { user: "sa".into(), password: datakit_model::Secret::new("Pl4nted-not-it".into()).into() };
         });
         tell("wrong password", read(&password, query(SELECT_THREE, vec![])).await.unwrap_err());
         let database = world.source_with(reader, |c| c.database = "nowhere".into());

@@ -20,12 +20,12 @@ async fn every_trouble_says_what_to_do() {
     .await;
     let as_reader = world.source_with(|c| {
         c.user = "reader".into();
-        c.password = Some(Secret::new("r".into()));
+        c.password = Some(Secret::new("r".into()).into());
     });
     let mut cases: Vec<(&str, PostgresSource, &str)> = vec![
         (
             "wrong password",
-            world.source_with(|c| c.password = Some(Secret::new("hunter2".into()))),
+            world.source_with(|c| c.password = Some(Secret::new("Pl4nted-wrong-password".into()).into())),
             "SELECT i FROM s.t",
         ),
         ("no password", world.source_with(|c| c.password = None), "SELECT i FROM s.t"),

@@ -68,7 +68,7 @@ pub async fn admin(server: &PostgresServer) -> Client {
     let config = server.config("postgres");
     let mut options = tokio_postgres::Config::new();
     options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
-    options.password(config.password.as_ref().unwrap().expose());
+    options.password(datakit_sinks::testing::PASSWORD);
     let (client, connection) = options.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
     client

@@ -1,6 +1,6 @@
 //! Runs that last longer than their tickets.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datakit_standin::sql::{Effect, Fault};
 use datakit_tests::KerberosWorld;
@@ -61,6 +61,53 @@ fn a_run_with_a_cache_outlives_its_tickets_when_somebody_renews_it() {
     let summary = world.host(&RUN).success().json();
     assert_eq!((summary["status"].as_str(), summary["rows"].as_u64()), (Some("done"), Some(10)));
     assert!(tickets(&world) >= 3, "{}", world.kdc.log());
+}
+
+/// Tables of the long run, and how long the server pauses in the middle of each.
+const MANY: usize = 30;
+const LONG_PAUSE: Duration = Duration::from_secs(5);
+
+/// Two and a half minutes with tickets of one minute. Each table needs a login of its own. Nearly all of the time is waiting.
+#[test]
+fn a_run_outlives_tickets_of_a_minute() {
+    let tables: Vec<String> = (1..=MANY).map(|number| format!("t{number:02}")).collect();
+    let script = tables
+        .iter()
+        .map(|t| format!("CREATE TABLE dbo.{t} (id int NOT NULL)\nGO\nINSERT INTO dbo.{t} VALUES (1), (2)"));
+    let Some(world) = KerberosWorld::new(&script.collect::<Vec<_>>().join("\nGO\n")) else { return };
+    for table in &tables {
+        let (table, effect) = (format!("dbo.{table}"), Effect::Pause(LONG_PAUSE));
+        world.world.mssql.engine().add_fault(Fault { table, after_rows: 1, effect, times: 1 });
+    }
+    world.world.edit("\n[sinks.bronze]", "pool = { max_lifetime_seconds = 1 }\n\n[sinks.bronze]");
+    world.kdc.admin("modprinc -maxlife \"1 min\" svc-etl").unwrap();
+    world.log_in_with_keytab("min_remaining_seconds = 5");
+
+    let mut run = world.world.start(world.command(&RUN));
+    // The rows of a table have arrived when it is told of as committed. With each the tickets got so far.
+    let mut arrived: Vec<(Instant, usize)> = Vec::new();
+    while arrived.len() < MANY {
+        run.wait_until("the next table", |run| run.stderr().matches('✓').count() > arrived.len());
+        arrived.push((Instant::now(), tickets(&world)));
+    }
+    let summary = run.end().success().json();
+    assert_eq!((summary["status"].as_str(), summary["rows"].as_u64()), (Some("done"), Some(2 * MANY as u64)));
+    assert!(summary["seconds"].as_f64().unwrap() > 150.0, "{summary}");
+    let gaps = arrived.windows(2).map(|pair| (pair[1].0 - pair[0].0, pair[1].1 > pair[0].1));
+    let longest = |across: bool| gaps.clone().filter(|(_, renewed)| *renewed == across).map(|(gap, _)| gap).max();
+    let (Some(across), Some(other)) = (longest(true), longest(false)) else { unreachable!("no ticket was renewed") };
+    let beyond = |gap: Duration| gap.saturating_sub(LONG_PAUSE).as_secs_f64() * 1_000.0;
+    eprintln!(
+        "{} tickets of one minute in {} s; longest time without rows, the server's own pause of {} s left out: {:.0} ms where a \
+         ticket had ended and a new one was got, {:.0} ms where the old one served",
+        tickets(&world),
+        summary["seconds"],
+        LONG_PAUSE.as_secs(),
+        beyond(across),
+        beyond(other),
+    );
+    assert!(tickets(&world) >= 3, "{}", world.kdc.log());
+    assert!(world.world.mssql.kerberos_logins().len() >= MANY);
 }
 
 #[test]

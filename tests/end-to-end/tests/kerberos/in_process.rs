@@ -29,6 +29,8 @@ fn again(world: &KerberosWorld, name: &str) {
     command.args([&format!("in_process::{name}"), "--exact", "--nocapture"]);
     command.env("KRB5_CONFIG", world.kdc.krb5_conf()).env("KRB5CCNAME", "FILE:/nowhere").env(WORLD, parts.join("|"));
     let output = command.output().unwrap();
+    datakit_planted::keep("second process stdout", &output.stdout);
+    datakit_planted::keep("second process stderr", &output.stderr);
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

@@ -35,9 +35,9 @@ fn a_server_or_login_that_is_not_there_is_named() {
     insta::assert_snapshot!("unreachable_server", refused.replace(&closed, "[closed port]"));
 
     let mut command = world.command(&RUN);
-    command.env("MSSQL_PASSWORD", "Wrong-password-1");
+    command.env("MSSQL_PASSWORD", "Pl4nted-wrong-password");
     let refused = world.refusal(&world.finish(command));
-    assert!(!refused.contains("Wrong-password-1"), "{refused}");
+    assert!(!refused.contains("Pl4nted-wrong-password"), "{refused}");
     insta::assert_snapshot!("wrong_password", refused);
 
     let database = format!("database = \"{}\"", world.mssql.database);

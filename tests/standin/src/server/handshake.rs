@@ -183,9 +183,15 @@ async fn open(
         return Ok(Err(vec![SqlError::new(18452, text).with_class(14)]));
     }
     let known_user = request.user.eq_ignore_ascii_case(&shared.options.user);
-    let right_password = login::same_secret(&request.password, &shared.options.password);
-    if !proved && !(known_user & right_password) {
-        return Ok(Err(vec![login_failed(&request.user)]));
+    let password = shared.password.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let right_password = login::same_secret(&request.password, &password);
+    if !proved {
+        let mut logins = shared.password_logins.lock().unwrap_or_else(PoisonError::into_inner);
+        if !(known_user & right_password) {
+            logins.refused += 1;
+            return Ok(Err(vec![login_failed(&request.user)]));
+        }
+        logins.admitted += 1;
     }
     let login = Login {
         user: request.user.clone(),

@@ -22,6 +22,7 @@ pub use options::{Certificate, Encrypt, Options};
 use crate::engine::Engine;
 use crate::fast::TemplateCache;
 use tls::Tls;
+pub(crate) use tls::certify;
 
 /// Threads that carry bytes between sockets and engine.
 const WIRE_THREADS: usize = 2;
@@ -57,7 +58,46 @@ pub struct Shared {
     engine: Arc<dyn Engine>,
     tls: Tls,
     templates: Arc<TemplateCache>,
+    /// The password of the one SQL login, which may change.
+    password: Mutex<String>,
+    password_logins: Mutex<PasswordLogins>,
+    connections: Mutex<Connections>,
     kerberos_logins: Mutex<Vec<KerberosLogin>>,
+}
+
+/// Clients that are connected.
+#[derive(Default)]
+struct Connections {
+    open: usize,
+    most_open: usize,
+    tasks: Vec<tokio::task::AbortHandle>,
+}
+
+/// Counts a client as long as it is connected.
+struct Connected(Arc<Shared>);
+
+impl Connected {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let mut connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.open += 1;
+        connections.most_open = connections.most_open.max(connections.open);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner).open -= 1;
+    }
+}
+
+/// How often somebody tried to log in with a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PasswordLogins {
+    /// With the right one.
+    pub admitted: usize,
+    /// With a wrong one, or as somebody unknown.
+    pub refused: usize,
 }
 
 /// Starts stand-ins.
@@ -89,8 +129,18 @@ impl Standin {
             .map_err(StandinError::Start)?;
         let listen = options.listen;
         let ca_pem = tls.ca_pem.clone();
-        let shared =
-            Arc::new(Shared { options, engine, tls, templates: Arc::default(), kerberos_logins: Mutex::default() });
+        datakit_planted::plant("the password of the stand-in", options.password.as_bytes());
+        let password = Mutex::new(options.password.clone());
+        let shared = Arc::new(Shared {
+            options,
+            engine,
+            tls,
+            templates: Arc::default(),
+            password,
+            password_logins: Mutex::default(),
+            connections: Mutex::default(),
+            kerberos_logins: Mutex::default(),
+        });
         let listener = std::net::TcpListener::bind(listen).map_err(|error| StandinError::Listen(listen, error))?;
         listener.set_nonblocking(true).map_err(StandinError::Start)?;
         let address = listener.local_addr().map_err(StandinError::Start)?;
@@ -130,6 +180,29 @@ impl Running {
     /// Its port.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// How many clients are connected now, and how many were at one time at the most.
+    pub fn connections(&self) -> (usize, usize) {
+        let connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        (connections.open, connections.most_open)
+    }
+
+    /// Ends every connection, as a server that is restarted does.
+    pub fn say_goodbye(&self) {
+        let mut connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.tasks.drain(..).for_each(|task| task.abort());
+    }
+
+    /// Changes the password; sessions go on.
+    pub fn set_password(&self, password: &str) {
+        datakit_planted::plant("the password of the stand-in", password.as_bytes());
+        *self.shared.password.lock().unwrap_or_else(PoisonError::into_inner) = password.to_owned();
+    }
+
+    /// How often somebody has tried to log in with a password so far.
+    pub fn password_logins(&self) -> PasswordLogins {
+        *self.shared.password_logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who has logged in with Kerberos so far, in that order.
@@ -180,7 +253,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                tokio::spawn(serve(stream, peer, Arc::clone(&shared)));
+                let connected = Connected::new(&shared);
+                let serving = Arc::clone(&shared);
+                let task = tokio::spawn(async move {
+                    serve(stream, peer, serving).await;
+                    drop(connected);
+                });
+                let mut connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+                connections.tasks.retain(|task| !task.is_finished());
+                connections.tasks.push(task.abort_handle());
             }
             Err(error) => {
                 // Out of descriptors, most likely: others may close theirs.

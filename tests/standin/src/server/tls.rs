@@ -42,6 +42,19 @@ impl Tls {
     }
 }
 
+/// What a server of another protocol does TLS with, and the authority that its clients should trust, as PEM.
+pub fn certify(
+    encrypt: Encrypt,
+    certificate: &Certificate,
+) -> Result<(Option<native_tls::TlsAcceptor>, String), StandinError> {
+    if encrypt == Encrypt::Off {
+        return Ok((None, String::new()));
+    }
+    let Material { chain_pem, key_pem, ca_pem } = material(certificate)?;
+    let identity = Identity::from_pkcs8(chain_pem.as_bytes(), key_pem.as_bytes())?;
+    Ok((Some(native_tls::TlsAcceptor::new(identity)?), ca_pem))
+}
+
 struct Material {
     chain_pem: String,
     key_pem: String,

@@ -1,11 +1,13 @@
 //! A connection of `mssql-tds`, from the configuration to a logged-in client.
 
+use std::sync::Arc;
+
+use datakit_model::Secret;
 use datakit_model::source::Isolation;
 use mssql_tds::connection::client_context::{ClientContext, TdsAuthenticationMethod};
 use mssql_tds::connection::tds_client::TdsClient;
 use mssql_tds::connection_provider::tds_connection_provider::TdsConnectionProvider;
 use mssql_tds::core::{EncryptionOptions, EncryptionSetting};
-use mssql_tds::error::Error;
 
 use super::errors;
 use crate::pool;
@@ -30,19 +32,16 @@ impl pool::Pooled for BulkConnection {
 
     async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
         let client = match &config.login {
-            Login::Sql { .. } => create(config).await,
+            Login::Sql { password, .. } => {
+                let attempt = |password: Arc<Secret>| async move { create(config, Some(&password)).await };
+                password.log_in(attempt, SourceError::is_refused_login).await?
+            }
             Login::Kerberos(tickets) => {
                 let config = config.clone();
-                tickets.log_in(move || async move { create(&config).await }).await?
+                tickets.log_in(move || async move { create(&config, None).await }).await??
             }
         };
-        match client {
-            Ok(client) => Ok(Self { client, isolation: Isolation::ReadCommitted }),
-            Err(error) => match errors::of_login(config, error) {
-                Some(error) => Err(error),
-                None => Err(reach::diagnose(config).await),
-            },
-        }
+        Ok(Self { client, isolation: Isolation::ReadCommitted })
     }
 
     fn is_usable(&self) -> bool {
@@ -54,21 +53,28 @@ impl pool::Pooled for BulkConnection {
     }
 }
 
-async fn create(config: &SqlServerConfig) -> Result<TdsClient, Error> {
+async fn create(config: &SqlServerConfig, password: Option<&Secret>) -> Result<TdsClient, SourceError> {
     let data_source = format!("tcp:{},{}", config.host, config.port);
     let connect = TdsConnectionProvider::new();
     // The driver's future is large and the pool's stack frames are many.
-    Box::pin(connect.create_client(context(config, &data_source), &data_source, None)).await
+    let created = Box::pin(connect.create_client(context(config, &data_source, password), &data_source, None)).await;
+    match created {
+        Ok(client) => Ok(client),
+        Err(error) => match errors::of_login(config, error) {
+            Some(error) => Err(error),
+            None => Err(reach::diagnose(config).await),
+        },
+    }
 }
 
-fn context(config: &SqlServerConfig, data_source: &str) -> ClientContext {
+fn context(config: &SqlServerConfig, data_source: &str, password: Option<&Secret>) -> ClientContext {
     let mut context = ClientContext::with_data_source(data_source);
     context.application_name.clone_from(&config.application_name);
     context.database.clone_from(&config.database);
     match &config.login {
-        Login::Sql { user, password } => {
+        Login::Sql { user, .. } => {
             context.user_name.clone_from(user);
-            context.password = password.expose().to_owned();
+            context.password = password.map(|password| password.expose().to_owned()).unwrap_or_default();
         }
         Login::Kerberos(tickets) => {
             context.tds_authentication_method = TdsAuthenticationMethod::SSPI;

@@ -1,5 +1,8 @@
 //! A connection of tiberius.
 
+use std::sync::Arc;
+
+use datakit_model::Secret;
 use datakit_model::source::Isolation;
 use tiberius::error::Error;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
@@ -32,16 +35,15 @@ impl pool::Pooled for RowConnection {
             Encrypt::Off => EncryptionLevel::Off,
         };
         let client = match &config.login {
-            Login::Sql { .. } => attempt(config, level).await,
+            Login::Sql { password, .. } => {
+                let once = |password: Arc<Secret>| async move { attempt(config, level, Some(&password)).await };
+                password.log_in(once, SourceError::is_refused_login).await?
+            }
             Login::Kerberos(tickets) => {
                 let config = config.clone();
-                tickets.log_in(move || async move { attempt(&config, level).await }).await?
+                tickets.log_in(move || async move { attempt(&config, level, None).await }).await??
             }
         };
-        let client = client.map_err(|error| match error {
-            LoginError::Network(error) => error,
-            LoginError::Driver(error) => of_login(config, error),
-        })?;
         Ok(Self { client, isolation: Isolation::ReadCommitted, broken: false })
     }
 
@@ -57,15 +59,23 @@ impl pool::Pooled for RowConnection {
     }
 }
 
-async fn attempt(config: &SqlServerConfig, level: EncryptionLevel) -> Result<Client<Compat<TcpStream>>, LoginError> {
-    match log_in(config, level).await {
+async fn attempt(
+    config: &SqlServerConfig,
+    level: EncryptionLevel,
+    password: Option<&Secret>,
+) -> Result<Client<Compat<TcpStream>>, SourceError> {
+    let logged_in = match log_in(config, level, password).await {
         // A server without any TLS: tiberius would protect the login all the same, mssql-tds would not. Without
         // encryption no certificate is checked, so nothing is lost that was there.
         Err(LoginError::Driver(Error::Tls(_))) if config.encrypt == Encrypt::Off => {
-            log_in(config, EncryptionLevel::NotSupported).await
+            log_in(config, EncryptionLevel::NotSupported, password).await
         }
         other => other,
-    }
+    };
+    logged_in.map_err(|error| match error {
+        LoginError::Network(error) => error,
+        LoginError::Driver(error) => of_login(config, error),
+    })
 }
 
 enum LoginError {
@@ -73,24 +83,30 @@ enum LoginError {
     Driver(Error),
 }
 
-async fn log_in(config: &SqlServerConfig, level: EncryptionLevel) -> Result<Client<Compat<TcpStream>>, LoginError> {
+async fn log_in(
+    config: &SqlServerConfig,
+    level: EncryptionLevel,
+    password: Option<&Secret>,
+) -> Result<Client<Compat<TcpStream>>, LoginError> {
     let stream = reach::connect(config).await.map_err(LoginError::Network)?;
     // Requests are one small packet each.
     let _ = stream.set_nodelay(true);
     // The driver's future is large.
-    Box::pin(Client::connect(settings(config, level), stream.compat_write())).await.map_err(LoginError::Driver)
+    Box::pin(Client::connect(settings(config, level, password), stream.compat_write()))
+        .await
+        .map_err(LoginError::Driver)
 }
 
-fn settings(config: &SqlServerConfig, level: EncryptionLevel) -> Config {
+fn settings(config: &SqlServerConfig, level: EncryptionLevel, password: Option<&Secret>) -> Config {
     let mut settings = Config::new();
     settings.database(&config.database);
     settings.application_name(&config.application_name);
     let certificate_name = config.host_name_in_certificate.as_ref();
     match &config.login {
-        Login::Sql { user, password } => {
+        Login::Sql { user, .. } => {
             settings.host(&config.host);
             settings.port(config.port);
-            settings.authentication(AuthMethod::sql_server(user, password.expose()));
+            settings.authentication(AuthMethod::sql_server(user, password.map(Secret::expose).unwrap_or_default()));
             certificate_name.inspect(|name| settings.hostname_in_certificate(name));
         }
         Login::Kerberos(tickets) => {

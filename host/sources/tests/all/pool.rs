@@ -1,0 +1,80 @@
+//! The pool, as a server sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datakit_model::source::Source;
+use datakit_sources::config::ServerLimit;
+use datakit_sources::sqlserver::{ReaderKind, SqlServerSource};
+use datakit_standin::sql::{Effect, Fault};
+
+use crate::common::{READERS, access, query, read};
+use crate::world::World;
+
+const SELECT: &str = "SELECT 1 AS a";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_whose_server_said_goodbye_is_replaced() {
+    for reader in READERS {
+        let world = World::of(SELECT);
+        let source = world.source_with(reader, |c| c.pool.validate_after = Duration::ZERO);
+        read(&source, query(SELECT, vec![])).await.unwrap();
+        read(&source, query(SELECT, vec![])).await.unwrap();
+        let before = source.pool().unwrap();
+        assert_eq!((before.opened, before.idle, before.closed.total()), (1, 1, 0), "{reader:?}");
+        world.running.say_goodbye();
+        read(&source, query(SELECT, vec![])).await.unwrap();
+        let after = source.pool().unwrap();
+        assert_eq!((after.opened, after.closed.goodbye), (2, 1), "{reader:?}");
+    }
+}
+
+/// Reads so often at one time.
+async fn many(sources: [&Arc<SqlServerSource>; 2], times: usize) {
+    let tasks: Vec<_> = (0..times)
+        .map(|i| {
+            let source = Arc::clone(sources[i % 2]);
+            tokio::spawn(async move { read(&source, query(SELECT, vec![])).await.map(drop) })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sources_of_one_server_keep_to_its_limit() {
+    let world = World::of(SELECT);
+    let limit = ServerLimit::new(3);
+    let source = |reader| Arc::new(world.source_with(reader, |c| c.server_limit = Some(limit.clone())));
+    let (bulk, rows) = (source(ReaderKind::MssqlTds), source(ReaderKind::Tiberius));
+    many([&bulk, &rows], 60).await;
+    let (_, most) = world.running.connections();
+    assert!(most <= 3, "{most} connections at one time");
+    let waits: u64 = [&bulk, &rows].iter().filter_map(|source| source.pool()).map(|pool| pool.waits).sum();
+    assert!(waits > 0);
+}
+
+/// What a datakit can do: open sessions, and keep readers whose rows have not all come.
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_readers_are_kept_the_bound_holds() {
+    for reader in READERS {
+        let world = World::of("CREATE TABLE dbo.t (id int NOT NULL); INSERT INTO dbo.t VALUES (1), (2)");
+        let effect = Effect::Pause(Duration::from_secs(60));
+        world.engine.add_fault(Fault { table: "dbo.t".into(), after_rows: 1, effect, times: 1_000 });
+        let source = world.source_with(reader, |c| {
+            c.pool.max_connections = 3;
+            c.pool.checkout_timeout = Duration::from_millis(200);
+        });
+        let mut kept = Vec::new();
+        let refused = loop {
+            let session = source.connect(access(&["*.*"])).await.unwrap();
+            match session.query(query("SELECT id FROM dbo.t", vec![])).await {
+                Ok(rows) => kept.push((session, rows)),
+                Err(failure) => break failure,
+            }
+            assert!(kept.len() <= 3, "{reader:?}");
+        };
+        assert_eq!((refused.code(), kept.len(), world.running.connections().1), ("DK-SRC-061", 3, 3), "{reader:?}");
+    }
+}
