@@ -85,8 +85,12 @@ async fn connect(vault: &str, url: &Url, tls: &TlsConnector) -> Result<Box<dyn S
     Ok(Box::new(stream))
 }
 
-/// Of OpenSSL's `error:CODE:LIBRARY:FUNCTION:REASON:FILE:LINE:DATA` the reason and the data.
+/// Of each of OpenSSL's `error:CODE:LIBRARY:FUNCTION:REASON:FILE:LINE:DATA` the reason and the data.
 fn plain(text: &str) -> String {
+    text.split(", ").map(plain_entry).collect::<Vec<_>>().join(", ")
+}
+
+fn plain_entry(text: &str) -> String {
     let parts: Vec<&str> = text.splitn(8, ':').collect();
     match parts[..] {
         ["error", _, _, _, reason, _, _, data] => format!("{reason} {}", data.trim()).trim_end().to_owned(),

@@ -70,7 +70,9 @@ fn material(certificate: &Certificate) -> Result<Material, StandinError> {
         Certificate::Valid | Certificate::Expired => &["localhost", "127.0.0.1", "::1"],
     };
     let mut authority = CertificateParams::default();
-    authority.distinguished_name.push(DnType::CommonName, "Stand-in test authority");
+    // Each by a name of its own: of two authorities of one name a client tries only the first.
+    let name = format!("Stand-in test authority {}", uuid::Uuid::new_v4().simple());
+    authority.distinguished_name.push(DnType::CommonName, name);
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
