@@ -65,8 +65,9 @@ fn reference(vault: &Vault, secret: u64, field: &str) -> String {
     )
 }
 
-fn until_it_reads(run: &mut Started) {
-    run.wait_until("the first table is read", |run| run.stderr().contains("dbo.a: reading"));
+fn until_it_reads(world: &World, run: &mut Started) {
+    let is_read = || world.mssql.engine().take_records().iter().any(|record| record.text.contains("[dbo].[a]"));
+    run.wait_until("the first table is read", |_| is_read());
 }
 
 fn logins(world: &World) -> PasswordLogins {
@@ -78,7 +79,7 @@ fn a_password_that_changes_in_mid_run_is_fetched_again() {
     let vault = vault();
     let Some(of_vault) = world(&reference(&vault, 7, "password")) else { return };
     let mut run = of_vault.start(command(&of_vault, &vault, &RUN));
-    until_it_reads(&mut run);
+    until_it_reads(&of_vault, &mut run);
     assert_eq!(vault.asked("/secrets/7"), 1);
     of_vault.mssql.set_password(NEW);
     vault.set(7, vec![Field::Text("password", NEW.into())]);
@@ -88,7 +89,7 @@ fn a_password_that_changes_in_mid_run_is_fetched_again() {
     let Some(of_file) = world("{ file = \"password\" }") else { return };
     of_file.write("password", OLD);
     let mut run = of_file.start(command(&of_file, &vault, &RUN));
-    until_it_reads(&mut run);
+    until_it_reads(&of_file, &mut run);
     of_file.mssql.set_password(NEW);
     of_file.write("password", NEW);
     assert_eq!(run.end().success().json()["rows"], 8);
@@ -124,7 +125,7 @@ fn a_password_that_stays_wrong_in_mid_run_is_tried_once_for_all_tables() {
     let vault = vault();
     let Some(world) = world(&reference(&vault, 7, "password")) else { return };
     let mut run = world.start(command(&world, &vault, &RUN));
-    until_it_reads(&mut run);
+    until_it_reads(&world, &mut run);
     world.mssql.set_password(NEW);
     let output = run.end();
     assert_eq!(output.code, Some(3), "{}", output.stderr);
@@ -160,16 +161,16 @@ fn the_password_of_a_postgres_sink_is_fetched_again_as_well() {
     world.edit("{ env = \"PG_PASSWORD\" }", &reference(&vault, 9, "password"));
     vault.set(9, vec![Field::Text("password", datakit_sinks::testing::PASSWORD.into())]);
     let mut run = world.start(command(&world, &vault, &RUN));
-    until_it_reads(&mut run);
+    until_it_reads(&world, &mut run);
     world.postgres_execute(&format!("ALTER ROLE postgres PASSWORD '{NEW}'"));
     vault.set(9, vec![Field::Text("password", NEW.into())]);
     assert_eq!(run.end().success().json()["rows"], 8);
     assert_eq!(vault.asked("/secrets/9"), 2);
 }
 
-/// Failed attempts at the KDC with a wrong key.
+/// Attempts with a wrong key. For each the library asks twice: the second time the primary KDC, which may know a newer key.
 fn wrong_keys(world: &KerberosWorld) -> usize {
-    world.kdc.log().lines().filter(|line| line.contains("PREAUTH_FAILED")).count()
+    world.kdc.log().lines().filter(|line| line.contains("PREAUTH_FAILED")).count() / 2
 }
 
 #[test]
@@ -178,8 +179,8 @@ fn a_keytab_of_the_vault_is_fetched_again_when_its_key_is_refused() {
     let vault = vault();
     vault.set(5, vec![Field::File("keytab", std::fs::read(&world.keytab).unwrap())]);
     let keytab = reference(&vault, 5, "keytab");
-    // Tickets end soon, so that the key is needed again.
-    world.kdc.admin("modprinc -maxlife \"1 sec\" svc-etl").unwrap();
+    // Tickets end soon, so that the key is needed again; and a wrong key is the KDC's to refuse.
+    world.kdc.admin("modprinc +requires_preauth -maxlife \"1 sec\" svc-etl").unwrap();
     let keys =
         |keytab: &str| format!("principal = \"svc-etl@CORP.EXAMPLE\", keytab = {keytab}, min_remaining_seconds = 0");
     world.log_in_with(&keys(&keytab));
@@ -188,7 +189,7 @@ fn a_keytab_of_the_vault_is_fetched_again_when_its_key_is_refused() {
         let mut command = world.command(&RUN);
         allow(&mut command, &vault);
         let mut run = world.world.start(command);
-        until_it_reads(&mut run);
+        until_it_reads(&world.world, &mut run);
         run
     };
     let running = run();
