@@ -14,7 +14,7 @@ use crate::{Cost, TableArguments};
 
 /// The source, as the host makes it.
 pub(crate) fn source(table: &TableArguments) -> Result<Arc<SqlServerSource>> {
-    let login = Login::Sql { user: table.user.clone(), password: Secret::new(table.password.clone()) };
+    let login = Login::Sql { user: table.user.clone(), password: Secret::new(table.password.clone()).into() };
     let mut config = SqlServerConfig::with_login("localhost", &table.database, login);
     config.port = table.port;
     config.encrypt = Encrypt::Off;

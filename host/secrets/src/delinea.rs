@@ -266,13 +266,17 @@ impl Client {
         }
     }
 
+    fn at_hand(&self) -> Option<(Secret, Url)> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = session.as_ref().filter(|session| Instant::now() < session.ends)?;
+        Some((session.token.clone(), session.vault.clone()))
+    }
+
     /// Token and vault: those at hand while the token lasts, else new ones.
     async fn session(&self, tls: &TlsConnector) -> Result<(Secret, Url), SecretsError> {
-        let at_hand = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = at_hand.as_ref().filter(|session| Instant::now() < session.ends) {
-            return Ok((session.token.clone(), session.vault.clone()));
+        if let Some(at_hand) = self.at_hand() {
+            return Ok(at_hand);
         }
-        drop(at_hand);
         let is_refusal = |error: &SecretsError| matches!(error, SecretsError::ClientRefused { .. });
         let log_in = |secret: std::sync::Arc<Secret>| async move { self.log_in(tls, &secret).await };
         let session = self.settings.client_secret.log_in(log_in, is_refusal).await?;

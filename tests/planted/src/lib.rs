@@ -2,7 +2,7 @@
 //!
 //! `./test` names a folder in [`FOLDER`]. There tests note each secret they plant ([`plant`]), and their harnesses keep what every
 //! process of theirs has written ([`keep`]). A last step, the program `search-planted`, reads that and what the tests themselves have
-//! written, and searches all of it for each secret in every form of [`forms`].
+//! written, and searches all of it for each secret in every form of `forms`.
 //!
 //! Passwords of tests hold [`MARK`], so that one that nobody noted is found as well.
 

@@ -1,7 +1,7 @@
 //! What a datakit asks for: one JSON document in the place of SQL.
 //!
 //! `{"list": {}}`, `{"sample": {…}}` or `{"read": {…}}`. Nothing in it is trusted: `access` holds every path against the
-//! operator's rules and the grant, and [`Read::checked`] the rest, before a file is opened.
+//! operator's rules and the grant, and `Read::checked` the rest, before a file is opened.
 
 use std::collections::HashSet;
 
