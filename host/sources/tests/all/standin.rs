@@ -25,12 +25,12 @@ fn fault(effect: Effect, after_rows: u64) -> Fault {
 }
 
 /// A stand-in with a generated table of many rows.
-fn big(rows: u64) -> World {
+pub fn big(rows: u64) -> World {
     let fast_tables = vec![Arc::new(FastTable::orders("orders", rows))];
     World::start(Options::default(), SqlEngineOptions { fast_tables, ..SqlEngineOptions::default() }, "SELECT 1 AS a")
 }
 
-const BIG: &str = "SELECT * FROM fast.orders";
+pub const BIG: &str = "SELECT * FROM fast.orders";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_is_the_same_through_both_readers() {
