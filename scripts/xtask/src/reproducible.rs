@@ -8,9 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{build, say, toolchain};
 
-/// What a build reads, by the name of its folder or file; all the rest (results, data, history) stays behind.
-const SOURCES: [&str; 9] =
-    ["Cargo.toml", "Cargo.lock", ".cargo", "wit", "host", "registry", "datakits", "tests", "scripts"];
+/// What no build reads: its own results, data and history.
+const LEFT_BEHIND: [&str; 3] = ["target", ".git", ".demo"];
 
 /// Builds the datakits named, or all, here and in a copy elsewhere, and compares.
 ///
@@ -45,9 +44,7 @@ fn build_copy(
     here: &[PathBuf],
 ) -> Result<Vec<String>> {
     let checkout = copy.join("checkout");
-    for name in SOURCES {
-        copy_all(&root.join(name), &checkout.join(name))?;
-    }
+    copy_all(root, &checkout)?;
     let there = build::build(&checkout, &copy.join("compiled"), toolchain, names)?;
     let mut differing = Vec::new();
     for (here, there) in here.iter().zip(&there) {
@@ -78,7 +75,7 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| about("create", to))?;
     for entry in fs::read_dir(from).with_context(|| about("read", from))? {
         let entry = entry.with_context(|| about("read", from))?;
-        if entry.file_name() != "target" {
+        if !LEFT_BEHIND.iter().any(|name| entry.file_name() == *name) {
             copy_all(&entry.path(), &to.join(entry.file_name()))?;
         }
     }
