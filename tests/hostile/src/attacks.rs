@@ -120,7 +120,7 @@ impl Attack {
             "million-partitions" => first.partitions = (0..1_000_000).map(|i| partition(i, vec![])).collect(),
             "huge-state" => first.partitions[0].state = vec![7; 2 << 20],
             "huge-plan" => first.partitions = (0..150).map(|i| partition(i, vec![7; 1 << 20])).collect(),
-            "huge-watermark" => first.watermark_after = Some("9".repeat(1 << 20)),
+            "huge-watermark" => first.watermark_after = Some("9".repeat((1 << 20) + 1)),
             _ => {}
         }
         honest

@@ -77,11 +77,11 @@ fn certificates() {
 fn login_and_database() {
     let world = World::new(SCRIPT);
     let output = doctor_with(&world, |it| {
-        it.env("MSSQL_PASSWORD", "Wrong-password-1");
+        it.env("MSSQL_PASSWORD", "Pl4nted-wrong-password");
     });
     let refused = expect(&output, "login", "DK-SRC-030", "password");
     assert_eq!((refused.status("tls"), refused.status("database")), ("ok", "not_reached"));
-    assert!(!output.stdout.contains("Wrong-password-1"));
+    assert!(!output.stdout.contains("Pl4nted-wrong-password"));
     world.edit(&format!("database = \"{}\"", world.mssql.database), "database = \"no such database\"");
     let unknown = expect(&world.host(&JSON), "database", "DK-SRC-031", "database");
     assert_eq!((unknown.status("login"), unknown.status("tables")), ("ok", "not_reached"));

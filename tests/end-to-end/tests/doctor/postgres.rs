@@ -8,7 +8,7 @@ const SCRIPT: &str = "\
 CREATE TABLE public.t (id int PRIMARY KEY);
 CREATE SCHEMA hidden;
 CREATE TABLE hidden.\"odd \"\"name\" (id int);
-CREATE ROLE reader LOGIN PASSWORD 'test password';
+CREATE ROLE reader LOGIN PASSWORD 'Pl4nted test password';
 GRANT SELECT ON public.t TO reader;
 ";
 
@@ -21,7 +21,7 @@ fn each_link_of_a_postgres_source() {
     assert!(whole.to_string().contains("GSSAPI is not offered for PostgreSQL: tokio-postgres does not speak it"));
 
     let mut command = world.command(&JSON);
-    command.env("PG_PASSWORD", "Wrong-password-1");
+    command.env("PG_PASSWORD", "Pl4nted-wrong-password");
     expect(&world.finish(command), "login", "DK-SRC-130", "pg_hba.conf");
     world.edit("user = \"postgres\"", "user = \"reader\"");
     let denied = expect(&world.host(&JSON), "tables", "DK-SRC-132", "GRANT USAGE ON SCHEMA \"hidden\" TO \"reader\";");

@@ -53,9 +53,9 @@ fn postgres() {
     assert_eq!(made(), "0");
 
     let mut command = world.command(&BRONZE);
-    command.env("PG_PASSWORD", "Wrong-password-1");
+    command.env("PG_PASSWORD", "Pl4nted-wrong-password");
     expect(&world.finish(command), "login", "DK-SNK-021", "pg_hba.conf");
-    world.postgres_execute("CREATE ROLE writer LOGIN PASSWORD 'test password'");
+    world.postgres_execute("CREATE ROLE writer LOGIN PASSWORD 'Pl4nted test password'");
     world.edit("user = \"postgres\"", "user = \"writer\"");
     let denied = expect(&bronze(&world), "writable", "DK-SNK-024", "CREATE on the database");
     assert!(denied.chain.to_string().contains("GRANT CREATE ON DATABASE"), "{}", denied.chain);
