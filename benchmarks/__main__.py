@@ -22,6 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rows and runs, in a few minutes")
     parser.add_argument("--case", action="append", default=[], metavar="NAME", help="only this case; may be repeated")
     parser.add_argument("--runs", type=int, metavar="N", help="runs of each contestant (default: 5, with --quick 2)")
+    parser.add_argument("--rows", type=int, metavar="N", help="at most so many rows of a table")
     parser.add_argument("--peers", default="all", metavar="NAMES", help="`all`, `none`, or names with commas between")
     parser.add_argument("--output", default=os.path.join(ROOT, "target", "bench"), metavar="FOLDER",
                         help="where results.json and results.svg are written")
@@ -52,8 +53,6 @@ def main() -> int:
             results = json.load(file)
     else:
         results = run(options)
-        with open(os.path.join(options.output, "results.json"), "w") as file:
-            json.dump(results, file, indent=1)
     with open(os.path.join(options.output, "results.svg"), "w") as file:
         file.write(picture.draw(results))
     if options.document:
@@ -89,10 +88,19 @@ def run(options: argparse.Namespace) -> dict:
                 results["cases"][case.name] = contest.run(runs)
             finally:
                 contest.close()
+            results["bars"] = [{**vars(bar), "met": bar.met} for bar in bars(results["cases"])]
+            # After each case, so that an hour is not lost with its last minute.
+            keep(results, options.output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    results["bars"] = [{**vars(bar), "met": bar.met} for bar in bars(results["cases"])]
     return results
+
+
+def keep(results: dict, folder: str) -> None:
+    path = os.path.join(folder, "results.json")
+    with open(path + ".new", "w") as file:
+        json.dump(results, file, indent=1)
+    os.replace(path + ".new", path)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Judging(unittest.TestCase):
                 [("decode alone", 0.4), ("native", 1.0), ("datakit", 1.01), ("rows through the guest", 1.4)]}
         told = results(ways | {"calls alone": figures(1.0) | {"call_microseconds": 3.0}}, "paths")
         verdicts = {bar["text"]: (bar["value"], bar["met"]) for bar in told["bars"] if bar["value"] is not None}
-        self.assertEqual(verdicts.pop("peak memory of every case"), (100, True))
+        self.assertNotIn("peak memory of every case", verdicts, "the cases that hold the most did not run")
         self.assertEqual(list(verdicts.values()), [(2_500_000, True), (1.01, True), (3.0, True), (1.4, False)])
 
     def test_a_peer_that_failed_is_no_best_peer(self):

@@ -40,7 +40,11 @@ def run(backend: str) -> None:
         engine = sqlalchemy.create_engine(job.url().replace("postgresql:", "postgresql+psycopg2:"))
     else:
         engine = sqlalchemy.create_engine("mssql+pyodbc:///?odbc_connect=" + urllib.parse.quote_plus(job.odbc_with_driver()))
-    options = {"backend_kwargs": {"conn": job.url(), "return_type": "arrow"}} if backend == "connectorx" else {}
+    options = {}
+    if backend == "connectorx":
+        options["backend_kwargs"] = {"conn": job.url(), "return_type": "arrow"}
+        if len(job.tables) == 1:
+            options["backend_kwargs"] |= {"partition_on": "id", "partition_num": os.cpu_count()}
     resources = []
     for table in job.tables:
         metadata = described(job, table, shapes.columns(table))

@@ -78,7 +78,7 @@ fn main() -> Result<()> {
     writeln!(std::io::stdout(), "{told}").context("writing the figures")
 }
 
-/// What something cost from its begin: neither loading nor planning, which are the same for any number of rows.
+/// What something cost from its begin: neither loading nor planning nor logins, which are the same for any number of rows.
 struct Cost {
     began: Instant,
     cpu_seconds: f64,

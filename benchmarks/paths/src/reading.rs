@@ -52,18 +52,27 @@ pub(crate) fn sql(table: &TableArguments) -> String {
     format!("SELECT {} FROM [dbo].[{}]", columns.join(", "), table.table)
 }
 
-/// Starts the query.
-pub(crate) async fn open(table: &TableArguments) -> Result<Box<dyn Reader>> {
+/// The source with a connection that waits: logins are no part of what is compared.
+pub(crate) async fn connected(table: &TableArguments) -> Result<Arc<SqlServerSource>> {
+    let source = source(table)?;
+    let mut reader = open(&source, "SELECT 1 AS one".to_owned()).await?;
+    while reader.next().await?.is_some() {}
+    Ok(source)
+}
+
+/// Starts a query.
+pub(crate) async fn open(source: &SqlServerSource, sql: String) -> Result<Box<dyn Reader>> {
     let access = Access { tables: patterns()?, run_id: run().run_id, memory: memory() };
-    let connection = source(table)?.connect(access).await?;
-    let query = Query { sql: sql(table), parameters: Vec::new(), options: QueryOptions::default() };
+    let connection = source.connect(access).await?;
+    let query = Query { sql, parameters: Vec::new(), options: QueryOptions::default() };
     Ok(connection.query(query).await?)
 }
 
 /// Reads all rows and drops them.
 pub(crate) async fn decode(table: &TableArguments) -> Result<Value> {
+    let source = connected(table).await?;
     let cost = Cost::begin();
-    let mut reader = open(table).await?;
+    let mut reader = open(&source, sql(table)).await?;
     let mut rows = 0;
     while let Some(batch) = reader.next().await? {
         rows += batch.batch().num_rows() as u64;

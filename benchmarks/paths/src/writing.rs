@@ -66,8 +66,9 @@ pub(crate) fn projection(input: &SchemaRef, table: &TableId) -> Result<Projectio
 
 /// Shaped by calls of this program.
 pub(crate) async fn native(table: &TableArguments) -> Result<Value> {
+    let source = reading::connected(table).await?;
     let cost = Cost::begin();
-    let reader = reading::open(table).await?;
+    let reader = reading::open(&source, reading::sql(table)).await?;
     let id = TableId::new("dbo", &table.table);
     let projection = projection(&reader.schema(), &id)?;
     let schema = projection.output();
@@ -80,7 +81,7 @@ pub(crate) async fn datakit(arguments: &Arguments) -> Result<Value> {
     let datakit = load(arguments).await?;
     let id = TableId::new("dbo", &arguments.table.table);
     let settings = r#"{"row_hash": false, "partition_row_threshold": 1000000000}"#;
-    let session = session(reading::source(&arguments.table)?, settings)?;
+    let session = session(reading::connected(&arguments.table).await?, settings)?;
     let plans = datakit.plan(&session, std::slice::from_ref(&id)).await?;
     let [plan] = plans.as_slice() else { bail!("{} plans for one table", plans.len()) };
     let [partition] = plan.partitions.as_slice() else { bail!("{} partitions", plan.partitions.len()) };
@@ -96,7 +97,7 @@ pub(crate) async fn through_guest(arguments: &Arguments) -> Result<Value> {
     let datakit = load(arguments).await?;
     let table = &arguments.table;
     let id = TableId::new("dbo", &table.table);
-    let session = session(reading::source(table)?, "{}")?;
+    let session = session(reading::connected(table).await?, "{}")?;
     let partition = partition(&id, reading::sql(table), &table.columns, "arrow");
     let cost = Cost::begin();
     let extraction = datakit.extract(&session, &partition).await?;
