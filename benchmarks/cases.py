@@ -45,7 +45,7 @@ class Case:
 CASES = [
     Case("narrow", "4 columns", "narrow", 1, 1_000_000, 200_000),
     Case("orders", "11 columns", "orders", 1, 1_000_000, 1_000_000, hosts=(HOST, HOST_HASH, HOST_TLS)),
-    Case("paths", "11 columns, the ways of one batch", "orders", 1, 1_000_000, 1_000_000, hosts=tuple(PATHS), peers=(), least_runs=5),
+    Case("paths", "11 columns, the ways of one batch", "orders", 1, 1_000_000, 1_000_000, hosts=tuple(PATHS), peers=(), least_runs=15, most_runs=15),
     Case("wide", "120 columns", "wide", 1, 100_000, 20_000),
     Case("text", "nvarchar(max) of 5 KB", "text", 1, 200_000, 20_000),
     Case("small", "500 tables of 100 rows", "orders", 500, 100, 100, most_runs=3,
@@ -54,7 +54,7 @@ CASES = [
     Case("big", "11 columns, 10 million rows", "orders", 1, 10_000_000, 10_000_000, quick=False, most_runs=3,
          # The classical loop takes minutes here and shows what it showed with one million.
          peers=("mssql_python_arrow", "arrow_odbc_reader", "connectorx_reader")),
-    Case("empty", "an empty table, datakit cached", None, 1, 0, 0, hosts=(HOST,), peers=(), least_runs=9),
+    Case("empty", "an empty table, datakit cached", None, 1, 0, 0, hosts=(HOST,), peers=(), least_runs=15, most_runs=15),
     Case("sink", "11 columns into Postgres", "orders", 1, 1_000_000, 200_000, sink="postgres", hosts=(HOST_PSQL,), peers=(PSQL,)),
     Case("postgres", "11 columns out of Postgres", None, 1, 1_000_000, 200_000, source="postgres", hosts=(HOST, HOST_HASH),
          peers=tuple(POSTGRES_PEERS)),
