@@ -20,7 +20,7 @@ class HostFolder:
 
     def environment(self, contestant: str = "") -> dict[str, str]:
         # The host tells the allocator itself what this tells it for the program that is made of the host's parts.
-        allocator = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
+        allocator = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "4194304"}
         return (allocator if contestant in PATHS else {}) | {"PATH": os.environ["PATH"], "HOME": self.directory, "DATAKIT_CACHE": os.path.join(self.directory, "cache"),
                 "SOURCE_PASSWORD": PASSWORD, "SINK_PASSWORD": PASSWORD}
 

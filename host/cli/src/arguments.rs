@@ -235,7 +235,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub(crate) run_id: Option<String>,
 
-    /// Partitions worked on at one time [default: limits.run.max_parallel_partitions, 4]
+    /// Partitions worked on at one time [default: limits.run.max_parallel_partitions]
     #[arg(long, value_name = "N")]
     pub(crate) parallel: Option<u64>,
 

@@ -34,7 +34,7 @@ fn overlay_krb5_conf() -> Option<Overlay> {
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "mallopt has no safe form")]
 fn give_memory_back() {
-    const KEPT_BYTES: libc::c_int = 256 * 1024;
+    const KEPT_BYTES: libc::c_int = 4 * 1024 * 1024;
     for (parameter, value) in
         [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, KEPT_BYTES), (libc::M_TRIM_THRESHOLD, KEPT_BYTES)]
     {

@@ -116,7 +116,8 @@ pub struct RunLimits {
     pub max_memory_bytes: u64,
     /// Rows that a sink holds encoded before it can write them (row groups of Parquet), about, over the whole run, in bytes.
     pub max_encoding_bytes: u64,
-    /// Partitions worked on at one time.
+    /// Partitions worked on at one time; by default as many as there are processors, from 2 to 4.
+    #[cfg_attr(feature = "schema", schemars(transform = of_the_machine))]
     pub max_parallel_partitions: u64,
     /// Attempts at one unit of retry, the first included.
     pub max_attempts: u64,
@@ -126,12 +127,23 @@ pub struct RunLimits {
     pub abort_timeout_ms: u64,
 }
 
+/// One partition keeps more than one processor busy, since it is read and written side by side; each costs memory.
+fn parallel_partitions() -> u64 {
+    std::thread::available_parallelism().map_or(2, |processors| processors.get().clamp(2, 4) as u64)
+}
+
+/// The schema of a limit whose default is another one on another machine.
+#[cfg(feature = "schema")]
+fn of_the_machine(schema: &mut schemars::Schema) {
+    schema.remove("default");
+}
+
 impl Default for RunLimits {
     fn default() -> Self {
         Self {
             max_memory_bytes: 12 * MIB,
             max_encoding_bytes: 20 * MIB,
-            max_parallel_partitions: 4,
+            max_parallel_partitions: parallel_partitions(),
             max_attempts: 3,
             retry_backoff_ms: 500,
             abort_timeout_ms: 10_000,
