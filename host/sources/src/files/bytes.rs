@@ -7,6 +7,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::csv::OpenQuote;
 use super::error::FilesError;
 use super::storage::OpenFile;
 use crate::delivery::Closing;
@@ -15,7 +16,7 @@ use crate::delivery::Closing;
 const CHUNK_BYTES: usize = 2 << 20;
 const LOCAL_CHUNK_BYTES: usize = 256 << 10;
 
-/// Reads a file from an offset to its end. Errors are [`FilesError`]s within [`io::Error`]s: [`file_error`] takes them out.
+/// Reads a file from an offset to the end it had when it was opened. Errors are [`FilesError`]s within [`io::Error`]s: [`file_error`] takes them out.
 pub(super) struct FileBytes {
     file: Arc<OpenFile>,
     offset: u64,
@@ -96,8 +97,12 @@ fn dropped() -> FilesError {
 
 /// Our own error, or what a decoder says of a broken file.
 pub(super) fn file_error(path: &str, error: io::Error) -> FilesError {
-    match error.downcast::<FilesError>() {
-        Ok(error) => error,
-        Err(error) => FilesError::Damaged { path: path.to_owned(), reason: error.to_string() },
-    }
+    let path = || path.to_owned();
+    let error = match error.downcast::<OpenQuote>() {
+        Ok(OpenQuote { line, problem }) => return FilesError::OpenQuote { path: path(), line, problem },
+        Err(error) => error,
+    };
+    error
+        .downcast::<FilesError>()
+        .unwrap_or_else(|error| FilesError::Damaged { path: path(), reason: error.to_string() })
 }

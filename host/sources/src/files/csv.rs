@@ -4,7 +4,7 @@ use std::io;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::input::Input;
+use super::input::{Input, LineEnds};
 use super::request::Format;
 
 /// What is kept of a record as it stands in the file, in bytes.
@@ -12,11 +12,21 @@ pub(super) const RAW_BYTES: usize = 1024;
 /// Fields that a record may have; tables have fewer columns by far.
 const MAX_FIELDS: usize = 16_384;
 
+const TOO_LONG: &str = "the record is longer than `max_line_bytes`";
+
+/// A quote that takes the lines after it into its record, so that nobody can tell how many rows are lost in it.
+#[derive(Debug, thiserror::Error)]
+#[error("the record of line {line} opens a quote that {problem}")]
+pub(super) struct OpenQuote {
+    /// Where the record begins.
+    pub(super) line: u64,
+    pub(super) problem: &'static str,
+}
+
 /// The records of a text, one at a time.
 pub(super) struct CsvRecords {
     input: Input,
     parser: Reader,
-    quote: Option<u8>,
     comment: Option<u8>,
     max_record_bytes: usize,
     text: Vec<u8>,
@@ -26,7 +36,35 @@ pub(super) struct CsvRecords {
     raw: Vec<u8>,
     line: u64,
     offset: u64,
+    /// Ends of lines that the record has taken so far, of those within its parts that were looked at.
+    lines: Lines,
+    /// The byte that was taken last, where it ended a record or a line. A line that ended with `\r` is not counted yet: a `\n`
+    /// may be the rest of its end.
+    last: Option<u8>,
     problem: Option<&'static str>,
+}
+
+/// Whether a text goes on behind the end of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    One,
+    Ended,
+    Several,
+}
+
+impl Lines {
+    fn and(self, text: &[u8]) -> Self {
+        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let rest = match self {
+            Self::Several => return self,
+            Self::Ended => text,
+            Self::One => match memchr::memchr2(b'\r', b'\n', text) {
+                Some(end) => &text[end..],
+                None => return self,
+            },
+        };
+        if rest.iter().all(is_end) { Self::Ended } else { Self::Several }
+    }
 }
 
 impl CsvRecords {
@@ -38,10 +76,12 @@ impl CsvRecords {
             None => builder.quoting(false),
         };
         builder.escape(format.escape.map(Format::byte));
+        let mut parser = builder.build();
+        // From its second call on the parser takes nothing for a byte order mark: the file's own is gone already.
+        parser.read_record(&[], &mut [], &mut []);
         Self {
             input,
-            parser: builder.build(),
-            quote: format.quote.map(Format::byte),
+            parser,
             comment: format.comment.map(Format::byte),
             max_record_bytes,
             text: vec![0; 4096],
@@ -51,6 +91,8 @@ impl CsvRecords {
             raw: Vec::with_capacity(RAW_BYTES),
             line: 1,
             offset: 0,
+            lines: Lines::One,
+            last: None,
             problem: None,
         }
     }
@@ -58,51 +100,55 @@ impl CsvRecords {
     /// Passes over whole lines before the first record.
     pub(super) fn skip_lines(&mut self, lines: u32) -> io::Result<()> {
         for _ in 0..lines {
-            loop {
-                match memchr::memchr(b'\n', self.input.window()) {
-                    Some(end) => {
-                        self.input.take(end + 1);
-                        break;
-                    }
-                    None => self.input.take(self.input.window().len()),
-                }
-                if !self.input.fill()? {
-                    return Ok(());
-                }
+            if !self.input.pass_line(LineEnds::NewlineOrReturn)? {
+                return Ok(());
             }
-            self.parser.set_line(self.parser.line() + 1);
+            self.count_line();
         }
         Ok(())
     }
 
     /// Goes to the next record; false at the end.
+    ///
+    /// # Errors
+    /// The text cannot be read; or, as [`OpenQuote`], a quote is opened that does not close where it should.
     pub(super) fn advance(&mut self) -> io::Result<bool> {
-        (self.text_length, self.fields, self.problem) = (0, 0, None);
+        (self.text_length, self.fields, self.problem, self.lines) = (0, 0, None, Lines::One);
         self.raw.clear();
         self.skip_to_record()?;
         self.line = self.parser.line();
         self.offset = self.input.position();
-        let (mut quotes, mut taken, mut at_end) = (0, 0_u64, false);
+        let (mut taken, mut is_open) = (0_u64, false);
         loop {
-            if self.input.window().is_empty() && !at_end {
-                at_end = !self.input.fill()?;
-            }
-            let window = self.input.window();
+            let at_end = self.input.window().is_empty() && !self.input.fill()?;
+            // The end of the file is told as the end of a line first, which ends no record within quotes.
+            let window = match (at_end, is_open) {
+                (false, _) => self.input.window(),
+                (true, false) => b"\n",
+                (true, true) => &[],
+            };
             let (result, read, written, fields) =
                 self.parser.read_record(window, &mut self.text[self.text_length..], &mut self.ends[self.fields..]);
-            let part = &window[..read];
+            is_open |= at_end && read > 0 && result == ReadRecordResult::InputEmpty;
+            let part = if at_end { &[] } else { &window[..read] };
             let kept = part.len().min(RAW_BYTES - self.raw.len());
             self.raw.extend_from_slice(&part[..kept]);
-            // They are asked for when a file ends within a record, whose parts all end like this.
-            if let Some(quote) = self.quote.filter(|_| !matches!(result, ReadRecordResult::Record)) {
-                quotes += memchr::memchr_iter(quote, part).count();
+            taken += part.len() as u64;
+            let is_long = taken > self.max_record_bytes as u64;
+            // Of most records there is but one part, which nobody has to look at again.
+            if is_long || self.problem.is_some() || result != ReadRecordResult::Record {
+                self.lines = self.lines.and(part);
             }
-            taken += read as u64;
+            self.last = window[..read].last().copied();
+            let read = part.len();
             self.input.take(read);
             self.text_length += written;
             self.fields += fields;
-            if taken > self.max_record_bytes as u64 {
+            if is_long {
                 self.give_up();
+            }
+            if self.problem == Some(TOO_LONG) && self.lines == Lines::Several {
+                return Err(self.open_quote("does not close within `max_line_bytes`"));
             }
             match result {
                 ReadRecordResult::InputEmpty => {}
@@ -112,39 +158,47 @@ impl CsvRecords {
                 ReadRecordResult::End => return Ok(false),
             }
         }
-        if at_end && quotes % 2 == 1 {
+        if is_open && self.lines == Lines::Several {
+            return Err(self.open_quote("does not close before the end of the file"));
+        }
+        if is_open {
             self.problem.get_or_insert("a quote is opened and not closed");
         }
         Ok(true)
     }
 
+    fn open_quote(&self, problem: &'static str) -> io::Error {
+        io::Error::other(OpenQuote { line: self.line, problem })
+    }
+
+    fn count_line(&mut self) {
+        self.parser.set_line(self.parser.line() + 1);
+    }
+
     /// Passes over empty lines and comments, which the parser would take for the start of the record after them.
     fn skip_to_record(&mut self) -> io::Result<()> {
-        let mut in_comment = false;
         loop {
-            let window = self.input.window();
-            let Some(first) = window.first() else {
+            let Some(first) = self.input.window().first().copied() else {
                 if self.input.fill()? {
                     continue;
                 }
                 return Ok(());
             };
-            let length = if in_comment {
-                memchr::memchr(b'\n', window).unwrap_or(window.len())
-            } else {
-                window.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
-            };
-            if length == 0 && !in_comment && self.comment == Some(*first) {
-                in_comment = true;
-                continue;
+            let is_end = matches!(first, b'\r' | b'\n');
+            // The parser counts lines by `\n`; a `\r` without one is counted here.
+            if first == b'\n' || self.last == Some(b'\r') {
+                self.count_line();
             }
-            if length == 0 && !in_comment {
+            self.last = is_end.then_some(first);
+            if is_end {
+                self.input.take(1);
+            } else if self.comment == Some(first) {
+                if self.input.pass_line(LineEnds::NewlineOrReturn)? {
+                    self.count_line();
+                }
+            } else {
                 return Ok(());
             }
-            in_comment &= length == window.len();
-            let lines = if in_comment { 0 } else { memchr::memchr_iter(b'\n', &window[..length]).count() };
-            self.parser.set_line(self.parser.line() + lines as u64);
-            self.input.take(length);
         }
     }
 
@@ -167,7 +221,7 @@ impl CsvRecords {
 
     /// From here on nothing of the record is kept.
     fn give_up(&mut self) {
-        self.problem.get_or_insert("the record is longer than `max_line_bytes`");
+        self.problem.get_or_insert(TOO_LONG);
         (self.text_length, self.fields) = (0, 0);
     }
 
@@ -176,9 +230,19 @@ impl CsvRecords {
         self.line
     }
 
+    /// Lines that the record has: more than one by quotes alone, or by one too many.
+    pub(super) fn lines(&self) -> u64 {
+        self.parser.line() - self.line + u64::from(self.last != Some(b'\n'))
+    }
+
     /// The byte of the text that the record begins at.
     pub(super) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// The byte behind what has been taken.
+    pub(super) fn position(&self) -> u64 {
+        self.input.position()
     }
 
     /// The record as it stands in the file, cut.
@@ -273,9 +337,84 @@ mod tests {
         assert_eq!(read[2].1, fields(&["c", "d"]));
         let many = records(&format!("{}\na\n", ",".repeat(20_000)), &Format::default(), 100_000);
         assert_eq!((many[0].1.is_err(), &many[1].1), (true, &fields(&["a"])));
-        let open = records("a,b\n\"c,d\ne,f\n", &Format::default(), 1000);
-        assert_eq!(open, [(1, fields(&["a", "b"])), (2, Err("a quote is opened and not closed"))]);
-        assert_eq!(records("a\n\"c\"", &Format::default(), 1000)[1].1, fields(&["c"]));
+    }
+
+    #[test]
+    fn the_end_of_a_file_ends_a_record_that_is_not_within_quotes() {
+        let last = |text: &str, format: &Format| records(text, format, 1000).pop().unwrap().1;
+        let format = Format::default();
+        let escaping = Format { escape: Some('\\'), ..Format::default() };
+        for (text, expected) in [
+            ("a\n\"c\"", &["c"][..]),
+            ("a\n1,5\" pipe", &["1", "5\" pipe"]),
+            ("a\n\"c\"\"\"", &["c\""]),
+            ("a\n1,", &["1", ""]),
+            ("a\n\"x\ny\"", &["x\ny"]),
+        ] {
+            assert_eq!(last(text, &format), fields(expected), "{text:?}");
+        }
+        for (text, expected) in [(r#""a\"b""#, r#"a"b"#), (r#""a\\""#, r"a\"), (r#""a""b""#, r#"a"b"#)] {
+            assert_eq!(last(text, &escaping), fields(&[expected]), "{text:?}");
+        }
+        let open = Err("a quote is opened and not closed");
+        for text in ["a\n1,\"5", "a\n\"c\"\"", "a\n\"c\n", "a\n\""] {
+            assert_eq!(last(text, &format), open, "{text:?}");
+        }
+        assert_eq!(last(r#""a\""#, &escaping), open);
+    }
+
+    #[test]
+    fn a_quote_does_not_take_other_lines_with_it() {
+        let told = |text: &str, max_record_bytes: usize| {
+            let input = Input::new(Cursor::new(text.as_bytes().to_vec()), "f", &Format::default(), 1000).unwrap();
+            let mut records = CsvRecords::new(input, &Format::default(), max_record_bytes);
+            loop {
+                match records.advance() {
+                    Ok(true) => {}
+                    Ok(false) => panic!("{text:?} was read to its end"),
+                    Err(error) => break error.downcast::<OpenQuote>().unwrap().to_string(),
+                }
+            }
+        };
+        let rest = "e,f\n".repeat(100);
+        let ends = "the record of line 2 opens a quote that does not close before the end of the file";
+        assert_eq!(told("a,b\nc,\"d\ne,f\n", 1000), ends);
+        assert_eq!(told("a,b\rc,\"d\re,f\r", 1000), ends);
+        let long = "the record of line 3 opens a quote that does not close within `max_line_bytes`";
+        assert_eq!(told(&format!("a,b\n\nc,\"d\n{rest}"), 300), long);
+        assert_eq!(told(&format!("a,b\n\nc,\"d\n{rest}\",x\n"), 300), long, "closed too late");
+        assert_eq!(told(&format!("a,b\n\n\"{}\n{rest}", "x".repeat(1_000_000)), 300), long);
+    }
+
+    #[test]
+    fn a_record_knows_how_many_lines_it_has() {
+        for newline in ["\n", "\r\n"] {
+            let text = ["a,b", "\"x", "y\",1", "", "c,d", "\"", "", "\",1"].join(newline);
+            let input = Input::new(Cursor::new(text.into_bytes()), "f", &Format::default(), 1000).unwrap();
+            let mut records = CsvRecords::new(input, &Format::default(), 100);
+            let mut lines = Vec::new();
+            while records.advance().unwrap() {
+                lines.push((records.line(), records.lines()));
+            }
+            assert_eq!(lines, [(1, 1), (2, 2), (5, 1), (6, 3)], "{newline:?}");
+        }
+    }
+
+    #[test]
+    fn a_return_ends_lines_of_all_kinds() {
+        let format = Format { skip_lines: 1, comment: Some('#'), quote: None, ..Format::default() };
+        let expected = vec![(4, fields(&["a", "b"])), (6, fields(&["c", "d"])), (7, fields(&["e", "f"]))];
+        for newline in ["\n", "\r", "\r\n"] {
+            let text = ["title", "", "#no", "a,b", "#no,", "c,d", "e,f"].join(newline);
+            assert_eq!(records(&text, &format, 100), expected, "{newline:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_begins_with_a_mark() {
+        let format = Format { skip_lines: 1, ..Format::default() };
+        assert_eq!(records("title\n\u{feff}a\n", &format, 100), [(2, fields(&["\u{feff}a"]))]);
+        assert_eq!(records("\u{feff}a\n", &Format::default(), 100), [(1, fields(&["a"]))]);
     }
 
     #[test]

@@ -123,6 +123,16 @@ pub enum FilesError {
         /// The columns, in backticks.
         columns: String,
     },
+    /// A quote that takes the rows after it into its field.
+    #[error("`{path}`, line {line}: the record that begins here opens a quote that {problem}")]
+    OpenQuote {
+        /// The file.
+        path: String,
+        /// Where the record begins, counted from 1.
+        line: u64,
+        /// Where it does not close.
+        problem: &'static str,
+    },
     /// A row that cannot be read, and may not be set aside.
     #[error("`{path}`, line {line}: {reason}")]
     BadRow {
@@ -202,6 +212,7 @@ impl Coded for FilesError {
             Self::Header { .. } => "DK-SRC-223",
             Self::MissingColumns { .. } => "DK-SRC-224",
             Self::ExtraColumns { .. } => "DK-SRC-225",
+            Self::OpenQuote { .. } => "DK-SRC-226",
             Self::BadRow { .. } => "DK-SRC-230",
             Self::Timeout { .. } => "DK-SRC-260",
             Self::Request(_) => "DK-SRC-270",
@@ -251,6 +262,9 @@ impl Coded for FilesError {
             Self::ExtraColumns { .. } => {
                 "set `extra_columns = \"ignore\"` in the datakit's settings to leave them out, or load all files into a table of the new columns by `mode = \"overwrite\"`".into()
             }
+            Self::OpenQuote { .. } => {
+                "correct the file: no more can be told of the rows behind that quote; set `quote = \"\"` in the datakit's settings if nothing is quoted, or raise `max_line_bytes` of the connection if the field is as long as that".into()
+            }
             Self::BadRow { limit: 0, .. } => "correct the file, or let rows be set aside by the datakit's setting `max_bad_rows`".into(),
             Self::BadRow { .. } => "correct the files, or raise the datakit's setting `max_bad_rows`".into(),
             Self::Timeout { .. } => "read smaller partitions".into(),
@@ -270,6 +284,7 @@ impl Coded for FilesError {
                 pair("line", line.to_string()),
                 pair("max_bad_rows", limit.to_string()),
             ],
+            Self::OpenQuote { path, line, .. } => vec![pair("file", path.clone()), pair("line", line.to_string())],
             Self::TooManyFiles { limit, .. } => vec![pair("max_files", limit.to_string())],
             Self::Changed { path }
             | Self::Damaged { path, .. }

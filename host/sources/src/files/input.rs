@@ -3,7 +3,7 @@
 //! Nothing is held but the window: a file that decompresses to terabytes costs time and, by `max_expansion`, not much of it.
 
 use std::cell::Cell;
-use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead as _, BufReader, Chain, Cursor, Read};
 use std::rc::Rc;
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8};
@@ -183,6 +183,53 @@ fn decoded(reader: Box<dyn Read>, format: &Format) -> io::Result<(Box<dyn Read>,
     Ok((Box::new(Decoded::new(reader, encoding)), 0))
 }
 
+/// What ends a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineEnds {
+    /// `\n`: of JSON lines, where `\r` alone is a blank.
+    Newline,
+    /// `\n`, `\r` or both of them: of delimited fields.
+    NewlineOrReturn,
+}
+
+impl LineEnds {
+    fn find(self, text: &[u8]) -> Option<usize> {
+        match self {
+            Self::Newline => memchr::memchr(b'\n', text),
+            Self::NewlineOrReturn => memchr::memchr2(b'\n', b'\r', text),
+        }
+    }
+
+    /// How many lines end in a text, whose start is the start of a line.
+    pub(super) fn count(self, text: impl Read) -> io::Result<u64> {
+        let mut text = BufReader::with_capacity(WINDOW_BYTES, text);
+        let (mut lines, mut after_return) = (0, false);
+        loop {
+            let window = text.fill_buf()?;
+            if window.is_empty() {
+                return Ok(lines);
+            }
+            match self {
+                Self::Newline => lines += memchr::memchr_iter(b'\n', window).count() as u64,
+                Self::NewlineOrReturn => {
+                    for end in memchr::memchr2_iter(b'\n', b'\r', window) {
+                        let follows_return = if end == 0 { after_return } else { window[end - 1] == b'\r' };
+                        lines += u64::from(window[end] == b'\r' || !follows_return);
+                    }
+                    after_return = window.last() == Some(&b'\r');
+                }
+            }
+            let count = window.len();
+            text.consume(count);
+        }
+    }
+}
+
+/// The length of the mark of UTF-8 that a file begins with.
+pub(super) fn mark_bytes(start: &[u8]) -> u64 {
+    if start.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }
+}
+
 /// Whether a file that begins like this cannot be read from its middle: compressed, or of two bytes a character.
 pub(super) fn is_whole_only(start: &[u8]) -> bool {
     matches!(start, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
@@ -203,7 +250,19 @@ impl Input {
     /// The text of a file.
     pub(super) fn new(file: impl Read + 'static, path: &str, format: &Format, max_expansion: u64) -> io::Result<Self> {
         let (reader, passed) = decoded(decompressed(file, path, format, max_expansion)?, format)?;
-        Ok(Self { reader, window: vec![0; WINDOW_BYTES], start: 0, end: 0, passed, ended: false })
+        Ok(Self::over(reader, passed))
+    }
+
+    /// The text of a plain file from its middle on: behind the first end of a line that the reader gives, which begins at this
+    /// byte of the file. What would be a mark at the start of a file is text here.
+    pub(super) fn within(file: impl Read + 'static, offset: u64, ends: LineEnds) -> io::Result<Self> {
+        let mut input = Self::over(Box::new(file), offset);
+        input.pass_line(ends)?;
+        Ok(input)
+    }
+
+    fn over(reader: Box<dyn Read>, passed: u64) -> Self {
+        Self { reader, window: vec![0; WINDOW_BYTES], start: 0, end: 0, passed, ended: false }
     }
 
     /// What has been read and not been taken.
@@ -217,17 +276,20 @@ impl Input {
         self.passed += count as u64;
     }
 
-    /// Begins behind the first end of a line, and counts from the byte of the file that the reader began at.
-    pub(super) fn begin_within(&mut self, offset: u64) -> io::Result<()> {
-        self.passed = offset;
+    /// Passes over the rest of a line and what ends it; false at the end of the text without one.
+    pub(super) fn pass_line(&mut self, ends: LineEnds) -> io::Result<bool> {
         loop {
-            if let Some(end) = memchr::memchr(b'\n', self.window()) {
+            if let Some(end) = ends.find(self.window()) {
+                let is_return = self.window()[end] == b'\r';
                 self.take(end + 1);
-                return Ok(());
+                if is_return && (!self.window().is_empty() || self.fill()?) && self.window().first() == Some(&b'\n') {
+                    self.take(1);
+                }
+                return Ok(true);
             }
             self.take(self.window().len());
             if !self.fill()? {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
@@ -300,6 +362,29 @@ mod tests {
         assert_eq!(text(b"\x83e\x83X\x83g".to_vec(), &labelled("shift_jis")).unwrap(), "テスト".as_bytes());
         assert_eq!(text(b"a\x81\xffb".to_vec(), &labelled("shift_jis")).unwrap(), b"a\xffb", "marked, not replaced");
         assert_eq!(text(Vec::new(), &format).unwrap(), b"");
+    }
+
+    #[test]
+    fn within_a_file_nothing_is_a_mark() {
+        for text in ["\u{feff}a\nb".as_bytes(), b"\x1f\x8b\nb", b"\x28\xb5\x2f\xfd\nb"] {
+            let mut input = Input::within(Cursor::new(text.to_vec()), 10, LineEnds::Newline).unwrap();
+            let at = 10 + text.len() as u64 - 1;
+            assert_eq!((input.position(), input.window()), (at, &b"b"[..]), "{text:?}");
+            assert!(!input.fill().unwrap());
+        }
+    }
+
+    #[test]
+    fn lines_end_at_what_their_format_says() {
+        let text = &b"a\r\nb\rc\n\r\n\r\rd"[..];
+        assert_eq!(LineEnds::Newline.count(text).unwrap(), 3);
+        assert_eq!(LineEnds::NewlineOrReturn.count(text).unwrap(), 6);
+        let mut input = Input::new(Cursor::new(text), "f", &Format::default(), 1000).unwrap();
+        let mut starts = Vec::new();
+        while input.pass_line(LineEnds::NewlineOrReturn).unwrap() {
+            starts.push(input.position());
+        }
+        assert_eq!(starts, [3, 5, 7, 9, 10, 11]);
     }
 
     #[test]

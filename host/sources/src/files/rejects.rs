@@ -56,18 +56,23 @@ impl Rejects {
         }
     }
 
-    /// Sets a row aside, or says that there are too many.
-    pub(super) fn reject(&mut self, line: u64, reason: String, raw: &[u8]) -> Result<(), FilesError> {
+    /// Sets a row aside, or says that there are too many. One of several lines counts as so many: a quote too many may have
+    /// taken other rows into it.
+    pub(super) fn reject(&mut self, line: u64, lines: u64, reason: String, raw: &[u8]) -> Result<(), FilesError> {
         let count = {
             let mut tally = locked(&self.tally.0);
             let parts = tally.entry(self.table.clone()).or_default();
-            *parts.entry(self.part.clone()).or_default() += 1;
+            *parts.entry(self.part.clone()).or_default() += lines;
             parts.values().sum::<u64>()
         };
         if count > self.limit {
-            let reason = match self.limit {
-                0 => reason,
-                limit => format!("{reason}; {limit} rows of the table had been set aside before it"),
+            let several =
+                if lines > 1 { format!("; it has {lines} lines, and counts as so many rows") } else { String::new() };
+            let reason = match (self.limit, count - lines) {
+                (0, _) => reason,
+                (_, 0) => format!("{reason}{several}"),
+                (_, 1) => format!("{reason}{several}; 1 row of the table had been set aside before it"),
+                (_, before) => format!("{reason}{several}; {before} rows of the table had been set aside before it"),
             };
             return Err(FilesError::BadRow { path: self.part.0.clone(), line, reason, limit: self.limit });
         }
@@ -89,17 +94,25 @@ mod tests {
         for _ in 0..3 {
             let mut first = rejects(2);
             first.begin("a.csv", 0);
-            first.reject(7, "bad".into(), b"x").unwrap();
+            first.reject(7, 1, "bad".into(), b"x").unwrap();
             assert_eq!(taken(&first.waiting()).len(), 1);
         }
         let mut second = rejects(2);
         second.begin("b.csv", 0);
-        second.reject(1, "bad".into(), b"\xffy\0").unwrap();
-        let error = second.reject(2, "worse".into(), b"z").unwrap_err();
+        second.reject(1, 1, "bad".into(), b"\xffy\0").unwrap();
+        let error = second.reject(2, 1, "worse".into(), b"z").unwrap_err();
         assert_eq!(error.to_string(), "`b.csv`, line 2: worse; 2 rows of the table had been set aside before it");
         assert_eq!(taken(&second.waiting())[0].text, "\u{fffd}y\u{fffd}");
+        let mut third = Rejects::new(Arc::default(), "run", TableId::new("files", "t"), 4);
+        third.begin("c.csv", 0);
+        third.reject(1, 3, "long".into(), b"x").unwrap();
+        let error = third.reject(4, 2, "long".into(), b"x").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`c.csv`, line 4: long; it has 2 lines, and counts as so many rows; 3 rows of the table had been set aside before it"
+        );
         let mut other = Rejects::new(tally, "another run", TableId::new("files", "t"), 1);
         other.begin("a.csv", 0);
-        assert!(other.reject(1, "bad".into(), b"").is_ok());
+        assert!(other.reject(1, 1, "bad".into(), b"").is_ok());
     }
 }

@@ -11,7 +11,7 @@ use super::config::FilesConfig;
 use super::csv::{CsvRecords, Fields};
 use super::error::FilesError;
 use super::header::FieldMap;
-use super::input::{Input, is_whole_only};
+use super::input::{Input, LineEnds, is_whole_only, mark_bytes};
 use super::json::JsonLines;
 use super::rejects::Rejects;
 use super::request::{Extra, FilePart, FormatKind, Read};
@@ -39,8 +39,10 @@ struct Opened<'a> {
     file: Arc<OpenFile>,
     found: FoundFile,
     part: &'a FilePart,
-    /// Where reading begins: a byte before the part, whose line may have ended there.
-    from: u64,
+    /// Where reading begins: a byte before the part, whose line may have ended there. None: at the start of the file.
+    from: Option<u64>,
+    /// Where the first line of the part begins, once it is found.
+    begins: u64,
     end: u64,
     /// Lines of the file before it; counted for a bad row alone.
     lines_before: OnceCell<u64>,
@@ -57,10 +59,10 @@ impl RowReader {
     fn read_all(&mut self) -> Result<(), Stop> {
         for part in std::mem::take(&mut self.request.files) {
             self.rejects.begin(&part.path, part.start);
-            let Some(opened) = self.open(&part).map_err(Stop::Failed)? else { continue };
+            let Some(mut opened) = self.open(&part).map_err(Stop::Failed)? else { continue };
             match self.request.format.kind {
-                FormatKind::Csv => self.read_csv(&opened)?,
-                FormatKind::JsonLines => self.read_json(&opened)?,
+                FormatKind::Csv => self.read_csv(&mut opened)?,
+                FormatKind::JsonLines => self.read_json(&mut opened)?,
             }
         }
         self.ship()
@@ -73,48 +75,68 @@ impl RowReader {
             return Err(FilesError::Changed { path: part.path.clone() });
         }
         let file = Arc::new(file);
-        let (mut from, mut end) = (part.start.saturating_sub(1), part.end.unwrap_or(u64::MAX));
+        let (mut from, mut end) = (None, part.end.unwrap_or(u64::MAX));
         if part.is_range() {
             let start = self.runtime.block_on(file.read(0, SNIFFED_BYTES))?;
-            if is_whole_only(&start) {
-                if part.start > 0 {
-                    return Ok(None);
-                }
-                (from, end) = (0, u64::MAX);
+            match (is_whole_only(&start), part.start) {
+                (true, 0) => end = u64::MAX,
+                (true, _) => return Ok(None),
+                // What begins within the mark begins with the first line.
+                (false, start_of_part) if start_of_part <= mark_bytes(&start) => {}
+                (false, start_of_part) => from = Some(start_of_part - 1),
             }
         }
-        Ok(Some(Opened { file, found, part, from, end, lines_before: OnceCell::new() }))
+        Ok(Some(Opened { file, found, part, from, begins: 0, end, lines_before: OnceCell::new() }))
+    }
+
+    /// What ends a line of the request's files.
+    fn line_ends(&self) -> LineEnds {
+        match self.request.format.kind {
+            FormatKind::Csv => LineEnds::NewlineOrReturn,
+            FormatKind::JsonLines => LineEnds::Newline,
+        }
     }
 
     fn bytes(&self, opened: &Opened<'_>, from: u64) -> FileBytes {
         FileBytes::new(Arc::clone(&opened.file), from, self.runtime.clone(), self.delivery.closing())
     }
 
-    fn input(&self, opened: &Opened<'_>) -> Result<Input, FilesError> {
-        let path = opened.part.path.as_str();
-        let failed = |error| file_error(path, error);
-        let bytes = self.bytes(opened, opened.from);
-        let mut input = Input::new(bytes, path, &self.request.format, self.config.max_expansion).map_err(failed)?;
-        if opened.part.start > 0 {
-            input.begin_within(opened.from).map_err(failed)?;
-        }
+    /// The text of the part, from its first line on.
+    fn input(&self, opened: &mut Opened<'_>) -> Result<Input, FilesError> {
+        let Some(from) = opened.from else { return self.whole(opened) };
+        let input = Input::within(self.bytes(opened, from), from, self.line_ends())
+            .map_err(|error| file_error(&opened.part.path, error))?;
+        opened.begins = input.position();
         Ok(input)
     }
 
-    fn read_csv(&mut self, opened: &Opened<'_>) -> Result<(), Stop> {
+    fn whole(&self, opened: &Opened<'_>) -> Result<Input, FilesError> {
         let path = opened.part.path.as_str();
-        let broken = |error| Stop::Failed(file_error(path, error));
-        let format = &self.request.format;
-        let mut records =
-            CsvRecords::new(self.input(opened).map_err(Stop::Failed)?, format, self.config.max_line_bytes);
-        let map = if opened.part.start == 0 {
-            self.field_map(path, &mut records)
-        } else {
-            let start = self.bytes(opened, 0);
-            let input = Input::new(start, path, format, self.config.max_expansion).map_err(broken)?;
-            self.field_map(path, &mut CsvRecords::new(input, format, self.config.max_line_bytes))
-        };
-        let Some(map) = map.map_err(Stop::Failed)? else { return Ok(()) };
+        Input::new(self.bytes(opened, 0), path, &self.request.format, self.config.max_expansion)
+            .map_err(|error| file_error(path, error))
+    }
+
+    fn records(&self, input: Input) -> CsvRecords {
+        CsvRecords::new(input, &self.request.format, self.config.max_line_bytes)
+    }
+
+    /// The records of the part behind the header, and which of their fields is which column.
+    fn records_and_map(&self, opened: &mut Opened<'_>) -> Result<(CsvRecords, Option<FieldMap>), FilesError> {
+        let mut records = self.records(self.whole(opened)?);
+        let map = self.field_map(&opened.part.path, &mut records)?;
+        if let Some(from) = &mut opened.from {
+            // The header may reach into the part.
+            *from = records.position().saturating_sub(1).max(*from);
+            records = self.records(self.input(opened)?);
+        }
+        Ok((records, map))
+    }
+
+    fn read_csv(&mut self, opened: &mut Opened<'_>) -> Result<(), Stop> {
+        let (mut records, map) = self.records_and_map(opened).map_err(Stop::Failed)?;
+        let opened = &*opened;
+        let broken = |error| Stop::Failed(file_error(&opened.part.path, error));
+        let Some(map) = map else { return Ok(()) };
         let facts = facts(opened);
         while records.advance().map_err(broken)? && records.offset() < opened.end {
             let pushed = match records.fields() {
@@ -122,7 +144,7 @@ impl RowReader {
                 Err(problem) => Err(problem.to_owned()),
             };
             if let Err(reason) = pushed {
-                self.reject(opened, records.line(), reason, records.raw()).map_err(Stop::Failed)?;
+                self.reject(opened, (records.line(), records.lines()), reason, records.raw()).map_err(Stop::Failed)?;
             }
             if self.columns.is_full() {
                 self.ship()?;
@@ -149,10 +171,10 @@ impl RowReader {
         FieldMap::by_name(path, header.iter(), self.columns.field_names(), missing, extra).map(Some)
     }
 
-    fn read_json(&mut self, opened: &Opened<'_>) -> Result<(), Stop> {
-        let path = opened.part.path.as_str();
-        let broken = |error| Stop::Failed(file_error(path, error));
+    fn read_json(&mut self, opened: &mut Opened<'_>) -> Result<(), Stop> {
         let mut lines = JsonLines::new(self.input(opened).map_err(Stop::Failed)?, self.config.max_line_bytes);
+        let opened = &*opened;
+        let broken = |error| Stop::Failed(file_error(&opened.part.path, error));
         let names: Vec<String> = self.columns.field_names().map(str::to_owned).collect();
         let extra = self.request.extra_columns;
         let facts = facts(opened);
@@ -163,7 +185,7 @@ impl RowReader {
                 self.columns.push_json(|column| values[column], &facts)
             });
             if let Err(reason) = pushed {
-                self.reject(opened, lines.line(), reason, lines.raw()).map_err(Stop::Failed)?;
+                self.reject(opened, (lines.line(), 1), reason, lines.raw()).map_err(Stop::Failed)?;
             }
             if self.columns.is_full() {
                 self.ship()?;
@@ -172,41 +194,30 @@ impl RowReader {
         Ok(())
     }
 
-    /// Sets a row aside, by its line in the file.
-    fn reject(&mut self, opened: &Opened<'_>, line: u64, reason: String, raw: &[u8]) -> Result<(), FilesError> {
+    /// Sets a row aside, by its first line in the file and how many lines it has.
+    fn reject(
+        &mut self,
+        opened: &Opened<'_>,
+        (line, lines): (u64, u64),
+        reason: String,
+        raw: &[u8],
+    ) -> Result<(), FilesError> {
         // A part counts lines from its start; those before it are counted for a bad row alone.
-        let before = match (opened.part.start, opened.lines_before.get()) {
-            (0, _) => 0,
-            (_, Some(lines)) => *lines,
-            (_, None) => {
-                let lines = self.lines_before(opened)?;
-                *opened.lines_before.get_or_init(|| lines)
+        let before = match opened.lines_before.get() {
+            Some(before) => *before,
+            None => {
+                let before = self.lines_before(opened)?;
+                *opened.lines_before.get_or_init(|| before)
             }
         };
-        self.rejects.reject(before + line, reason, raw)
+        self.rejects.reject(before + line, lines, reason, raw)
     }
 
-    /// Ends of lines before the first record of a part.
+    /// Lines before the first one of a part.
     fn lines_before(&self, opened: &Opened<'_>) -> Result<u64, FilesError> {
         use std::io::Read as _;
-        let path = opened.part.path.as_str();
-        let mut bytes = self.bytes(opened, 0);
-        let mut chunk = vec![0; 256 << 10];
-        let (mut at, mut lines) = (0_u64, 0_u64);
-        loop {
-            let count = bytes.read(&mut chunk).map_err(|error| file_error(path, error))?;
-            if count == 0 {
-                return Ok(lines);
-            }
-            for place in memchr::memchr_iter(b'\n', &chunk[..count]) {
-                lines += 1;
-                // The line that ends here is the last one that begins before the part.
-                if at + place as u64 >= opened.from {
-                    return Ok(lines);
-                }
-            }
-            at += count as u64;
-        }
+        let before = self.bytes(opened, 0).take(opened.begins);
+        self.line_ends().count(before).map_err(|error| file_error(&opened.part.path, error))
     }
 
     fn ship(&mut self) -> Result<(), Stop> {

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod parts;
+
 struct Folder {
     root: tempfile::TempDir,
     source: FilesSource,
@@ -200,18 +202,7 @@ proptest! {
         folder.write("t/a.jsonl", encoded(&text, usize::from(mark)));
         let whole = folder.read("t/a.jsonl", json!({"kind": "json_lines"}));
         prop_assert_eq!(rows(&folder.ask(&whole).unwrap().0), table.clone());
-        let mut bounds = cuts;
-        bounds.sort_unstable();
-        bounds.dedup();
-        bounds.retain(|bound| *bound > 0);
-        let mut found = Vec::new();
-        for part in 0..=bounds.len() {
-            let mut request = whole.clone();
-            let file = &mut request["read"]["files"][0];
-            file["start"] = json!(if part == 0 { 0 } else { bounds[part - 1] });
-            file["end"] = json!(bounds.get(part));
-            found.extend(rows(&folder.ask(&request).unwrap().0));
-        }
+        let (found, _) = parts::in_parts(&folder, &whole, cuts);
         prop_assert_eq!(found, table);
     }
 
@@ -275,6 +266,52 @@ fn bad_objects_are_set_aside_with_their_lines() {
     assert_eq!(found[1].1.as_deref(), Some("A"));
     insta::assert_debug_snapshot!(
         rejected.iter().map(|row| format!("{}: {}", row.line, row.reason)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_stray_quote_fails_its_file() {
+    let folder = Folder::new();
+    let rest = "2,,,,\n".repeat(5000);
+    folder.write("t/a.csv", format!("a,b,c,d,e\n1,\"x,,,\n{rest}"));
+    folder.write("t/b.csv", "a,b,c,d,e\n1,\"x,,,\n2,,,,\n");
+    let failure = |path: &str| folder.ask(&folder.read(path, json!({}))).map(|_| ()).unwrap_err();
+    let told = |path: &str| format!("{} {}", failure(path).code(), failure(path).message());
+    assert_eq!(
+        [told("t/a.csv"), told("t/b.csv")],
+        [
+            "DK-SRC-226 `t/a.csv`, line 2: the record that begins here opens a quote that does not close within `max_line_bytes`",
+            "DK-SRC-226 `t/b.csv`, line 2: the record that begins here opens a quote that does not close before the end of the file",
+        ]
+    );
+}
+
+#[test]
+fn a_bad_row_of_many_lines_counts_as_many() {
+    let folder = Folder::new();
+    folder.write("t/a.csv", format!("a,b,c,d,e\nx,\"{}\",,,\n", "2,,,,\n".repeat(3)));
+    let mut request = folder.read("t/a.csv", json!({}));
+    request["read"]["max_rejected_rows"] = json!(4);
+    assert_eq!(folder.ask(&request).unwrap().1.len(), 1);
+    request["read"]["max_rejected_rows"] = json!(3);
+    let failure = folder.ask(&request).unwrap_err();
+    assert_eq!(
+        failure.message(),
+        "`t/a.csv`, line 2: column `a`: `x` is not an integer of 64 bits; it has 4 lines, and counts as so many rows"
+    );
+}
+
+#[test]
+fn files_without_a_header_are_read_by_place() {
+    let folder = Folder::new();
+    folder.write("t/a.csv", "1,\"x \\\"y\\\"\",1.5,,\n2,\"\\\\\",,,\n");
+    let format = json!({"header": false, "escape": "\\"});
+    let (batch, rejected) = folder.ask(&folder.read("t/a.csv", format)).unwrap();
+    assert_eq!(rejected, []);
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        rows(&batch),
+        [(Some(1), text("x \"y\""), Some(1500), None, None), (Some(2), text("\\"), None, None, None)]
     );
 }
 
