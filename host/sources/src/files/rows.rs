@@ -64,6 +64,7 @@ impl RowReader {
                 FormatKind::Csv => self.read_csv(&mut opened)?,
                 FormatKind::JsonLines => self.read_json(&mut opened)?,
             }
+            self.runtime.block_on(opened.file.check()).map_err(Stop::Failed)?;
         }
         self.ship()
     }

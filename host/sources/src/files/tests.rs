@@ -316,6 +316,35 @@ fn files_without_a_header_are_read_by_place() {
 }
 
 #[test]
+fn a_file_that_grows_while_it_is_read_fails() {
+    let folder = Folder::new();
+    let line = "1,some text,,,\n";
+    folder.write("t/a.csv", format!("a,b,c,d,e\n{}", line.repeat(200_000)));
+    let request = folder.read("t/a.csv", json!({})).to_string();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (rows, failure) = runtime.block_on(async {
+        let tables = TablePatterns::new(vec!["files.t".parse().unwrap()]);
+        let access = Access { tables, run_id: "run".into(), memory: MemoryBudget::new(1 << 20) };
+        let connection = folder.source.connect(access).await.unwrap();
+        let query = Query { sql: request, parameters: vec![], options: QueryOptions::default() };
+        let mut reader = connection.query(query).await.unwrap();
+        // The thread that reads waits for us from here on, long before the end of the file.
+        let mut rows = reader.next().await.unwrap().unwrap().batch().num_rows();
+        let mut file = fs::OpenOptions::new().append(true).open(folder.root.path().join("t/a.csv")).unwrap();
+        file.write_all(b"2,half a ro").unwrap();
+        loop {
+            match reader.next().await {
+                Ok(Some(batch)) => rows += batch.batch().num_rows(),
+                Ok(None) => panic!("it was read to its end"),
+                Err(failure) => break (rows, failure),
+            }
+        }
+    });
+    assert_eq!(failure.code(), "DK-SRC-220");
+    assert!(rows <= 200_000, "{rows}");
+}
+
+#[test]
 fn what_is_not_granted_is_refused() {
     let folder = Folder::new();
     folder.write("t/a.csv", "a,b,c,d,e\n");

@@ -26,6 +26,13 @@ pub(in crate::files) struct Folder {
     root: PathBuf,
 }
 
+/// A file, as it was when it was opened.
+#[derive(Debug)]
+pub(in crate::files) struct LocalFile {
+    file: File,
+    found: FoundFile,
+}
+
 /// A walk through a folder.
 struct Walk {
     files: Vec<FoundFile>,
@@ -88,7 +95,7 @@ impl Folder {
         Ok(())
     }
 
-    pub(super) fn open(&self, path: &str) -> Result<(File, FoundFile), FilesError> {
+    pub(super) fn open(&self, path: &str) -> Result<(LocalFile, FoundFile), FilesError> {
         let failed = |error: Errno| match error {
             Errno::LOOP | Errno::NOTDIR | Errno::MLINK => {
                 FilesError::NotGranted { path: path.to_owned(), why: "a symbolic link is on the way to it" }
@@ -110,34 +117,51 @@ impl Folder {
         if !metadata.is_file() {
             return Err(FilesError::NotGranted { path: path.to_owned(), why: "it is no file" });
         }
-        Ok((file, found(path.to_owned(), &metadata)))
+        let found = found(path.to_owned(), &metadata);
+        Ok((LocalFile { file, found: found.clone() }, found))
     }
 }
 
 fn found(path: String, metadata: &Metadata) -> FoundFile {
-    let (seconds, nanoseconds, size) = (metadata.mtime(), metadata.mtime_nsec(), metadata.len());
+    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
     FoundFile {
         path,
-        size,
+        size: metadata.len(),
         modified_micros: seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1000),
-        version: format!("{seconds}.{nanoseconds:09}-{size}"),
+        version: version(metadata),
     }
 }
 
-/// Reads until `length` or the end of the file.
-pub(super) fn read(file: &File, offset: u64, length: usize) -> Result<Bytes, FilesError> {
-    let mut buffer = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failure("the file", &error)),
+fn version(metadata: &Metadata) -> String {
+    format!("{}.{:09}-{}", metadata.mtime(), metadata.mtime_nsec(), metadata.len())
+}
+
+impl LocalFile {
+    /// Reads until `length` or the end that the file had: what is written behind it meanwhile is of another version, and may be
+    /// half a row.
+    pub(super) fn read(&self, offset: u64, length: usize) -> Result<Bytes, FilesError> {
+        let left = usize::try_from(self.found.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; length.min(left)];
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => return Err(self.changed()),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failure(&self.found.path, &error)),
+            }
         }
+        Ok(buffer.into())
     }
-    buffer.truncate(filled);
-    Ok(buffer.into())
+
+    pub(super) fn check(&self) -> Result<(), FilesError> {
+        let metadata = self.file.metadata().map_err(|error| failure(&self.found.path, &error))?;
+        if version(&metadata) == self.found.version { Ok(()) } else { Err(self.changed()) }
+    }
+
+    fn changed(&self) -> FilesError {
+        FilesError::Changed { path: self.found.path.clone() }
+    }
 }
 
 fn failure(location: &str, error: &io::Error) -> FilesError {
@@ -151,6 +175,7 @@ fn failure(location: &str, error: &io::Error) -> FilesError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -170,10 +195,33 @@ mod tests {
         );
         let (file, opened) = folder.open("a/b=1/x.csv").unwrap();
         assert_eq!(opened, files[0]);
-        assert_eq!(read(&file, 0, 100).unwrap().as_ref(), b"1\n");
-        assert_eq!(read(&file, 1, 100).unwrap().as_ref(), b"\n");
+        assert_eq!(file.read(0, 100).unwrap().as_ref(), b"1\n");
+        assert_eq!(file.read(1, 100).unwrap().as_ref(), b"\n");
+        assert_eq!(file.read(2, 100).unwrap().as_ref(), b"");
         fs::write(root.path().join("y.csv"), "333\n").unwrap();
         assert_ne!(folder.open("y.csv").unwrap().1.version, files[1].version);
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_was_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.csv");
+        fs::write(&path, "1\n2\n").unwrap();
+        let open = || Folder::new(root.path()).open("a.csv").unwrap().0;
+        let file = open();
+        file.check().unwrap();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"3").unwrap();
+        assert_eq!(file.read(0, 100).unwrap().as_ref(), b"1\n2\n");
+        assert_eq!(file.read(4, 100).unwrap().as_ref(), b"");
+        assert!(matches!(file.check(), Err(FilesError::Changed { .. })), "it has grown");
+        let file = open();
+        fs::write(&path, "1\n").unwrap();
+        assert!(matches!(file.read(0, 100), Err(FilesError::Changed { .. })), "it is shorter");
+        let file = open();
+        fs::write(root.path().join("new"), "9\n").unwrap();
+        fs::rename(root.path().join("new"), &path).unwrap();
+        assert_eq!(file.read(0, 100).unwrap().as_ref(), b"1\n", "another file under its name");
+        file.check().unwrap();
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) enum Storage {
 
 /// A file that is open for reading.
 pub(super) enum OpenFile {
-    Local(std::fs::File),
+    Local(local::LocalFile),
     Remote(remote::Object),
 }
 
@@ -91,11 +91,19 @@ impl Storage {
 }
 
 impl OpenFile {
-    /// At most `length` bytes from `offset` on; fewer at the end of the file alone.
+    /// At most `length` bytes from `offset` on; fewer at the end that the file had when it was opened, and there alone.
     pub(super) async fn read(&self, offset: u64, length: usize) -> Result<Bytes, FilesError> {
         match self {
             Self::Remote(object) => object.read(offset, length).await,
-            Self::Local(file) => local::read(file, offset, length),
+            Self::Local(file) => file.read(offset, length),
+        }
+    }
+
+    /// Whether the file is still the one that was opened, so that what was read of it is of one version.
+    pub(super) async fn check(&self) -> Result<(), FilesError> {
+        match self {
+            Self::Remote(object) => object.check().await,
+            Self::Local(file) => file.check(),
         }
     }
 }

@@ -28,6 +28,7 @@ pub(in crate::files) struct Object {
     path: String,
     size: u64,
     tag: Option<String>,
+    version: String,
 }
 
 impl Prefix {
@@ -78,14 +79,16 @@ impl Prefix {
             return Err(refuse());
         }
         let meta = self.store.head(&location).await.map_err(|error| failure(&self.location(path), error))?;
+        let found = found(path.to_owned(), &meta);
         let object = Object {
             store: Arc::clone(&self.store),
             location,
             path: path.to_owned(),
             size: meta.size,
-            tag: meta.e_tag.clone(),
+            tag: meta.e_tag,
+            version: found.version.clone(),
         };
-        Ok((object, found(path.to_owned(), &meta)))
+        Ok((object, found))
     }
 }
 
@@ -107,6 +110,18 @@ impl Object {
         };
         let result = self.store.get_opts(&self.location, options).await.map_err(failed)?;
         result.bytes().await.map_err(failed)
+    }
+
+    /// With a tag every range was of the version that was opened; without one it has to be asked for.
+    pub(super) async fn check(&self) -> Result<(), FilesError> {
+        if self.tag.is_some() {
+            return Ok(());
+        }
+        let meta = self.store.head(&self.location).await.map_err(|error| failure(&self.path, error))?;
+        if found(String::new(), &meta).version == self.version {
+            return Ok(());
+        }
+        Err(FilesError::Changed { path: self.path.clone() })
     }
 }
 
