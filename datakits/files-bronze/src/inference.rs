@@ -1,7 +1,8 @@
 //! Types from texts: no type that would change what a text says.
 //!
 //! Leading zeros stay text, since `007` is no number but a name. Numbers of the same count of decimals are decimals,
-//! others floats while those are exact, dates and times are ISO 8601 or text.
+//! others floats while those are exact, dates and times are ISO 8601 or text. The count says nothing in JSON, whose writers
+//! leave out zeros: there all numbers with decimals are floats while those are exact.
 
 /// What the texts of one column have in common.
 #[derive(Debug, Clone)]
@@ -10,6 +11,10 @@ pub struct Guess {
     boolean: bool,
     number: bool,
     exponent: bool,
+    /// A float is neither infinite nor nothing in their place.
+    float: bool,
+    /// Their count of decimals says nothing.
+    free_scale: bool,
     bigint: bool,
     date: bool,
     timestamp: bool,
@@ -33,6 +38,8 @@ impl Default for Guess {
             boolean: true,
             number: true,
             exponent: false,
+            float: true,
+            free_scale: false,
             bigint: true,
             date: true,
             timestamp: true,
@@ -52,6 +59,7 @@ impl Guess {
         match number(text) {
             Some(Number { whole, fraction, exponent }) => {
                 self.exponent |= exponent;
+                self.float &= is_float(text);
                 self.bigint &= fraction == 0 && !exponent && text.parse::<i64>().is_ok();
                 let (least, most) = self.scales.unwrap_or((fraction, fraction));
                 self.scales = Some((least.min(fraction), most.max(fraction)));
@@ -64,6 +72,12 @@ impl Guess {
         self.date &= moment == Some(Moment::Date);
         self.timestamp &= matches!(moment, Some(Moment::Date | Moment::Timestamp));
         self.timestamptz &= moment == Some(Moment::WithOffset);
+    }
+
+    /// Takes one more number of a JSON document into account.
+    pub fn see_json_number(&mut self, text: &str) {
+        self.see(text);
+        self.free_scale = true;
     }
 
     /// The Arrow type that holds all of them as they are.
@@ -84,11 +98,12 @@ impl Guess {
     fn numeric_type(&self) -> String {
         let (least, most) = self.scales.unwrap_or_default();
         let fits_decimal = !self.exponent && self.whole_digits + most <= DECIMAL_DIGITS;
+        let is_one_scale = least == most && (most == 0 || !self.free_scale);
         if self.bigint {
             "Int64".to_owned()
-        } else if least == most && fits_decimal {
+        } else if is_one_scale && fits_decimal {
             format!("Decimal128({DECIMAL_DIGITS}, {most})")
-        } else if self.digits <= FLOAT_DIGITS {
+        } else if self.float && self.digits <= FLOAT_DIGITS {
             "Float64".to_owned()
         } else if fits_decimal {
             format!("Decimal128({DECIMAL_DIGITS}, {most})")
@@ -124,6 +139,13 @@ fn number(text: &str) -> Option<Number> {
         fraction: fraction.map_or(0, str::len),
         exponent: exponent.is_some(),
     })
+}
+
+/// Whether a float can stand for a number: `1e400` would be infinite, `1e-400` nothing.
+fn is_float(text: &str) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let is_zero = mantissa.bytes().all(|byte| matches!(byte, b'-' | b'.' | b'0'));
+    text.parse::<f64>().is_ok_and(|value| value.is_finite() && (value != 0.0 || is_zero))
 }
 
 /// What a text says of time.
@@ -242,6 +264,24 @@ mod tests {
         );
         assert_eq!(of(&["2026-02-28T10:00:00Z", "2026-02-28T10:00:00"]), "Utf8");
         assert_eq!(of(&["1", "x"]), "Utf8");
+    }
+
+    #[test]
+    fn no_type_changes_what_a_number_of_json_says() {
+        let of = |texts: &[&str]| {
+            let mut guess = Guess::default();
+            texts.iter().for_each(|text| guess.see_json_number(text));
+            guess.arrow_type()
+        };
+        assert_eq!(of(&["1", "-20"]), "Int64");
+        assert_eq!(of(&["18446744073709551616", "1"]), "Decimal128(38, 0)", "more than 64 bits");
+        assert_eq!(of(&["1.5", "2.5"]), "Float64", "2.25 may come, and 2.50 is written 2.5");
+        assert_eq!(of(&["12345678901234.567"]), "Decimal128(38, 3)", "a float would lose digits");
+        assert_eq!(of(&["12345678901234.567", "1"]), "Decimal128(38, 3)");
+        assert_eq!(of(&["1.2345678901234567e-7"]), "Utf8", "neither holds it");
+        assert_eq!(of(&["1e400"]), "Utf8", "a float would be infinite");
+        assert_eq!(of(&["1e-400"]), "Utf8", "a float would be nothing");
+        assert_eq!(of(&["0e10", "-0.0"]), "Float64");
     }
 
     proptest! {

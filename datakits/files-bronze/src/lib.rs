@@ -2,8 +2,8 @@
 //! from, then the Bronze columns.
 //!
 //! - [`requests`]: what is asked of the host; [`listing`]: the files there are; [`folders`]: those that are columns;
-//! - [`settings`]: what the operator can choose; [`types`]: types by name;
-//! - [`shape`]: the columns of a table; [`inference`]: their types, where nobody says them;
+//! - [`settings`]: what the operator can choose; [`types`]: types by name; [`formats`]: how dates and times are written;
+//! - [`shape`]: the columns of a table; [`inference`]: their types, where nobody says them; [`members`]: objects of a sample;
 //! - [`memory`]: which files a table holds; [`planning`]: which ones a run loads, and how they are cut;
 //! - [`extraction`]: the rows on their way.
 //!
@@ -13,8 +13,10 @@
 pub mod errors;
 pub mod extraction;
 pub mod folders;
+pub mod formats;
 pub mod inference;
 pub mod listing;
+pub mod members;
 pub mod memory;
 pub mod planning;
 pub mod requests;

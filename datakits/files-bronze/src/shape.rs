@@ -1,16 +1,12 @@
 //! The columns of a table: declared, remembered from the first load, or inferred from a sample.
 
-use std::fmt;
-
 use datakit_sdk::{Error, Field, Queries, Schema, TableId};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
 
 use crate::inference::Guess;
 use crate::listing::SourceFile;
 use crate::requests::{Column, Extra, Format, FormatKind, NO_OPTIONS, Origin, Request, Sample, Table};
 use crate::settings::{Settings, TableOptions};
-use crate::{errors, folders, types};
+use crate::{errors, folders, formats, members, types};
 
 /// Where a row comes from: its file's path below the root.
 pub const SOURCE_FILE: &str = "_source_file";
@@ -52,6 +48,7 @@ pub fn columns(
             None => return Err(unknown(table, name)),
         }
     }
+    columns.iter().try_for_each(|column| formats::check(table, column))?;
     check_names(table, &columns)?;
     Ok(columns)
 }
@@ -215,10 +212,9 @@ impl Seen {
         let wrong = |error: serde_json::Error| Error::datakit(errors::UNEXPECTED_ANSWER, error.to_string());
         match format.kind {
             FormatKind::JsonLines => {
-                let Members(members) = serde_json::from_str(record).map_err(wrong)?;
-                for (name, value) in members {
+                for (name, value) in members::split(record).map_err(wrong)? {
                     let place = self.place(&name);
-                    self.see_json(place, &value);
+                    self.see_json(place, value);
                 }
             }
             FormatKind::Csv => {
@@ -261,17 +257,13 @@ impl Seen {
     }
 
     /// JSON says itself what is a number and what is text.
-    fn see_json(&mut self, place: usize, value: &Value) {
+    fn see_json(&mut self, place: usize, value: &str) {
         let guess = &mut self.guesses[place];
-        match value {
-            Value::Null => {}
-            Value::Bool(value) => guess.see(if *value { "true" } else { "false" }),
-            Value::Number(number) if number.is_f64() => {
-                // One that is written without a point may be an integer; all that is sure is that a float holds it.
-                guess.see("1.5e0");
-            }
-            Value::Number(number) => guess.see(&number.to_string()),
-            Value::String(_) | Value::Array(_) | Value::Object(_) => guess.see("text"),
+        match value.as_bytes() {
+            [] | [b'n', ..] => {}
+            [b't' | b'f', ..] => guess.see(value),
+            [b'"' | b'[' | b'{', ..] => guess.see("text"),
+            _ => guess.see_json_number(value),
         }
     }
 
@@ -283,31 +275,6 @@ impl Seen {
             format: None,
         };
         self.names.into_iter().zip(self.guesses).map(column).collect()
-    }
-}
-
-/// An object's members in the order they are written in.
-struct Members(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
     }
 }
 

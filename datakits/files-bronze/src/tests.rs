@@ -216,6 +216,34 @@ fn objects_keep_the_order_of_their_keys() {
 }
 
 #[test]
+fn numbers_of_objects_keep_their_digits() {
+    let store = Store::default().with(
+        "t/a.jsonl",
+        &[
+            r#"{"amount": 12345678901234.567, "id": 18446744073709551616, "rate": 1.5, "far": 1e400}"#,
+            r#"{"rate": 2.5}"#,
+        ],
+    );
+    let expected = [("amount", "Decimal128(38, 3)"), ("id", "Decimal128(38, 0)"), ("rate", "Float64"), ("far", "Utf8")];
+    assert_eq!(types(&planned(&store, "{}", None).unwrap()), pairs(&expected));
+}
+
+#[test]
+fn a_format_that_would_lose_something_is_refused() {
+    let store = Store::default().with("t/a.csv", &[]);
+    let fails = |column_type: &str, format: &str| {
+        let schema = json!([{"name": "at", "type": column_type, "format": format}]);
+        planned(&store, &json!({"defaults": {"schema": schema}}).to_string(), None).unwrap_err()
+    };
+    let error = fails("timestamp", "%d.%m.%Y %H:%M %z");
+    assert_eq!(error.code, errors::SETTING);
+    assert!(error.message.contains("the column `at` of files.t") && error.message.contains("timestamptz"), "{error:?}");
+    assert_eq!(fails("date", "%d.%m.%Y %H:%M").code, errors::SETTING);
+    let fine = r#"{"defaults": {"schema": [{"name": "at", "type": "timestamptz", "format": "%d.%m.%Y %H:%M %z"}]}}"#;
+    assert!(planned(&store, fine, None).is_ok());
+}
+
+#[test]
 fn declared_columns_are_what_they_are() {
     let store = Store::default().with("t/dt=1/a.csv", &[r#"["x"]"#]);
     let declared = r#"{"tables": {"files.t": {

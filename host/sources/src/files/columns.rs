@@ -15,7 +15,7 @@ use datakit_model::ReadLimits;
 
 use super::json;
 use super::request::{Column, Format, FormatKind, Origin};
-use super::values::{self, FieldType};
+use super::values::{self, FieldType, TimeFormat};
 use crate::arrays::{offset, primitive, take, taken_offsets};
 
 /// How text becomes values, for all columns alike.
@@ -60,7 +60,7 @@ enum Values {
 struct Builder {
     name: String,
     field_type: FieldType,
-    format: Option<String>,
+    format: Option<TimeFormat>,
     values: Values,
     present: Vec<bool>,
 }
@@ -101,22 +101,28 @@ impl Builder {
         self.present.push(false);
     }
 
-    /// A value from its text.
-    fn push_text(&mut self, text: &str, reading: &Reading) -> Result<(), Reason> {
-        let format = self.format.as_deref();
+    /// A value from its text. How many bytes of text the column has got.
+    fn push_text(&mut self, text: &str, reading: &Reading) -> Result<usize, Reason> {
+        let format = self.format.as_ref();
         let comma = reading.decimal_comma;
+        let mut text_bytes = 0;
         let pushed = match (&mut self.values, self.field_type) {
             (Values::Text { offsets, bytes }, _) => {
                 bytes.extend_from_slice(text.as_bytes());
                 offsets.push(offset(bytes.len()));
+                text_bytes = text.len();
                 true
             }
             (Values::Boolean(values), _) => push(values, values::boolean(text)),
             (Values::Int16(values), _) => push(values, text.parse().ok()),
             (Values::Int32(values), _) => push(values, text.parse().ok()),
             (Values::Int64(values), _) => push(values, text.parse().ok()),
-            (Values::Float32(values), _) => push(values, values::with_point(text, comma).and_then(|t| t.parse().ok())),
-            (Values::Float64(values), _) => push(values, values::with_point(text, comma).and_then(|t| t.parse().ok())),
+            (Values::Float32(values), _) => {
+                push(values, values::with_point(text, comma).and_then(|t| values::real(&t)))
+            }
+            (Values::Float64(values), _) => {
+                push(values, values::with_point(text, comma).and_then(|t| values::double(&t)))
+            }
             (Values::Decimal(values), FieldType::Decimal { precision, scale }) => {
                 push(values, values::with_point(text, comma).and_then(|t| values::decimal(&t, precision, scale)))
             }
@@ -130,7 +136,7 @@ impl Builder {
             return Err(self.refusal(text));
         }
         self.present.push(true);
-        Ok(())
+        Ok(text_bytes)
     }
 
     fn refusal(&self, text: &str) -> Reason {
@@ -169,7 +175,7 @@ impl Builder {
         self.present.truncate(rows);
     }
 
-    /// Bytes that a row takes, text apart, and those of text.
+    /// Bytes that a row takes, text apart.
     fn row_bytes(&self) -> usize {
         match self.field_type {
             FieldType::Boolean => 1,
@@ -177,13 +183,6 @@ impl Builder {
             FieldType::Int32 | FieldType::Float32 | FieldType::Date | FieldType::Text => 4,
             FieldType::Decimal { .. } => 16,
             _ => 8,
-        }
-    }
-
-    fn text_bytes(&self) -> usize {
-        match &self.values {
-            Values::Text { bytes, .. } => bytes.len(),
-            _ => 0,
         }
     }
 
@@ -240,7 +239,9 @@ pub(super) struct Columns {
     fields: Vec<usize>,
     others: Vec<(usize, Origin)>,
     reading: Reading,
+    /// Bytes of each row, but for those of text, and those of text in all rows.
     row_bytes: usize,
+    text_bytes: usize,
     rows: usize,
     max_rows: usize,
     max_bytes: usize,
@@ -260,6 +261,7 @@ impl Columns {
             fields: places().filter(|(_, c)| c.from == Origin::Field).map(|(place, _)| place).collect(),
             others: places().filter(|(_, c)| c.from != Origin::Field).map(|(place, c)| (place, c.from)).collect(),
             reading: Reading::new(format),
+            text_bytes: 0,
             rows: 0,
             max_rows: usize::try_from(limits.max_batch_rows).unwrap_or(usize::MAX).max(1),
             max_bytes: usize::try_from(limits.max_batch_bytes).unwrap_or(usize::MAX),
@@ -281,20 +283,22 @@ impl Columns {
         mut field: impl FnMut(usize) -> Option<&'a str>,
         facts: &FileFacts<'_>,
     ) -> Result<(), Reason> {
-        let pushed = self.try_fields(&mut field).and_then(|()| self.push_others(facts));
+        let pushed = self.try_fields(&mut field).and_then(|bytes| Ok(bytes + self.push_others(facts)?));
         self.complete(pushed)
     }
 
-    fn try_fields<'a>(&mut self, field: &mut impl FnMut(usize) -> Option<&'a str>) -> Result<(), Reason> {
+    /// How many bytes of text the row has.
+    fn try_fields<'a>(&mut self, field: &mut impl FnMut(usize) -> Option<&'a str>) -> Result<usize, Reason> {
+        let mut text_bytes = 0;
         for (number, place) in self.fields.iter().enumerate() {
             let builder = &mut self.builders[*place];
             let text = field(number).map(|text| if self.reading.trim { text.trim() } else { text });
             match text.filter(|text| !self.reading.is_null(text)) {
-                Some(text) => builder.push_text(text, &self.reading)?,
+                Some(text) => text_bytes += builder.push_text(text, &self.reading)?,
                 None => builder.push_null(),
             }
         }
-        Ok(())
+        Ok(text_bytes)
     }
 
     /// One row of JSON values, as [`Self::push_fields`]: their text as it stands.
@@ -303,11 +307,12 @@ impl Columns {
         mut value: impl FnMut(usize) -> Option<&'a str>,
         facts: &FileFacts<'_>,
     ) -> Result<(), Reason> {
-        let pushed = self.try_json(&mut value).and_then(|()| self.push_others(facts));
+        let pushed = self.try_json(&mut value).and_then(|bytes| Ok(bytes + self.push_others(facts)?));
         self.complete(pushed)
     }
 
-    fn try_json<'a>(&mut self, value: &mut impl FnMut(usize) -> Option<&'a str>) -> Result<(), Reason> {
+    fn try_json<'a>(&mut self, value: &mut impl FnMut(usize) -> Option<&'a str>) -> Result<usize, Reason> {
+        let mut text_bytes = 0;
         for (number, place) in self.fields.iter().enumerate() {
             let builder = &mut self.builders[*place];
             match value(number) {
@@ -318,46 +323,43 @@ impl Columns {
                     if memchr::memchr(0, text.as_bytes()).is_some() {
                         return Err(format!("column `{}` holds a NUL character", builder.name));
                     }
-                    builder.push_text(&text, &self.reading)?;
+                    text_bytes += builder.push_text(&text, &self.reading)?;
                 }
-                Some(text) => builder.push_text(text, &self.reading)?,
+                Some(text) => text_bytes += builder.push_text(text, &self.reading)?,
             }
         }
-        Ok(())
+        Ok(text_bytes)
     }
 
     /// Columns that are the same for all rows of a file.
-    fn push_others(&mut self, facts: &FileFacts<'_>) -> Result<(), Reason> {
+    fn push_others(&mut self, facts: &FileFacts<'_>) -> Result<usize, Reason> {
         let mut constants = facts.constants.iter();
+        let mut text_bytes = 0;
         for (place, origin) in &self.others {
             let builder = &mut self.builders[*place];
             match origin {
-                Origin::Path => builder.push_text(facts.path, &self.reading)?,
+                Origin::Path => text_bytes += builder.push_text(facts.path, &self.reading)?,
                 Origin::Modified => builder.push_micros(facts.modified_micros),
                 Origin::Constant | Origin::Field => match constants.next().and_then(Option::as_deref) {
-                    Some(text) => builder.push_text(text, &self.reading)?,
+                    Some(text) => text_bytes += builder.push_text(text, &self.reading)?,
                     None => builder.push_null(),
                 },
             }
         }
-        Ok(())
+        Ok(text_bytes)
     }
 
-    fn complete(&mut self, pushed: Result<(), Reason>) -> Result<(), Reason> {
-        match pushed {
-            Ok(()) => self.rows += 1,
-            Err(_) => self.builders.iter_mut().for_each(|builder| builder.truncate(self.rows)),
-        }
-        pushed
+    fn complete(&mut self, pushed: Result<usize, Reason>) -> Result<(), Reason> {
+        let text_bytes =
+            pushed.inspect_err(|_| self.builders.iter_mut().for_each(|builder| builder.truncate(self.rows)))?;
+        self.rows += 1;
+        self.text_bytes += text_bytes;
+        Ok(())
     }
 
     /// Whether the batch is as large as it should be.
     pub(super) fn is_full(&self) -> bool {
-        // The text is counted now and then: rows of text alone would spend their time on it.
-        self.rows >= self.max_rows
-            || (self.rows.is_multiple_of(16) || self.rows < 16)
-                && self.rows * self.row_bytes + self.builders.iter().map(Builder::text_bytes).sum::<usize>()
-                    >= self.max_bytes
+        self.rows >= self.max_rows || self.rows * self.row_bytes + self.text_bytes >= self.max_bytes
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -366,8 +368,44 @@ impl Columns {
 
     /// The rows so far, and begins again.
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.text_bytes = 0;
         let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
         let columns = self.builders.iter_mut().map(Builder::finish).collect::<Result<Vec<_>, _>>()?;
         RecordBatch::try_new_with_options(self.schema(), columns, &options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_over_its_bound_by_one_row_at_most() {
+        let column = |name: &str, text: &str| Column {
+            name: name.into(),
+            field_type: FieldType::try_from(text.to_owned()).unwrap(),
+            from: Origin::Field,
+            format: None,
+        };
+        let limits = ReadLimits { max_batch_bytes: 10_000, ..ReadLimits::default() };
+        let mut columns = Columns::new(&[column("a", "Int64"), column("b", "Utf8")], &Format::default(), &limits);
+        let facts = FileFacts { path: "a.csv", modified_micros: 0, constants: &[] };
+        let text = "x".repeat(4_000);
+        for _ in 0..3 {
+            let mut batch = Vec::new();
+            while !columns.is_full() {
+                // A row that is taken back counts for nothing.
+                assert!(columns.push_fields(|column| Some(["x", &text][column]), &facts).is_err());
+                columns.push_fields(|column| Some(["1", &text][column]), &facts).unwrap();
+                batch.push(columns.rows());
+            }
+            assert_eq!(batch, [1, 2, 3]);
+            assert_eq!(columns.finish().unwrap().num_rows(), 3);
+        }
+        // Rows of little text are counted as exactly, whatever their number.
+        while !columns.is_full() {
+            columns.push_fields(|column| Some(["1", "xx"][column]), &facts).unwrap();
+        }
+        assert_eq!(columns.rows(), 10_000_usize.div_ceil(8 + 4 + 2));
     }
 }

@@ -9,7 +9,7 @@ use datakit_model::TableId;
 use serde::Deserialize;
 
 use super::error::FilesError;
-use super::values::FieldType;
+use super::values::{FieldType, TimeFormat};
 
 /// Files that one request may name.
 const MAX_FILES: usize = 10_000;
@@ -188,7 +188,7 @@ pub(super) struct Column {
     pub(super) from: Origin,
     /// How dates and times are written, in the notation of strftime; none: ISO 8601.
     #[serde(default)]
-    pub(super) format: Option<String>,
+    pub(super) format: Option<TimeFormat>,
 }
 
 /// Where a column's values come from.
@@ -257,6 +257,9 @@ impl Read {
         for column in &self.columns {
             if !names.insert(&column.name) {
                 return Err(FilesError::request(format!("it names the column `{}` twice", column.name)));
+            }
+            if column.format.is_some() && !column.field_type.has_format() {
+                return Err(FilesError::request(format!("the column `{}` is of a type without a format", column.name)));
             }
             let wanted = match column.from {
                 Origin::Path => FieldType::Text,

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::format::{Fixed, Item, Parsed, StrftimeItems};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use serde::Deserialize;
 
 /// Decimals have at most so many digits.
@@ -102,6 +103,55 @@ impl fmt::Display for FieldType {
     }
 }
 
+impl FieldType {
+    /// Whether a format says how its values are written.
+    pub(super) fn has_format(self) -> bool {
+        matches!(self, Self::Date | Self::Time | Self::Timestamp | Self::TimestampUtc)
+    }
+}
+
+/// How dates and times are written, in the notation of strftime: read once, and used for all values of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct TimeFormat {
+    text: String,
+    items: Vec<Item<'static>>,
+}
+
+impl TryFrom<String> for TimeFormat {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let items = StrftimeItems::new(&text).parse_to_owned();
+        let items = items.map_err(|_| format!("`{text}` is no format of dates and times"))?;
+        // Its name is passed over by the library, and is no offset.
+        if items.contains(&Item::Fixed(Fixed::TimezoneName)) && !text.contains('z') {
+            return Err(format!("the format `{text}` has the name of a zone, which is not read, and no offset"));
+        }
+        Ok(Self { text, items })
+    }
+}
+
+impl fmt::Display for TimeFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TimeFormat {
+    fn parse(&self, text: &str) -> Option<Parsed> {
+        let mut parsed = Parsed::new();
+        chrono::format::parse(&mut parsed, text, self.items.iter()).ok()?;
+        Some(parsed)
+    }
+}
+
+/// Whether a text has said something of the time of day.
+fn has_time(parsed: &Parsed) -> bool {
+    let fields = [parsed.hour_div_12(), parsed.hour_mod_12(), parsed.minute(), parsed.second(), parsed.nanosecond()];
+    fields.iter().any(Option::is_some) || parsed.timestamp().is_some()
+}
+
 /// A value as the start of what a person sees of it.
 pub(super) fn shown(text: &str) -> String {
     let mut start: String =
@@ -130,6 +180,24 @@ pub(super) fn with_point(text: &str, decimal_comma: bool) -> Option<Cow<'_, str>
     }
     // A point would be a mark of thousands: one place of it means another number.
     (!text.contains('.')).then(|| Cow::Owned(text.replacen(',', ".", 1)))
+}
+
+/// A number of 64 bits, rounded to the nearest there is: but neither infinite nor nothing in the place of another.
+pub(super) fn double(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|value: &f64| is_near(text, value.is_infinite(), *value == 0.0))
+}
+
+/// A number of 32 bits, likewise.
+pub(super) fn real(text: &str) -> Option<f32> {
+    text.parse().ok().filter(|value: &f32| is_near(text, value.is_infinite(), *value == 0.0))
+}
+
+fn is_near(text: &str, is_infinite: bool, is_zero: bool) -> bool {
+    // `inf` has no digits.
+    let is_finite_text = || text.bytes().any(|byte| byte.is_ascii_digit());
+    let mantissa = || text.split(['e', 'E']).next().unwrap_or_default();
+    let is_zero_text = || !mantissa().bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    !(is_infinite && is_finite_text()) && (!is_zero || is_zero_text())
 }
 
 /// All digits, or none: no exponent, no blank, no digit that is lost.
@@ -163,9 +231,14 @@ pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
 }
 
 /// Days since 1970-01-01, of `YYYY-MM-DD` or the format.
-pub(super) fn date(text: &str, format: Option<&str>) -> Option<i32> {
+pub(super) fn date(text: &str, format: Option<&TimeFormat>) -> Option<i32> {
     let date = match format {
-        Some(format) => NaiveDate::parse_from_str(text, format).ok()?,
+        Some(format) => {
+            let parsed = format.parse(text)?;
+            // What a date does not hold is not dropped.
+            let is_date = !has_time(&parsed) && parsed.offset().is_none();
+            is_date.then(|| parsed.to_naive_date().ok())??
+        }
         None => iso_date(text)?,
     };
     days(date)
@@ -192,9 +265,13 @@ fn digits(bytes: &[u8]) -> Option<u32> {
 }
 
 /// Nanoseconds since midnight, of `hh:mm:ss[.f]` or the format.
-pub(super) fn time(text: &str, format: Option<&str>) -> Option<i64> {
+pub(super) fn time(text: &str, format: Option<&TimeFormat>) -> Option<i64> {
     let time = match format {
-        Some(format) => NaiveTime::parse_from_str(text, format).ok()?,
+        Some(format) => {
+            let parsed = format.parse(text)?;
+            let is_time = parsed.to_naive_date().is_err() && parsed.offset().is_none();
+            is_time.then(|| parsed.to_naive_time().ok())??
+        }
         None => iso_time(text)?,
     };
     nanoseconds(time)
@@ -224,11 +301,17 @@ fn iso_time(text: &str) -> Option<NaiveTime> {
 }
 
 /// Microseconds since 1970-01-01T00:00:00, of `YYYY-MM-DD[T ]hh:mm[:ss[.ffffff]]`, a date alone, or the format.
-pub(super) fn timestamp(text: &str, format: Option<&str>) -> Option<i64> {
+pub(super) fn timestamp(text: &str, format: Option<&TimeFormat>) -> Option<i64> {
     let moment = match format {
-        Some(format) => NaiveDateTime::parse_from_str(text, format)
-            .ok()
-            .or_else(|| NaiveDate::parse_from_str(text, format).ok()?.and_hms_opt(0, 0, 0))?,
+        Some(format) => {
+            let parsed = format.parse(text)?;
+            match (parsed.offset(), has_time(&parsed)) {
+                // An offset makes it another moment than the one without.
+                (Some(_), _) => return None,
+                (None, true) => parsed.to_naive_datetime_with_offset(0).ok()?,
+                (None, false) => parsed.to_naive_date().ok()?.and_hms_opt(0, 0, 0)?,
+            }
+        }
         None => iso_timestamp(text)?,
     };
     micros(moment)
@@ -253,9 +336,9 @@ fn micros(moment: NaiveDateTime) -> Option<i64> {
 }
 
 /// Microseconds since 1970-01-01T00:00:00Z, of the same form with `Z` or an offset, or the format with an offset.
-pub(super) fn timestamp_utc(text: &str, format: Option<&str>) -> Option<i64> {
+pub(super) fn timestamp_utc(text: &str, format: Option<&TimeFormat>) -> Option<i64> {
     let (moment, offset_seconds) = match format {
-        Some(format) => (DateTime::parse_from_str(text, format).ok()?.naive_utc(), 0),
+        Some(format) => (format.parse(text)?.to_datetime().ok()?.naive_utc(), 0),
         None => {
             // The date's own hyphens are before.
             let at = text.get(10..)?.find(['Z', 'z', '+', '-'])? + 10;
@@ -284,6 +367,7 @@ fn offset_seconds(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
     use proptest::prelude::*;
 
     #[test]
@@ -305,7 +389,6 @@ mod tests {
     fn dates_and_times_have_one_form() {
         assert_eq!(date("1970-01-02", None), Some(1));
         assert_eq!(date("0001-01-01", None), Some(-719_162));
-        assert_eq!(date("29.02.2024", Some("%d.%m.%Y")), date("2024-02-29", None));
         assert_eq!(time("23:59:59.5", None), Some(86_399_500_000_000));
         assert_eq!(timestamp("1970-01-01 00:00:01.5", None), Some(1_500_000));
         assert_eq!(timestamp("1970-01-02", None), Some(86_400_000_000));
@@ -322,6 +405,41 @@ mod tests {
         }
         assert_eq!(timestamp_utc("2024-02-29T10:00:00", None), None, "no offset is no moment");
         assert_eq!(time("23:59:60", None), None);
+    }
+
+    #[test]
+    fn what_a_format_says_is_kept_or_refused() {
+        let format = |text: &str| Some(TimeFormat::try_from(text.to_owned()).unwrap());
+        let (day, minute) = (format("%d.%m.%Y"), format("%d.%m.%Y %H:%M"));
+        let (hour, offset) = (format("%d.%m.%Y %H"), format("%d.%m.%Y %H:%M %z"));
+        let (clock, twelve) = (format("%H:%M"), format("%d.%m.%Y %I:%M"));
+        assert_eq!(date("29.02.2024", day.as_ref()), date("2024-02-29", None));
+        assert_eq!(date("29.02.2024 10:30", minute.as_ref()), None, "the time would be lost");
+        assert_eq!(timestamp("29.02.2024 10:30", minute.as_ref()), timestamp("2024-02-29T10:30", None));
+        assert_eq!(timestamp("29.02.2024", day.as_ref()), timestamp("2024-02-29", None));
+        assert_eq!(timestamp("29.02.2024 10", hour.as_ref()), None, "an hour is no time");
+        assert_eq!(timestamp("29.02.2024 10:30", twelve.as_ref()), None, "of which half of the day?");
+        assert_eq!(timestamp("29.02.2024 10:30 +0200", offset.as_ref()), None, "the offset would be lost");
+        let moment = timestamp_utc("29.02.2024 10:30 +0200", offset.as_ref());
+        assert_eq!(moment, timestamp_utc("2024-02-29T08:30Z", None));
+        assert_eq!(timestamp_utc("29.02.2024 10:30", minute.as_ref()), None);
+        assert_eq!(time("10:30", clock.as_ref()), time("10:30", None));
+        assert_eq!(time("29.02.2024 10:30", minute.as_ref()), None, "the date would be lost");
+        for wrong in ["%d.%Ö", "%", "%d.%m.%Y %H:%M %Z"] {
+            assert!(TimeFormat::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_not_infinite_because_it_is_large() {
+        assert_eq!(double("0.1"), Some(0.1));
+        assert_eq!(double("-inf"), Some(f64::NEG_INFINITY));
+        assert!(double("NaN").is_some_and(f64::is_nan));
+        assert_eq!((double("-0.0e5"), real("0")), (Some(-0.0), Some(0.0)));
+        for refused in ["1e400", "-1e400", "1e-400", "0.1e-400", "", "1,5"] {
+            assert_eq!(double(refused), None, "{refused}");
+        }
+        assert_eq!((real("1e39"), real("1e-60"), real("1e38")), (None, None, Some(1e38)));
     }
 
     #[test]
