@@ -29,11 +29,15 @@ def rows_of(case: dict) -> list[tuple[str, ...]]:
     return lines
 
 
+def figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def bar_line(bar: dict) -> tuple[str, str, str, str]:
     sign = "≥" if bar["at_least"] else "≤"
-    value = "–" if bar["value"] is None else f"{bar['value']:.3g} {bar['unit']}"
+    value = "–" if bar["value"] is None else f"{figure(bar['value'])} {bar['unit']}"
     verdict = {True: "met", False: "NOT met", None: "not measured"}[bar["met"]]
-    return bar["text"], f"{sign} {bar['bound']:g} {bar['unit']}", value, verdict
+    return bar["text"], f"{sign} {figure(bar['bound'])} {bar['unit']}", value, verdict
 
 
 def aligned(lines: list[tuple[str, ...]], left: set[int]) -> str:
@@ -51,8 +55,9 @@ def text(results: dict) -> str:
     for name, case in results["cases"].items():
         parts.append(f"\n{name}: {case['title']}, {case['rows']:,} rows")
         parts.append(aligned([HEADINGS, *rows_of(case)], {0}))
-    parts.append("\nbars")
-    parts.append(aligned([("", "must", "is", ""), *map(bar_line, results["bars"])], {0, 3}))
+    if results["bars"]:
+        parts.append("\nbars")
+        parts.append(aligned([("", "must", "is", ""), *map(bar_line, results["bars"])], {0, 3}))
     return "\n".join(parts)
 
 
