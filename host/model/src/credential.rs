@@ -41,6 +41,9 @@ struct Inner<T> {
     fetch: Fetch<T>,
     /// Whether it is cheap to fetch and may be another one each time.
     each_time: bool,
+    /// Held while a secret is fetched, which may take as long as a vault does: one fetch serves all who wait for it.
+    fetching: Mutex<()>,
+    /// Never held while anybody waits: the async side takes it as well.
     held: Mutex<Held<T>>,
 }
 
@@ -87,12 +90,35 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
     }
 
     fn with(current: Option<Arc<T>>, fetch: Fetch<T>, each_time: bool) -> Self {
-        Self(Arc::new(Inner { fetch, each_time, held: Mutex::new(Held { current, refusal: None }) }))
+        Self(Arc::new(Inner {
+            fetch,
+            each_time,
+            fetching: Mutex::default(),
+            held: Mutex::new(Held { current, refusal: None }),
+        }))
     }
 
     fn held(&self) -> MutexGuard<'_, Held<T>> {
-        // A fetch that panicked has changed nothing.
+        // Nothing in here can panic halfway.
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn to fetch.
+    fn fetching(&self) -> MutexGuard<'_, ()> {
+        // A fetch that panicked has changed nothing.
+        self.0.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What can be said without fetching.
+    fn at_hand(&self) -> Option<Result<Arc<T>, Failure>> {
+        let held = self.held();
+        match (&held.current, &held.refusal) {
+            (Some(current), None) if !self.0.each_time => Some(Ok(Arc::clone(current))),
+            (Some(_), Some((refusal, looked))) if !self.0.each_time && looked.elapsed() < LOOK_AGAIN => {
+                Some(Err(refusal.clone()))
+            }
+            _ => None,
+        }
     }
 
     /// The secret. May block.
@@ -100,15 +126,17 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
     /// # Errors
     /// It cannot be fetched; or it is still the one that was refused, then the refusal.
     pub fn get(&self) -> Result<Arc<T>, Failure> {
-        let mut held = self.held();
-        match (&held.current, &held.refusal) {
-            (Some(current), None) if !self.0.each_time => return Ok(Arc::clone(current)),
-            (Some(_), Some((refusal, looked))) if !self.0.each_time && looked.elapsed() < LOOK_AGAIN => {
-                return Err(refusal.clone());
-            }
-            _ => {}
+        if let Some(found) = self.at_hand() {
+            return found;
         }
-        let fetched = match ((self.0.fetch)(), &held.refusal) {
+        let _turn = self.fetching();
+        // Somebody may have fetched it meanwhile.
+        if let Some(found) = self.at_hand() {
+            return found;
+        }
+        let fetched = (self.0.fetch)();
+        let mut held = self.held();
+        let fetched = match (fetched, &held.refusal) {
             (Ok(fetched), _) => fetched,
             (Err(failure), None) => return Err(failure),
             (Err(failure), Some((refusal, _))) => {
@@ -128,16 +156,35 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
         held.current.clone().ok_or_else(nothing)
     }
 
+    /// Whether the secret can be had, found out on a thread that may block. It is kept, as by a login.
+    ///
+    /// # Errors
+    /// As of [`Credential::get`].
+    pub async fn is_there(&self) -> Result<(), Failure> {
+        self.blocking(|this| this.get().map(drop)).await
+    }
+
+    /// Another secret than the one that was refused, if it is known by now whether there is one.
+    fn known_other_than(&self, refused: &T) -> Option<Option<Arc<T>>> {
+        let held = self.held();
+        match held.current.as_ref().filter(|current| !current.is_same(refused)) {
+            Some(current) => Some(held.refusal.is_none().then(|| Arc::clone(current))),
+            None => held.refusal.is_some().then_some(None),
+        }
+    }
+
     /// Another secret than the one that was refused, fetched now unless somebody has done so; none where there is no other.
     fn other_than(&self, refused: &Arc<T>, refusal: &Failure) -> Option<Arc<T>> {
+        if let Some(known) = self.known_other_than(refused) {
+            return known;
+        }
+        let _turn = self.fetching();
+        if let Some(known) = self.known_other_than(refused) {
+            return known;
+        }
+        let looked = (self.0.fetch)();
         let mut held = self.held();
-        if let Some(current) = held.current.as_ref().filter(|current| !current.is_same(refused)) {
-            return held.refusal.is_none().then(|| Arc::clone(current));
-        }
-        if held.refusal.is_some() {
-            return None;
-        }
-        match (self.0.fetch)() {
+        match looked {
             Ok(fetched) if !fetched.is_same(refused) => {
                 let fetched = Arc::new(fetched);
                 *held = Held { current: Some(Arc::clone(&fetched)), refusal: None };
@@ -356,6 +403,45 @@ mod tests {
         assert_eq!((looked.load(Ordering::SeqCst), tried.load(Ordering::SeqCst)), (3, 1));
         credential.attempt(attempt, is_refusal).unwrap();
         assert_eq!(tried.load(Ordering::SeqCst), 2);
+    }
+
+    /// A vault that hangs blocks whoever asks it, and nobody else: what a server says to a login is noted all the same.
+    #[tokio::test]
+    async fn a_vault_that_hangs_leaves_the_runtime_free() {
+        let (asked, is_asked) = std::sync::mpsc::channel();
+        let (release, is_released) = std::sync::mpsc::channel::<()>();
+        let (ended, was_released) = std::sync::mpsc::channel();
+        let (count, is_released) = (AtomicUsize::new(0), Mutex::new(is_released));
+        let credential = Credential::each_time(move || {
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            if number == 2 {
+                asked.send(()).unwrap();
+                // Released by the ticks, or by the end of all patience.
+                let released = is_released.lock().unwrap().recv_timeout(Duration::from_secs(30));
+                ended.send(released.is_ok()).unwrap();
+            }
+            Ok(Secret::new(format!("number {number}")))
+        });
+        let (hanging, is_asked) = (credential.clone(), Mutex::new(is_asked));
+        let attempt = |secret: Arc<Secret>| {
+            let is_second = secret.expose() == "number 1";
+            if is_second {
+                let hanging = hanging.clone();
+                tokio::task::spawn_blocking(move || hanging.get().map(drop));
+                is_asked.lock().unwrap().recv().unwrap();
+            }
+            async move { Err::<(), Login>(Login::Refused) }
+        };
+        let ticks = tokio::spawn(async move {
+            for _ in 0..50 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            release.send(()).unwrap();
+        });
+        let error = credential.log_in(attempt, |error| matches!(error, Login::Refused)).await.unwrap_err();
+        assert_eq!(error.code(), "DK-TST-001");
+        ticks.await.unwrap();
+        assert!(was_released.recv().unwrap(), "the runtime stood still until the vault gave up");
     }
 
     #[test]
