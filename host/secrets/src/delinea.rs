@@ -11,16 +11,17 @@
 //! | a file of it | GET `VAULT/api/v1/secrets/ID/fields/SLUG` | its bytes |
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use datakit_model::{Credential, Secret, SecretBytes};
+use datakit_model::{Credential, Failure, Secret, SecretBytes};
 use native_tls::TlsConnector;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::echo;
 use crate::error::SecretsError;
 use crate::http::{self, Answer, Question};
 
@@ -66,12 +67,26 @@ pub struct ClientSettings {
 #[derive(Debug)]
 pub struct Client {
     settings: ClientSettings,
-    session: Mutex<Option<Session>>,
+    logins: Mutex<Logins>,
+    /// The turn to log in: one login serves all who wait for it.
+    turn: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug)]
+/// What logins have come to.
+#[derive(Debug, Default)]
+struct Logins {
+    current: Option<Session>,
+    /// How many have ended.
+    ended: u64,
+    /// What the last of them was told, if it failed.
+    failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone)]
 struct Session {
     token: Secret,
+    /// What the token was got with.
+    client_secret: Arc<Secret>,
     ends: Instant,
     /// Where secrets are.
     vault: Url,
@@ -150,7 +165,7 @@ impl Client {
     /// Nothing is asked for yet.
     #[must_use]
     pub fn new(settings: ClientSettings) -> Self {
-        Self { settings, session: Mutex::default() }
+        Self { settings, logins: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// The text of a field. Blocks.
@@ -158,7 +173,7 @@ impl Client {
     /// # Errors
     /// Whatever keeps it from being had; a field that is a file.
     pub fn text(&self, secret_id: u64, field: &str) -> Result<Secret, SecretsError> {
-        let answer = self.blocking(self.secret(secret_id))?;
+        let answer = blocking(self.secret(secret_id))?;
         let item = self.item(&answer, secret_id, field)?;
         let (url, field) = (self.settings.url.clone(), field.to_owned());
         if item.holds_file() {
@@ -175,12 +190,12 @@ impl Client {
     /// # Errors
     /// Whatever keeps it from being had; a text that is not base64.
     pub fn keytab(&self, secret_id: u64, field: &str) -> Result<SecretBytes, SecretsError> {
-        let answer = self.blocking(self.secret(secret_id))?;
+        let answer = blocking(self.secret(secret_id))?;
         let item = self.item(&answer, secret_id, field)?;
         let (url, name) = (self.settings.url.clone(), field.to_owned());
         let bytes = if item.holds_file() {
             let slug = item.slug.clone().unwrap_or_else(|| field.to_owned());
-            self.blocking(self.file(secret_id, &slug))?
+            blocking(self.file(secret_id, &slug))?
         } else {
             let text = item.item_value.as_ref().map_or("", |value| value.as_str());
             let packed = Zeroizing::new(text.split_ascii_whitespace().collect::<String>());
@@ -195,12 +210,6 @@ impl Client {
             return Err(SecretsError::Empty { url, secret_id, field: name });
         }
         Ok(bytes)
-    }
-
-    /// Runs to its end on this thread, whatever runs elsewhere.
-    fn blocking<T>(&self, work: impl Future<Output = Result<T, SecretsError>>) -> Result<T, SecretsError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|error| SecretsError::Internal(error.to_string()))?.block_on(work)
     }
 
     fn item<'a>(&self, answer: &'a SecretAnswer, secret_id: u64, field: &str) -> Result<&'a Item, SecretsError> {
@@ -233,59 +242,78 @@ impl Client {
     /// Asks with the token at hand, and once more with a new one where it is not taken any more.
     async fn get(&self, secret_id: u64, path: &[&str], max_bytes: usize) -> Result<Answer, SecretsError> {
         let tls = http::connector(self.settings.certificate_file.as_deref())?;
-        let (mut token, mut vault) = self.session(&tls).await?;
-        let mut renewed = false;
+        let mut session = self.session(&tls).await?;
+        let mut sent = vec![session.clone()];
         loop {
-            let url = api(&vault, path);
-            let question = Question::Get { token: token.expose() };
+            let url = api(&session.vault, path);
+            let question = Question::Get { token: session.token.expose() };
             let answer = http::ask(&self.settings.url, &url, question, &tls, max_bytes).await?;
+            let reason = || {
+                let secrets = sent.iter().flat_map(|session| [&session.token, session.client_secret.as_ref()]);
+                (self.settings.url.clone(), self.reason(&answer, secrets))
+            };
             match answer.status {
                 200..=299 => return Ok(answer),
-                401 if !renewed => {
-                    renewed = true;
-                    self.forget(&token);
-                    (token, vault) = self.session(&tls).await?;
+                401 if sent.len() == 1 => {
+                    self.forget(&session.token);
+                    session = self.session(&tls).await?;
+                    sent.push(session.clone());
                 }
                 401 => {
-                    let reason = self.reason(&answer);
-                    return Err(SecretsError::ClientRefused { url: self.settings.url.clone(), reason });
+                    let (url, reason) = reason();
+                    return Err(SecretsError::ClientRefused { url, reason });
                 }
                 400 | 403 | 404 | 410 => {
-                    let reason = self.reason(&answer);
-                    return Err(SecretsError::NotGiven { url: self.settings.url.clone(), secret_id, reason });
+                    let (url, reason) = reason();
+                    return Err(SecretsError::NotGiven { url, secret_id, reason });
                 }
                 _ => return Err(self.odd(&answer)),
             }
         }
     }
 
+    fn logins(&self) -> MutexGuard<'_, Logins> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn forget(&self, token: &Secret) {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if session.as_ref().is_some_and(|session| session.token.expose() == token.expose()) {
-            *session = None;
+        let mut logins = self.logins();
+        if logins.current.as_ref().is_some_and(|session| session.token.expose() == token.expose()) {
+            logins.current = None;
         }
     }
 
-    fn at_hand(&self) -> Option<(Secret, Url)> {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = session.as_ref().filter(|session| Instant::now() < session.ends)?;
-        Some((session.token.clone(), session.vault.clone()))
-    }
-
-    /// Token and vault: those at hand while the token lasts, else new ones.
-    async fn session(&self, tls: &TlsConnector) -> Result<(Secret, Url), SecretsError> {
-        if let Some(at_hand) = self.at_hand() {
-            return Ok(at_hand);
+    /// Token and vault: those at hand while the token lasts, else new ones. Of logins at the same time one asks, and all are told
+    /// what it is told.
+    async fn session(&self, tls: &TlsConnector) -> Result<Session, SecretsError> {
+        let before = {
+            let logins = self.logins();
+            if let Some(session) = logins.lasting() {
+                return Ok(session);
+            }
+            logins.ended
+        };
+        let _turn = self.turn.lock().await;
+        {
+            let logins = self.logins();
+            if let Some(session) = logins.lasting() {
+                return Ok(session);
+            }
+            if let Some(failure) = logins.failure.as_ref().filter(|_| logins.ended != before) {
+                return Err(SecretsError::Credential(failure.clone()));
+            }
         }
         let is_refusal = |error: &SecretsError| matches!(error, SecretsError::ClientRefused { .. });
-        let log_in = |secret: std::sync::Arc<Secret>| async move { self.log_in(tls, &secret).await };
-        let session = self.settings.client_secret.log_in(log_in, is_refusal).await?;
-        let found = (session.token.clone(), session.vault.clone());
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
-        Ok(found)
+        let log_in = |secret: Arc<Secret>| async move { self.log_in(tls, &secret).await };
+        let session = self.settings.client_secret.log_in(log_in, is_refusal).await;
+        let mut logins = self.logins();
+        logins.ended += 1;
+        logins.failure = session.as_ref().err().map(Failure::of);
+        logins.current = session.as_ref().ok().cloned();
+        session
     }
 
-    async fn log_in(&self, tls: &TlsConnector, client_secret: &Secret) -> Result<Session, SecretsError> {
+    async fn log_in(&self, tls: &TlsConnector, client_secret: &Arc<Secret>) -> Result<Session, SecretsError> {
         let ClientSettings { url, login, client_id, .. } = &self.settings;
         let base = self.parse(url)?;
         let (id, secret) = (client_id.expose(), client_secret.expose());
@@ -312,7 +340,10 @@ impl Client {
         match answer.status {
             200..=299 => {}
             400 | 401 | 403 => {
-                return Err(SecretsError::ClientRefused { url: url.clone(), reason: self.reason(&answer) });
+                return Err(SecretsError::ClientRefused {
+                    url: url.clone(),
+                    reason: self.reason(&answer, [client_secret.as_ref()]),
+                });
             }
             _ => return Err(self.odd(&answer)),
         }
@@ -328,7 +359,8 @@ impl Client {
             Login::ClientCredentials | Login::Password => base,
         };
         tracing::debug!(url, life_seconds = life.as_secs(), "got a token");
-        Ok(Session { token, ends: asked + (life - TOKEN_MARGIN.min(life / 10)), vault })
+        let (ends, client_secret) = (asked + (life - TOKEN_MARGIN.min(life / 10)), Arc::clone(client_secret));
+        Ok(Session { token, client_secret, ends, vault })
     }
 
     /// The platform's default vault.
@@ -356,7 +388,7 @@ impl Client {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         parsed.ok_or_else(|| SecretsError::NotUnderstood {
             url: self.settings.url.clone(),
-            reason: format!("`{}` is no URL", printable(url)),
+            reason: "the address of the vault is no URL".to_owned(),
         })
     }
 
@@ -377,17 +409,32 @@ impl Client {
         }
     }
 
-    /// The vault's words, unless they hold what was sent to it.
-    fn reason(&self, answer: &Answer) -> String {
+    /// The vault's words, unless they hold a part of what was sent to it.
+    fn reason<'s>(&'s self, answer: &Answer, sent: impl IntoIterator<Item = &'s Secret>) -> String {
         let status = format!("HTTP status {}", answer.status);
         let Ok(said) = serde_json::from_slice::<ErrorAnswer>(&answer.body) else { return status };
         let texts = [said.message, said.error, said.error_description];
         let text = texts.into_iter().flatten().collect::<Vec<_>>().join(": ");
-        let sent = self.settings.client_secret.get();
-        let repeats = |secret: &str| !secret.is_empty() && text.contains(secret);
-        let repeats_secret = sent.is_ok_and(|secret| repeats(secret.expose()));
-        if text.is_empty() || repeats_secret { status } else { format!("{} ({status})", printable(&text)) }
+        let sent = sent.into_iter().chain([&self.settings.client_id]);
+        if text.is_empty() || echo::repeats(&text, sent) { status } else { format!("{} ({status})", printable(&text)) }
     }
+}
+
+impl Logins {
+    /// The session at hand, while its token lasts.
+    fn lasting(&self) -> Option<Session> {
+        self.current.as_ref().filter(|session| Instant::now() < session.ends).cloned()
+    }
+}
+
+/// Runs to its end on this thread, whatever runs elsewhere.
+fn blocking<T>(work: impl Future<Output = Result<T, SecretsError>>) -> Result<T, SecretsError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| SecretsError::Internal(error.to_string()))?;
+    let done = runtime.block_on(work);
+    // The system's resolver has no timeout of ours: its thread is left behind rather than waited for.
+    runtime.shutdown_background();
+    done
 }
 
 /// Without what a terminal would obey, and not too long.
@@ -407,4 +454,28 @@ fn below(base: &Url, path: &[&str]) -> Url {
         segments.pop_if_empty().extend(path);
     }
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// As a name that the resolver does not find out about.
+    #[test]
+    fn a_thread_that_hangs_is_not_waited_for() {
+        let (release, is_released) = mpsc::channel::<()>();
+        let (ended, has_ended) = mpsc::channel();
+        let answered = blocking(async {
+            tokio::task::spawn_blocking(move || {
+                let _ = is_released.recv_timeout(Duration::from_secs(30));
+                let _ = ended.send(());
+            });
+            Ok(7)
+        });
+        assert_eq!(answered.unwrap(), 7);
+        assert!(has_ended.try_recv().is_err(), "the answer came after the thread's end");
+        drop(release);
+    }
 }

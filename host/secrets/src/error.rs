@@ -48,7 +48,7 @@ pub enum SecretsError {
         /// Its words.
         reason: String,
     },
-    /// What the host logs in to the vault with cannot be had.
+    /// What the host logs in to the vault with cannot be had; or what a login that was waited for was told.
     #[error("{0}")]
     Credential(Failure),
     /// The platform has no vault for the host.

@@ -3,6 +3,7 @@
 //! | module | about |
 //! |---|---|
 //! | [`delinea`] | Delinea Secret Server and the Delinea Platform |
+//! | `echo` | whether a refusal quotes what was sent |
 //! | [`error`] | what can go wrong, with codes and hints |
 //! | `http` | one question and its answer, bounded in bytes and time |
 //!
@@ -12,6 +13,7 @@
 //! Everything here that asks a vault blocks its thread.
 
 pub mod delinea;
+mod echo;
 pub mod error;
 mod http;
 

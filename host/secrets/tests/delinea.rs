@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::process::Command;
+use std::sync::Barrier;
 use std::time::Duration;
 
+use base64::Engine as _;
 use datakit_model::{Coded, Credential, Failure, Kind, Retry, Secret};
 use datakit_secrets::{Client, ClientSettings, Login, SecretsError};
 use datakit_standin::Certificate;
@@ -118,6 +120,62 @@ fn a_client_secret_that_was_changed_is_looked_up_again() {
         assert_eq!(ours.text(7, "password").unwrap_err().code(), "DK-SEC-010");
     }
     assert_eq!(vault.asked("/oauth2/token"), 3);
+}
+
+/// So many threads ask for a password at the same time, with a secret of the client's; whether each was given it.
+fn at_once(vault: &Vault, client_secret: &str) -> Vec<Result<(), String>> {
+    const THREADS: usize = 8;
+    let client_secret = Credential::from(Secret::new(client_secret.into()));
+    let ours = Client::new(ClientSettings { client_secret, ..settings(vault, Login::ClientCredentials) });
+    let start = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        let ask = || {
+            start.wait();
+            ours.text(7, "password").map(drop).map_err(|error| error.code().into_owned())
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn logins_at_the_same_time_are_one() {
+    let vault = vault(VaultOptions::default());
+    assert!(at_once(&vault, CLIENT_SECRET).iter().all(Result::is_ok));
+    assert_eq!((vault.asked("/oauth2/token"), vault.asked("/secrets/7")), (1, 8));
+    // A refusal is told to all of them as well.
+    let told = at_once(&vault, "Pl4nted-wrong");
+    assert!(told.iter().all(|told| told == &Err("DK-SEC-010".to_owned())), "{told:?}");
+    assert_eq!((vault.asked("/oauth2/token"), vault.asked("/secrets/7")), (2, 8));
+}
+
+#[test]
+fn a_refusal_that_quotes_what_was_sent_is_not_shown() {
+    let vault = vault(VaultOptions::default());
+    let ours = client(&vault, Login::ClientCredentials);
+    ours.text(7, "password").unwrap();
+    let token = "Pl4nted-token-1";
+    let refusal = |end: &'static str, status: u16, message: &str| {
+        vault.answer_instead(Some((end, status, serde_json::json!({ "message": message }).to_string())));
+        let fresh = client(&vault, Login::ClientCredentials);
+        let asked = if end == "/oauth2/token" { &fresh } else { &ours };
+        asked.text(7, "password").unwrap_err().to_string()
+    };
+    let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let percent = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    for secret in [token, CLIENT_SECRET, CLIENT_ID] {
+        for quoted in [secret.to_owned(), base64(secret), base64(&format!("Bearer {secret}")), percent(secret)] {
+            let said = refusal("/secrets/7", 403, &format!("Invalid header: {quoted}."));
+            assert!(said.ends_with("does not give secret 7: HTTP status 403"), "{quoted}: {said}");
+            if secret == token {
+                continue;
+            }
+            let said = refusal("/oauth2/token", 400, &format!("Invalid form: {quoted}."));
+            assert!(said.ends_with("refused the host's login: HTTP status 400"), "{quoted}: {said}");
+        }
+    }
+    let said = refusal("/secrets/7", 403, "Not in your folder.");
+    assert!(said.ends_with("Not in your folder. (HTTP status 403)"), "{said}");
 }
 
 /// Code, message, hint and what else it says.
