@@ -142,7 +142,7 @@ impl Default for RunLimits {
     fn default() -> Self {
         Self {
             max_memory_bytes: 12 * MIB,
-            max_encoding_bytes: 20 * MIB,
+            max_encoding_bytes: 16 * MIB,
             max_parallel_partitions: parallel_partitions(),
             max_attempts: 3,
             retry_backoff_ms: 500,

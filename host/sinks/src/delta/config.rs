@@ -40,7 +40,7 @@ impl DeltaConfig {
             uri: uri.into(),
             store: StoreOptions::default(),
             row_group_bytes: 16 * MIB,
-            max_encoding_bytes: 20 * MIB,
+            max_encoding_bytes: 16 * MIB,
             max_file_bytes: 256 * MIB,
             compression_level: 1,
             checkpoint_interval: 10,
