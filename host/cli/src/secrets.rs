@@ -3,7 +3,7 @@
 //! What is at hand, variables and files, is read when a source or sink is made: one that is missing should not wait for a download.
 //! A vault is asked when the first login needs it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,9 +46,13 @@ impl Context {
             let (client, id, field) = (self.vault(delinea)?, delinea.secret_id, delinea.field.clone());
             return Ok(Credential::new(move || client.text(id, &field).map_err(Failure::from)));
         }
-        let (again, environment) = (setting.clone(), self.environment.clone());
         let secret = self.local(setting)?.ok_or_else(|| Reports::from(nowhere()))?;
-        Ok(Credential::fetched(secret, move || match again.resolve(&environment) {
+        if let SecretRef::Env(_) = &setting.from {
+            // The environment of a process stays what it is.
+            return Ok(Credential::from(secret));
+        }
+        let again = setting.clone();
+        Ok(Credential::fetched(secret, move || match again.resolve(&BTreeMap::new()) {
             Ok(Some(resolved)) => Ok(resolved.secret),
             Ok(None) => Err(nowhere()),
             Err(error) => Err(Failure::from(error)),

@@ -44,6 +44,17 @@ impl PostgresSink {
         probe::reach(&self.config).await
     }
 
+    /// Whether the password can be had, from wherever it is; it is kept for the login. Nothing is asked for without one.
+    ///
+    /// # Errors
+    /// [`SinkError::Password`].
+    pub async fn fetch_password(&self) -> Result<(), SinkError> {
+        match &self.config.password {
+            Some(password) => Ok(password.is_there().await?),
+            None => Ok(()),
+        }
+    }
+
     /// Logs in and asks the server who it is.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::config::PostgresConfig;
 use super::connect::PostgresConnection;
 use super::error::PostgresError;
 use crate::permissions::{Codes, Permissions, TablePermission};
-use crate::pool::Pooled;
+use crate::pool::{Pool, give_back};
 
 const CODES: Codes = Codes { denied: "DK-SRC-132", not_found: "DK-SRC-133" };
 
@@ -31,19 +31,24 @@ FROM pg_class AS c INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace \
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!' \
 ORDER BY 1, 2";
 
-/// Asks, over a new connection.
-pub(super) async fn who(config: &PostgresConfig) -> Result<ServerInfo, PostgresError> {
-    let connection = PostgresConnection::open(config).await?;
+/// Asks, over a connection of the pool: bounds hold for this one as for others.
+pub(super) async fn who(config: &PostgresConfig, pool: &Pool<PostgresConfig>) -> Result<ServerInfo, PostgresError> {
+    let connection = pool.lease::<PostgresConnection>().await?;
     let failed = |error| PostgresError::of_query(config, error, 0);
     let row = connection.client.query_one(WHO, &[]).await.map_err(failed)?;
+    give_back(connection);
     Ok(ServerInfo { version: row.get(0), database: row.get(1), user: row.get(2) })
 }
 
-/// Asks, over a new connection.
-pub(super) async fn permissions(config: &PostgresConfig) -> Result<Permissions, PostgresError> {
-    let connection = PostgresConnection::open(config).await?;
+/// Asks, over a connection of the pool.
+pub(super) async fn permissions(
+    config: &PostgresConfig,
+    pool: &Pool<PostgresConfig>,
+) -> Result<Permissions, PostgresError> {
+    let connection = pool.lease::<PostgresConnection>().await?;
     let failed = |error| PostgresError::of_query(config, error, 0);
     let rows = connection.client.query(PERMISSIONS, &[]).await.map_err(failed)?;
+    give_back(connection);
     let tables = rows.iter().map(|row| permission(row, &config.user)).collect();
     Ok(Permissions { user: config.user.clone(), tables, codes: CODES })
 }

@@ -83,20 +83,31 @@ impl PostgresSource {
         connect::reach(&self.shared.config).await
     }
 
-    /// Logs in and asks the server who it is, over a connection of its own.
+    /// Whether the password can be had, from wherever it is; it is kept for the login. Nothing is asked for without one.
+    ///
+    /// # Errors
+    /// [`PostgresError::Password`].
+    pub async fn fetch_password(&self) -> Result<(), PostgresError> {
+        match &self.shared.config.password {
+            Some(password) => Ok(password.is_there().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Logs in and asks the server who it is.
     ///
     /// # Errors
     /// What connecting or the query says.
     pub async fn check(&self) -> Result<ServerInfo, PostgresError> {
-        check::who(&self.shared.config).await
+        check::who(&self.shared.config, &self.shared.pool).await
     }
 
-    /// Which tables the role may read, asked over a connection of its own.
+    /// Which tables the role may read.
     ///
     /// # Errors
     /// What connecting or the query says.
     pub async fn permissions(&self) -> Result<Permissions, PostgresError> {
-        check::permissions(&self.shared.config).await
+        check::permissions(&self.shared.config, &self.shared.pool).await
     }
 }
 

@@ -18,7 +18,7 @@ use datakit_kerberos::KerberosError;
 use datakit_model::{Coded, Failure, Kind, Retry};
 
 use super::guard::{self, Refusal};
-use super::server_errors::meaning_of;
+use super::server_errors::{TICKET_LOGIN, meaning_of};
 use crate::fault::Fault;
 pub use crate::reach::Unreachable;
 pub use crate::tls::CertificateProblem;
@@ -39,6 +39,17 @@ pub struct ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SQL Server error {}: {}", self.number, self.message)
+    }
+}
+
+impl ServerError {
+    fn context(&self) -> [(String, String); 3] {
+        let pair = |name: &str, value: String| (name.to_owned(), value);
+        [
+            pair("sql_server_error", self.number.to_string()),
+            pair("severity", self.class.to_string()),
+            pair("state", self.state.to_string()),
+        ]
     }
 }
 
@@ -117,6 +128,9 @@ pub enum SourceError {
         /// Rows that had arrived before it.
         rows_before: u64,
     },
+    /// The server read the ticket and refused whose it is.
+    #[error("{0}")]
+    TicketLogin(ServerError),
     /// A column type without an Arrow type.
     #[error("column `{column}` has the type {sql_type}, which cannot be represented")]
     UnsupportedType {
@@ -194,6 +208,14 @@ impl SourceError {
     /// What a driver says of Kerberos: only its own part, the ticket was at hand.
     pub(super) fn of_driver_ticket(reason: String) -> Self {
         Self::Ticket(KerberosError::Library { doing: "the driver's login with a ticket", reason })
+    }
+
+    /// The error of a login with a ticket: what is refused then is no password.
+    pub(super) fn of_ticket_login(self) -> Self {
+        match self {
+            Self::Server { error, .. } if meaning_of(error.number).is_login() => Self::TicketLogin(error),
+            other => other,
+        }
     }
 
     /// Whether the server refused who logs in.
@@ -283,6 +305,7 @@ impl Coded for SourceError {
             Self::Certificate { problem, .. } => Self::certificate_code(*problem),
             Self::NoEncryption { .. } => "DK-SRC-025",
             Self::Server { error, .. } => meaning_of(error.number).code,
+            Self::TicketLogin(_) => TICKET_LOGIN.code,
             Self::UnsupportedType { .. } => "DK-SRC-050",
             Self::Value { .. } => "DK-SRC-051",
             Self::CellTooLarge { .. } => "DK-SRC-052",
@@ -303,6 +326,7 @@ impl Coded for SourceError {
             Self::Password(failure) => failure.kind(),
             Self::Config { .. } | Self::CertificateFile { .. } | Self::PoolTimeout { .. } => Kind::User,
             Self::Server { error, .. } => meaning_of(error.number).kind,
+            Self::TicketLogin(_) => TICKET_LOGIN.kind,
             Self::Refused(_) | Self::Parameter { .. } | Self::Busy | Self::ColumnName(_) | Self::NoResult => {
                 Kind::Datakit
             }
@@ -340,6 +364,7 @@ impl Coded for SourceError {
             }
             Self::Certificate { problem, .. } => Self::certificate_hint(*problem).into(),
             Self::Server { error, .. } => meaning_of(error.number).hint.into(),
+            Self::TicketLogin(_) => TICKET_LOGIN.hint.into(),
             Self::UnsupportedType { .. } => "exclude the column, or CAST it to a type of the type table".into(),
             Self::Value { hint, .. } => (*hint).into(),
             Self::CellTooLarge { .. } => "raise `limits.read.max_cell_bytes`, or exclude the column".into(),
@@ -369,12 +394,10 @@ impl Coded for SourceError {
         match self {
             Self::Ticket(error) => error.context(),
             Self::Password(failure) => failure.context().to_vec(),
-            Self::Server { error, rows_before } => vec![
-                pair("sql_server_error", error.number.to_string()),
-                pair("severity", error.class.to_string()),
-                pair("state", error.state.to_string()),
-                pair("rows_before", rows_before.to_string()),
-            ],
+            Self::Server { error, rows_before } => {
+                error.context().into_iter().chain([pair("rows_before", rows_before.to_string())]).collect()
+            }
+            Self::TicketLogin(error) => error.context().into(),
             Self::Value { row, column, .. } => vec![pair("row", row.to_string()), pair("column", column.clone())],
             Self::CellTooLarge { row, column, bytes, limit } => vec![
                 pair("row", row.to_string()),

@@ -75,12 +75,12 @@ impl SqlServerSource {
         Ok(Self { shared: Arc::new(Shared { config, pool }) })
     }
 
-    /// Logs in and asks the server who it is, over a connection of its own.
+    /// Logs in and asks the server who it is.
     ///
     /// # Errors
     /// What connecting or the query says.
     pub async fn check(&self) -> Result<ServerInfo, SourceError> {
-        rows::check(&self.shared.config).await
+        rows::check(&self.shared.config, &self.shared.pool).await
     }
 
     /// Opens a TCP connection and closes it; the answer is where to.
@@ -93,12 +93,23 @@ impl SqlServerSource {
         reach::connect(config).await?.peer_addr().map_err(lost)
     }
 
-    /// Which tables the login may read, asked over a connection of its own, by the driver that reads rows.
+    /// Whether the password can be had, from wherever it is; it is kept for the login. Nothing is asked for with Kerberos.
+    ///
+    /// # Errors
+    /// [`SourceError::Password`].
+    pub async fn fetch_password(&self) -> Result<(), SourceError> {
+        match &self.shared.config.login {
+            Login::Sql { password, .. } => Ok(password.is_there().await?),
+            Login::Kerberos(_) => Ok(()),
+        }
+    }
+
+    /// Which tables the login may read, by the driver that reads rows.
     ///
     /// # Errors
     /// What connecting or the query says.
     pub async fn permissions(&self) -> Result<Permissions, SourceError> {
-        permissions::ask(&self.shared.config).await
+        permissions::ask(&self.shared.config, &self.shared.pool).await
     }
 }
 

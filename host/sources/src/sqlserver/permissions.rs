@@ -7,7 +7,7 @@ use super::config::{ReaderKind, SqlServerConfig};
 use super::error::SourceError;
 use super::rows::{self, RowConnection};
 use crate::permissions::{Codes, Permissions, TablePermission};
-use crate::pool::Pooled;
+use crate::pool::{Pool, give_back};
 
 const CODES: Codes = Codes { denied: "DK-SRC-032", not_found: "DK-SRC-033" };
 
@@ -24,11 +24,11 @@ WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 ORDER BY s.name, o.name";
 /// One answer: schema, name, user, whether it may be read.
 type Row = (String, String, String, bool);
 
-/// Asks over a new connection of the driver that reads rows.
-pub(super) async fn ask(config: &SqlServerConfig) -> Result<Permissions, SourceError> {
+/// Asks over a connection of the pool, of the driver that reads rows.
+pub(super) async fn ask(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) -> Result<Permissions, SourceError> {
     let rows = match config.reader {
-        ReaderKind::MssqlTds => by_bulk(config).await?,
-        ReaderKind::Tiberius => by_rows(config).await?,
+        ReaderKind::MssqlTds => by_bulk(config, pool).await?,
+        ReaderKind::Tiberius => by_rows(config, pool).await?,
     };
     let user = rows.first().map(|row| row.2.clone()).unwrap_or_default();
     let tables = rows.into_iter().map(|(schema, name, user, may_select)| TablePermission {
@@ -46,21 +46,22 @@ fn quoted(name: &str) -> String {
     format!("[{}]", name.replace(']', "]]"))
 }
 
-async fn by_rows(config: &SqlServerConfig) -> Result<Vec<Row>, SourceError> {
-    let mut connection = RowConnection::open(config).await?;
+async fn by_rows(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) -> Result<Vec<Row>, SourceError> {
+    let mut connection = pool.lease::<RowConnection>().await?;
     let failed = |error| rows::of_query(config, error, 0);
     let stream = connection.client.simple_query(QUESTION).await.map_err(failed)?;
     let found = stream.into_first_result().await.map_err(failed)?;
     let text =
         |row: &tiberius::Row, at: usize| row.try_get::<&str, _>(at).ok().flatten().unwrap_or_default().to_owned();
+    give_back(connection);
     let may = |row: &tiberius::Row| row.try_get::<i32, _>(3).ok().flatten() == Some(1);
     Ok(found.iter().map(|row| (text(row, 0), text(row, 1), text(row, 2), may(row))).collect())
 }
 
-async fn by_bulk(config: &SqlServerConfig) -> Result<Vec<Row>, SourceError> {
+async fn by_bulk(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) -> Result<Vec<Row>, SourceError> {
     use mssql_tds::connection::tds_client::ResultSet;
     use mssql_tds::datatypes::column_values::ColumnValues;
-    let mut connection = BulkConnection::open(config).await?;
+    let mut connection = pool.lease::<BulkConnection>().await?;
     let failed = |error| bulk::of_query(config, error, 0);
     let text = |row: &[ColumnValues], at: usize| match row.get(at) {
         Some(ColumnValues::String(text)) if text.is_utf16() => text.to_utf8_string(),
@@ -73,6 +74,7 @@ async fn by_bulk(config: &SqlServerConfig) -> Result<Vec<Row>, SourceError> {
         found.push((text(&row, 0), text(&row, 1), text(&row, 2), may));
     }
     connection.client.close_query().await.map_err(failed)?;
+    give_back(connection);
     Ok(found)
 }
 

@@ -35,6 +35,13 @@ const LOGIN: Meaning = meaning(
     Retry::Never,
     "check user and password of the connection, and that the server allows SQL logins; the server's own log says the exact reason",
 );
+/// The same numbers where the login was one with a ticket. (Microsoft, "MSSQLSERVER_18456"; "CREATE LOGIN".)
+pub(super) const TICKET_LOGIN: Meaning = meaning(
+    "DK-SRC-042",
+    Kind::User,
+    Retry::Never,
+    "the server read the ticket, but has no login for its principal, or one that is disabled: `CREATE LOGIN [DOMAIN\\user] FROM WINDOWS`, for it or for a group it is in (DOMAIN is the realm's short name), and a user in the database; the server's own log says the exact reason",
+);
 const UNTRUSTED: Meaning = meaning(
     "DK-SRC-041",
     Kind::User,

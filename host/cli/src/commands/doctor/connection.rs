@@ -10,6 +10,7 @@ use datakit_sources::postgres::{PostgresError, PostgresSource};
 use datakit_sources::sqlserver::{SourceError, SqlServerSource};
 
 use super::chain::{Broken, Chain, Walked};
+use super::secret::{self, SECRET};
 use super::{Doctoring, tickets};
 use crate::commands::{JobRequest, job};
 use crate::connected::Connected;
@@ -41,8 +42,12 @@ pub(super) async fn walk(
     match (&connected, connection) {
         (Ok(Connected::SqlServer { tickets: Some(tickets), .. }), _) => links.extend(tickets::links(tickets.origin())),
         (_, Connection::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. })) => links.push(KERBEROS),
-        (_, Connection::Postgres(_)) => links.push(KERBEROS),
-        _ => {}
+        (_, Connection::SqlServer(SqlServerConnection { auth: Auth::Sql { .. }, .. })) => links.push(SECRET),
+        (_, Connection::Postgres(PostgresConnection { server, .. })) => {
+            links.extend(server.password.is_some().then_some(SECRET));
+            links.push(KERBEROS);
+        }
+        (_, Connection::Files(_)) => {}
     }
     match connection {
         Connection::Files(_) => links.extend([FILES, TABLES]),
@@ -89,9 +94,15 @@ async fn walk_connected(
             if let Some(tickets) = tickets {
                 tickets::walk(chain, context.variable(tickets::krb5_config_variable()), tickets).await?;
             }
+            if let Auth::Sql { password, .. } = &connection.auth {
+                secret::walk(chain, password, source.fetch_password()).await?;
+            }
             sqlserver(chain, source, connection).await?;
         }
         (Connected::Postgres(source), Connection::Postgres(connection)) => {
+            if let Some(password) = &connection.server.password {
+                secret::walk(chain, password, source.fetch_password()).await?;
+            }
             chain.not_used(KERBEROS, NO_GSSAPI);
             postgres(chain, source, connection).await?;
         }
@@ -134,7 +145,7 @@ async fn sqlserver(
                 | SourceError::NoEncryption { .. }
                 | SourceError::CertificateFile { .. } => Some(TLS),
                 SourceError::Server { .. } if error.code() == "DK-SRC-031" => Some(DATABASE),
-                SourceError::Server { .. } | SourceError::Ticket(_) => Some(LOGIN),
+                SourceError::Server { .. } | SourceError::Ticket(_) | SourceError::TicketLogin(_) => Some(LOGIN),
                 _ => None,
             };
             Err(login_broke(chain, link, &tls, took, error))

@@ -5,6 +5,7 @@
 //! | [`chain`] | links, and how they are shown |
 //! | [`connection`] | a source: settings, tickets, network, login, permissions |
 //! | [`tickets`] | the links of Kerberos |
+//! | [`secret`] | whether a password can be had |
 //! | [`sink`] | whether tables could be written |
 //! | [`registry`] | whether datakits can be had, and are the pinned ones |
 //!
@@ -14,10 +15,12 @@
 mod chain;
 mod connection;
 mod registry;
+mod secret;
 mod sink;
 mod tickets;
 
 use datakit_config::{Config, Overrides};
+use datakit_model::Kind;
 use serde::Serialize;
 
 use self::chain::{Chain, Subject, Walked};
@@ -148,11 +151,7 @@ impl Doctoring<'_> {
         } else {
             self.context.terminal.print(&self.summary(&failures))?;
         }
-        Ok(match first {
-            None => 0,
-            Some((_, _, error)) if error.kind == datakit_model::Kind::Internal => 2,
-            Some(_) => 1,
-        })
+        Ok(exit_code(first.map(|(_, _, error)| error.kind)))
     }
 
     fn summary(&self, failures: &[(&Walked, &chain::Link, &chain::LinkError)]) -> String {
@@ -166,5 +165,24 @@ impl Doctoring<'_> {
             format!("{kind} {} at `{}` ({})", crate::report::printable(name), link.link, error.code)
         });
         format!("\n{}: {}\n", style.red("broken"), broken.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// That of the kind of the first failure, as of every other command.
+fn exit_code(first: Option<Kind>) -> u8 {
+    match first {
+        None => 0,
+        Some(Kind::Internal) => 2,
+        Some(_) => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bug_of_ours_is_told_apart() {
+        assert_eq!([None, Some(Kind::User), Some(Kind::Source), Some(Kind::Internal)].map(exit_code), [0, 1, 1, 2]);
     }
 }

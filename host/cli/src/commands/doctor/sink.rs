@@ -9,6 +9,7 @@ use super::chain::{Broken, Chain, Walked};
 use super::connection::{
     DATABASE, KERBEROS, LOGIN, NO_GSSAPI, SETTINGS, TCP, TLS, login_broke, postgres_encryption, show_tls,
 };
+use super::secret::{self, SECRET};
 use crate::report::Reports;
 
 const STORE: &str = "store";
@@ -60,7 +61,9 @@ async fn delta(
 
 async fn postgres(doctoring: &Doctoring<'_>, sink: &datakit_config::PostgresConfig) -> Result<Walked, Reports> {
     let target = format!("PostgreSQL {}:{}, database `{}`, as `{}`", sink.host, sink.port, sink.database, sink.user);
-    let links = vec![SETTINGS, KERBEROS, TCP, TLS, LOGIN, DATABASE, WRITABLE];
+    let mut links = vec![SETTINGS];
+    links.extend(sink.password.is_some().then_some(SECRET));
+    links.extend([KERBEROS, TCP, TLS, LOGIN, DATABASE, WRITABLE]);
     let mut chain = doctoring.begin("sink", &sink.name, target, links);
     let begin = std::time::Instant::now();
     match doctoring.context.postgres_sink(sink) {
@@ -69,7 +72,6 @@ async fn postgres(doctoring: &Doctoring<'_>, sink: &datakit_config::PostgresConf
         }
         Ok(opened) => {
             chain.ok(SETTINGS, Some(begin.elapsed()), "complete");
-            chain.not_used(KERBEROS, NO_GSSAPI);
             // A broken link says so by itself.
             let _ = walk_postgres(&mut chain, &opened, sink).await;
         }
@@ -82,6 +84,10 @@ async fn walk_postgres(
     sink: &PostgresSink,
     server: &datakit_config::PostgresConfig,
 ) -> Result<(), Broken> {
+    if let Some(password) = &server.password {
+        secret::walk(chain, password, sink.fetch_password()).await?;
+    }
+    chain.not_used(KERBEROS, NO_GSSAPI);
     let address = format!("{}:{}", server.host, server.port);
     let (reached, took) = chain.step(&format!("TCP to {address}"), sink.reach()).await;
     match reached {

@@ -38,7 +38,8 @@ impl pool::Pooled for BulkConnection {
             }
             Login::Kerberos(tickets) => {
                 let config = config.clone();
-                tickets.log_in(move || async move { create(&config, None).await }).await??
+                let logged_in = tickets.log_in(move || async move { create(&config, None).await }).await?;
+                logged_in.map_err(SourceError::of_ticket_login)?
             }
         };
         Ok(Self { client, isolation: Isolation::ReadCommitted })

@@ -2,7 +2,7 @@
 
 use super::RowConnection;
 use super::errors;
-use crate::pool::Pooled;
+use crate::pool::{Pool, give_back};
 use crate::sqlserver::bulk::{self, BulkConnection};
 use crate::sqlserver::config::SqlServerConfig;
 use crate::sqlserver::error::SourceError;
@@ -24,29 +24,35 @@ const QUESTION: &str = "SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar
      CAST(SERVERPROPERTY('Edition') AS nvarchar(128)) AS edition, \
      DB_NAME() AS database_name, SUSER_SNAME() AS login_name";
 
-/// Asks, over a new connection. With a pinned certificate by `mssql-tds`, which alone can pin.
-pub(in crate::sqlserver) async fn check(config: &SqlServerConfig) -> Result<ServerInfo, SourceError> {
-    let answers = if config.certificate_file.is_some() { by_bulk(config).await? } else { by_rows(config).await? };
+/// Asks, over a connection of the pool: bounds hold for this one as for others. With a pinned certificate by `mssql-tds`, which alone can pin.
+pub(in crate::sqlserver) async fn check(
+    config: &SqlServerConfig,
+    pool: &Pool<SqlServerConfig>,
+) -> Result<ServerInfo, SourceError> {
+    let is_pinned = config.certificate_file.is_some();
+    let answers = if is_pinned { by_bulk(config, pool).await? } else { by_rows(config, pool).await? };
     let [version, edition, database, login] = answers;
     Ok(ServerInfo { version, edition, database, login })
 }
 
-async fn by_rows(config: &SqlServerConfig) -> Result<[String; 4], SourceError> {
-    let mut connection = RowConnection::open(config).await?;
+async fn by_rows(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) -> Result<[String; 4], SourceError> {
+    let mut connection = pool.lease::<RowConnection>().await?;
     let failed = |error| errors::of_query(config, error, 0);
     let stream = connection.client.simple_query(QUESTION).await.map_err(failed)?;
     let row = stream.into_row().await.map_err(failed)?.ok_or(SourceError::NoResult)?;
+    give_back(connection);
     Ok(std::array::from_fn(|i| row.try_get::<&str, _>(i).ok().flatten().unwrap_or_default().to_owned()))
 }
 
-async fn by_bulk(config: &SqlServerConfig) -> Result<[String; 4], SourceError> {
+async fn by_bulk(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) -> Result<[String; 4], SourceError> {
     use mssql_tds::connection::tds_client::ResultSet;
     use mssql_tds::datatypes::column_values::ColumnValues;
-    let mut connection = BulkConnection::open(config).await?;
+    let mut connection = pool.lease::<BulkConnection>().await?;
     let failed = |error| bulk::of_query(config, error, 0);
     connection.client.execute(QUESTION.to_owned(), ()).await.map_err(failed)?;
     let row = connection.client.next_row().await.map_err(failed)?.ok_or(SourceError::NoResult)?;
     connection.client.close_query().await.map_err(failed)?;
+    give_back(connection);
     Ok(std::array::from_fn(|i| match row.get(i) {
         Some(ColumnValues::String(text)) if text.is_utf16() => text.to_utf8_string(),
         _ => String::new(),

@@ -41,7 +41,8 @@ impl pool::Pooled for RowConnection {
             }
             Login::Kerberos(tickets) => {
                 let config = config.clone();
-                tickets.log_in(move || async move { attempt(&config, level, None).await }).await??
+                let logged_in = tickets.log_in(move || async move { attempt(&config, level, None).await }).await?;
+                logged_in.map_err(SourceError::of_ticket_login)?
             }
         };
         Ok(Self { client, isolation: Isolation::ReadCommitted, broken: false })

@@ -1,0 +1,33 @@
+//! The link of a password: whether it can be had, from wherever it is.
+//!
+//! Variables and files were read with the settings. What is in a vault is asked for here, before the server is, so that a vault that
+//! fails is not taken for the server's failure; the login finds it at hand.
+
+use datakit_config::{SecretRef, SecretSetting};
+
+use super::chain::{Broken, Chain};
+use crate::report::Reports;
+use crate::secrets;
+
+pub(super) const SECRET: &str = "secret";
+
+/// Walks it, by a future that fetches the password as a login does.
+pub(super) async fn walk<E: Into<Reports>>(
+    chain: &mut Chain<'_>,
+    setting: &SecretSetting,
+    fetching: impl Future<Output = Result<(), E>>,
+) -> Result<(), Broken> {
+    let place = match &setting.from {
+        SecretRef::Env(variable) => format!("variable {variable}"),
+        SecretRef::File(file) => format!("file {}", file.display()),
+        SecretRef::Delinea(delinea) => secrets::place(delinea),
+    };
+    let (fetched, took) = chain.step(&place, fetching).await;
+    match fetched {
+        Ok(()) => {
+            chain.ok(SECRET, Some(took), place);
+            Ok(())
+        }
+        Err(error) => Err(chain.broken(SECRET, Some(took), error)),
+    }
+}
