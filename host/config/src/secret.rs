@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use datakit_model::Secret;
+use zeroize::Zeroizing;
 
 use crate::delinea::{self, Delinea};
 use crate::node::{Entry, Value};
@@ -14,6 +15,8 @@ use crate::text::Place;
 
 /// The largest secret file, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// More than is ever read, so that reading it to its end does not ask for more room.
+const BUFFER_BYTES: usize = 65 * 1024;
 
 /// Where a secret comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,23 +99,19 @@ impl SecretSetting {
         let opened = std::fs::File::open(file).map_err(unreadable)?;
         let warning = readable_by_others(&opened.metadata().map_err(unreadable)?)
             .then(|| format!("{} can be read by every user of this machine: `chmod 600` it", file.display()));
-        let mut bytes = Vec::new();
+        // Room for the whole from the start: a buffer that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(BUFFER_BYTES));
         opened.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_SECRET_BYTES {
             return Err(content("is larger than 64 KiB"));
         }
-        let mut text = String::from_utf8(bytes).map_err(|_| content("is not UTF-8 text"))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| content("is not UTF-8 text"))?;
         // Editors and `echo` leave a line end that is not part of the secret.
-        if text.ends_with('\n') {
-            text.pop();
-            if text.ends_with('\r') {
-                text.pop();
-            }
-        }
+        let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         if text.is_empty() {
             return Err(content("is empty"));
         }
-        Ok(ResolvedSecret { secret: Secret::new(text), warning })
+        Ok(ResolvedSecret { secret: Secret::new(text.to_owned()), warning })
     }
 }
 
@@ -195,8 +194,8 @@ mod tests {
         );
         let environment = BTreeMap::from([("ERP_PASSWORD".to_owned(), String::new())]);
         assert!(setting.resolve(&environment).unwrap_err().to_string().ends_with("which is empty"));
-        let environment = BTreeMap::from([("ERP_PASSWORD".to_owned(), "hunter2".to_owned())]);
-        assert_eq!(setting.resolve(&environment).unwrap().unwrap().secret.expose(), "hunter2");
+        let environment = BTreeMap::from([("ERP_PASSWORD".to_owned(), "Pl4nted".to_owned())]);
+        assert_eq!(setting.resolve(&environment).unwrap().unwrap().secret.expose(), "Pl4nted");
     }
 
     #[cfg(unix)]
@@ -205,11 +204,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
-        std::fs::write(&file, " hunter2 \r\n").unwrap();
+        std::fs::write(&file, " Pl4nted \r\n").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let setting = setting(SecretRef::File(file.clone()));
         let resolved = setting.resolve(&BTreeMap::new()).unwrap().unwrap();
-        assert_eq!(resolved.secret.expose(), " hunter2 ");
+        assert_eq!(resolved.secret.expose(), " Pl4nted ");
         assert_eq!(resolved.warning, None);
 
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
