@@ -96,6 +96,8 @@ pub enum Event {
     Transaction(TransactionChange),
     /// Status of a procedure; without one 0 is sent.
     ReturnStatus(i32),
+    /// The connection is closed in the middle of the answer, without a word. Nothing may follow.
+    Cut,
 }
 
 /// What became of a transaction.

@@ -45,9 +45,48 @@ impl Kdc {
     ///
     /// There is no KDC to start, or it does not.
     pub fn start(options: &KdcOptions) -> io::Result<Self> {
+        let mut kdc = Self::prepare(&options.realm)?;
+        std::fs::write(kdc.path("krb5.conf"), kdc.client_settings(&options.libdefaults, &[&kdc]))?;
+        kdc.run("/usr/sbin/kdb5_util", &["create", "-s", "-P", "the master key of a test"])?;
+        kdc.resume()?;
+        Ok(kdc)
+    }
+
+    /// Starts a second KDC of the realm, with what the first one knows now: a log, a port and a database of its own. Both
+    /// realms' `krb5.conf` stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn replica(&self) -> io::Result<Self> {
+        let mut kdc = Self::prepare(&self.realm)?;
+        for entry in std::fs::read_dir(self.directory.path())? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("principal") || name == "stash" {
+                std::fs::copy(self.path(&name), kdc.path(&name))?;
+            }
+        }
+        std::fs::write(kdc.path("krb5.conf"), kdc.client_settings("", &[&kdc]))?;
+        kdc.resume()?;
+        Ok(kdc)
+    }
+
+    /// Makes the KDC answer each question with an error (`KRB_ERR_GENERIC`): its database cannot be had. Or mends it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn set_broken(&self, is_broken: bool) -> io::Result<()> {
+        let (there, away) = (self.path("principal"), self.path("away"));
+        if is_broken { std::fs::rename(there, away) } else { std::fs::rename(away, there) }
+    }
+
+    /// The folder and the settings of a KDC.
+    fn prepare(realm: &str) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("datakit-kdc-").tempdir()?;
-        let mut kdc = Self { realm: options.realm.clone(), port: free_port()?, directory, shell: None };
-        let (realm, port, folder) = (&kdc.realm, kdc.port, kdc.directory.path().display());
+        let kdc = Self { realm: realm.to_owned(), port: free_port()?, directory, shell: None };
+        let (port, folder) = (kdc.port, kdc.directory.path().display());
         let settings = format!(
             "[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n kdc_tcp_listen = 127.0.0.1:{port}\n\
              [realms]\n {realm} = {{\n  database_name = {folder}/principal\n  key_stash_file = {folder}/stash\n  \
@@ -56,9 +95,6 @@ impl Kdc {
              [logging]\n kdc = FILE:{folder}/kdc.log\n default = FILE:{folder}/other.log\n"
         );
         std::fs::write(kdc.path("kdc.conf"), settings)?;
-        std::fs::write(kdc.path("krb5.conf"), kdc.client_settings(&options.libdefaults, &[&kdc]))?;
-        kdc.run("/usr/sbin/kdb5_util", &["create", "-s", "-P", "the master key of a test"])?;
-        kdc.resume()?;
         Ok(kdc)
     }
 
@@ -163,6 +199,17 @@ impl Kdc {
         Ok(path)
     }
 
+    /// Freezes the KDC, or lets it go on: while it is frozen, questions reach it and are not answered.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub fn set_frozen(&self, is_frozen: bool) -> io::Result<()> {
+        let pid = std::fs::read_to_string(self.path("kdc.pid"))?;
+        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        self.run("/bin/kill", &[signal, pid.trim()]).map(drop)
+    }
+
     /// Stops the KDC; the realm's principals stay.
     pub fn stop(&mut self) {
         if let Some(mut shell) = self.shell.take() {
@@ -178,9 +225,15 @@ impl Kdc {
     ///
     /// It does not answer.
     pub fn resume(&mut self) -> io::Result<()> {
-        let script = r#"/usr/sbin/krb5kdc -n & server=$!; read -r _; kill $server; wait $server"#;
+        // A frozen one does not hear that it is to end.
+        let script = r#"/usr/sbin/krb5kdc -n & server=$!; echo $server > "$0"; read -r _; kill $server; kill -CONT $server; wait $server"#;
         let mut command = self.command("/bin/sh");
-        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-c", script])
+            .arg(self.path("kdc.pid"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.shell = Some(command.spawn()?);
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {

@@ -55,7 +55,7 @@ pub enum Piece {
 pub struct Outcome {
     /// It ended with the answer to an attention.
     pub attention_answered: bool,
-    /// An error of severity 20 or more: the connection ends.
+    /// An error of severity 20 or more, or the connection was to be cut: it ends.
     pub fatal: bool,
 }
 
@@ -151,9 +151,17 @@ impl<'a> Response<'a> {
             Event::Database(name) => self.changed_database(name),
             Event::Transaction(change) => self.transaction_changed(change),
             Event::ReturnStatus(status) => self.return_status = Some(status),
+            Event::Cut => self.cut(),
         }
         self.flush();
         if self.stopped() || self.fatal { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// The client gets what there is in whole packets, and no end.
+    fn cut(&mut self) {
+        let packets = self.writer.take_whole_packets();
+        let _gone = (self.send)(Piece::Packets(packets));
+        (self.gone, self.fatal) = (true, true);
     }
 
     /// Whether to emit nothing more: the client is gone or sent an attention.

@@ -35,6 +35,8 @@ pub enum Effect {
     Error(SqlError),
     /// The server is silent for a while.
     Pause(Duration),
+    /// The server is silent for a while, then closes the connection in the middle of its answer.
+    Cut(Duration),
 }
 
 /// Something to go wrong in SELECTs of one table.

@@ -52,7 +52,10 @@ impl SqlSession {
             if let Some(fault) = &fault
                 && (count == fault.after_rows || (next.is_none() && count < fault.after_rows))
             {
-                strike(fault)?;
+                if strike(fault)? == Flow::Stop {
+                    let _ = out(Event::Cut);
+                    return Ok(Flow::Stop);
+                }
             }
             let Some(row) = next else { break };
             let mut values = Vec::with_capacity(types.len());
@@ -79,12 +82,16 @@ fn are_encoded_alike(event: &Event, columns: &[Column]) -> bool {
     columns.len() == chosen.len() && columns.iter().zip(chosen).all(alike)
 }
 
-fn strike(fault: &Fault) -> Result<(), SqlError> {
+fn strike(fault: &Fault) -> Result<Flow, SqlError> {
     match &fault.effect {
         Effect::Error(error) => Err(error.clone()),
         Effect::Pause(duration) => {
             std::thread::sleep(*duration);
-            Ok(())
+            Ok(Flow::Next)
+        }
+        Effect::Cut(duration) => {
+            std::thread::sleep(*duration);
+            Ok(Flow::Stop)
         }
     }
 }
