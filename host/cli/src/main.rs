@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     trust::look_authorities_up();
     // Lives as long as the process: the library reads it whenever it is asked for a ticket.
     let _overlay = overlay_krb5_conf();
-    // The one place that reads the environment. A value that is not UTF-8 cannot be a setting of ours.
+    // The one place that reads settings of ours from the environment. A value that is not UTF-8 cannot be one.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -22,10 +22,9 @@ fn main() -> ExitCode {
 #[expect(unsafe_code, reason = "the library takes the names of its settings' files from the environment only")]
 fn overlay_krb5_conf() -> Option<Overlay> {
     const KRB5_CONFIG: &str = "KRB5_CONFIG";
-    let overlay = Overlay::new().ok()?;
-    let present = std::env::var(KRB5_CONFIG).ok();
+    let overlay = Overlay::new(std::env::var_os(KRB5_CONFIG).as_deref()).ok()?;
     // SAFETY: called first in main, while there is one thread.
-    unsafe { std::env::set_var(KRB5_CONFIG, overlay.value(present.as_deref())) };
+    unsafe { std::env::set_var(KRB5_CONFIG, overlay.value()) };
     Some(overlay)
 }
 

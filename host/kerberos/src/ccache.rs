@@ -49,6 +49,11 @@ impl Credential {
         self.expires.duration_since(SystemTime::now()).unwrap_or_default()
     }
 
+    /// How long it is good in all.
+    pub(crate) fn life(&self) -> Duration {
+        self.expires.duration_since(self.starts).unwrap_or_default()
+    }
+
     /// Whether a server could be given the user's whole identity with it.
     #[must_use]
     pub fn is_forwardable(&self) -> bool {
@@ -119,6 +124,11 @@ impl Ccache {
         self.credentials.iter().filter(own).max_by_key(|credential| credential.expires)
     }
 
+    /// Whether there is any ticket to get others with.
+    pub(crate) fn has_ticket_granting(&self) -> bool {
+        self.credentials.iter().any(|credential| credential.server.is_ticket_granting())
+    }
+
     /// How far the KDC's clock is ahead of this machine's, in seconds: the library notes it where it asked for the first ticket.
     #[must_use]
     pub fn clock_offset_seconds(&self) -> Option<i32> {
@@ -134,11 +144,21 @@ impl Ccache {
 
     /// A cache with one ticket, to be found under each of these names, and nothing else.
     pub(crate) fn with_only(&self, credential: &Credential, names: &[Principal]) -> SecretBytes {
+        self.with(names.iter().map(|name| (credential, name)))
+    }
+
+    /// A cache with those of its tickets that are good for getting others: the tickets of services stay behind.
+    pub(crate) fn without_services(&self) -> SecretBytes {
+        let tickets = self.credentials.iter().filter(|credential| credential.server.is_ticket_granting());
+        self.with(tickets.map(|credential| (credential, &credential.server)))
+    }
+
+    fn with<'c>(&'c self, tickets: impl Iterator<Item = (&'c Credential, &'c Principal)>) -> SecretBytes {
         let mut bytes = vec![5, 4];
         bytes.extend(u16::try_from(self.header.len()).unwrap_or(0).to_be_bytes());
         bytes.extend_from_slice(&self.header);
         self.principal.write_to_cache(&mut bytes);
-        for name in names {
+        for (credential, name) in tickets {
             credential.write(name, &mut bytes);
         }
         SecretBytes::new(bytes)

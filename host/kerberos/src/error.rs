@@ -126,6 +126,22 @@ pub enum KerberosError {
         /// MIT krb5's words.
         reason: String,
     },
+    /// The KDC refused the key not long ago, and it is the same.
+    #[error(
+        "the KDC refused the key of {principal} in the keytab {} {} ago; it is not sent again, so that the account is not locked",
+        keytab.display(),
+        duration(*seconds_ago)
+    )]
+    HeldBack {
+        /// The keytab.
+        keytab: PathBuf,
+        /// Whose key.
+        principal: String,
+        /// Since when, in seconds.
+        seconds_ago: u64,
+        /// The file that says so.
+        note: PathBuf,
+    },
     /// The KDCs took too long.
     #[error("no ticket for {wanted} within {seconds} s")]
     Timeout {
@@ -263,6 +279,13 @@ impl Refusal {
 }
 
 impl KerberosError {
+    /// Whether the KDC has something against the key or the account, which no waiting mends, and each further try may make worse.
+    #[must_use]
+    pub fn is_of_account(&self) -> bool {
+        use Refusal::{Locked, UnknownPrincipal, WrongKey};
+        matches!(self, Self::HeldBack { .. } | Self::Refused { refusal: WrongKey | UnknownPrincipal | Locked, .. })
+    }
+
     /// Whether another key could be the answer.
     pub(crate) fn is_of_key(&self) -> bool {
         matches!(self, Self::Refused { refusal: Refusal::WrongKey, .. } | Self::NotInKeytab { .. })
@@ -289,6 +312,7 @@ impl KerberosError {
         ("DK-KRB-036", "no KDC of the realm answers"),
         ("DK-KRB-037", "the clocks differ by too much"),
         ("DK-KRB-038", "the KDCs took too long"),
+        ("DK-KRB-039", "the KDC refused this key not long ago, and it is not sent again"),
         ("DK-KRB-050", "krb5.conf cannot be read or makes no sense"),
         ("DK-KRB-051", "this process cannot keep a ticket in memory"),
         ("DK-KRB-060", "the ticket cache cannot be written"),
@@ -310,6 +334,7 @@ impl Coded for KerberosError {
             Self::ExpiresSoon { .. } => "DK-KRB-021",
             Self::Refused { refusal, .. } => refusal.code(),
             Self::Timeout { .. } => "DK-KRB-038",
+            Self::HeldBack { .. } => "DK-KRB-039",
             Self::Keep { .. } => "DK-KRB-051",
             Self::Write { .. } => "DK-KRB-060",
             Self::UnknownGroup { .. } => "DK-KRB-061",
@@ -360,6 +385,12 @@ impl Coded for KerberosError {
                 Self::ExpiresSoon { .. } => "check the process that renews the cache (`host kerberos status`), or lower `kerberos.min_remaining_seconds`",
                 Self::Refused { refusal, .. } => refusal.hint(),
                 Self::Timeout { .. } => Refusal::Unreachable.hint(),
+                Self::HeldBack { note, .. } => {
+                    return Some(format!(
+                        "have a new keytab made: it is tried at once. The same one is tried again an hour after it was refused, or when {} is removed",
+                        note.display()
+                    ));
+                }
                 Self::Keep { .. } => "the kernel must allow memfd_create, and one of /dev/shm and the temporary folder must be writable",
                 Self::Write { .. } => "the folder of the cache must be writable by this user, and the group one this user may give files to",
                 Self::Keytab(failure) => return failure.hint().map(str::to_owned),
@@ -384,6 +415,7 @@ impl Coded for KerberosError {
             Self::CacheUnreadable { cache, .. } | Self::CacheFormat { cache, .. } => vec![pair("ticket_cache", cache)],
             Self::KeytabUnreadable { keytab, .. }
             | Self::KeytabFormat { keytab, .. }
+            | Self::HeldBack { keytab, .. }
             | Self::NotInKeytab { keytab, .. } => {
                 vec![pair("keytab", &keytab.display().to_string())]
             }

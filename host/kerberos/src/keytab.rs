@@ -1,4 +1,4 @@
-//! Keytabs, as far as an operator wants to know: who is in them, in which versions and encryptions. Keys are not read.
+//! Keytabs, as far as an operator wants to know: who is in them, in which versions and encryptions. Keys are not shown.
 //!
 //! The format is MIT's "keytab file format" (<https://web.mit.edu/kerberos/krb5-latest/doc/formats/keytab_file_format.html>),
 //! version 2, the only one written since 1995.
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use datakit_model::{Credential, Failure, Secret, SecretBytes};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::encryption_name;
 use crate::error::KerberosError;
@@ -134,11 +135,7 @@ impl Keytab {
     /// [`KerberosError::NotInKeytab`], which says whose keys it holds.
     pub fn require(&self, principal: &str) -> Result<(), KerberosError> {
         let wanted = Principal::parse(principal);
-        let fits = |entry: &KeytabEntry| {
-            let entry = Principal::parse(&entry.principal);
-            entry == wanted || (wanted.realm.is_empty() && entry.components == wanted.components)
-        };
-        if self.entries.iter().any(fits) {
+        if self.entries.iter().any(|entry| fits(&Principal::parse(&entry.principal), &wanted)) {
             return Ok(());
         }
         let mut holds: Vec<String> = self.entries.iter().map(|entry| entry.principal.clone()).collect();
@@ -162,8 +159,53 @@ fn read_bytes(path: &Path) -> Result<SecretBytes, KerberosError> {
     Ok(SecretBytes::new(bytes))
 }
 
+/// A hash of a principal's keys in a keytab, by which one can be told from another; none where it has none.
+pub(crate) fn fingerprint(keytab: &SecretBytes, principal: &str) -> Option<[u8; 32]> {
+    let wanted = Principal::parse(principal);
+    let entries = raw_entries(keytab.expose()).ok()?;
+    let mut own = entries.into_iter().filter(|entry| entry.is_of(&wanted)).peekable();
+    own.peek()?;
+    let mut hash = Sha256::new();
+    hash.update(principal);
+    for entry in own {
+        hash.update([0]);
+        hash.update(entry.version.to_be_bytes());
+        hash.update(entry.encryption.to_be_bytes());
+        hash.update(entry.key);
+    }
+    Some(hash.finalize().into())
+}
+
 /// The keys, or what is wrong with the bytes.
 fn parse(bytes: &[u8]) -> Result<Vec<KeytabEntry>, &'static str> {
+    let shown = |entry: RawEntry<'_>| KeytabEntry {
+        principal: entry.principal.to_string(),
+        version: entry.version,
+        encryption: encryption_name(i32::from(entry.encryption)),
+    };
+    raw_entries(bytes).map(|entries| entries.into_iter().map(shown).collect())
+}
+
+/// An entry with its key.
+struct RawEntry<'b> {
+    principal: Principal,
+    version: u32,
+    encryption: u16,
+    key: &'b [u8],
+}
+
+impl RawEntry<'_> {
+    fn is_of(&self, wanted: &Principal) -> bool {
+        fits(&self.principal, wanted)
+    }
+}
+
+/// A name without a realm fits every realm.
+fn fits(principal: &Principal, wanted: &Principal) -> bool {
+    principal == wanted || (wanted.realm.is_empty() && principal.components == wanted.components)
+}
+
+fn raw_entries(bytes: &[u8]) -> Result<Vec<RawEntry<'_>>, &'static str> {
     const CUT: &str = "it ends in the middle of an entry";
     let mut reader = Reader::new(bytes);
     match reader.u16() {
@@ -188,20 +230,20 @@ fn parse(bytes: &[u8]) -> Result<Vec<KeytabEntry>, &'static str> {
     Ok(entries)
 }
 
-fn parse_entry(bytes: &[u8]) -> Result<KeytabEntry, Malformed> {
+fn parse_entry(bytes: &[u8]) -> Result<RawEntry<'_>, Malformed> {
     let mut reader = Reader::new(bytes);
     let principal = Principal::read_from_keytab(&mut reader)?;
     let _written_at = reader.u32()?;
     let short_version = u32::from(reader.u8()?);
-    let encryption = encryption_name(i32::from(reader.u16()?));
-    let _key = reader.counted_short()?;
+    let encryption = reader.u16()?;
+    let key = reader.counted_short()?;
     // Versions above 255 are in four bytes more, which older programs leave out or zero.
     let version = reader.u32().ok().filter(|version| *version != 0).unwrap_or(short_version);
-    Ok(KeytabEntry { principal: principal.to_string(), version, encryption })
+    Ok(RawEntry { principal, version, encryption, key })
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -221,6 +263,24 @@ mod tests {
         ]
         .concat();
         [&(body.len() as i32).to_be_bytes()[..], &body].concat()
+    }
+
+    /// A keytab with one entry.
+    pub(crate) fn keytab(name: &str, realm: &str, version: u32) -> Vec<u8> {
+        [&[5, 2][..], &entry(name, realm, version, 18)].concat()
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_the_principals_keys_alone() {
+        let of = |entries: &[Vec<u8>], principal| {
+            fingerprint(&SecretBytes::new([&[5, 2][..], &entries.concat()].concat()), principal)
+        };
+        let (own, other) = (entry("svc", "CORP", 3, 18), entry("other", "CORP", 3, 18));
+        let alone = of(std::slice::from_ref(&own), "svc@CORP");
+        assert!(alone.is_some());
+        assert_eq!(of(&[other.clone(), own.clone()], "svc@CORP"), alone);
+        assert_ne!(of(&[own.clone(), entry("svc", "CORP", 4, 18)], "svc@CORP"), alone);
+        assert_eq!(of(&[other], "svc@CORP"), None);
     }
 
     #[test]

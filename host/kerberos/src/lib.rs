@@ -6,8 +6,12 @@
 //! | [`status`] | what is in a ticket cache |
 //! | [`renew`] | a ticket cache that other processes read, kept fresh |
 //! | [`ccache`], [`keytab`], [`principal`] | MIT's file formats, read by ourselves so that errors can say what is wrong |
-//! | [`overlay`] | settings laid over the operator's krb5.conf |
+//! | [`overlay`] | settings laid over the operator's krb5.conf, and whose turn it is of its KDCs |
 //! | [`settings`] | whether that can be read |
+//! | `profile` | what it says |
+//! | `granting` | tickets that get others |
+//! | `refused` | a key that was refused is not sent again |
+//! | `scratch` | where tickets are while the library works on them |
 //! | [`error`] | what can go wrong, with codes and hints |
 //! | `gss`, `meaning` | the library, and what its codes mean |
 //!
@@ -19,13 +23,17 @@
 
 pub mod ccache;
 pub mod error;
+mod granting;
 mod gss;
 pub mod keytab;
 mod meaning;
 pub mod overlay;
 pub mod principal;
+mod profile;
 mod reader;
+mod refused;
 pub mod renew;
+mod scratch;
 pub mod settings;
 pub mod status;
 pub mod tickets;

@@ -1,6 +1,8 @@
 //! A ticket cache that other processes read, kept fresh from a keytab.
 //!
 //! Readers see the old cache or the new one, never a part: each is written beside the old one and takes its place at once.
+//! Where krb5.conf names several KDCs, they are asked by turns (docs/decisions/0130), and a key that was refused is noted
+//! beside the cache and held back (docs/decisions/0131).
 
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -8,12 +10,15 @@ use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use datakit_model::SecretBytes;
+use datakit_model::{Coded as _, Retry, SecretBytes};
 
-use crate::error::KerberosError;
+use crate::error::{KerberosError, Refusal};
+use crate::granting;
 use crate::keytab::KeytabPlace;
+use crate::overlay::KdcOrder;
 use crate::principal::Principal;
-use crate::tickets::{self, Origin};
+use crate::refused::RefusedKey;
+use crate::tickets::{Granted, Origin};
 
 /// Owner reads and writes, the group reads.
 const MODE: u32 = 0o640;
@@ -35,6 +40,8 @@ pub struct RenewSettings {
     pub group: Option<u32>,
     /// The longest time between two tickets.
     pub interval: Duration,
+    /// Whose turn it is of the KDCs.
+    pub kdcs: KdcOrder,
 }
 
 /// A ticket that was written.
@@ -47,16 +54,39 @@ pub struct Renewed {
 }
 
 impl RenewSettings {
-    /// Gets a ticket and puts it in the place of the old one. Blocks.
+    /// Gets a ticket and puts it in the place of the old one. With each attempt, counted from 0, another KDC is asked first.
+    /// Blocks; not to be done by two threads at a time.
     ///
     /// # Errors
     /// Whatever keeps the ticket from being had or written; the old cache is then as it was.
-    pub fn renew(&self) -> Result<Renewed, KerberosError> {
-        let bytes = tickets::obtain(&self.keytab, &self.principal)?;
+    pub fn renew(&self, attempt: usize) -> Result<Renewed, KerberosError> {
+        match self.kdcs.begin_with(&self.principal, attempt) {
+            Ok(first) => tracing::debug!(target: "datakit", kdc = first, "asking"),
+            Err(error) => tracing::warn!(target: "datakit", %error, "the KDCs are asked in the order of krb5.conf"),
+        }
+        let refused = beside(&self.cache, "refused").map(RefusedKey::new);
+        let bytes = granting::obtain(&self.keytab, &self.principal, refused.as_ref())?;
         let origin = Origin::Keytab { keytab: self.keytab.clone(), principal: self.principal.clone() };
-        let tickets::Granted { principal, expires, .. } = tickets::life_of(&bytes, &origin)?;
+        let Granted { principal, expires, .. } = granting::life_of(&bytes, &origin)?;
         replace(&self.cache, &bytes, self.group)?;
         Ok(Renewed { principal, expires })
+    }
+
+    /// Whether waiting may mend what went wrong. Before the first ticket what is wrong with files, names and settings is told at
+    /// once, by ending; later they were right once, and a ticket is at hand while they are mended. What the KDC has against the key
+    /// or the account ends it in either case: a further try locks the account.
+    #[must_use]
+    pub fn may_mend(error: &KerberosError, had_ticket: bool) -> bool {
+        if error.is_of_account() {
+            return false;
+        }
+        // Where DNS tells the KDCs and does not answer, the realm is unknown. Clocks are set after a machine's start.
+        let passes = matches!(
+            error,
+            KerberosError::Library { .. }
+                | KerberosError::Refused { refusal: Refusal::UnknownRealm | Refusal::ClockSkew, .. }
+        );
+        had_ticket || passes || error.retry() != Retry::Never
     }
 
     /// How long to wait after a ticket was had: half its life at most, and a little less, so that many of us do not come at once.
@@ -84,6 +114,11 @@ impl RenewSettings {
             }
         }
     }
+}
+
+/// `.CACHE.WORD` beside the cache.
+fn beside(cache: &Path, word: &str) -> Option<PathBuf> {
+    Some(cache.with_file_name(format!(".{}.{word}", cache.file_name()?.to_string_lossy())))
 }
 
 /// The folder of a cache, and how the names of its unfinished successors begin.
@@ -133,7 +168,8 @@ mod tests {
 
     fn settings(cache: PathBuf) -> RenewSettings {
         let interval = Duration::from_secs(3600);
-        RenewSettings { keytab: KeytabPlace::File("k".into()), principal: "svc@R".into(), cache, group: None, interval }
+        let (keytab, principal) = (KeytabPlace::File("k".into()), "svc@R".to_owned());
+        RenewSettings { keytab, principal, cache, group: None, interval, kdcs: KdcOrder::new(None) }
     }
 
     #[test]
@@ -151,6 +187,58 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
+    /// Set in a process that does nothing but write the cache it names.
+    const WRITER: &str = "DATAKIT_TEST_CACHE";
+
+    /// The so-many-th of the caches: its bytes and their number tell which.
+    fn whole(number: u8) -> Vec<u8> {
+        vec![number; 100_000 + usize::from(number)]
+    }
+
+    /// A process that is killed while it writes, again and again, and what a reader sees of that.
+    #[test]
+    fn killed_in_the_middle_of_writing_it_leaves_a_whole_cache() {
+        if let Some(cache) = std::env::var_os(WRITER) {
+            for number in (0..=u8::MAX).cycle() {
+                replace(Path::new(&cache), &SecretBytes::new(whole(number)), None).unwrap();
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
+        let (mut halves, mut reads) = (0, 0);
+        for round in 0..40 {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            let test = "renew::tests::killed_in_the_middle_of_writing_it_leaves_a_whole_cache";
+            command.args([test, "--exact"]).env(WRITER, &cache).stdout(std::process::Stdio::null());
+            let mut writer = command.spawn().unwrap();
+            let before = std::fs::metadata(&cache).map(|metadata| metadata.ino()).ok();
+            let writes = || std::fs::metadata(&cache).map(|metadata| metadata.ino()).ok() != before;
+            while !writes() {
+                assert!(writer.try_wait().unwrap().is_none(), "the writer has ended");
+            }
+            let pause = Duration::from_micros(fastrand::u64(0..10_000));
+            let until = std::time::Instant::now() + pause;
+            loop {
+                let bytes = std::fs::read(&cache).unwrap();
+                assert!(bytes == whole(bytes[0]), "{} bytes that begin with {}", bytes.len(), bytes[0]);
+                reads += 1;
+                if std::time::Instant::now() > until {
+                    break;
+                }
+            }
+            writer.kill().unwrap();
+            writer.wait().unwrap();
+            let left = || std::fs::read_dir(folder.path()).unwrap().count() - 1;
+            halves += left();
+            let bytes = std::fs::read(&cache).unwrap();
+            assert!(bytes == whole(bytes[0]), "after the kill in round {round}");
+            settings(cache.clone()).clean_up();
+            assert_eq!(left(), 0);
+        }
+        // Else nothing was shown.
+        assert!(halves > 0 && reads >= 40, "{halves} halves in {reads} reads");
+    }
+
     #[test]
     fn groups_are_known_by_name_and_number() {
         assert_eq!(group_number("root").unwrap(), 0);
@@ -165,7 +253,9 @@ mod tests {
             let expires = SystemTime::now() + Duration::from_secs(seconds);
             settings.pause_after_success(&Renewed { principal: Principal::parse("a@R"), expires })
         };
+        let mut pauses = std::collections::BTreeSet::new();
         for _ in 0..100 {
+            pauses.insert(of_life(100_000));
             assert!(of_life(60) <= Duration::from_secs(30) && of_life(60) >= Duration::from_secs(20));
             assert!(of_life(100_000) <= settings.interval && of_life(100_000) >= settings.interval.mul_f64(0.79));
             assert!(settings.pause_after_failure(1) <= Duration::from_secs(1));
@@ -173,5 +263,41 @@ mod tests {
                 settings.pause_after_failure(40) <= MAX_BACKOFF && settings.pause_after_failure(40) >= MAX_BACKOFF / 2
             );
         }
+        // Of many that began at the same time, few come back at the same time.
+        assert!(pauses.len() > 90, "{pauses:?}");
+        let (Some(first), Some(last)) = (pauses.first(), pauses.last()) else { unreachable!() };
+        assert!(*last - *first > settings.interval / 10, "{first:?} to {last:?}");
+        let failures: std::collections::BTreeSet<_> = (0..100).map(|_| settings.pause_after_failure(40)).collect();
+        assert!(failures.len() > 90, "{failures:?}");
+    }
+
+    #[test]
+    fn only_what_waiting_cannot_mend_ends_it() {
+        let refused = |refusal| KerberosError::Refused { wanted: "svc@R".into(), refusal, reason: "r".into() };
+        let ends =
+            |error: &KerberosError| (!RenewSettings::may_mend(error, false), !RenewSettings::may_mend(error, true));
+        for refusal in [Refusal::WrongKey, Refusal::UnknownPrincipal, Refusal::Locked] {
+            assert_eq!(ends(&refused(refusal)), (true, true), "{refusal:?}");
+        }
+        for refusal in [Refusal::Unreachable, Refusal::UnknownRealm, Refusal::ClockSkew] {
+            assert_eq!(ends(&refused(refusal)), (false, false), "{refusal:?}");
+        }
+        for refusal in [Refusal::Configuration, Refusal::EncryptionType] {
+            assert_eq!(ends(&refused(refusal)), (true, false), "{refusal:?}");
+        }
+        let full = KerberosError::Write { cache: "c".into(), reason: "no storage space".into() };
+        let gone = KerberosError::KeytabUnreadable {
+            keytab: "k".into(),
+            kind: std::io::ErrorKind::NotFound,
+            reason: "r".into(),
+        };
+        for error in [full, gone, KerberosError::Keep { reason: "r".into() }] {
+            assert_eq!(ends(&error), (true, false), "{error}");
+        }
+        // KRB_ERR_GENERIC, for instance.
+        assert_eq!(ends(&KerberosError::Library { doing: "d", reason: "r".into() }), (false, false));
+        let held =
+            KerberosError::HeldBack { keytab: "k".into(), principal: "p".into(), seconds_ago: 1, note: "n".into() };
+        assert_eq!(ends(&held), (true, true));
     }
 }

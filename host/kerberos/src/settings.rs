@@ -1,16 +1,35 @@
 //! Whether krb5.conf can be read: the operator's own files, without what is laid over them.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::error::KerberosError;
 use crate::gss::{self, Target};
 use crate::overlay::{DEFAULT_FILES, PLACE};
 
+/// KRB5_CONFIG from where the library has it: this process's environment.
+#[must_use]
+pub fn krb5_config() -> Option<OsString> {
+    std::env::var_os("KRB5_CONFIG")
+}
+
 /// The operator's files, given KRB5_CONFIG as this process has it: those of the variable, else `/etc/krb5.conf`.
 #[must_use]
-pub fn files(krb5_config: Option<&str>) -> Vec<PathBuf> {
-    let named = krb5_config.filter(|files| !files.is_empty()).unwrap_or(DEFAULT_FILES);
-    named.split(':').filter(|file| !file.is_empty() && !file.starts_with(PLACE)).map(PathBuf::from).collect()
+pub fn files(krb5_config: Option<&OsStr>) -> Vec<PathBuf> {
+    let named = krb5_config.filter(|files| !files.is_empty()).unwrap_or(OsStr::new(DEFAULT_FILES));
+    parts(named).filter(|file| !is_ours(file)).collect()
+}
+
+/// The files of a KRB5_CONFIG.
+pub(crate) fn parts(krb5_config: &OsStr) -> impl Iterator<Item = PathBuf> {
+    let files = krb5_config.as_bytes().split(|byte| *byte == b':').filter(|file| !file.is_empty());
+    files.map(|file| PathBuf::from(OsStr::from_bytes(file)))
+}
+
+/// Whether it is the one that is laid over the others.
+pub(crate) fn is_ours(file: &Path) -> bool {
+    file.starts_with(PLACE)
 }
 
 /// Those of the files that are read. The library passes over files that it cannot open, as long as it can open one.
@@ -43,7 +62,9 @@ mod tests {
 
     #[test]
     fn the_files_are_the_operators_own() {
-        let paths = |text: Option<&str>| files(text).iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
+        let paths = |text: Option<&str>| {
+            files(text.map(OsStr::new)).iter().map(|file| file.display().to_string()).collect::<Vec<_>>()
+        };
         assert_eq!(paths(None), ["/etc/krb5.conf"]);
         assert_eq!(paths(Some("/proc/self/fd/3:/a/krb5.conf:/b")), ["/a/krb5.conf", "/b"]);
     }

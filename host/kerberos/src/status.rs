@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::ccache::{Ccache, Credential};
 use crate::encryption_name;
 use crate::error::{KerberosError, duration};
-use crate::tickets::{self, Origin};
+use crate::granting;
+use crate::tickets::Origin;
 
 /// What is in a ticket cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,7 +58,7 @@ impl Status {
     /// Whatever keeps it from being read.
     pub fn of(name: Option<&str>) -> Result<Self, KerberosError> {
         let origin = Origin::Cache(name.map(str::to_owned));
-        let bytes = tickets::read_cache(&origin)?;
+        let bytes = granting::read_cache(&origin)?;
         let cache = Ccache::parse(bytes.expose())
             .map_err(|reason| KerberosError::CacheFormat { cache: origin.to_string(), reason })?;
         Ok(Self::new(origin.to_string(), &cache))

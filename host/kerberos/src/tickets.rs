@@ -4,25 +4,24 @@
 //! or a cache that another process keeps), fetches the server's ticket when it is first needed and again when it runs out,
 //! and lends it to every login. Logins at the same time wait for one fetch.
 
-use std::ffi::{CStr, CString};
-use std::fs::{self, File};
+use std::ffi::CString;
+use std::fs;
 use std::future::Future;
-use std::io::Write as _;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use datakit_model::SecretBytes;
-use rustix::fs::{MemfdFlags, memfd_create};
-use tempfile::TempDir;
 
-use crate::ccache::{self, Ccache, Credential};
-use crate::error::KerberosError;
+use crate::ccache::{Ccache, Credential};
+use crate::error::{KerberosError, Refusal};
+use crate::granting::{Key, life_of, obtain_with, read_cache};
 use crate::gss::{self, Target};
-use crate::keytab::{Keytab, KeytabPlace};
+use crate::keytab::KeytabPlace;
 use crate::principal::Principal;
+use crate::scratch::{Scratch, memory_file};
 
 /// Where a ticket-granting ticket comes from.
 #[derive(Debug, Clone)]
@@ -40,7 +39,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    fn file(&self) -> Option<&Path> {
+    pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Cache(Some(name)) => match name.split_once(':') {
                 Some(("FILE", path)) => Some(Path::new(path)),
@@ -125,9 +124,6 @@ struct Granting {
     stamp: Option<Stamp>,
 }
 
-/// A keytab that can be fetched again.
-type Key = datakit_model::Credential<SecretBytes>;
-
 /// What is known of a ticket that gets other tickets.
 #[derive(Debug, Clone)]
 pub struct Granted {
@@ -137,6 +133,8 @@ pub struct Granted {
     pub expires: SystemTime,
     /// How far the KDC's clock is ahead of this machine's, in seconds, where the library found that out.
     pub clock_offset_seconds: Option<i32>,
+    /// How long it is good in all.
+    pub(crate) life: Duration,
 }
 
 /// Changes when a file is written or replaced.
@@ -149,6 +147,8 @@ struct Lent {
     cache_name: CString,
     whose: Granted,
     expires: SystemTime,
+    /// How long it is good in all.
+    life: Duration,
 }
 
 impl Tickets {
@@ -169,7 +169,8 @@ impl Tickets {
     }
 
     /// Runs a driver's login where its default credential is this connection's ticket: on a thread of its own, because what a
-    /// thread's default is belongs to the thread, and because the KDC may have to be asked.
+    /// thread's default is belongs to the thread, and because the KDC may have to be asked. Nobody waits for a login any more
+    /// once this future is dropped: then it ends, and what it has opened is closed.
     ///
     /// # Errors
     /// Whatever keeps the ticket from being had; what the login says is in the answer.
@@ -183,6 +184,7 @@ impl Tickets {
     {
         let (tickets, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
         let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let (waits, gave_up) = tokio::sync::oneshot::channel::<()>();
         let login = tokio::task::spawn_blocking(move || {
             let lent = tickets.lend()?;
             // Nobody listens once the time for the ticket is up: then there is no login either.
@@ -190,12 +192,21 @@ impl Tickets {
                 return Err(tickets.too_slow());
             }
             let _thread = gss::ThreadCache::set(&lent.cache_name)?;
-            Ok(runtime.block_on(connect()))
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    connected = connect() => Ok(connected),
+                    _ = gave_up => Err(tickets.too_slow()),
+                }
+            })
         });
         if tokio::time::timeout(self.settings.timeout, is_ready).await.is_err() {
             return Err(self.too_slow());
         }
-        login.await.unwrap_or_else(|error| {
+        let connected = login.await;
+        // Held until here.
+        drop(waits);
+        connected.unwrap_or_else(|error| {
             Err(KerberosError::Library { doing: "logging in on a thread of its own", reason: error.to_string() })
         })
     }
@@ -223,12 +234,10 @@ impl Tickets {
     pub fn granted(&self) -> Result<Granted, KerberosError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let is_keytab = matches!(self.settings.origin, Origin::Keytab { .. });
-        if let Some(granting) =
-            held.granting.as_ref().filter(|granting| is_keytab && self.lasts(granting.whose.expires))
-        {
+        if let Some(granting) = held.granting.as_ref().filter(|granting| is_keytab && self.grants(&granting.whose)) {
             return Ok(granting.whose.clone());
         }
-        match (self.granting(), held.lent.as_ref().filter(|lent| self.lasts(lent.expires))) {
+        match (self.granting(), held.lent.as_ref().filter(|lent| self.lasts(lent.expires, lent.life))) {
             (Ok(granting), _) => {
                 let whose = granting.whose.clone();
                 // What a cache holds is taken by the next login, which knows what to do with what it has of the old one.
@@ -257,12 +266,12 @@ impl Tickets {
             (None, Some(_)) => true,
             (_, None) => false,
         };
-        if unchanged && let Some(lent) = held.lent.as_ref().filter(|lent| self.lasts(lent.expires)) {
+        if unchanged && let Some(lent) = held.lent.as_ref().filter(|lent| self.lasts(lent.expires, lent.life)) {
             return Ok(Arc::clone(lent));
         }
-        let granting = match held.granting.take().filter(|granting| unchanged && self.lasts(granting.whose.expires)) {
+        let granting = match held.granting.take().filter(|granting| unchanged && self.grants(&granting.whose)) {
             Some(granting) => granting,
-            None => match (self.granting(), held.lent.as_ref().filter(|lent| self.lasts(lent.expires))) {
+            None => match (self.granting(), held.lent.as_ref().filter(|lent| self.lasts(lent.expires, lent.life))) {
                 (Ok(granting), _) => granting,
                 // Whoever writes the cache has an accident: what is at hand is still good.
                 (Err(error), Some(lent)) => {
@@ -274,20 +283,43 @@ impl Tickets {
         };
         let fetched = self.fetch(&granting);
         held.granting = Some(granting);
-        let lent = Arc::new(fetched?);
+        let is_same = |lent: &&Arc<Lent>| {
+            let now = held.granting.as_ref().map(|granting| &granting.whose.principal);
+            self.lasts(lent.expires, lent.life) && now == Some(&lent.whose.principal)
+        };
+        let lent = match (fetched, held.lent.as_ref().filter(is_same)) {
+            (Ok(fetched), _) => Arc::new(fetched),
+            (Err(error), Some(lent)) => {
+                tracing::warn!(%error, "the ticket at hand is used on");
+                return Ok(Arc::clone(lent));
+            }
+            (Err(error), None) => return Err(error),
+        };
         held.lent = Some(Arc::clone(&lent));
         Ok(lent)
     }
 
-    fn lasts(&self, expires: SystemTime) -> bool {
-        expires.duration_since(SystemTime::now()).is_ok_and(|left| left >= self.settings.min_remaining)
+    /// Whether a ticket that was got here is used on: not in the second half of its life where that is shorter than what the
+    /// operator wants it to last, or each login would ask the KDC for another as short.
+    fn lasts(&self, expires: SystemTime, life: Duration) -> bool {
+        let needed = self.settings.min_remaining.min(life / 2);
+        expires.duration_since(SystemTime::now()).is_ok_and(|left| left >= needed)
+    }
+
+    /// Whether others can be got with it. Somebody else's is his to renew in time, our own as good as the KDC gives it.
+    fn grants(&self, whose: &Granted) -> bool {
+        let life = match self.settings.origin {
+            Origin::Keytab { .. } => whose.life,
+            Origin::Cache(_) => Duration::MAX,
+        };
+        self.lasts(whose.expires, life)
     }
 
     fn granting(&self) -> Result<Granting, KerberosError> {
         match &self.settings.origin {
             Origin::Keytab { keytab, principal } => {
                 let key = self.key.clone().unwrap_or_else(|| keytab.credential());
-                let bytes = obtain_with(&key, keytab, principal)?;
+                let bytes = obtain_with(&key, keytab, principal, None)?;
                 // Whatever the KDC gives now is the best there is, however short.
                 let whose = life_of(&bytes, &self.settings.origin)?;
                 Ok(Granting { bytes, whose, stamp: None })
@@ -319,30 +351,49 @@ impl Tickets {
 
     /// Asks the KDC for the service's ticket and puts it, alone, into a cache in memory.
     fn fetch(&self, granting: &Granting) -> Result<Lent, KerberosError> {
-        let scratch = Scratch::new()?;
-        scratch.write(granting.bytes.expose())?;
-        let (host_based, principal_name) = (self.service.host_based_name(), self.service.principal_name());
-        let target = match self.service.realm {
-            Some(_) => Target::Principal(&principal_name),
-            None => Target::HostBased(&host_based),
+        let parse = |bytes: &SecretBytes| {
+            Ccache::parse(bytes.expose())
+                .map_err(|reason| KerberosError::CacheFormat { cache: self.settings.origin.to_string(), reason })
         };
-        gss::fetch(&scratch.cache_name(), target)?;
-        let cache = Ccache::parse(scratch.read()?.expose())
-            .map_err(|reason| KerberosError::CacheFormat { cache: self.settings.origin.to_string(), reason })?;
-        let ticket = self.ticket_in(&cache).ok_or_else(|| KerberosError::Library {
-            doing: "getting a service's ticket",
-            reason: format!("the library says it has it, but {principal_name} is not in the cache"),
+        let (source, principal_name) = (parse(&granting.bytes)?, self.service.principal_name());
+        // Else somebody gave us tickets of services only.
+        let is_asked = source.has_ticket_granting();
+        let cache = if is_asked { parse(&self.ask(&source, &principal_name)?)? } else { source };
+        let ticket = self.ticket_in(&cache, is_asked).ok_or_else(|| KerberosError::Refused {
+            wanted: principal_name,
+            refusal: Refusal::NoTicket,
+            reason: "neither a ticket of this name nor one to get it with".to_owned(),
         })?;
+        // What was given just now passes, however short it is.
+        if !self.lasts(ticket.expires, ticket.life()) {
+            self.check_life(&ticket.server, ticket.expires)?;
+        }
         let bytes = cache.with_only(ticket, &self.names(ticket));
         let file = memory_file(c"ticket", bytes.expose())?;
         let cache_name = CString::new(format!("FILE:/proc/self/fd/{}", file.as_raw_fd()))
             .map_err(|error| KerberosError::Keep { reason: error.to_string() })?;
         tracing::debug!(client = %cache.principal, service = %ticket.server, "got a service ticket");
-        Ok(Lent { _file: file, cache_name, whose: granting.whose.clone(), expires: ticket.expires })
+        let whose = granting.whose.clone();
+        Ok(Lent { _file: file, cache_name, whose, expires: ticket.expires, life: ticket.life() })
     }
 
-    /// The ticket that was fetched: by its name, else (the KDC knows the host by another name) the last one of its class and port.
-    fn ticket_in<'c>(&self, cache: &'c Ccache) -> Option<&'c Credential> {
+    /// A cache with the service's ticket. The tickets of services that the source holds are not shown to the library: it would
+    /// take one of them, of a few seconds more or, by a canonical name, of another server.
+    fn ask(&self, source: &Ccache, principal_name: &str) -> Result<SecretBytes, KerberosError> {
+        let scratch = Scratch::new()?;
+        scratch.write(source.without_services().expose())?;
+        let host_based = self.service.host_based_name();
+        let target = match self.service.realm {
+            Some(_) => Target::Principal(principal_name),
+            None => Target::HostBased(&host_based),
+        };
+        gss::fetch(&scratch.cache_name(), target)?;
+        scratch.read()
+    }
+
+    /// The ticket that was fetched: by its name, else (the KDC knows the host by another name) the last one of its class and port;
+    /// the latter only where it was asked for, and so is the only one.
+    fn ticket_in<'c>(&self, cache: &'c Ccache, is_asked: bool) -> Option<&'c Credential> {
         let port = format!(":{}", self.service.port);
         let mut of_class =
             cache.credentials.iter().filter(|credential| match credential.server.components.as_slice() {
@@ -353,7 +404,7 @@ impl Tickets {
         let exact = |credential: &&Credential| {
             credential.server.components.get(1).is_some_and(|host| host.eq_ignore_ascii_case(asked.as_bytes()))
         };
-        of_class.clone().rfind(exact).or_else(|| of_class.next_back())
+        of_class.clone().rfind(exact).or_else(|| of_class.next_back().filter(|_| is_asked))
     }
 
     /// The names drivers look for the ticket under: tiberius asks for `MSSQLSvc/host:port` in the default realm, whatever the
@@ -375,97 +426,7 @@ impl Tickets {
     }
 }
 
-/// A ticket-granting ticket of a principal, by its keytab, in a cache's bytes. Blocks.
-pub(crate) fn obtain(keytab: &KeytabPlace, principal: &str) -> Result<SecretBytes, KerberosError> {
-    obtain_with(&keytab.credential(), keytab, principal)
-}
-
-/// The same with a keytab that remembers what was refused. A key that is refused is fetched again, once: a keytab is replaced
-/// where the account's password is changed.
-fn obtain_with(key: &Key, keytab: &KeytabPlace, principal: &str) -> Result<SecretBytes, KerberosError> {
-    let attempt = |bytes: &SecretBytes| {
-        // The library says only that there is no ticket when the keytab is the reason.
-        Keytab::of(keytab, bytes)?.require(principal)?;
-        // What was looked at is what is used, whatever happens to the file meanwhile.
-        let file = memory_file(c"keytab", bytes.expose())?;
-        let scratch = Scratch::new()?;
-        gss::obtain(&format!("FILE:/proc/self/fd/{}", file.as_raw_fd()), principal, &scratch.cache_name())?;
-        scratch.read()
-    };
-    key.attempt(attempt, KerberosError::is_of_key)
-}
-
-/// What a cache holds, as the bytes of a cache in a file. Blocks.
-pub(crate) fn read_cache(origin: &Origin) -> Result<SecretBytes, KerberosError> {
-    match (origin.file(), origin) {
-        (Some(file), _) => ccache::read_bytes(file),
-        (None, Origin::Cache(name)) => {
-            let scratch = Scratch::new()?;
-            gss::copy(name.as_deref(), &scratch.cache_name())?;
-            scratch.read()
-        }
-        (None, Origin::Keytab { keytab, principal }) => obtain(keytab, principal),
-    }
-}
-
-/// Whose tickets they are, and until when the one counts that gets others.
-pub(crate) fn life_of(bytes: &SecretBytes, origin: &Origin) -> Result<Granted, KerberosError> {
-    let cache = Ccache::parse(bytes.expose())
-        .map_err(|reason| KerberosError::CacheFormat { cache: origin.to_string(), reason })?;
-    let expires = match cache.ticket_granting() {
-        Some(ticket) => ticket.expires,
-        None => cache
-            .credentials
-            .iter()
-            .map(|credential| credential.expires)
-            .max()
-            .ok_or(KerberosError::CacheFormat { cache: origin.to_string(), reason: "it holds no ticket" })?,
-    };
-    Ok(Granted { clock_offset_seconds: cache.clock_offset_seconds(), principal: cache.principal, expires })
-}
-
 fn stamp_of(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
-}
-
-/// A file of this process's memory.
-pub(crate) fn memory_file(name: &CStr, bytes: &[u8]) -> Result<OwnedFd, KerberosError> {
-    let keep = |reason: String| KerberosError::Keep { reason };
-    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC).map_err(|error| keep(error.to_string()))?);
-    file.write_all(bytes).map_err(|error| keep(error.to_string()))?;
-    Ok(file.into())
-}
-
-/// A folder that only this user can look into, for the moments in which the library needs a file it can replace. In memory
-/// (/dev/shm) where there is one.
-struct Scratch {
-    folder: TempDir,
-}
-
-impl Scratch {
-    fn new() -> Result<Self, KerberosError> {
-        let new = |root: PathBuf| tempfile::Builder::new().prefix("datakit-krb5-").tempdir_in(root);
-        let folder = new(PathBuf::from("/dev/shm")).or_else(|_| new(std::env::temp_dir()));
-        Ok(Self { folder: folder.map_err(|error| KerberosError::Keep { reason: error.to_string() })? })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("cache")
-    }
-
-    fn cache_name(&self) -> String {
-        format!("FILE:{}", self.path().display())
-    }
-
-    fn write(&self, bytes: &[u8]) -> Result<(), KerberosError> {
-        let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path());
-        written
-            .and_then(|mut file| file.write_all(bytes))
-            .map_err(|error| KerberosError::Keep { reason: error.to_string() })
-    }
-
-    fn read(&self) -> Result<SecretBytes, KerberosError> {
-        fs::read(self.path()).map(SecretBytes::new).map_err(|error| KerberosError::Keep { reason: error.to_string() })
-    }
 }

@@ -5,10 +5,12 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use datakit_config::environment::KRB5CCNAME;
+use datakit_kerberos::overlay::KdcOrder;
 use datakit_kerberos::renew::{self, RenewSettings, Renewed};
+use datakit_kerberos::settings::krb5_config;
 use datakit_kerberos::status::Status;
 use datakit_kerberos::{KerberosError, KeytabPlace};
-use datakit_model::{Coded, Retry};
+use datakit_model::Coded;
 
 use crate::arguments::{Kerberos, KerberosRenew, KerberosStatus, OutputFormat};
 use crate::context::Context;
@@ -51,7 +53,11 @@ impl Health for Mutex<State> {
     }
 
     async fn is_ready(&self) -> Answer {
-        is_valid(self).into()
+        match is_valid(self) {
+            // The ticket is good, and whoever looks is told that it may be the last.
+            Ok(()) => Answer::ok_but(self.lock().unwrap_or_else(PoisonError::into_inner).failure.clone()),
+            Err(reason) => Err(reason).into(),
+        }
     }
 }
 
@@ -71,6 +77,7 @@ async fn keep_fresh(arguments: KerberosRenew, context: &Context) -> Result<u8, R
         cache: arguments.cache,
         group: arguments.group.as_deref().map(renew::group_number).transpose()?,
         interval: arguments.interval,
+        kdcs: KdcOrder::new(krb5_config().as_deref()),
     });
     let state = Arc::new(Mutex::new(State::default()));
     let endpoint = match arguments.health {
@@ -91,9 +98,9 @@ async fn keep_fresh(arguments: KerberosRenew, context: &Context) -> Result<u8, R
 /// Ends with an error that no waiting will mend, or after the first ticket where that is all that is asked for.
 async fn renew_for_ever(settings: &Arc<RenewSettings>, state: &Mutex<State>, once: bool) -> Result<(), KerberosError> {
     let mut failures = 0;
-    loop {
+    for number in 0.. {
         let attempt = Arc::clone(settings);
-        let renewed = tokio::task::spawn_blocking(move || attempt.renew())
+        let renewed = tokio::task::spawn_blocking(move || attempt.renew(number))
             .await
             .unwrap_or_else(|error| Err(KerberosError::Library { doing: "renewing", reason: error.to_string() }));
         let pause = match renewed {
@@ -115,15 +122,20 @@ async fn renew_for_ever(settings: &Arc<RenewSettings>, state: &Mutex<State>, onc
                 }
                 pause
             }
-            Err(error) if once || error.retry() == Retry::Never => return Err(error),
+            Err(error) if once || !RenewSettings::may_mend(&error, has_ticket(state)) => return Err(error),
             Err(error) => {
                 failures += 1;
                 let pause = settings.pause_after_failure(failures);
                 tracing::warn!(target: "datakit", code = %error.code(), %error, next_in_seconds = pause.as_secs_f32(), "not renewed");
-                state.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(error.to_string());
+                state.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(format!("not renewed: {error}"));
                 pause
             }
         };
         tokio::time::sleep(pause).await;
     }
+    Ok(())
+}
+
+fn has_ticket(state: &Mutex<State>) -> bool {
+    state.lock().unwrap_or_else(PoisonError::into_inner).renewed.is_some()
 }

@@ -46,6 +46,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// All is well, and there is something to be said.
+    pub(crate) fn ok_but(reason: Option<String>) -> Self {
+        Self { status: OK, reason, readiness: None }
+    }
+
     fn is_ok(&self) -> bool {
         self.status == OK
     }

@@ -92,7 +92,7 @@ async fn walk_connected(
     match (connected, connection) {
         (Connected::SqlServer { source, tickets }, Connection::SqlServer(connection)) => {
             if let Some(tickets) = tickets {
-                tickets::walk(chain, context.variable(tickets::krb5_config_variable()), tickets).await?;
+                tickets::walk(chain, tickets).await?;
             }
             if let Auth::Sql { password, .. } = &connection.auth {
                 secret::walk(chain, password, source.fetch_password()).await?;

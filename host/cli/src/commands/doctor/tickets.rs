@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use datakit_config::environment::KRB5_CONFIG;
 use datakit_kerberos::error::duration;
 use datakit_kerberos::status::Status;
 use datakit_kerberos::{Granted, KerberosError, Keytab, KeytabEntry, KeytabPlace, Origin, Refusal, Tickets, settings};
@@ -30,12 +29,8 @@ pub(super) fn links(origin: &Origin) -> [&'static str; 7] {
 }
 
 /// Walks them.
-pub(super) async fn walk(
-    chain: &mut Chain<'_>,
-    krb5_config: Option<&str>,
-    tickets: &Arc<Tickets>,
-) -> Result<(), Broken> {
-    let files = settings::files(krb5_config);
+pub(super) async fn walk(chain: &mut Chain<'_>, tickets: &Arc<Tickets>) -> Result<(), Broken> {
+    let files = settings::files(settings::krb5_config().as_deref());
     let (read, took) = chain.step("krb5.conf", on_a_thread(move || settings::check(&files))).await;
     match read {
         Ok(files) => chain.ok(CONF, Some(took), shown(&files)),
@@ -58,11 +53,6 @@ pub(super) async fn walk(
         }
         Err(error) => Err(fetch_broke(chain, took, error)),
     }
-}
-
-/// The variable in which the files of krb5.conf are named.
-pub(super) fn krb5_config_variable() -> &'static str {
-    KRB5_CONFIG
 }
 
 async fn with_keytab(
