@@ -16,7 +16,7 @@ use datakit_model::ReadLimits;
 
 use self::column::{ColumnBuilder, Wrong, row_bytes};
 use super::error::PostgresError;
-use super::types::{self, Column};
+use super::types::{self, Column, Shape};
 
 /// What every binary COPY begins with, before its flags.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -165,8 +165,8 @@ impl Decoder {
         if usize::try_from(count) != Ok(self.columns.len()) {
             return Err(malformed(&format!("a row of {count} fields where {} were announced", self.columns.len())));
         }
-        // Whether it is whole is found before the first value is appended.
-        let Some(length) = row_length(bytes, self.columns.len())? else { return Ok(0) };
+        // Whether it is whole, and no cell of it too large, is found before the first value is appended.
+        let Some(length) = self.row_length(bytes)? else { return Ok(0) };
         let mut at = 2;
         for index in 0..self.columns.len() {
             let size = be_i32(&bytes[at..]);
@@ -181,12 +181,7 @@ impl Decoder {
             // Not negative, and within the row by its measured length.
             let end = at + size as usize;
             match column.push(&bytes[at..end]) {
-                Ok(added) => {
-                    self.value_bytes += added;
-                    if added > self.max_cell_bytes {
-                        return Err(self.too_large(index, added));
-                    }
-                }
+                Ok(added) => self.value_bytes += added,
                 Err(wrong) => return Err(self.wrong(index, wrong)),
             }
             at = end;
@@ -215,6 +210,41 @@ impl Decoder {
         Ok(batch)
     }
 
+    /// The length of a row at the front; none when it has not arrived whole. A cell that is too large is refused by its announced
+    /// size: nothing of it is copied, and its end is not waited for.
+    #[inline]
+    fn row_length(&self, bytes: &[u8]) -> Result<Option<usize>, PostgresError> {
+        let mut at = 2;
+        for index in 0..self.columns.len() {
+            let Some(size) = bytes.get(at..at + 4) else { return Ok(None) };
+            let size = be_i32(size);
+            at += 4;
+            match usize::try_from(size) {
+                Ok(size) => {
+                    if size > self.max_cell_bytes {
+                        self.check_cell(index, size)?;
+                    }
+                    at += size;
+                }
+                Err(_) if size == -1 => {}
+                Err(_) => return Err(malformed("a field of negative length")),
+            }
+        }
+        Ok((at <= bytes.len()).then_some(at))
+    }
+
+    /// Refuses a cell of more bytes than the limit, counted as they are kept. What is of a fixed size, or a number, is bounded
+    /// by its type.
+    #[cold]
+    fn check_cell(&self, index: usize, size: usize) -> Result<(), PostgresError> {
+        let kept = match self.described[index].shape {
+            Shape::Text | Shape::Binary => size,
+            Shape::Jsonb => size.saturating_sub(1),
+            _ => return Ok(()),
+        };
+        if kept > self.max_cell_bytes { Err(self.too_large(index, kept)) } else { Ok(()) }
+    }
+
     #[cold]
     fn wrong(&self, index: usize, wrong: Wrong) -> PostgresError {
         let column = &self.described[index];
@@ -231,23 +261,6 @@ impl Decoder {
             limit: self.max_cell_bytes as u64,
         }
     }
-}
-
-/// The length of a row at the front; none when it has not arrived whole.
-#[inline]
-fn row_length(bytes: &[u8], columns: usize) -> Result<Option<usize>, PostgresError> {
-    let mut at = 2;
-    for _ in 0..columns {
-        let Some(size) = bytes.get(at..at + 4) else { return Ok(None) };
-        let size = be_i32(size);
-        at += 4;
-        match size {
-            -1 => {}
-            size if size < 0 => return Err(malformed("a field of negative length")),
-            size => at += size as usize,
-        }
-    }
-    Ok((at <= bytes.len()).then_some(at))
 }
 
 /// The number at the front of at least four bytes.

@@ -139,6 +139,29 @@ fn batches_are_cut_by_rows_and_bytes() {
     assert_eq!(error, "row 4, column `c`: a value of 51 bytes is over the limit `max_cell_bytes` of 50");
 }
 
+/// The size is announced before the cell: neither its end nor a copy of it is needed to refuse it.
+#[test]
+fn a_cell_that_is_too_large_is_refused_before_it_is_there() {
+    let limits = ReadLimits { max_cell_bytes: 50, ..ReadLimits::default() };
+    for (shape, size, counted) in [(Shape::Text, 51, 51), (Shape::Binary, i32::MAX, i32::MAX), (Shape::Jsonb, 52, 51)] {
+        let mut decoder = decoder(vec![column("id", Shape::Int32), column("c", shape)], &limits);
+        decoder.push(&header()).unwrap();
+        let mut begun = [0, 2, 0, 0, 0, 4, 0, 0, 0, 7].to_vec();
+        begun.extend(size.to_be_bytes());
+        let error = decoder.push(&begun).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("row 1, column `c`: a value of {counted} bytes is over the limit `max_cell_bytes` of 50")
+        );
+    }
+    let mut decoder = decoder(vec![column("c", Shape::Jsonb)], &limits);
+    decoder.push(&header()).unwrap();
+    let mut json = vec![b' '; 51];
+    json[0] = 1;
+    decoder.push(&row(&[Some(&json)])).unwrap();
+    assert_eq!(decoder.rows(), 1, "the byte of the version is none of the value");
+}
+
 /// A number as the server sends it, digits to base 10,000.
 fn numeric(unscaled: i128, scale: u32) -> Vec<u8> {
     let text = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale as usize + 1);
