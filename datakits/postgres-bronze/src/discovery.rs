@@ -11,6 +11,9 @@ use crate::{catalog, errors};
 /// The object id of the access method `heap`, fixed in the server's sources.
 const HEAP: i64 = 2;
 
+/// A block of a server that was not built for another size.
+const BLOCK_BYTES: u64 = 8192;
+
 /// A table or view, as the catalog knows it. Partitions are parts of their table, not tables of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceTable {
@@ -22,11 +25,19 @@ pub struct SourceTable {
     pub columns: Vec<SourceColumn>,
     /// Names of the primary key's columns, in key order.
     pub primary_key: Vec<String>,
-    /// Rows by the server's last count, its partitions' included; none for a view, and for what was never counted.
+    /// How large it is.
+    pub size: Size,
+}
+
+/// How large a table is by the server's last count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Rows, its partitions' included; none for a view, and for what was never counted.
     pub rows: Option<u64>,
-    /// Pages of its file by the server's last count, of the largest where it has several; none where rows have no place in
-    /// a file.
+    /// Pages of its file, of the largest where it has several; none where rows have no place in a file.
     pub pages: Option<u64>,
+    /// Bytes of all its files, indexes aside; none where `rows` is none, and where another server has the rows.
+    pub bytes: Option<u64>,
 }
 
 impl SourceTable {
@@ -55,7 +66,7 @@ pub struct SourceColumn {
 pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable>, Error> {
     let ask = |sql: &str| queries.query(sql, &[], options);
     let relations = relations(&ask(catalog::RELATIONS)?)?;
-    let sizes = Sizes::new(&relations, &ask(catalog::CHILDREN)?)?;
+    let families = Families::new(&relations, &ask(catalog::CHILDREN)?)?;
     let domains = domains(&ask(catalog::DOMAINS)?)?;
     let mut columns = columns_by_table(&ask(catalog::COLUMNS)?, &domains)?;
     let keys = keys_by_table(&ask(catalog::PRIMARY_KEYS)?)?;
@@ -63,21 +74,37 @@ pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceT
         .values()
         .filter(|relation| !relation.is_partition)
         .map(|relation| {
-            let columns = columns.remove(&relation.id).unwrap_or_default();
+            let mut columns = columns.remove(&relation.id).unwrap_or_default();
+            if !families.keep_not_null(relation) {
+                columns.values_mut().for_each(|column| column.nullable = true);
+            }
             let key = keys.get(&relation.id).map(Vec::as_slice).unwrap_or_default();
-            let (rows, pages) = sizes.of(relation);
             SourceTable {
                 id: relation.table.clone(),
                 kind: if relation.kind == "v" { TableKind::View } else { TableKind::Table },
                 primary_key: key.iter().filter_map(|id| columns.get(id)).map(|column| column.name.clone()).collect(),
                 columns: columns.into_values().collect(),
-                rows,
-                pages,
+                size: families.size(relation),
             }
         })
         .collect();
     tables.sort_by(|a, b| (&a.id.schema, &a.id.name).cmp(&(&b.id.schema, &b.id.name)));
     Ok(tables)
+}
+
+/// The server's major version; none when its catalog does not say.
+///
+/// # Errors
+/// What the server refused, or an answer that is none to the question.
+pub fn major_version(queries: &impl Queries, options: QueryOptions) -> Result<Option<u32>, Error> {
+    for batch in queries.query(catalog::VERSION, &[], options)? {
+        let [version] = views(&batch, ["version"])?;
+        if !batch.is_empty() {
+            let text = version.text(0)?.unwrap_or_default();
+            return Ok(text.split('.').next().and_then(|major| major.parse().ok()));
+        }
+    }
+    Ok(None)
 }
 
 /// A row of [`catalog::RELATIONS`].
@@ -86,6 +113,7 @@ struct Relation {
     table: TableId,
     kind: String,
     pages: u64,
+    toast_pages: u64,
     rows: Option<u64>,
     is_partition: bool,
     is_heap: bool,
@@ -95,15 +123,18 @@ fn relations(batches: &[Rows]) -> Result<HashMap<i64, Relation>, Error> {
     let mut relations = HashMap::new();
     for batch in batches {
         let [schema, name, id, kind] = views(batch, ["schema_name", "table_name", "table_id", "kind"])?;
-        let [pages, rows, partition, method] = views(batch, ["pages", "row_count", "is_partition", "access_method"])?;
+        let [pages, toast_pages, rows] = views(batch, ["pages", "toast_pages", "row_count"])?;
+        let [partition, method] = views(batch, ["is_partition", "access_method"])?;
+        // A count of blocks above 2³¹ comes as a negative int.
+        let blocks = |number: i64| u64::from(number as u32);
         for row in 0..batch.len() {
             let id = number(&id, row)?;
             let relation = Relation {
                 id,
                 table: TableId { schema: text(&schema, row)?.to_owned(), name: text(&name, row)?.to_owned() },
                 kind: text(&kind, row)?.to_owned(),
-                // A count of blocks above 2³¹ comes as a negative int.
-                pages: u64::from(number(&pages, row)? as u32),
+                pages: blocks(number(&pages, row)?),
+                toast_pages: toast_pages.integer(row)?.map_or(0, blocks),
                 rows: u64::try_from(number(&rows, row)?).ok(),
                 is_partition: truth(&partition, row)?,
                 is_heap: number(&method, row)? == HEAP,
@@ -114,13 +145,13 @@ fn relations(batches: &[Rows]) -> Result<HashMap<i64, Relation>, Error> {
     Ok(relations)
 }
 
-/// How large relations are, with what belongs to them.
-struct Sizes<'a> {
+/// Relations with their partitions and with what inherits from them: a SELECT reads them all.
+struct Families<'a> {
     relations: &'a HashMap<i64, Relation>,
     children: HashMap<i64, Vec<i64>>,
 }
 
-impl<'a> Sizes<'a> {
+impl<'a> Families<'a> {
     fn new(relations: &'a HashMap<i64, Relation>, batches: &[Rows]) -> Result<Self, Error> {
         let mut children: HashMap<i64, Vec<i64>> = HashMap::new();
         for batch in batches {
@@ -132,26 +163,44 @@ impl<'a> Sizes<'a> {
         Ok(Self { relations, children })
     }
 
-    /// Rows of a relation and all below it, and the pages of the largest of their files. A SELECT reads them all.
-    fn of(&self, relation: &Relation) -> (Option<u64>, Option<u64>) {
-        if relation.kind == "v" {
-            return (None, None);
-        }
-        let (mut rows, mut pages) = (None, Some(0));
+    /// A relation and all below it, each once.
+    fn members(&self, relation: &Relation) -> Vec<&'a Relation> {
+        let mut members = Vec::new();
         let (mut waiting, mut seen) = (vec![relation.id], HashSet::new());
         while let Some(id) = waiting.pop() {
-            let Some(part) = self.relations.get(&id).filter(|_| seen.insert(id)) else { continue };
+            // What is in no schema of people's (a session's temporary table) shows its rows to no other session.
+            let Some(member) = self.relations.get(&id).filter(|_| seen.insert(id)) else { continue };
             waiting.extend(self.children.get(&id).into_iter().flatten());
-            // A partitioned table's own count is of all its partitions together.
-            if part.kind == "p" {
-                continue;
-            }
-            if let Some(counted) = part.rows {
-                rows = Some(rows.unwrap_or(0) + counted);
-            }
-            pages = pages.filter(|_| part.is_heap).map(|most: u64| most.max(part.pages));
+            members.push(member);
         }
-        (rows, pages)
+        members
+    }
+
+    /// Whether a column declared NOT NULL has no nulls. Nobody checks a foreign table's; before version 18 a table that
+    /// inherits, other than a partition, may drop what its parent declares.
+    fn keep_not_null(&self, relation: &Relation) -> bool {
+        let keeps = |member: &Relation| member.kind != "f" && (member.is_partition || member.id == relation.id);
+        self.members(relation).into_iter().all(keeps)
+    }
+
+    /// The size of a relation and all below it.
+    fn size(&self, relation: &Relation) -> Size {
+        if relation.kind == "v" {
+            return Size::default();
+        }
+        let mut size = Size { pages: Some(0), ..Size::default() };
+        let (mut blocks, mut all_here) = (0, true);
+        // A partitioned table's own count is of all its partitions together.
+        for part in self.members(relation).into_iter().filter(|part| part.kind != "p") {
+            if let Some(counted) = part.rows {
+                size.rows = Some(size.rows.unwrap_or(0) + counted);
+            }
+            size.pages = size.pages.filter(|_| part.is_heap).map(|most| most.max(part.pages));
+            blocks += part.pages + part.toast_pages;
+            all_here &= part.kind != "f";
+        }
+        size.bytes = size.rows.filter(|_| all_here).map(|_| blocks * BLOCK_BYTES);
+        size
     }
 }
 

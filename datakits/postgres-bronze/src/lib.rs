@@ -97,13 +97,14 @@ pub fn plan(queries: &impl Queries, settings: &Settings, wanted: &[TableId]) -> 
     let selection = settings.selection()?;
     let tables = discovery::read(queries, settings.catalog_options())?;
     let key = |id: &TableId| (id.schema.clone(), id.name.clone());
+    let server = planning::Server::new(queries);
     let by_name: HashMap<(String, String), &SourceTable> = tables.iter().map(|table| (key(&table.id), table)).collect();
     wanted
         .iter()
         .map(|id| {
             let table =
                 by_name.get(&key(id)).filter(|table| selection.has_table(&table.id)).ok_or_else(|| no_table(id))?;
-            planning::plan(queries, table, &selection, settings)
+            planning::plan(&server, table, &selection, settings)
         })
         .collect()
 }

@@ -3,11 +3,13 @@
 //! By blocks of its file: every block is read once, in order, without an index, and no bound has to be asked for. It holds only
 //! under one snapshot (a row that is updated moves to another block), which the run's isolation gives. Else by ranges of a key.
 
+use std::cell::OnceCell;
+
 use datakit_sdk::ranges::{self, Cut, KeyType};
 use datakit_sdk::{Error, Partition, Queries, TablePlan, log};
 use serde::{Deserialize, Serialize};
 
-use crate::discovery::SourceTable;
+use crate::discovery::{self, SourceTable};
 use crate::settings::{IsolationLevel, PartitionBy, Selection, Settings};
 use crate::statement::{self, Blocks, Part, ReadColumn};
 use crate::{errors, shape};
@@ -23,18 +25,48 @@ pub struct State {
     pub part: Option<Part>,
 }
 
+/// The first version that reads a range of blocks as such (TID range scan). Before, each range read the whole table.
+const BLOCK_RANGES_SINCE: u32 = 14;
+
+/// The server to be asked, and what is asked only once.
+#[derive(Debug)]
+pub struct Server<'a, Q> {
+    queries: &'a Q,
+    major_version: OnceCell<Option<u32>>,
+}
+
+impl<'a, Q: Queries> Server<'a, Q> {
+    /// Asks nothing yet.
+    #[must_use]
+    pub fn new(queries: &'a Q) -> Self {
+        Self { queries, major_version: OnceCell::new() }
+    }
+
+    /// Whether ranges of blocks are worth reading; not where the version is unknown.
+    fn reads_ranges_of_blocks(&self, settings: &Settings) -> Result<bool, Error> {
+        let version = match self.major_version.get() {
+            Some(known) => *known,
+            None => {
+                let asked = discovery::major_version(self.queries, settings.catalog_options())?;
+                *self.major_version.get_or_init(|| asked)
+            }
+        };
+        Ok(version.is_some_and(|version| version >= BLOCK_RANGES_SINCE))
+    }
+}
+
 /// The plan of one table.
 ///
 /// # Errors
 /// Columns that cannot be read as the settings want, or a server that does not answer.
-pub fn plan(
-    queries: &impl Queries,
+pub fn plan<Q: Queries>(
+    server: &Server<'_, Q>,
     table: &SourceTable,
     selection: &Selection,
     settings: &Settings,
 ) -> Result<TablePlan, Error> {
     let columns = shape::read_columns(table, selection, settings)?;
-    let parts = cut(queries, table, settings)?;
+    let parts = cut(server, table, settings)?;
     let count = parts.len().max(1);
     let states: Vec<State> = if parts.len() < 2 {
         vec![State { columns, part: None }]
@@ -48,7 +80,7 @@ pub fn plan(
             ordinal,
             state: serde_json::to_vec(state)
                 .map_err(|error| Error::datakit(errors::UNEXPECTED_ANSWER, error.to_string()))?,
-            estimated_rows: table.rows.map(|rows| rows.div_ceil(count as u64)),
+            estimated_rows: table.size.rows.map(|rows| rows.div_ceil(count as u64)),
         });
     }
     log::debug(
@@ -59,14 +91,18 @@ pub fn plan(
 }
 
 /// The parts to read, or none for a table that is read whole.
-fn cut(queries: &impl Queries, table: &SourceTable, settings: &Settings) -> Result<Vec<Part>, Error> {
-    let Some(rows) = table.rows.filter(|rows| *rows > settings.partition_row_threshold) else { return Ok(Vec::new()) };
+fn cut<Q: Queries>(server: &Server<'_, Q>, table: &SourceTable, settings: &Settings) -> Result<Vec<Part>, Error> {
+    let Some(rows) = table.size.rows.filter(|rows| *rows > settings.partition_row_threshold) else {
+        return Ok(Vec::new());
+    };
     let parts = partition_count(rows, settings);
     if parts < 2 || settings.partition_by == PartitionBy::Nothing {
         return Ok(Vec::new());
     }
     let by_blocks = settings.partition_by == PartitionBy::Auto && settings.isolation == IsolationLevel::Snapshot;
-    if let Some(pages) = table.pages.filter(|_| by_blocks) {
+    if let Some(pages) = table.size.pages.filter(|_| by_blocks)
+        && server.reads_ranges_of_blocks(settings)?
+    {
         return Ok(block_parts(pages, parts));
     }
     let Some((key, key_type)) = range_key(table) else { return Ok(Vec::new()) };
@@ -74,12 +110,12 @@ fn cut(queries: &impl Queries, table: &SourceTable, settings: &Settings) -> Resu
         key_type,
         rows,
         parts,
-        extent: &statement::key_extent(&table.id, key),
-        quantiles: |step| statement::key_quantiles(&table.id, key, step),
+        extent: &statement::key_extent(&table.id, key, key_type),
+        quantiles: |step| statement::key_quantiles(&table.id, key, key_type, step),
         options: settings.query_options(),
         unexpected_answer: errors::UNEXPECTED_ANSWER,
     };
-    let bounds = cut.bounds(queries)?;
+    let bounds = cut.bounds(server.queries)?;
     Ok(ranges::between(key, key_type, bounds).into_iter().map(Part::Key).collect())
 }
 

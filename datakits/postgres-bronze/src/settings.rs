@@ -43,6 +43,8 @@ pub struct Settings {
     pub nan: SpecialValues,
     /// `infinity` and `-infinity` in a date or timestamp.
     pub infinity: SpecialValues,
+    /// 24:00:00 in a time without time zone, which ends a day and begins none.
+    pub end_of_day: EndOfDay,
 }
 
 /// What moment rows are of.
@@ -92,6 +94,19 @@ pub enum SpecialValues {
     Null,
 }
 
+/// What becomes of the time 24:00:00, which Arrow's time of day has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndOfDay {
+    /// The table fails, naming row and column.
+    #[default]
+    Error,
+    /// It is loaded as null.
+    Null,
+    /// Columns of that type are loaded as text, all their values kept.
+    Text,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -108,6 +123,7 @@ impl Default for Settings {
             numeric: NumericPolicy::default(),
             nan: SpecialValues::default(),
             infinity: SpecialValues::default(),
+            end_of_day: EndOfDay::default(),
         }
     }
 }
@@ -158,9 +174,13 @@ mod tests {
 
     #[test]
     fn unknown_and_wrong_settings_are_errors() {
-        for wrong in
-            [r#"{"nolock": true}"#, r#"{"isolation": "chaos"}"#, r#"{"numeric": "null"}"#, r#"{"nan": "text"}"#]
-        {
+        for wrong in [
+            r#"{"nolock": true}"#,
+            r#"{"isolation": "chaos"}"#,
+            r#"{"numeric": "null"}"#,
+            r#"{"nan": "text"}"#,
+            r#"{"end_of_day": "midnight"}"#,
+        ] {
             assert!(parse_settings::<Settings>(wrong).is_err(), "{wrong}");
         }
     }

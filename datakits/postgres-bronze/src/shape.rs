@@ -57,8 +57,8 @@ pub fn listed(table: &SourceTable, selection: &Selection, settings: &Settings) -
         kind: table.kind,
         columns: schema,
         primary_key: if all_read { table.primary_key.clone() } else { Vec::new() },
-        estimated_rows: table.rows,
-        estimated_bytes: None,
+        estimated_rows: table.size.rows,
+        estimated_bytes: table.size.bytes,
     }
 }
 

@@ -2,7 +2,7 @@
 //! no parameter type.
 
 use datakit_sdk::postgres::{quote_name, quote_table};
-use datakit_sdk::ranges::KeyRange;
+use datakit_sdk::ranges::{KeyRange, KeyType};
 use datakit_sdk::{Error, TableId, Value};
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +32,15 @@ pub enum ReadAs {
     Money,
     /// A date or timestamp, null where it is infinite.
     FiniteOrNull,
-    /// A numeric, null where it is not a number.
-    NumberOrNull,
+    /// A time of day, null where it is the end of the day, 24:00:00.
+    WithinDayOrNull,
+    /// A numeric, null where it is not a number, of at most so many digits.
+    NumberOrNull {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
 }
 
 impl ReadAs {
@@ -85,23 +92,35 @@ pub fn select(table: &TableId, columns: &[ReadColumn], part: Option<&Part>) -> R
     Ok((sql, parameters))
 }
 
-/// The lowest and highest key, which an index answers by two seeks.
+/// The lowest and highest key that a bound can name, which an index answers by two seeks.
 #[must_use]
-pub fn key_extent(table: &TableId, key: &str) -> String {
+pub fn key_extent(table: &TableId, key: &str, key_type: KeyType) -> String {
     let key = quote_name(key);
-    format!("SELECT min({key}) AS low, max({key}) AS high FROM {}", quote_table(table))
+    let (table, among) = (quote_table(table), nameable(&key, key_type));
+    format!("SELECT min({key}) AS low, max({key}) AS high FROM {table}{among}")
 }
 
-/// Every `step`-th key in the server's own order, without the first: one ordered pass over the key's index.
+/// Every `step`-th key that a bound can name in the server's own order, without the first: one ordered pass over the key's
+/// index.
 #[must_use]
-pub fn key_quantiles(table: &TableId, key: &str, step: u64) -> String {
+pub fn key_quantiles(table: &TableId, key: &str, key_type: KeyType, step: u64) -> String {
     // One row a partition makes no sense, and `% 1` has no remainder of 1.
     let step = step.max(2);
     let (key, table) = (quote_name(key), quote_table(table));
+    let among = nameable(&key, key_type);
     format!(
-        "SELECT q.bound AS bound FROM (SELECT {key} AS bound, row_number() OVER (ORDER BY {key}) AS ordinal FROM {table}) \
-         AS q WHERE q.ordinal % {step} = 1 AND q.ordinal > 1 ORDER BY q.ordinal"
+        "SELECT q.bound AS bound FROM (SELECT {key} AS bound, row_number() OVER (ORDER BY {key}) AS ordinal FROM \
+         {table}{among}) AS q WHERE q.ordinal % {step} = 1 AND q.ordinal > 1 ORDER BY q.ordinal"
     )
+}
+
+/// The condition that leaves out keys which no bound can name: infinite days, and those of years that do not have four
+/// digits. Their rows are in the first and the last range, which have no end.
+fn nameable(key: &str, key_type: KeyType) -> String {
+    match key_type {
+        KeyType::Date => format!(" WHERE {key} >= '0001-01-01'::date AND {key} <= '9999-12-31'::date"),
+        KeyType::Int | KeyType::Bigint | KeyType::Uuid => String::new(),
+    }
 }
 
 fn select_item(column: &ReadColumn) -> String {
@@ -112,7 +131,11 @@ fn select_item(column: &ReadColumn) -> String {
         ReadAs::Json => format!("to_json({name})::text AS {name}"),
         ReadAs::Money => format!("{name}::numeric(23, 4) AS {name}"),
         ReadAs::FiniteOrNull => format!("nullif(nullif({name}, 'infinity'), '-infinity') AS {name}"),
-        ReadAs::NumberOrNull => format!("nullif({name}, 'NaN') AS {name}"),
+        ReadAs::WithinDayOrNull => format!("nullif({name}, '24:00:00') AS {name}"),
+        // The digits a domain declares are lost on the way through `nullif`. Where they are not, the cast costs nothing.
+        ReadAs::NumberOrNull { precision, scale } => {
+            format!("nullif({name}, 'NaN')::numeric({precision}, {scale}) AS {name}")
+        }
     }
 }
 
@@ -144,7 +167,7 @@ fn block_condition(blocks: Blocks) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use datakit_sdk::ranges::{KeyType, between};
+    use datakit_sdk::ranges::between;
 
     use super::*;
 
@@ -164,14 +187,15 @@ mod tests {
             column("Tags", ReadAs::Json),
             column("price", ReadAs::Money),
             column("until", ReadAs::FiniteOrNull),
-            column("ratio", ReadAs::NumberOrNull),
+            column("closes", ReadAs::WithinDayOrNull),
+            column("ratio", ReadAs::NumberOrNull { precision: 5, scale: 2 }),
         ];
         let (sql, parameters) = select(&table(), &columns, None).unwrap();
         assert_eq!(
             sql,
             "SELECT \"id\", \"it's \"\"x\"\"\"::text AS \"it's \"\"x\"\"\", to_json(\"Tags\")::text AS \"Tags\", \
              \"price\"::numeric(23, 4) AS \"price\", nullif(nullif(\"until\", 'infinity'), '-infinity') AS \"until\", \
-             nullif(\"ratio\", 'NaN') AS \"ratio\" FROM \"odd.schema\".\"order\"\"s 🦀\""
+             nullif(\"closes\", '24:00:00') AS \"closes\", nullif(\"ratio\", 'NaN')::numeric(5, 2) AS \"ratio\" FROM \"odd.schema\".\"order\"\"s 🦀\""
         );
         assert_eq!(parameters, []);
     }
@@ -200,11 +224,24 @@ mod tests {
     #[test]
     fn bounds_are_asked_for_in_the_servers_order() {
         let table = TableId { schema: "public".into(), name: "t".into() };
-        assert_eq!(key_extent(&table, "id"), "SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"t\"");
         assert_eq!(
-            key_quantiles(&table, "id", 25_000),
+            key_extent(&table, "id", KeyType::Bigint),
+            "SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"t\""
+        );
+        assert_eq!(
+            key_quantiles(&table, "id", KeyType::Bigint, 25_000),
             "SELECT q.bound AS bound FROM (SELECT \"id\" AS bound, row_number() OVER (ORDER BY \"id\") AS ordinal FROM \
              \"public\".\"t\") AS q WHERE q.ordinal % 25000 = 1 AND q.ordinal > 1 ORDER BY q.ordinal"
         );
+    }
+
+    #[test]
+    fn bounds_of_days_are_days_that_can_be_written() {
+        let table = TableId { schema: "public".into(), name: "t".into() };
+        let among = " WHERE \"day\" >= '0001-01-01'::date AND \"day\" <= '9999-12-31'::date";
+        let extent = key_extent(&table, "day", KeyType::Date);
+        assert!(extent.ends_with(&format!("FROM \"public\".\"t\"{among}")), "{extent}");
+        let quantiles = key_quantiles(&table, "day", KeyType::Date, 100);
+        assert!(quantiles.contains(&format!("FROM \"public\".\"t\"{among}) AS q")), "{quantiles}");
     }
 }

@@ -26,8 +26,15 @@ impl Server {
 
     /// What was asked besides the catalog.
     fn asked_of_tables(&self) -> Vec<String> {
-        let asked = self.asked.borrow();
-        asked.iter().map(|(sql, _)| sql.clone()).filter(|sql| !sql.contains("pg_catalog.")).collect()
+        let of_catalog = |sql: &String| sql.contains("pg_catalog.") || sql.contains("information_schema.");
+        self.asked.borrow().iter().map(|(sql, _)| sql.clone()).filter(|sql| !of_catalog(sql)).collect()
+    }
+
+    /// Makes it a server of another version.
+    fn of_version(mut self, version: &str) -> Self {
+        self.answers.remove(catalog::VERSION);
+        self.answer(catalog::VERSION, vec![("version", strings([version.to_owned()].into_iter()))]);
+        self
     }
 }
 
@@ -61,8 +68,17 @@ struct CatalogTable<'a> {
     key: &'a str,
     rows: i64,
     pages: i32,
+    toast_pages: Option<i32>,
     parent: Option<i64>,
+    /// Whether its parent, if it has one, is a partitioned table.
+    is_partition: bool,
     access_method: i64,
+}
+
+impl CatalogTable<'_> {
+    fn is_partition(&self) -> bool {
+        self.parent.is_some() && self.is_partition
+    }
 }
 
 const ID: CatalogColumn<'_> = ("id", 23, "integer", "b", "N", -1, true);
@@ -76,7 +92,7 @@ fn longs(values: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(values.map(Some).collect::<Int64Array>())
 }
 
-/// Tables of the schema `public`, numbered from 1; a domain `percent` (900) over numeric(5,2), and `share` (901) over it.
+/// A server of version 15 with tables of the schema `public`, numbered from 1; a domain `percent` (900) over numeric(5,2), and `share` (901) over it.
 fn server(tables: &[CatalogTable<'_>]) -> Server {
     let mut server = Server::default();
     let numbered = || (1_i64..).zip(tables);
@@ -88,16 +104,14 @@ fn server(tables: &[CatalogTable<'_>]) -> Server {
             ("table_id", longs(numbered().map(|(id, _)| id))),
             ("kind", strings(tables.iter().map(|table| table.kind.to_owned()))),
             ("pages", ints(&tables.iter().map(|table| table.pages).collect::<Vec<_>>())),
+            ("toast_pages", Arc::new(tables.iter().map(|table| table.toast_pages).collect::<Int32Array>())),
             ("row_count", longs(tables.iter().map(|table| table.rows))),
-            (
-                "is_partition",
-                Arc::new(tables.iter().map(|table| Some(table.parent.is_some())).collect::<BooleanArray>()),
-            ),
+            ("is_partition", Arc::new(tables.iter().map(|table| Some(table.is_partition())).collect::<BooleanArray>())),
             ("access_method", longs(tables.iter().map(|table| table.access_method))),
         ],
     );
     let columns: Vec<(i64, i16, &CatalogColumn<'_>)> = numbered()
-        .filter(|(_, table)| table.parent.is_none())
+        .filter(|(_, table)| !table.is_partition())
         .flat_map(|(id, table)| (1..).zip(table.columns).map(move |(number, column)| (id, number, column)))
         .collect();
     let each = |f: fn(&CatalogColumn<'_>) -> String| strings(columns.iter().map(|(_, _, column)| f(column)));
@@ -142,11 +156,22 @@ fn server(tables: &[CatalogTable<'_>]) -> Server {
             ("parent_id", longs(children.iter().map(|(_, parent)| *parent))),
         ],
     );
-    server
+    server.of_version("15.08.0000")
 }
 
 fn table<'a>(name: &'a str, columns: &'a [CatalogColumn<'a>], key: &'a str, rows: i64, pages: i32) -> CatalogTable<'a> {
-    CatalogTable { name, kind: "r", columns, key, rows, pages, parent: None, access_method: 2 }
+    CatalogTable {
+        name,
+        kind: "r",
+        columns,
+        key,
+        rows,
+        pages,
+        toast_pages: None,
+        parent: None,
+        is_partition: true,
+        access_method: 2,
+    }
 }
 
 fn id(name: &str) -> TableId {
@@ -190,15 +215,26 @@ fn the_catalog_becomes_tables() {
         CatalogTable { parent: Some(3), ..table("parts_1", &[ID], "1", 30, 3) },
         CatalogTable { parent: Some(3), ..table("parts_2", &[ID], "1", 12, 5) },
         table("never counted", &[ID], "", -1, 0),
+        CatalogTable { toast_pages: Some(20), ..table("wide", &[ID], "", 1, 2) },
+        CatalogTable { kind: "f", access_method: 0, ..table("elsewhere", &[ID], "", 5, 2) },
     ]);
     let tables = discovery::read(&server, Settings::default().catalog_options()).unwrap();
     let names: Vec<&str> = tables.iter().map(|table| table.id.name.as_str()).collect();
-    assert_eq!(names, ["a view", "never counted", "orders", "parts"], "partitions are no tables of their own");
+    assert_eq!(
+        names,
+        ["a view", "elsewhere", "never counted", "orders", "parts", "wide"],
+        "partitions are no tables of their own"
+    );
     assert_eq!(tables[0].kind, TableKind::View);
-    assert_eq!((tables[0].rows, tables[0].pages), (None, None));
-    assert_eq!((tables[1].rows, tables[1].pages), (None, Some(0)));
-    assert_eq!(tables[2].primary_key, ["line", "id"], "in key order, without the columns an index only carries");
-    assert_eq!((tables[3].rows, tables[3].pages), (Some(42), Some(5)), "rows of all, pages of the largest");
+    assert_eq!(tables[3].primary_key, ["line", "id"], "in key order, without the columns an index only carries");
+    let size = |rows, pages, bytes| discovery::Size { rows, pages, bytes };
+    let sizes: Vec<discovery::Size> = tables.iter().map(|table| table.size).collect();
+    assert_eq!(sizes[0], size(None, None, None));
+    assert_eq!(sizes[1], size(Some(5), None, None), "another server has the rows");
+    assert_eq!(sizes[2], size(None, Some(0), None));
+    assert_eq!(sizes[3], size(Some(42), Some(1), Some(8192)));
+    assert_eq!(sizes[4], size(Some(42), Some(5), Some(8 * 8192)), "all of all, but the pages of the largest");
+    assert_eq!(sizes[5], size(Some(1), Some(2), Some(22 * 8192)), "with its long values");
 }
 
 #[test]
@@ -234,7 +270,11 @@ fn every_type_has_its_reading() {
         fields.chain([sql]).collect()
     };
     insta::assert_debug_snapshot!("types", shown("{}"));
-    insta::assert_debug_snapshot!("types_with_nulls", shown(r#"{"infinity": "null", "nan": "null"}"#));
+    let nulls = r#"{"infinity": "null", "nan": "null", "end_of_day": "null"}"#;
+    insta::assert_debug_snapshot!("types_with_nulls", shown(nulls));
+    let texts = shown(r#"{"end_of_day": "text"}"#);
+    assert!(texts.iter().any(|field| field.starts_with("at Utf8 ")), "{texts:?}");
+    assert!(texts.last().unwrap().contains("\"at\"::text AS \"at\""), "{texts:?}");
 }
 
 #[test]
@@ -278,6 +318,62 @@ fn large_tables_are_cut_by_blocks() {
     assert_eq!(plans[0].partitions[3].estimated_rows, Some(100));
     assert_eq!(states(&plans[1]).len(), 1, "never measured");
     assert_eq!(server.asked_of_tables(), Vec::<String>::new(), "nothing has to be asked");
+    let asked = server.asked.borrow().iter().filter(|(sql, _)| sql == catalog::VERSION).count();
+    assert_eq!(asked, 1, "for all tables");
+}
+
+/// Before version 14 every range of blocks costs a scan of the whole table.
+#[test]
+fn servers_without_ranges_of_blocks_cut_by_the_key_or_not_at_all() {
+    for (version, by_blocks) in
+        [("12.01.0000", false), ("13.22.0000)", false), ("14.00.0000", true), ("18.01.0000", true), ("Postgre", false)]
+    {
+        let server = server(&[table("t", &[ID], "1", 400, 80), table("no key", &[NAME], "", 400, 80)]);
+        let mut server = server.of_version(version);
+        let extent = "SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"t\"";
+        server.answer(extent, vec![("low", ints(&[1])), ("high", ints(&[400]))]);
+        let plans = plan(&server, &settings(CUT), &[id("t"), id("no key")]).unwrap();
+        let parts: Vec<usize> = plans.iter().map(|plan| states(plan).len()).collect();
+        if by_blocks {
+            assert_eq!((parts, blocks(&plans[0]).len()), (vec![4, 4], 4), "{version}");
+        } else {
+            assert_eq!((parts, keys(&plans[0]).len()), (vec![4, 1], 4), "{version}");
+        }
+    }
+    // Who does not cut by blocks does not ask.
+    let server = server(&[table("t", &[ID], "1", 1, 1)]);
+    plan(&server, &settings(CUT), &[id("t")]).unwrap();
+    assert!(server.asked.borrow().iter().all(|(sql, _)| sql != catalog::VERSION));
+}
+
+#[test]
+fn declarations_nobody_holds_a_table_to_are_not_believed() {
+    let foreign = CatalogTable { kind: "f", access_method: 0, ..table("foreign", &[ID], "", 1, 0) };
+    let parted = |name| CatalogTable { kind: "p", access_method: 0, ..table(name, &[ID], "", 0, 0) };
+    let server = server(&[
+        foreign,
+        table("alone", &[ID], "", 1, 1),
+        parted("parted"),
+        CatalogTable { parent: Some(3), ..table("parted_1", &[ID], "", 1, 1) },
+        parted("parted over there"),
+        CatalogTable { kind: "p", access_method: 0, parent: Some(5), ..table("part", &[ID], "", 0, 0) },
+        CatalogTable { parent: Some(6), ..CatalogTable { name: "part over there", ..foreign } },
+        table("inherited", &[ID], "", 1, 1),
+        CatalogTable { parent: Some(8), is_partition: false, ..table("heir", &[ID], "", 1, 1) },
+    ]);
+    let tables = discovery::read(&server, Settings::default().catalog_options()).unwrap();
+    let nullable: Vec<(&str, bool)> = tables.iter().map(|t| (t.id.name.as_str(), t.columns[0].nullable)).collect();
+    assert_eq!(
+        nullable,
+        [
+            ("alone", false),
+            ("foreign", true),
+            ("heir", false),
+            ("inherited", true),
+            ("parted", false),
+            ("parted over there", true)
+        ]
+    );
 }
 
 #[test]

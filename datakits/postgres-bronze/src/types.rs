@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::settings::{NumericPolicy, Settings, SpecialValues};
+use crate::settings::{EndOfDay, NumericPolicy, Settings, SpecialValues};
 use crate::statement::ReadAs;
 
 /// A type as the catalog describes it; of a domain, the type below it.
@@ -83,14 +83,21 @@ impl SqlType {
             UUID => value("FixedSizeBinary(16)"),
             NAME | TEXT | VARCHAR | BPCHAR | JSON | JSONB => value("Utf8"),
             DATE => reading(finite(), "Date32"),
-            TIME => value("Time64(ns)"),
+            TIME => match settings.end_of_day {
+                EndOfDay::Error => value("Time64(ns)"),
+                EndOfDay::Null => reading(ReadAs::WithinDayOrNull, "Time64(ns)"),
+                EndOfDay::Text => reading(ReadAs::Text, "Utf8"),
+            },
             TIMESTAMP => reading(finite(), "Timestamp(us)"),
             TIMESTAMPTZ => reading(finite(), "Timestamp(us, UTC)"),
             MONEY => reading(ReadAs::Money, "Decimal128(23, 4)"),
             NUMERIC => match self.decimal() {
                 Some((precision, scale)) => {
-                    let nan = if settings.nan == SpecialValues::Null { ReadAs::NumberOrNull } else { ReadAs::Value };
-                    reading(nan, &format!("Decimal128({precision}, {scale})"))
+                    let read = match settings.nan {
+                        SpecialValues::Null => ReadAs::NumberOrNull { precision, scale },
+                        SpecialValues::Error => ReadAs::Value,
+                    };
+                    reading(read, &format!("Decimal128({precision}, {scale})"))
                 }
                 None if settings.numeric == NumericPolicy::Text => reading(ReadAs::Text, "Utf8"),
                 None => None,
@@ -102,7 +109,7 @@ impl SqlType {
 
     /// Precision and scale of the decimal that holds every value of a declared numeric; none without a declaration, and for
     /// one of more than 38 digits. Source: `numerictypmodin` in the server.
-    fn decimal(&self) -> Option<(i64, i64)> {
+    fn decimal(&self) -> Option<(u8, u8)> {
         let declared = self.modifier - 4;
         if declared < 0 {
             return None;
@@ -110,7 +117,10 @@ impl SqlType {
         let (precision, scale) = (declared >> 16 & 0xffff, ((declared & 0x7ff) ^ 1024) - 1024);
         // Since version 15 a scale may be negative or above the precision.
         let (precision, scale) = if scale < 0 { (precision - scale, 0) } else { (precision.max(scale), scale) };
-        (precision <= 38).then_some((precision, scale))
+        if precision > 38 {
+            return None;
+        }
+        Some((u8::try_from(precision).ok()?, u8::try_from(scale).ok()?))
     }
 
     /// Field metadata of a column of this type.

@@ -23,9 +23,10 @@ pub struct Cut<'a, Q> {
     pub rows: u64,
     /// At least two.
     pub parts: u32,
-    /// Asks for the lowest and highest key, as `low` and `high`.
+    /// Asks for the lowest and highest key, as `low` and `high`. Of days, those of the years 1 to 9999 only: no other is a
+    /// bound, and the first and the last range have no end.
     pub extent: &'a str,
-    /// Asks for every n-th key in the server's order, without the first, as `bound`.
+    /// Asks for every n-th of these keys in the server's order, without the first, as `bound`.
     pub quantiles: Q,
     /// Of both questions.
     pub options: QueryOptions,

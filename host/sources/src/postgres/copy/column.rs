@@ -45,7 +45,7 @@ impl Wrong {
     /// What is wrong, and what to do.
     pub(super) fn words(self, source_type: &str) -> (String, &'static str) {
         const REPORT: &str = "this is a bug of the server or of the host: please report it";
-        const QUERY: &str = "exclude the column, or let the query cast it to text";
+        const VIEW: &str = "exclude the column, or read the table through a view that casts it to text";
         match self {
             Self::Malformed => (format!("the server declared {source_type} and sent something else"), REPORT),
             Self::UnexpectedNull => ("a null where the table declares NOT NULL".to_owned(), REPORT),
@@ -60,9 +60,12 @@ impl Wrong {
             Self::Infinite => {
                 (format!("an infinite {source_type}"), "set `infinity` of the datakit to `null`, or exclude the column")
             }
-            Self::TooManyDigits => (format!("a number with more digits than {source_type} declares"), QUERY),
-            Self::OutOfRange => (format!("a {source_type} beyond the range of Arrow's microseconds"), QUERY),
-            Self::EndOfDay => ("the time 24:00:00, which ends no day elsewhere".to_owned(), QUERY),
+            Self::TooManyDigits => (format!("a number with more digits than {source_type} declares"), VIEW),
+            Self::OutOfRange => (format!("a {source_type} beyond the range of Arrow's microseconds"), VIEW),
+            Self::EndOfDay => (
+                "the time 24:00:00, which ends no day elsewhere".to_owned(),
+                "set `end_of_day` of the datakit to `null` or `text`, or exclude the column",
+            ),
         }
     }
 }

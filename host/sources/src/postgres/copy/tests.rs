@@ -146,7 +146,7 @@ fn a_cell_that_is_too_large_is_refused_before_it_is_there() {
     for (shape, size, counted) in [(Shape::Text, 51, 51), (Shape::Binary, i32::MAX, i32::MAX), (Shape::Jsonb, 52, 51)] {
         let mut decoder = decoder(vec![column("id", Shape::Int32), column("c", shape)], &limits);
         decoder.push(&header()).unwrap();
-        let mut begun = [0, 2, 0, 0, 0, 4, 0, 0, 0, 7].to_vec();
+        let mut begun: Vec<u8> = vec![0, 2, 0, 0, 0, 4, 0, 0, 0, 7];
         begun.extend(size.to_be_bytes());
         let error = decoder.push(&begun).unwrap_err().to_string();
         assert_eq!(

@@ -35,7 +35,7 @@ const CATALOG: &str = "\
     pg_partitioned_table pg_range pg_tables pg_type pg_views";
 
 const INFORMATION_SCHEMA: &str = "\
-    columns domains key_column_usage referential_constraints schemata table_constraints tables views";
+    columns domains key_column_usage referential_constraints schemata sql_implementation_info table_constraints tables views";
 
 /// Types that a cast may name: the system's own. With `search_path = pg_catalog` they are what they are called.
 const TYPES: &str = "\

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod partitions;
+mod values;
+
 use datakit_tests::PostgresWorld;
 
 const SHOP: &str = r#"
@@ -76,70 +79,10 @@ fn tables_and_views_become_bronze_tables_on_postgres() {
 #[test]
 fn preview_and_discover_show_what_there_is() {
     let world = PostgresWorld::new(SHOP);
+    world.execute("ANALYZE sales.orders, sales.parts");
     insta::assert_snapshot!(world.host(&["discover"]).success().stdout);
     let preview = world.host(&["preview", "--tables", "sales.totals"]).success().stdout;
     assert!(preview.contains("orders"), "{preview}");
-}
-
-/// Rows that move and go while a run reads are neither lost nor doubled: it has its snapshot.
-#[test]
-fn a_table_in_many_partitions_is_of_one_moment() {
-    // Changes everything as soon as a session waits for the table, which is the run's with its snapshot taken.
-    const CHANGE: &str = "DO $$ BEGIN
-        LOCK TABLE big IN ACCESS EXCLUSIVE MODE;
-        WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock') LOOP
-            PERFORM pg_sleep(0.01);
-            PERFORM pg_stat_clear_snapshot();
-        END LOOP;
-        UPDATE big SET id = 60000 - id WHERE id % 2 = 0;
-        DELETE FROM big WHERE k % 7 = 3;
-    END $$";
-    for by in ["auto", "key"] {
-        let world = PostgresWorld::new(
-            "CREATE TABLE big (id int PRIMARY KEY, k int NOT NULL);
-             INSERT INTO big SELECT i * 3 - 7000, i FROM generate_series(0, 19999) AS i;
-             ANALYZE big",
-        );
-        let settings = format!(r#"{{"partition_row_threshold": 500, "partition_rows": 1000, "partition_by": "{by}"}}"#);
-        let output = std::thread::scope(|scope| {
-            let change = scope.spawn(|| world.execute(CHANGE));
-            while world.source(
-                "SELECT count(*)::text FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'big'::regclass",
-            ) == "0"
-            {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            let output = world.host(&["run", "--output", "json", "--settings", &settings]).success();
-            change.join().unwrap();
-            output
-        });
-        assert_eq!(world.source("SELECT count(*)::text FROM big"), "17143", "rows are gone");
-        let summary = output.json();
-        assert!(summary["tables"][0]["partitions"].as_u64().unwrap() > 5, "{summary}");
-        assert_ne!(summary["tables"][0]["several_moments"], true, "by {by}");
-        assert_eq!(summary["rows"], 20_000, "by {by}");
-        assert!(numbers(&world.delta("SHOP/public/big"), "k").into_iter().eq(0..20_000), "by {by}: every row once");
-    }
-}
-
-/// The numbers of a column, in order.
-fn numbers(delta: &str, column: &str) -> Vec<i64> {
-    let rows = delta.lines().skip(1).map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let mut numbers: Vec<i64> = rows.map(|row| row[column].as_i64().unwrap()).collect();
-    numbers.sort_unstable();
-    numbers
-}
-
-#[test]
-fn without_the_snapshot_partitions_are_several_moments() {
-    let world = PostgresWorld::new(
-        "CREATE TABLE big (id int PRIMARY KEY); INSERT INTO big SELECT generate_series(1, 2000); ANALYZE big",
-    );
-    let settings = r#"{"partition_row_threshold": 500, "partition_rows": 500, "isolation": "read_committed"}"#;
-    let summary = world.run(&["--settings", settings]);
-    assert_eq!(summary["tables"][0]["partitions"], 4);
-    assert_eq!(summary["tables"][0]["several_moments"], true);
-    assert_eq!(summary["rows"], 2000);
 }
 
 #[test]
@@ -194,30 +137,10 @@ fn a_table_without_a_grant_fails_and_the_others_are_loaded() {
     assert_eq!(world.delta("SHOP/public/granted").lines().count(), 1 + 1);
 }
 
-#[test]
-fn numerics_without_bounds_need_a_decision() {
-    let world =
-        PostgresWorld::new("CREATE TABLE t (id int, n numeric); INSERT INTO t VALUES (1, 'NaN'), (2, 1.50), (3, 1e50)");
-    let output = world.host(&["run", "--output", "json"]);
-    assert_eq!(output.code, Some(1));
-    insta::assert_snapshot!(output.table_errors());
-    world.run(&["--settings", r#"{"numeric": "text"}"#]);
-    let delta = world.delta("SHOP/public/t");
-    let zeros = "0".repeat(50);
-    for text in ["\"n\": \"NaN\"", "\"n\": \"1.50\"", &format!("\"n\": \"1{zeros}\"")] {
-        assert!(delta.contains(text), "no {text} in\n{delta}");
-    }
-}
-
-#[test]
-fn infinities_are_an_error_or_null_as_the_operator_says() {
-    let world = PostgresWorld::new(
-        "CREATE TABLE t (id int, until timestamptz); INSERT INTO t VALUES (1, 'infinity'), (2, '2024-02-29 12:00+00')",
-    );
-    let output = world.host(&["run", "--output", "json"]);
-    assert_eq!(output.code, Some(1));
-    insta::assert_snapshot!(output.table_errors());
-    world.run(&["--settings", r#"{"infinity": "null"}"#]);
-    let delta = world.delta("SHOP/public/t");
-    assert!(delta.contains("\"id\": 1, \"until\": null"), "{delta}");
+/// The numbers of a column, in order.
+fn numbers(delta: &str, column: &str) -> Vec<i64> {
+    let rows = delta.lines().skip(1).map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut numbers: Vec<i64> = rows.map(|row| row[column].as_i64().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers
 }
