@@ -8,7 +8,7 @@ use std::time::Duration;
 use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
 use datakit_config::{
     Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Layers, Overrides, Pool, PostgresConnection, Reader,
-    SinkConfig, SqlServerConnection, TicketSource, Timeouts, load,
+    SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource, Timeouts, load,
 };
 use datakit_kerberos::{Origin, Service, TicketSettings, Tickets};
 use datakit_model::{Credential, Secret};
@@ -172,15 +172,32 @@ impl Context {
                 Ok(Connected::Postgres(Arc::new(source)))
             }
             Connection::Files(connection) => {
-                let files = files_config(connection, self.store_options(), config)?;
+                let files = files_config(connection, self.store_options(connection.store.as_ref())?, config)?;
                 Ok(Connected::Files(Arc::new(FilesSource::new(files)?)))
             }
         }
     }
 
-    /// How to reach object stores: by the environment, for sources and sinks alike.
-    fn store_options(&self) -> StoreOptions {
-        self.environment.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect()
+    /// How to reach an object store: as its settings say and nothing else, or as the environment says.
+    fn store_options(&self, settings: Option<&StoreSettings>) -> Result<StoreOptions, Reports> {
+        let plain = |name: &str, value: &str| (name.to_owned(), Secret::new(value.to_owned()));
+        let Some(settings) = settings else {
+            return Ok(self.environment.iter().map(|(name, value)| plain(name, value)).collect());
+        };
+        let (mut at_hand, mut in_vaults) = (Vec::new(), Vec::new());
+        for (name, value) in settings.iter() {
+            match value {
+                StoreValue::Plain(value) => at_hand.push(plain(name, value)),
+                StoreValue::Secret(setting) => match self.local(setting)? {
+                    Some(secret) => at_hand.push((name.to_owned(), secret)),
+                    None => in_vaults.push((name, self.credential(setting)?)),
+                },
+            }
+        }
+        let at_hand = at_hand.into_iter().collect();
+        Ok(in_vaults
+            .into_iter()
+            .fold(at_hand, |options: StoreOptions, (name, credential)| options.with_credential(name, credential)))
     }
 
     /// The tickets of a connection. Nothing is asked for yet.
@@ -215,7 +232,7 @@ impl Context {
     }
 
     pub(crate) fn delta_sink(&self, sink: &datakit_config::DeltaConfig, config: &Config) -> Result<DeltaSink, Reports> {
-        let store = self.store_options();
+        let store = self.store_options(sink.store.as_ref())?;
         let max_encoding_bytes = config.limits.run.max_encoding_bytes;
         Ok(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?)
     }

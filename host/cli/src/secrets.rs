@@ -31,7 +31,7 @@ struct VaultKey {
 
 impl Context {
     /// A secret that is at hand: of a variable or a file.
-    fn local(&self, setting: &SecretSetting) -> Result<Option<Secret>, Reports> {
+    pub(crate) fn local(&self, setting: &SecretSetting) -> Result<Option<Secret>, Reports> {
         let resolved = setting.resolve(&self.environment).map_err(|error| Reports::from(vec![error]))?;
         let Some(ResolvedSecret { secret, warning }) = resolved else { return Ok(None) };
         if let Some(warning) = warning {

@@ -10,6 +10,7 @@ use crate::problem::{Problem, Problems};
 use crate::reader::{Located, TableReader, nearest};
 use crate::secret::{self, SecretSetting};
 use crate::sink::{self, PostgresConfig};
+use crate::store::StoreSettings;
 use crate::text::Origin;
 
 /// The port of SQL Server.
@@ -164,8 +165,7 @@ impl Connection {
             Self::SqlServer(SqlServerConnection { auth: Auth::Sql { password, .. }, .. }) => vec![password],
             Self::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. }) => Vec::new(),
             Self::Postgres(connection) => connection.server.password.iter().collect(),
-            // Object stores are logged in to by the environment.
-            Self::Files(_) => Vec::new(),
+            Self::Files(connection) => connection.store.iter().flat_map(StoreSettings::secrets).collect(),
         }
     }
 }

@@ -80,7 +80,7 @@ variables! {
     DATAKIT_CACHE
     /// What is logged, as in `info,datakit=debug`; drivers never log below `info`
     DATAKIT_LOG
-    /// Extra certificate authorities (PEM), read by the TLS library for every connection
+    /// Certificate authorities (PEM) besides the system's; for registries and object stores instead of them, unless SSL_CERT_DIR names the system's folder
     SSL_CERT_FILE
     /// Kerberos: who logs in, with KRB_KEYTAB
     KRB_PRINCIPAL

@@ -4,6 +4,7 @@ use crate::connection;
 use crate::problem::Problem;
 use crate::reader::TableReader;
 use crate::sink;
+use crate::store::{self, StoreSettings};
 
 /// Below, everything is readable; above, nothing is.
 const ROOT_HINT: &str = "write `root = \"./landing\"` or `root = \"s3://BUCKET/PATH\"`";
@@ -17,6 +18,8 @@ pub struct FilesConnection {
     pub source_system: String,
     /// A path or a URI. A relative path of a file starts from the file's folder.
     pub root: String,
+    /// How the object store of the root is reached and logged in to; none: as the environment says.
+    pub store: Option<StoreSettings>,
     /// Patterns of paths by the names of tables; empty: folders and names of files are tables.
     pub tables: Vec<(String, Vec<String>)>,
     /// Files below the root, at most.
@@ -42,6 +45,7 @@ pub(crate) fn read(name: &str, mut table: TableReader<'_>) -> Option<FilesConnec
     if let Some(root) = root.as_ref().filter(|root| sink::holds_password(&root.value)) {
         table.problems().at(Problem::InlineSecret { path: table.path_of("root") }, &root.origin);
     }
+    let store = store::read(&mut table, root.as_ref().map(|root| root.value.as_str()));
     let tables = table.named_string_lists("tables", "an array of patterns of paths");
     let mut bound = |key, maximum, default| table.integer(key, 1, maximum).map_or(default, |found| found.value);
     let max_files = bound("max_files", 10_000_000, FilesConnection::MAX_FILES);
@@ -52,6 +56,7 @@ pub(crate) fn read(name: &str, mut table: TableReader<'_>) -> Option<FilesConnec
         name: name.to_owned(),
         source_system: source_system?,
         root: sink::absolute(&root?),
+        store,
         tables,
         max_files,
         max_line_bytes,

@@ -35,6 +35,7 @@ mod schema;
 mod secret;
 mod select;
 mod sink;
+mod store;
 mod text;
 
 pub use connection::{Auth, Connection, Encrypt, PostgresConnection, Reader, SqlServerConnection};
@@ -51,4 +52,5 @@ pub use schema::json_schema;
 pub use secret::{ResolvedSecret, SecretRef, SecretSetting};
 pub use select::Selection;
 pub use sink::{DeltaConfig, PostgresConfig, SinkConfig};
+pub use store::{StoreSettings, StoreValue};
 pub use text::{Excerpt, Location, Place};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::store;
 use crate::text::{Origin, Shown, SourceText, is_secret_key, is_shown_key, may_hold_secret};
 
 /// A value and where it came from.
@@ -115,8 +116,8 @@ fn node(from: &Spanned<DeValue<'_>>, text: &Arc<SourceText>) -> Node {
 
 /// Lays `over` on `under`: tables key by key, everything else replaced.
 ///
-/// Replaced as a whole as well: a table of another `kind` (a Postgres sink keeps no `uri` of a Delta sink), and a reference
-/// to a secret (`{ env }` over `{ file }`).
+/// Replaced as a whole as well: a table of another `kind` (a Postgres sink keeps no `uri` of a Delta sink), a reference
+/// to a secret (`{ env }` over `{ file }`), and the settings of an object store.
 ///
 /// A literal where a secret belongs is never covered: it stands in a file, and is refused whatever is laid over it.
 pub(crate) fn merge(under: &mut Table, over: Table) {
@@ -147,7 +148,7 @@ pub(crate) fn merge(under: &mut Table, over: Table) {
 
 /// Whether a secret itself stands where only a reference to one may.
 fn is_literal_secret(key: &str, entry: &Entry) -> bool {
-    is_secret_key(key) && !matches!(entry.node.value, Value::Table(_))
+    is_secret_key(key) && !store::is_plain(key) && !matches!(entry.node.value, Value::Table(_))
 }
 
 fn replaces(under: &Table, over: &Table) -> bool {
@@ -156,8 +157,10 @@ fn replaces(under: &Table, over: &Table) -> bool {
         _ => None,
     };
     let is_reference = |table: &Table| ["env", "file", "delinea"].iter().any(|key| table.contains_key(*key));
+    // Keys of two accounts are never laid over each other.
+    let is_store = |table: &Table| table.keys().any(|key| store::is_name(key));
     let other_kind = matches!((kind(under), kind(over)), (Some(under), Some(over)) if under != over);
-    other_kind || is_reference(over)
+    other_kind || is_reference(over) || is_store(over) || is_store(under)
 }
 
 /// The tree as JSON, for a datakit's settings. Dates become their text.

@@ -319,7 +319,7 @@ impl Problem {
             Self::OutOfRange { .. } => "docs/warehouse-file.md has every key with its default and what it bounds".into(),
             Self::Missing { hint, .. } | Self::NoIngest { hint, .. } => hint.clone(),
             Self::InlineSecret { path } if path.ends_with(".uri") => {
-                "take user and password out of the URI: stores read them from the environment".into()
+                "take user and password out of the URI: stores read them from the environment, or from `store`".into()
             }
             Self::InlineSecret { path } if path.ends_with(".keytab") => {
                 "name the file it is in: `keytab = { file = \"PATH\" }`".into()

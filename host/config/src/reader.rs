@@ -66,7 +66,7 @@ impl<'a> TableReader<'a> {
         self.missing.push((key, hint));
     }
 
-    fn wrong_type(&self, key: &str, node: &Node, expected: &'static str) {
+    pub(crate) fn wrong_type(&self, key: &str, node: &Node, expected: &'static str) {
         let found = node.value.type_name();
         self.problems.at(Problem::WrongType { path: self.path_of(key), found, expected }, &node.origin);
     }
@@ -261,7 +261,7 @@ pub(crate) fn resolve_path(path: &str, origin: &Origin) -> PathBuf {
 pub(crate) fn nearest<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> Option<String> {
     let folded = word.to_lowercase().replace('-', "_");
     candidates
-        .map(|candidate| (strsim::osa_distance(&folded, &candidate.replace('-', "_")), candidate))
+        .map(|candidate| (strsim::osa_distance(&folded, &candidate.to_lowercase().replace('-', "_")), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4 && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate.to_owned())

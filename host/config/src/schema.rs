@@ -171,6 +171,10 @@ enum Connection {
         /// The folder all files are below, relative to this file, or `s3://BUCKET/PATH`,
         /// `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH`, `az://CONTAINER/PATH`. Nothing outside of it is read.
         root: String,
+        /// How the object store of `root` is reached and logged in to: settings by the names of the variables of its own tools,
+        /// `AWS_…` and `AZURE_…`. With it those of the environment are not used at all.
+        #[schemars(extend("propertyNames" = store_names()))]
+        store: Option<BTreeMap<String, StoreValue>>,
         /// Patterns of paths below the root, by the name of the table they are of (`NAME` or `SCHEMA.NAME`): `*`, `?`, `**` for
         /// any folders, `!` to take away. Without it each folder directly below the root is a table, and each file there.
         #[serde(default)]
@@ -250,6 +254,22 @@ enum SecretReference {
     File(String),
     /// A field of a secret in Delinea Secret Server, fetched when it is needed.
     Delinea(Delinea),
+}
+
+/// A setting of an object store.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum StoreValue {
+    /// What is no secret.
+    Plain(String),
+    /// `true` or `false`.
+    Flag(bool),
+    /// A key, a token or a client's secret, by reference.
+    Secret(SecretReference),
+}
+
+fn store_names() -> serde_json::Value {
+    serde_json::json!({ "enum": crate::store::StoreSettings::names().collect::<Vec<_>>() })
 }
 
 /// A field of a secret in Delinea Secret Server.
@@ -376,8 +396,12 @@ enum Sink {
     Delta {
         /// The folder all tables are under: a path relative to this file, or `s3://BUCKET/PATH`,
         /// `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH`, `az://CONTAINER/PATH`. Object stores are reached and logged
-        /// in to by the variables of their own tools, `AWS_…` and `AZURE_…`.
+        /// in to by the variables of their own tools, `AWS_…` and `AZURE_…`, or by `store`.
         uri: String,
+        /// How the object store is reached and logged in to: settings by the names of these variables. With it those of the
+        /// environment are not used at all.
+        #[schemars(extend("propertyNames" = store_names()))]
+        store: Option<BTreeMap<String, StoreValue>>,
     },
     /// A PostgreSQL database.
     Postgres {

@@ -6,6 +6,7 @@ use crate::connection::Encrypt;
 use crate::problem::Problem;
 use crate::reader::{Located, TableReader, resolve_path};
 use crate::secret::{self, SecretSetting};
+use crate::store::{self, StoreSettings};
 
 /// The port of PostgreSQL.
 pub(crate) const DEFAULT_PORT: u16 = 5432;
@@ -29,6 +30,8 @@ pub struct DeltaConfig {
     pub name: String,
     /// The folder all tables are under: a path or a URI. A relative path of a file starts from the file's folder.
     pub uri: String,
+    /// How the object store is reached and logged in to; none: as the environment says.
+    pub store: Option<StoreSettings>,
 }
 
 /// A PostgreSQL database.
@@ -68,7 +71,7 @@ impl SinkConfig {
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretSetting> {
         match self {
-            Self::Delta(_) => Vec::new(),
+            Self::Delta(sink) => sink.store.iter().flat_map(StoreSettings::secrets).collect(),
             Self::Postgres(sink) => sink.password.iter().collect(),
         }
     }
@@ -92,8 +95,9 @@ fn read_delta(name: &str, mut table: TableReader<'_>) -> Option<DeltaConfig> {
     if let Some(uri) = uri.as_ref().filter(|uri| holds_password(&uri.value)) {
         table.problems().at(Problem::InlineSecret { path: table.path_of("uri") }, &uri.origin);
     }
+    let store = store::read(&mut table, uri.as_ref().map(|uri| uri.value.as_str()));
     table.finish();
-    Some(DeltaConfig { name: name.to_owned(), uri: absolute(&uri?) })
+    Some(DeltaConfig { name: name.to_owned(), uri: absolute(&uri?), store })
 }
 
 /// `scheme://user:password@…`

@@ -20,7 +20,8 @@ pub(crate) enum Shown {
 const HIDDEN: &str = "\"***\"";
 
 /// Keys of which any of these is a part hold secrets; so do keys a few slips away from `password`.
-const SECRET_WORDS: [&str; 6] = ["pass", "pwd", "secret", "token", "credential", "access_key"];
+const SECRET_WORDS: [&str; 10] =
+    ["pass", "pwd", "secret", "token", "credential", "access_key", "account_key", "master_key", "customer_key", "sas_"];
 
 /// Keys whose strings may stand in an excerpt; those of all others may be misplaced secrets.
 const SHOWN_KEYS: [&str; 21] = [

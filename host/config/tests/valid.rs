@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use datakit_config::{
     Auth, Config, Connection, DelineaLogin, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection, SinkConfig,
-    TicketSource, load,
+    StoreSettings, StoreValue, TicketSource, load,
 };
 use datakit_model::{Coded, TableId};
 use serde_json::json;
@@ -352,4 +352,54 @@ root = "s3://lake/in"
     assert_eq!((landing.max_files, landing.source_system.as_str()), (7, "landing"));
     let Connection::Files(lake) = &config.connections["lake"] else { panic!("not files") };
     assert_eq!((lake.root.as_str(), lake.source_system.as_str()), ("s3://lake/in", "LAKE"));
+}
+
+#[test]
+fn a_store_has_settings_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = r#"
+[connections.landing]
+kind = "files"
+root = "s3://landing/in"
+store = { AWS_ACCESS_KEY_ID = "reader", AWS_SECRET_ACCESS_KEY = { file = "key" }, AWS_ALLOW_HTTP = true }
+
+[connections.elsewhere]
+kind = "files"
+root = "./in"
+store = { AZURE_STORAGE_ACCOUNT_NAME = "of another day" }
+
+[sinks.bronze]
+kind = "delta"
+uri = "az://lake/bronze"
+
+[sinks.bronze.store]
+AZURE_CLIENT_SECRET.delinea = { url = "https://vault.corp.example", secret_id = 7, field = "password", client_id = { env = "ID" }, client_secret = { env = "KEY" } }
+
+[sinks.other]
+kind = "delta"
+uri = "s3://lake/bronze"
+store = {}
+"#;
+    std::fs::write(folder.path().join("warehouse.toml"), file).unwrap();
+    let config = load_in(folder.path(), variables([]), Overrides::default());
+    let Connection::Files(landing) = &config.connections["landing"] else { panic!("not files") };
+    let settings: Vec<(&str, &StoreValue)> = landing.store.as_ref().unwrap().iter().collect();
+    assert_eq!(settings[0], ("AWS_ACCESS_KEY_ID", &StoreValue::Plain("reader".into())));
+    assert_eq!(settings[1], ("AWS_ALLOW_HTTP", &StoreValue::Plain("true".into())));
+    let [secret] = config.connections["landing"].secrets()[..] else { panic!("one secret") };
+    assert_eq!(secret.from, SecretRef::File(folder.path().join("key")));
+    assert_eq!(secret.path, "connections.landing.store.AWS_SECRET_ACCESS_KEY");
+    let [key] = config.sinks["bronze"].secrets()[..] else { panic!("one secret") };
+    assert!(matches!(key.from, SecretRef::Delinea(_)), "{key:?}");
+    let SinkConfig::Delta(other) = &config.sinks["other"] else { panic!("not Delta") };
+    assert_eq!(other.store, Some(StoreSettings::default()), "nothing of the environment either");
+
+    std::fs::rename(folder.path().join("warehouse.toml"), folder.path().join("platform.toml")).unwrap();
+    let over = "extends = \"platform.toml\"\n[connections.landing.store]\nAWS_ACCESS_KEY_ID = \"another\"\n";
+    std::fs::write(folder.path().join("warehouse.toml"), over).unwrap();
+    let config = load_in(folder.path(), variables([]), Overrides::default());
+    let Connection::Files(landing) = &config.connections["landing"] else { panic!("not files") };
+    let settings: Vec<(&str, &StoreValue)> = landing.store.as_ref().unwrap().iter().collect();
+    let another = StoreValue::Plain("another".into());
+    assert_eq!(settings, [("AWS_ACCESS_KEY_ID", &another)], "the key of one account is not laid over that of another");
 }

@@ -17,6 +17,9 @@ pub(crate) fn io_error(action: &'static str, location: &str, error: io::Error) -
 
 /// An error whose causes may hold one of the file system.
 pub(crate) fn classify(action: &'static str, location: &str, source: Box<dyn Error + Send + Sync>) -> SinkError {
+    if let Some(failure) = datakit_stores::failure_of(source.as_ref()) {
+        return failure.clone().into();
+    }
     let location = location.to_owned();
     match system_error(source.as_ref()) {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) => {

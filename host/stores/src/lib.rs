@@ -1,31 +1,58 @@
 //! Object stores: S3 (`s3://`) and Azure (`abfss://`, `az://`), by `object_store`.
 //!
 //! Where both sides of a run meet them: files to be read, Delta tables to be written. The settings are the variables that
-//! the stores' own tools read, so that a machine or pod that reaches a store needs nothing more.
+//! the stores' own tools read, so that a machine or pod that reaches a store needs nothing more; or, where one store needs
+//! other ones, settings of the same names.
 
+mod lazy;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datakit_model::Secret;
+use datakit_model::{Credential, Failure, Secret};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::{ObjectStore, RetryConfig};
 use url::Url;
+
+use self::lazy::LazyStore;
 
 /// Schemes of object stores.
 pub const SCHEMES: [&str; 3] = ["s3", "abfss", "az"];
 
 /// How to reach and log in to an object store: the variables that its own tools read, `AWS_…` and `AZURE_…`.
 #[derive(Clone, Default)]
-pub struct StoreOptions(Vec<(String, Secret)>);
+pub struct StoreOptions {
+    at_hand: Vec<(String, Secret)>,
+    in_vaults: Vec<(String, Credential)>,
+}
+
+impl StoreOptions {
+    /// With a setting that is fetched when the store is first used, and kept from then on.
+    #[must_use]
+    pub fn with_credential(mut self, name: impl Into<String>, credential: Credential) -> Self {
+        self.in_vaults.push((name.into(), credential));
+        self
+    }
+
+    /// All settings at hand. May block.
+    fn fetched(&self) -> Result<Self, Failure> {
+        let mut at_hand = self.at_hand.clone();
+        for (name, credential) in &self.in_vaults {
+            at_hand.push((name.clone(), Secret::clone(credential.get()?.as_ref())));
+        }
+        Ok(Self { at_hand, in_vaults: Vec::new() })
+    }
+}
 
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+        let names = self.at_hand.iter().map(|(name, _)| name);
+        f.debug_set().entries(names.chain(self.in_vaults.iter().map(|(name, _)| name))).finish()
     }
 }
 
@@ -33,8 +60,33 @@ impl FromIterator<(String, Secret)> for StoreOptions {
     /// Others than those of object stores are left out.
     fn from_iter<I: IntoIterator<Item = (String, Secret)>>(variables: I) -> Self {
         let of_store = |name: &str| ["AWS_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix));
-        Self(variables.into_iter().filter(|(name, _)| of_store(name)).collect())
+        let at_hand = variables.into_iter().filter(|(name, _)| of_store(name)).collect();
+        Self { at_hand, in_vaults: Vec::new() }
     }
+}
+
+/// Whether a setting of this name means something to a store.
+#[must_use]
+pub fn is_setting(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    match name.split_once('_') {
+        Some(("aws", _)) => name.parse::<AmazonS3ConfigKey>().is_ok(),
+        Some(("azure", _)) => name.parse::<AzureConfigKey>().is_ok(),
+        _ => false,
+    }
+}
+
+/// Why a setting could not be fetched, below what libraries have put around it; none for an error of the store.
+#[must_use]
+pub fn failure_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Failure> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            return Some(failure);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Whether an object store is behind URLs of this scheme.
@@ -61,12 +113,15 @@ pub fn open_impatiently(url: &Url, options: &StoreOptions) -> object_store::Resu
 }
 
 fn open_with(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<Arc<dyn ObjectStore>> {
+    if !options.in_vaults.is_empty() {
+        return Ok(Arc::new(LazyStore::new(url, options, retry)));
+    }
     if url.scheme() == "s3" { s3(url, options, retry) } else { azure(url, options, retry) }
 }
 
 fn s3(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<Arc<dyn ObjectStore>> {
     let mut builder = AmazonS3Builder::new();
-    for (name, value) in &options.0 {
+    for (name, value) in &options.at_hand {
         // Variables of other tools of the vendor are no settings of a store.
         if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
             builder = builder.with_config(key, value.expose());
@@ -78,7 +133,7 @@ fn s3(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Re
 
 fn azure(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<Arc<dyn ObjectStore>> {
     let mut builder = MicrosoftAzureBuilder::new();
-    for (name, value) in &options.0 {
+    for (name, value) in &options.at_hand {
         if let Ok(key) = name.to_ascii_lowercase().parse::<AzureConfigKey>() {
             builder = builder.with_config(key, value.expose());
         }
@@ -96,6 +151,20 @@ mod tests {
             [("AWS_SECRET_ACCESS_KEY", "hunter2"), ("AZURE_STORAGE_ACCOUNT_KEY", "hunter2"), ("HOME", "/root")];
         let options: StoreOptions =
             variables.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned()))).collect();
-        assert_eq!(format!("{options:?}"), r#"{"AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY"}"#);
+        let options = options.with_credential("AWS_SESSION_TOKEN", Secret::new("hunter2".into()).into());
+        let shown = r#"{"AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AWS_SESSION_TOKEN"}"#;
+        assert_eq!(format!("{options:?}"), shown);
+        let url = Url::parse("s3://bucket/x").unwrap();
+        assert!(!format!("{:?}", open(&url, &options).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn settings_are_known_by_their_variables() {
+        for known in ["AWS_ENDPOINT_URL", "AWS_PROXY_URL", "AZURE_STORAGE_SAS_TOKEN"] {
+            assert!(is_setting(known), "{known}");
+        }
+        for unknown in ["AWS_PROFILE", "AZURE_KEY", "AWS", "ENDPOINT_URL", ""] {
+            assert!(!is_setting(unknown), "{unknown}");
+        }
     }
 }

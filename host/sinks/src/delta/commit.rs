@@ -280,7 +280,7 @@ fn protocol(schema: &TableSchema) -> Result<Protocol, serde_json::Error> {
 
 fn log_error(location: &str, error: DeltaTableError) -> SinkError {
     let source: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
-    if system_error(source.as_ref()).is_some() {
+    if system_error(source.as_ref()).is_some() || datakit_stores::failure_of(source.as_ref()).is_some() {
         return classify("read or write the Delta log of", location, source);
     }
     SinkError::Log { location: location.to_owned(), source }

@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Kind, Retry, TableId};
+use datakit_model::{Coded, Failure, Kind, Retry, TableId};
 
 use crate::fault::Fault;
 
@@ -59,6 +59,9 @@ pub enum FilesError {
         /// The system's words.
         reason: String,
     },
+    /// A key of the store that cannot be fetched.
+    #[error("{0}")]
+    Secret(Failure),
     /// More files than the connection allows.
     #[error("there are more than {limit} files below {root}")]
     TooManyFiles {
@@ -199,6 +202,8 @@ impl Fault for FilesError {
 impl Coded for FilesError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
+            // Has a code of its own.
+            Self::Secret(failure) => return Cow::Owned(failure.code().to_owned()),
             Self::Root { .. } => "DK-SRC-201",
             Self::Pattern { .. } => "DK-SRC-202",
             Self::NotFound { .. } => "DK-SRC-210",
@@ -225,6 +230,7 @@ impl Coded for FilesError {
 
     fn kind(&self) -> Kind {
         match self {
+            Self::Secret(failure) => failure.kind(),
             Self::Root { .. } | Self::Pattern { .. } | Self::TooManyFiles { .. } | Self::Ambiguous { .. } => Kind::User,
             Self::Request(_) | Self::NotGranted { .. } | Self::TableNotGranted { .. } | Self::Busy => Kind::Datakit,
             Self::Internal(_) => Kind::Internal,
@@ -234,6 +240,7 @@ impl Coded for FilesError {
 
     fn retry(&self) -> Retry {
         match self {
+            Self::Secret(failure) => failure.retry(),
             Self::Storage { .. } | Self::Timeout { .. } => Retry::AfterBackoff,
             _ => Retry::Never,
         }
@@ -241,6 +248,7 @@ impl Coded for FilesError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Secret(failure) => return failure.hint().map(str::to_owned),
             Self::Root { .. } => {
                 "`root` is a folder, `s3://BUCKET/PATH`, `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH` or `az://CONTAINER/PATH`".into()
             }
@@ -249,9 +257,9 @@ impl Coded for FilesError {
             }
             Self::NotFound { .. } => "check `root` of the connection; files that are gone are left out by the next run".into(),
             Self::Forbidden { .. } => {
-                "give the host's user the right to read it; object stores are logged in to by the variables AWS_… and AZURE_…".into()
+                "give the host's user the right to read it; object stores are logged in to by `store` of the connection, or by the variables AWS_… and AZURE_…".into()
             }
-            Self::Storage { .. } => "check the way to the store, and its settings in the environment".into(),
+            Self::Storage { .. } => "check the way to the store, and its settings: `store` of the connection, or the environment".into(),
             Self::TooManyFiles { .. } => "choose a `root` further down, archive what is loaded, or raise `max_files`".into(),
             Self::Ambiguous { .. } => "take it out of one of them by a pattern with `!`, in `tables` of the connection".into(),
             Self::Changed { .. } => "write files under another name and rename them when they are complete; then run again".into(),
@@ -276,9 +284,17 @@ impl Coded for FilesError {
         })
     }
 
+    fn handed_on(&self) -> Option<&Failure> {
+        match self {
+            Self::Secret(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
     fn context(&self) -> Vec<(String, String)> {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         match self {
+            Self::Secret(failure) => failure.context().to_vec(),
             Self::BadRow { path, line, limit, .. } => vec![
                 pair("file", path.clone()),
                 pair("line", line.to_string()),

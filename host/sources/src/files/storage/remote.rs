@@ -136,6 +136,9 @@ fn found(path: String, meta: &ObjectMeta) -> FoundFile {
 }
 
 fn failure(location: &str, error: Error) -> FilesError {
+    if let Some(failure) = datakit_stores::failure_of(&error) {
+        return FilesError::Secret(failure.clone());
+    }
     let location = location.to_owned();
     match error {
         Error::NotFound { .. } => FilesError::NotFound { location },
