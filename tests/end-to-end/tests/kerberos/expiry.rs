@@ -36,6 +36,12 @@ fn tickets(world: &KerberosWorld) -> usize {
     world.kdc.log().lines().filter(|line| line.contains("TGS_REQ") && line.contains(" for MSSQLSvc/")).count()
 }
 
+/// Of a row as JSON.
+fn id_of(row: &str) -> u32 {
+    let row: serde_json::Value = serde_json::from_str(row).unwrap();
+    row["id"].as_u64().unwrap() as u32
+}
+
 #[test]
 fn a_run_with_a_keytab_outlives_its_tickets() {
     let Some(world) = slow_world() else { return };
@@ -61,6 +67,55 @@ fn a_run_with_a_cache_outlives_its_tickets_when_somebody_renews_it() {
     let summary = world.host(&RUN).success().json();
     assert_eq!((summary["status"].as_str(), summary["rows"].as_u64()), (Some("done"), Some(10)));
     assert!(tickets(&world) >= 3, "{}", world.kdc.log());
+}
+
+#[test]
+fn a_partition_whose_connection_breaks_after_its_ticket_ended_is_read_again() {
+    const ROWS: u32 = 5_000;
+    let rows: Vec<String> = (1..=ROWS).map(|id| format!("({id})")).collect();
+    let inserts: Vec<String> =
+        rows.chunks(1_000).map(|rows| format!("INSERT INTO dbo.t VALUES {}", rows.join(", "))).collect();
+    let script = format!("CREATE TABLE dbo.t (id int NOT NULL PRIMARY KEY)\nGO\n{}", inserts.join("\nGO\n"));
+    let Some(world) = KerberosWorld::new(&script) else { return };
+    world.kdc.admin("modprinc -maxlife \"4 sec\" svc-etl").unwrap();
+    world.log_in_with_keytab("min_remaining_seconds = 1");
+    // In the middle of the rows, when the ticket of the login is over.
+    let cut = Effect::Cut(Duration::from_secs(6));
+    world.world.mssql.engine().add_fault(Fault {
+        table: "dbo.t".into(),
+        after_rows: u64::from(ROWS) / 2,
+        effect: cut,
+        times: 1,
+    });
+    let mut run = world.world.start(world.command(&RUN));
+    run.wait_until("the table is read", |run| run.stderr().contains("dbo.t: reading"));
+    let before = tickets(&world);
+    assert!(before >= 1, "{}", world.kdc.log());
+    let output = run.end().success();
+    assert!(output.stderr.contains("attempt 1 failed"), "{}", output.stderr);
+    assert_eq!(output.json()["rows"], ROWS);
+    assert!(tickets(&world) > before, "the login of the second attempt had a new ticket: {}", world.kdc.log());
+    let mut ids: Vec<u32> = world.world.delta("ERP/dbo/t").lines().skip(1).map(id_of).collect();
+    ids.sort_unstable();
+    assert!(ids == (1..=ROWS).collect::<Vec<_>>(), "{} rows", ids.len());
+}
+
+#[test]
+fn a_run_waits_for_a_kdc_that_comes_back() {
+    let Some(mut world) = slow_world() else { return };
+    world.kdc.admin("modprinc -maxlife \"4 sec\" svc-etl").unwrap();
+    world.log_in_with_keytab("min_remaining_seconds = 1");
+    world.world.append("\n[limits.run]\nmax_attempts = 20\n");
+    let mut run = world.world.start(world.command(&RUN));
+    run.wait_until("the first table", |run| run.stderr().contains('✓'));
+    world.kdc.stop();
+    // The ticket at hand ends, and then there is none.
+    run.wait_until("a login without a KDC", |run| run.stderr().contains("failed") && run.stderr().contains("no KDC"));
+    world.kdc.resume().unwrap();
+    let before = tickets(&world);
+    let summary = run.end().success().json();
+    assert_eq!((summary["status"].as_str(), summary["rows"].as_u64()), (Some("done"), Some(10)));
+    assert!(tickets(&world) > before, "{}", world.kdc.log());
 }
 
 /// Tables of the long run, and how long the server pauses in the middle of each.

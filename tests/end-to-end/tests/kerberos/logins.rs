@@ -89,6 +89,43 @@ fn a_server_behind_an_alias_is_named_as_it_is_registered() {
     assert!(world.kdc.log().contains("for MSSQLSvc/sql.corp.example:1433@CORP.EXAMPLE"), "{}", world.kdc.log());
 }
 
+/// Where Debian has a library that is loaded before others, without the architecture's name.
+fn preload(name: &str) -> String {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let library = folders.map(|folder| folder.join(name)).find(|library| library.exists());
+    library.unwrap_or_else(|| panic!("no {name}: ./test installs it")).display().to_string()
+}
+
+#[test]
+fn a_short_name_that_the_kdc_does_not_know_is_looked_up_unless_krb5_conf_says_no() {
+    let Some(world) = KerberosWorld::new(SCRIPT) else { return };
+    // What a resolver knows: the short name is an alias of the registered one.
+    world.world.write("hosts", "127.0.0.1 localhost\n127.0.0.1 sql.corp.example sql\n");
+    let run = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        command.env("LD_PRELOAD", preload("libnss_wrapper.so"));
+        command.env("NSS_WRAPPER_HOSTS", world.world.path().join("hosts"));
+        world.world.finish(command)
+    };
+    let keys = format!(
+        "principal = \"svc-etl@CORP.EXAMPLE\", keytab = {{ file = \"{}\" }}, spn_host = \"sql\", spn_port = 1433",
+        world.keytab.display()
+    );
+    for reader in READERS {
+        with_reader(&world, &keys, reader);
+        assert_eq!(run(&["run", "--output", "json", "--run-id", reader]).success().json()["rows"], 2);
+    }
+    let log = world.kdc.log();
+    assert!(log.contains("MSSQLSvc/sql:1433@CORP.EXAMPLE"), "first as it is written: {log}");
+    assert!(log.contains("for MSSQLSvc/sql.corp.example:1433@CORP.EXAMPLE"), "{log}");
+
+    // An operator who wants names as they are written has them so.
+    let settings = world.kdc.client_settings(" dns_canonicalize_hostname = false\n", &[&world.kdc]);
+    std::fs::write(world.kdc.krb5_conf(), settings).unwrap();
+    let refused = world.refusal(&run(&["discover"]));
+    assert!(refused.contains("DK-KRB-034"), "{refused}");
+}
+
 #[test]
 fn a_server_of_a_trusted_realm_is_reached_by_the_setting_and_by_krb5_conf() {
     let Some(world) = KerberosWorld::new(SCRIPT) else { return };

@@ -8,10 +8,13 @@
 )]
 
 mod expiry;
+mod figures;
 mod in_process;
 mod logins;
 mod refusals;
+mod renewal;
 mod sidecar;
+mod users;
 
 /// A table of two rows.
 const SCRIPT: &str = "CREATE TABLE dbo.t (id int NOT NULL PRIMARY KEY, name nvarchar(20) NULL)\nGO\nINSERT INTO dbo.t VALUES (1, N'Ærø'), (2, NULL)";
