@@ -1,6 +1,7 @@
 //! Lays the layers over each other and reads the result.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use datakit_model::TablePatterns;
@@ -19,7 +20,7 @@ use crate::sink::{self, SinkConfig};
 use crate::text::Origin;
 
 /// Where a configuration comes from, the weakest layer first.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Layers {
     /// The warehouse file; none: the environment and the flags alone.
     pub file: Option<PathBuf>,
@@ -27,6 +28,15 @@ pub struct Layers {
     pub environment: BTreeMap<String, String>,
     /// The flags of the command line.
     pub flags: Overrides,
+}
+
+impl fmt::Debug for Layers {
+    /// Of the environment the names alone: values are secrets, some of them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, environment, flags } = self;
+        let names: Vec<&String> = environment.keys().collect();
+        f.debug_struct("Layers").field("file", file).field("environment", &names).field("flags", flags).finish()
+    }
 }
 
 /// What the command line says over file and environment.

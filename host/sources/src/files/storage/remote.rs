@@ -1,5 +1,6 @@
 //! A prefix of an object store.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,12 +13,18 @@ use url::Url;
 use super::FoundFile;
 use crate::files::error::FilesError;
 
-#[derive(Debug)]
 pub(in crate::files) struct Prefix {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     /// For errors.
     root: String,
+}
+
+impl fmt::Debug for Prefix {
+    /// Without the client: what it says of itself holds the keys it logs in with.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prefix").field("root", &self.root).field("prefix", &self.prefix).finish_non_exhaustive()
+    }
 }
 
 /// One object, as it was when it was opened.
