@@ -32,9 +32,19 @@ impl KerberosWorld {
 
     /// A realm with given options.
     pub fn with(options: &KdcOptions, script: &str) -> Option<Self> {
+        Self::with_server(options, Options::default(), script)
+    }
+
+    /// A realm whose SQL Server lets only these principals in.
+    pub fn with_logins(principals: &[&str], script: &str) -> Option<Self> {
+        let kerberos_logins = principals.iter().map(|&principal| principal.to_owned()).collect();
+        Self::with_server(&KdcOptions::default(), Options { kerberos_logins, ..Options::default() }, script)
+    }
+
+    fn with_server(options: &KdcOptions, server: Options, script: &str) -> Option<Self> {
         let kdc = Kdc::start(options).unwrap();
         let keytab = kdc.add_with_keytab(ALIAS, "", "mssql.keytab").unwrap();
-        let options = Options { keytab: Some(keytab), ..Options::default() };
+        let options = Options { keytab: Some(keytab), ..server };
         let reason = "only the stand-in is of the realm that a test makes";
         let world = World::with(Mssql::standin_for(reason, options, SqlEngineOptions::default())?, script);
         kdc.add_with_keytab(&format!("MSSQLSvc/localhost:{}", world.mssql.port), "", "mssql.keytab").unwrap();

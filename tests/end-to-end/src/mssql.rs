@@ -76,6 +76,11 @@ impl Mssql {
         self.standin.as_ref().expect("a world of `standin_for`").0.set_password(password);
     }
 
+    /// How many clients are connected to the stand-in now, and how many were at one time at the most.
+    pub fn connections(&self) -> (usize, usize) {
+        self.standin.as_ref().expect("a world of `standin_for`").0.connections()
+    }
+
     /// How often somebody has tried to log in at the stand-in with a password.
     pub fn password_logins(&self) -> PasswordLogins {
         self.standin.as_ref().expect("a world of `standin_for`").0.password_logins()

@@ -8,6 +8,7 @@ mod postgres;
 mod registry;
 mod sinks;
 mod tickets;
+mod vaults;
 
 use datakit_tests::{KerberosWorld, Output};
 use serde_json::Value;

@@ -1,7 +1,8 @@
 //! SQL Server: from TCP to SELECT, and the settings before.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use datakit_standin::server::{Certificate, Encrypt, Options};
 use datakit_standin::sql::SqlEngineOptions;
@@ -28,6 +29,17 @@ fn settings_come_first() {
     });
     let missing = expect(&without, "settings", "DK-CFG-010", "MSSQL_PASSWORD");
     assert_eq!((missing.chain["name"].as_str(), missing.status("tcp")), (Some("erp"), "not_reached"));
+    world.edit("{ env = \"MSSQL_PASSWORD\" }", "{ file = \"nothing\" }");
+    let without = doctor_with(&world, |it| {
+        it.env_remove("MSSQL_PASSWORD");
+    });
+    assert_eq!(expect(&without, "settings", "DK-CFG-011", "readable by the user").status("secret"), "not_reached");
+    world.write("nothing", &world.mssql.password);
+    let document = doctor_with(&world, |it| {
+        it.env_remove("MSSQL_PASSWORD");
+    });
+    assert_eq!(status(chain(&document.success().json(), "erp"), "secret"), "ok");
+    world.edit("{ file = \"nothing\" }", "{ env = \"MSSQL_PASSWORD\" }");
     let output = world.host(&["doctor", "erq"]);
     assert_eq!(output.code, Some(1));
     assert!(output.stderr.contains("DK-CFG-024") && output.stderr.contains("did you mean `erp`?"), "{}", output.stderr);
@@ -54,6 +66,27 @@ fn nobody_listens() {
 }
 
 #[test]
+fn nobody_answers() {
+    let world = World::new(SCRIPT);
+    // A queue that is full: the system leaves further connections unanswered, as a firewall does.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(1).unwrap()
+    });
+    let address = listener.local_addr().unwrap();
+    let waiting = Duration::from_millis(500);
+    let queue: Vec<TcpStream> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, waiting).ok()).collect();
+    let from = format!("server = \"{}\"\nport = {}", world.mssql.host, world.mssql.port);
+    let to = format!("server = \"127.0.0.1\"\nport = {}\ntimeouts = {{ connect_seconds = 1 }}", address.port());
+    world.edit(&from, &to);
+    let silent = expect(&world.host(&JSON), "tcp", "DK-SRC-012", "firewall");
+    assert_eq!((silent.status("secret"), silent.status("tls")), ("ok", "not_reached"));
+    drop((queue, listener));
+}
+
+#[test]
 fn certificates() {
     let Some(world) = standin(Options::default()) else { return };
     let without_authority = doctor_with(&world, |it| {
@@ -66,6 +99,13 @@ fn certificates() {
     assert_eq!(status(chain(&document, "erp"), "tls"), "not_used");
     let Some(other) = standin(Options { certificate: Certificate::WrongHost, ..Options::default() }) else { return };
     expect(&other.host(&JSON), "tls", "DK-SRC-021", "host_name_in_certificate");
+    let Some(old) = standin(Options { certificate: Certificate::Expired, ..Options::default() }) else { return };
+    expect(&old.host(&JSON), "tls", "DK-SRC-022", "clock");
+    // Pinned to another one than the server shows.
+    let pin = format!("certificate_file = \"{}\"", old.mssql.certificate().display());
+    other.edit("# The certificate is checked.", &pin);
+    let strange = expect(&other.host(&JSON), "tls", "DK-SRC-023", "renewed");
+    assert_eq!((strange.status("tcp"), strange.status("login")), ("ok", "not_reached"));
     let options = Options { encrypt: Encrypt::Off, ..Options::default() };
     let reason = "only the stand-in has no encryption when asked";
     let Some(clear) = Mssql::standin_for(reason, options, SqlEngineOptions::default()) else { return };

@@ -1,6 +1,9 @@
 //! The links of Kerberos, each broken once.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use datakit_tests::{KerberosWorld, Output};
 
@@ -74,6 +77,65 @@ fn kdc_account_and_spn() {
     assert_eq!((refused.status("kdc"), refused.status("clock")), ("ok", "not_reached"));
     world.kdc.admin("delprinc -force svc-etl").unwrap();
     expect(&world.host(&JSON), "ticket", "DK-KRB-031", "spelling");
+}
+
+/// Makes a file unreadable for whoever is not its owner, and for root as well: `command` gives up root's right to read everything.
+fn unreadable_for(command: Command, file: &Path) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0)).unwrap();
+        return command;
+    }
+    const NOBODY: u32 = 65_534;
+    std::os::unix::fs::chown(file, Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut without = Command::new("setpriv");
+    without.arg("--bounding-set=-dac_override,-dac_read_search").arg(command.get_program()).args(command.get_args());
+    without.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    without.current_dir(command.get_current_dir().unwrap());
+    without
+}
+
+#[test]
+fn what_belongs_to_another_user() {
+    let Some(world) = KerberosWorld::new(SCRIPT) else { return };
+    world.log_in_with_keytab("");
+    let cache = world.kdc.kinit("svc-etl", &world.keytab, "cache", &[]).unwrap();
+    let command = unreadable_for(world.command(&JSON), &world.keytab);
+    let denied = expect(&world.world.finish(command), "keytab", "DK-KRB-011", "user");
+    assert_eq!((denied.status("krb5.conf"), denied.status("ticket")), ("ok", "not_reached"));
+    world.log_in_with(&format!("ticket_cache = \"{}\"", cache.display()));
+    let command = unreadable_for(world.command(&JSON), &cache);
+    expect(&world.world.finish(command), "ticket cache", "DK-KRB-002", "belong to one user");
+}
+
+#[test]
+fn an_account_that_is_locked_and_a_ticket_that_has_expired() {
+    let Some(world) = KerberosWorld::new(SCRIPT) else { return };
+    let cache = world.kdc.kinit("svc-etl", &world.keytab, "cache", &["-l", "1s"]).unwrap();
+    world.log_in_with(&format!("ticket_cache = \"{}\", min_remaining_seconds = 0", cache.display()));
+    std::thread::sleep(Duration::from_millis(2_100));
+    let expired = expect(&world.host(&JSON), "ticket", "DK-KRB-020", "kinit");
+    assert_eq!((expired.status("ticket cache"), expired.status("realm")), ("ok", "not_reached"));
+
+    world.log_in_with_keytab("");
+    world.kdc.admin("modprinc -allow_tix svc-etl").unwrap();
+    let locked = expect(&world.host(&JSON), "ticket", "DK-KRB-032", "unlock");
+    assert_eq!((locked.status("keytab"), locked.status("kdc")), ("ok", "ok"));
+}
+
+#[test]
+fn a_ticket_of_somebody_without_a_login() {
+    let Some(world) = KerberosWorld::with_logins(&["somebody-else@CORP.EXAMPLE"], SCRIPT) else { return };
+    world.log_in_with_keytab("");
+    let unknown = expect(&world.host(&JSON), "login", "DK-SRC-042", "CREATE LOGIN [DOMAIN\\user] FROM WINDOWS");
+    assert_eq!((unknown.status("spn"), unknown.status("tls"), unknown.status("database")), ("ok", "ok", "not_reached"));
+    assert!(!unknown.hint.contains("password"), "{}", unknown.hint);
+    // By both drivers; a pinned certificate leaves the other one alone with it.
+    let said = world.refused(&["run"]);
+    assert!(said.contains("DK-SRC-042") && said.contains("FROM WINDOWS"), "{said}");
+    let pin = format!("certificate_file = \"{}\"", world.world.mssql.certificate().display());
+    world.world.edit("# The certificate is checked.", &pin);
+    assert!(world.refused(&["run"]).contains("DK-SRC-042"));
 }
 
 #[test]
