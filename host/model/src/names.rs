@@ -21,9 +21,20 @@ impl TableId {
 }
 
 impl fmt::Display for TableId {
-    /// `schema.name`, for people; not quoted, so not reversible for names that hold a dot.
+    /// `schema.name` as a [`TablePattern`] of this table alone: a part that would be read as something else stands in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.name)
+        write_part(f, &self.schema, &['.', '*', '?'], &['[', '"', '!'])?;
+        f.write_str(".")?;
+        write_part(f, &self.name, &['*', '?'], &['[', '"'])
+    }
+}
+
+/// One part of a name, in brackets where it holds or begins with one of these.
+fn write_part(f: &mut fmt::Formatter<'_>, part: &str, odd: &[char], odd_at_start: &[char]) -> fmt::Result {
+    if part.contains(odd) || part.starts_with(odd_at_start) {
+        write!(f, "[{}]", part.replace(']', "]]"))
+    } else {
+        f.write_str(part)
     }
 }
 
@@ -238,6 +249,22 @@ mod tests {
 
     fn patterns(list: &[&str]) -> TablePatterns {
         TablePatterns::new(list.iter().map(|p| p.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn what_is_printed_is_a_pattern_of_that_table_alone() {
+        let names = ["dbo", "a.b", "50%*", "wh?t", "[x]", "a]b", "\"q\"", "!no", "with space", "x[1]", "é"];
+        for schema in names {
+            for name in names {
+                let table = TableId::new(schema, name);
+                let pattern: TablePattern = table.to_string().parse().unwrap();
+                assert!(!pattern.is_exclusion() && pattern.is_literal() && pattern.matches(&table), "{table}");
+                let others = names.iter().flat_map(|schema| names.iter().map(|name| TableId::new(*schema, *name)));
+                assert_eq!(others.filter(|other| pattern.matches(other)).count(), 1, "{table}");
+            }
+        }
+        assert_eq!(TableId::new("dbo", "a.b").to_string(), "dbo.a.b");
+        assert_eq!(TableId::new("odd.schema", "50%*").to_string(), "[odd.schema].[50%*]");
     }
 
     #[test]
