@@ -50,9 +50,9 @@ mod tests {
     fn a_broken_file_is_an_error_that_does_not_show_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
-        std::fs::write(&path, r#"{"auths":{"h":{"auth":"hunter2"}}}"#).unwrap();
+        std::fs::write(&path, r#"{"auths":{"h":{"auth":"Pl4nted"}}}"#).unwrap();
         let error = lookup(Some(&path), "h").unwrap_err();
         assert!(matches!(error, RegistryError::Credential { .. }), "{error}");
-        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        assert!(!format!("{error} {error:?}").contains("Pl4nted"));
     }
 }

@@ -121,11 +121,11 @@ mod tests {
     }
 
     fn chatter() {
-        tracing::trace!(target: "mssql_tds::io::packet", "packet 10 01 hunter2");
-        tracing::debug!(target: "mssql_tds", "login hunter2");
-        tracing::debug!(target: "tiberius::client", "login hunter2");
-        tracing::trace!(target: "h2::codec", "frame hunter2");
-        tracing::debug!(target: "hyper_util::client", "header hunter2");
+        tracing::trace!(target: "mssql_tds::io::packet", "packet 10 01 Pl4nted");
+        tracing::debug!(target: "mssql_tds", "login Pl4nted");
+        tracing::debug!(target: "tiberius::client", "login Pl4nted");
+        tracing::trace!(target: "h2::codec", "frame Pl4nted");
+        tracing::debug!(target: "hyper_util::client", "header Pl4nted");
         tracing::info!(target: "mssql_tds", "connected");
         tracing::debug!(target: "datakit_pipeline", "planned");
         tracing::warn!(target: "datakit", "slow");
@@ -139,11 +139,11 @@ mod tests {
             &[("DATAKIT_LOG", "trace,mssql_tds::io=trace")],
         ] {
             let text = logged(0, variables, LogFormat::Text, chatter);
-            assert!(!text.contains("hunter2"), "{text}");
+            assert!(!text.contains("Pl4nted"), "{text}");
             assert!(text.contains("connected") && text.contains("planned") && text.contains("slow"), "{text}");
         }
         for verbose in 0..5 {
-            assert!(!logged(verbose, &[], LogFormat::Text, chatter).contains("hunter2"));
+            assert!(!logged(verbose, &[], LogFormat::Text, chatter).contains("Pl4nted"));
         }
     }
 

@@ -426,7 +426,7 @@ mod tests {
     fn what_is_no_server_says_why() {
         let problem = |text: &str| parse_server(text).unwrap_err().0;
         assert!(problem("sql01\\ERP").contains("SQL Server Browser"));
-        assert!(problem("sa:hunter2@sql01").contains("connection string"));
+        assert!(problem("sa:Pl4nted@sql01").contains("connection string"));
         assert!(problem("sql01,0").contains("port"));
         assert!(problem("sql01:abc").contains("port"));
         assert!(problem("[::1").contains("bracket"));

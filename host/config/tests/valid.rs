@@ -163,7 +163,7 @@ fn the_environment_alone_is_enough() {
         ("MSSQL_DATABASE", "ERP"),
         ("MSSQL_AUTH_TYPE", "sql"),
         ("MSSQL_USER", "svc"),
-        ("MSSQL_PASSWORD", "hunter2"),
+        ("MSSQL_PASSWORD", "Pl4nted"),
         ("MSSQL_ENCRYPT", "strict"),
         ("MSSQL_CERTIFICATE_FILE", "certs/server.pem"),
         ("MSSQL_SOURCE_SYSTEM", "ERP"),
@@ -177,8 +177,8 @@ fn the_environment_alone_is_enough() {
     assert_eq!(connection.certificate_file, Some(PathBuf::from("certs/server.pem")));
     assert_eq!(connection.source_system, "ERP");
     let Auth::Sql { password, .. } = &connection.auth else { unreachable!() };
-    assert_eq!(password.resolve(&environment).unwrap().unwrap().secret.expose(), "hunter2");
-    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(password.resolve(&environment).unwrap().unwrap().secret.expose(), "Pl4nted");
+    assert!(!format!("{config:?}").contains("Pl4nted"));
     let SinkConfig::Delta(sink) = &config.sinks["bronze"] else { panic!("not Delta") };
     assert_eq!(sink.uri, "./bronze");
 
@@ -226,13 +226,13 @@ fn a_password_alone_changes_no_connection_that_logs_in_with_kerberos() {
         "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = \"kerberos\"\n";
     std::fs::write(folder.path().join("warehouse.toml"), connection).unwrap();
     let read = |environment| load_in(folder.path(), environment, Overrides::default());
-    let config = read(variables([("MSSQL_PASSWORD", "hunter2")]));
+    let config = read(variables([("MSSQL_PASSWORD", "Pl4nted")]));
     assert!(matches!(sqlserver(&config, "erp").auth, Auth::Kerberos(_)));
     assert!(
         config.warnings[0].contains("MSSQL_PASSWORD is set but not used") && config.warnings[0].contains("MSSQL_USER")
     );
     // With a user it is a login, and the environment is over the file.
-    let config = read(variables([("MSSQL_USER", "svc"), ("MSSQL_PASSWORD", "hunter2")]));
+    let config = read(variables([("MSSQL_USER", "svc"), ("MSSQL_PASSWORD", "Pl4nted")]));
     assert!(matches!(sqlserver(&config, "erp").auth, Auth::Sql { .. }));
     assert_eq!(config.warnings, Vec::<String>::new());
 }

@@ -446,6 +446,6 @@ mod tests {
 
     #[test]
     fn it_shows_nothing() {
-        assert_eq!(format!("{:?}", Credential::from(Secret::new("hunter2".into()))), "Credential(***)");
+        assert_eq!(format!("{:?}", Credential::from(Secret::new("Pl4nted".into()))), "Credential(***)");
     }
 }

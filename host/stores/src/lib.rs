@@ -148,14 +148,14 @@ mod tests {
     #[test]
     fn debug_names_variables_and_no_values() {
         let variables =
-            [("AWS_SECRET_ACCESS_KEY", "hunter2"), ("AZURE_STORAGE_ACCOUNT_KEY", "hunter2"), ("HOME", "/root")];
+            [("AWS_SECRET_ACCESS_KEY", "Pl4nted"), ("AZURE_STORAGE_ACCOUNT_KEY", "Pl4nted"), ("HOME", "/root")];
         let options: StoreOptions =
             variables.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned()))).collect();
-        let options = options.with_credential("AWS_SESSION_TOKEN", Secret::new("hunter2".into()).into());
+        let options = options.with_credential("AWS_SESSION_TOKEN", Secret::new("Pl4nted".into()).into());
         let shown = r#"{"AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AWS_SESSION_TOKEN"}"#;
         assert_eq!(format!("{options:?}"), shown);
         let url = Url::parse("s3://bucket/x").unwrap();
-        assert!(!format!("{:?}", open(&url, &options).unwrap()).contains("hunter2"));
+        assert!(!format!("{:?}", open(&url, &options).unwrap()).contains("Pl4nted"));
     }
 
     #[test]

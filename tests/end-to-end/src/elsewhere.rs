@@ -8,7 +8,7 @@ use datakit_standin::named::VARIABLE;
 use crate::world::host_binary;
 
 /// What parts values in a connection string, and characters beyond ASCII.
-const PASSWORD: &str = "Stand-in 1; it's \"é\" = {ok}";
+const PASSWORD: &str = "Pl4nted 1; it's \"é\" = {ok}";
 
 /// A process, ended with its owner.
 struct Ended(Child);

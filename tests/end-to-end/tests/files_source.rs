@@ -210,9 +210,9 @@ fn of_two_runs_at_once_one_loads_a_file() {
 #[test]
 fn nothing_outside_of_the_root_is_read() {
     let world = FilesWorld::new();
-    fs::write(world.path().join("secret.csv"), "password\nhunter2\n").unwrap();
+    fs::write(world.path().join("secret.csv"), "password\nPl4nted\n").unwrap();
     fs::create_dir(world.path().join("outside")).unwrap();
-    fs::write(world.path().join("outside/a.csv"), "password\nhunter2\n").unwrap();
+    fs::write(world.path().join("outside/a.csv"), "password\nPl4nted\n").unwrap();
     world.put("t/a.csv", "id\n1\n");
     symlink(world.path().join("secret.csv"), world.path().join("landing/t/b.csv")).unwrap();
     symlink(world.path().join("outside"), world.path().join("landing/stolen")).unwrap();

@@ -196,6 +196,10 @@ impl Kdc {
         let (cache, keytab) = (format!("FILE:{}", path.display()), keytab.display().to_string());
         let arguments = [options, &["-c", &cache, "-k", "-t", &keytab, principal]].concat();
         self.run("/usr/bin/kinit", &arguments)?;
+        let keys = session_keys(&std::fs::read(&path)?);
+        for key in keys.ok_or_else(|| io::Error::other("a ticket cache that cannot be read"))? {
+            datakit_planted::plant(&format!("a session key of {principal}"), &key);
+        }
         Ok(path)
     }
 
@@ -280,4 +284,70 @@ fn free_port() -> io::Result<u16> {
         }
     }
     Err(last)
+}
+
+/// The session keys in a ticket cache of version 4 (MIT's "credential cache file format").
+fn session_keys(cache: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut rest = cache.strip_prefix(&[5, 4])?;
+    let header = number(take(&mut rest, 2)?);
+    take(&mut rest, header)?;
+    let principal = |rest: &mut &[u8]| {
+        take(rest, 4)?;
+        let components = number(take(rest, 4)?);
+        // The realm comes first and is not counted.
+        (0..=components).try_for_each(|_| counted(rest).map(drop))
+    };
+    let pairs = |rest: &mut &[u8]| {
+        (0..number(take(rest, 4)?)).try_for_each(|_| {
+            take(rest, 2)?;
+            counted(rest).map(drop)
+        })
+    };
+    principal(&mut rest)?;
+    let mut keys = Vec::new();
+    while !rest.is_empty() {
+        principal(&mut rest)?;
+        principal(&mut rest)?;
+        take(&mut rest, 2)?;
+        keys.push(counted(&mut rest)?.to_vec());
+        // Four times, whether the key is for a user's own session, flags.
+        take(&mut rest, 4 * 4 + 1 + 4)?;
+        pairs(&mut rest)?;
+        pairs(&mut rest)?;
+        counted(&mut rest)?;
+        counted(&mut rest)?;
+    }
+    // Settings of the library have no key.
+    keys.retain(|key| !key.is_empty());
+    Some(keys)
+}
+
+fn take<'b>(rest: &mut &'b [u8], count: usize) -> Option<&'b [u8]> {
+    let (taken, after) = rest.split_at_checked(count)?;
+    *rest = after;
+    Some(taken)
+}
+
+fn counted<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let count = number(take(rest, 4)?);
+    take(rest, count)
+}
+
+/// Of at most four bytes, the highest first.
+fn number(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_has_a_session_key_for_each_ticket() {
+        let kdc = Kdc::start(&KdcOptions::default()).unwrap();
+        let keytab = kdc.add_with_keytab("svc-etl", "", "svc-etl.keytab").unwrap();
+        let cache = kdc.kinit("svc-etl", &keytab, "cache", &[]).unwrap();
+        let keys = session_keys(&std::fs::read(cache).unwrap()).unwrap();
+        assert_eq!(keys.iter().map(Vec::len).collect::<Vec<_>>(), [32], "one of AES-256");
+    }
 }

@@ -274,21 +274,21 @@ mod tests {
         let told = |text: &str| text.parse::<NamedServer>().unwrap_err().to_string();
         let all = [
             "nonsense",
-            "server=a;nonsense;pwd=hunter2",
-            "server=a;user=b;password='hunter2",
-            "server=a;user=b;password='hunter2'x",
-            "user=b;password=hunter2",
-            "server=a;password=hunter2",
+            "server=a;nonsense;pwd=Pl4nted",
+            "server=a;user=b;password='Pl4nted",
+            "server=a;user=b;password='Pl4nted'x",
+            "user=b;password=Pl4nted",
+            "server=a;password=Pl4nted",
             "server=a;user=b",
-            "server=a\\SQLEXPRESS;user=b;password=hunter2",
-            "server=a,x;user=b;password=hunter2",
-            "server=a;user=b;password=hunter2;encrypt=perhaps",
-            "server=a;user=b;password=hunter2;trustservercertificate=perhaps",
+            "server=a\\SQLEXPRESS;user=b;password=Pl4nted",
+            "server=a,x;user=b;password=Pl4nted",
+            "server=a;user=b;password=Pl4nted;encrypt=perhaps",
+            "server=a;user=b;password=Pl4nted;trustservercertificate=perhaps",
         ]
         .map(told)
         .join("\n");
-        assert!(!all.contains("hunter2"), "{all}");
-        assert!(!format!("{:?}", read("server=a;user=b;password=hunter2")).contains("hunter2"));
+        assert!(!all.contains("Pl4nted"), "{all}");
+        assert!(!format!("{:?}", read("server=a;user=b;password=Pl4nted")).contains("Pl4nted"));
         insta::assert_snapshot!(all, @r"
         DATAKIT_TEST_MSSQL: part 1 is not of the form key=value
         DATAKIT_TEST_MSSQL: part 2 is not of the form key=value

@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     fn config() -> SqlServerConfig {
-        SqlServerConfig::new("sql01", "ERP", "svc", Secret::new("hunter2".into()))
+        SqlServerConfig::new("sql01", "ERP", "svc", Secret::new("Pl4nted".into()))
     }
 
     fn refusal(change: impl FnOnce(&mut SqlServerConfig)) -> String {
@@ -250,6 +250,6 @@ mod tests {
 
     #[test]
     fn the_password_is_in_no_debug_output() {
-        assert!(!format!("{:?}", config()).contains("hunter2"));
+        assert!(!format!("{:?}", config()).contains("Pl4nted"));
     }
 }

@@ -47,7 +47,7 @@ impl Server {
     fn start(address: &str) -> Self {
         let mut process = Command::new(host_binary().with_file_name("mssql-standin"))
             .args(["--listen", address])
-            .env("STANDIN_PASSWORD", "Stand-in 1!")
+            .env("STANDIN_PASSWORD", "Pl4nted 1!")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -70,7 +70,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             user: "sa".to_owned(),
-            password: "Stand-in 1!".to_owned(),
+            password: "Pl4nted 1!".to_owned(),
             keytab: None,
             kerberos_logins: Vec::new(),
             encrypt: Encrypt::default(),

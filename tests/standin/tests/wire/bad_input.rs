@@ -52,7 +52,7 @@ async fn logged_in(running: &Running) -> TcpStream {
     let mut stream = TcpStream::connect(running.address()).await.unwrap();
     let mut buffer = [0; 4096];
     let hello = hex::decode(&captures::load("01-types").exchanges[0].client).unwrap();
-    for message in [hello, login_packet("sa", "Stand-in 1!")] {
+    for message in [hello, login_packet("sa", "Pl4nted 1!")] {
         stream.write_all(&message).await.unwrap();
         assert!(stream.read(&mut buffer).await.unwrap() > 8);
     }

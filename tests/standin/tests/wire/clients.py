@@ -18,7 +18,7 @@ import mssql_python_odbc
 
 # More digits than any decimal has: nothing is rounded here.
 decimal.getcontext().prec = 60
-PASSWORD = "Stand-in 1!"
+PASSWORD = "Pl4nted 1!"
 CLIENT, PORT = sys.argv[1], int(sys.argv[2])
 EXPECTED = json.load(open(sys.argv[3]))
 DRIVER = glob.glob(os.path.dirname(mssql_python_odbc.__file__) + "/libs/linux/debian_ubuntu/*/lib/libmsodbcsql-18*")[0]

@@ -61,5 +61,5 @@ async fn calls_and_batches_describe_alike() {
 #[tokio::test]
 async fn tsql_reads_a_description() {
     let sql = "EXEC sp_describe_first_result_set @tsql = N'SELECT id, note AS [the note] FROM dbo.t WHERE id > @P1', @params = N'@P1 int'";
-    insta::assert_snapshot!(tsql(&standin(), "require", "Stand-in 1!", sql).await);
+    insta::assert_snapshot!(tsql(&standin(), "require", "Pl4nted 1!", sql).await);
 }

@@ -71,7 +71,7 @@ async fn how_fast_ten_million_rows_are_served() {
     let mut buffer = vec![0; 1 << 20];
     stream.write_all(&hex::decode(&login.exchanges[0].client).unwrap()).await.unwrap();
     assert!(stream.read(&mut buffer).await.unwrap() > 8);
-    stream.write_all(&crate::bad_input::login_packet("sa", "Stand-in 1!")).await.unwrap();
+    stream.write_all(&crate::bad_input::login_packet("sa", "Pl4nted 1!")).await.unwrap();
     assert!(stream.read(&mut buffer).await.unwrap() > 8);
     stream.write_all(&crate::bad_input::batch_packet(&format!("fast 0 {rows}"))).await.unwrap();
     let start = std::time::Instant::now();

@@ -94,8 +94,8 @@ async fn a_wrong_password_user_or_database_is_told_by_number() {
     for (user, password, database) in [
         ("sa", "wrong", "testdb"),
         ("sa", "", "testdb"),
-        ("nobody", "Stand-in 1!", "testdb"),
-        ("sa", "Stand-in 1!", "nowhere"),
+        ("nobody", "Pl4nted 1!", "testdb"),
+        ("sa", "Pl4nted 1!", "nowhere"),
     ] {
         let mut config = config.clone();
         config.authentication(AuthMethod::sql_server(user, password));

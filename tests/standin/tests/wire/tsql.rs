@@ -75,12 +75,12 @@ pub async fn tsql(running: &Running, encryption: &str, password: &str, sql: &str
 
 #[tokio::test]
 async fn tsql_logs_in_and_reads_types_plain_and_in_tls() {
-    let plain = tsql(&standin(Encrypt::Off), "off", "Stand-in 1!", "select types").await;
+    let plain = tsql(&standin(Encrypt::Off), "off", "Pl4nted 1!", "select types").await;
     insta::assert_snapshot!("tsql-types", plain);
     for (server, client) in
         [(Encrypt::On, "off"), (Encrypt::On, "request"), (Encrypt::On, "require"), (Encrypt::Required, "require")]
     {
-        let read = tsql(&standin(server), client, "Stand-in 1!", "select types").await;
+        let read = tsql(&standin(server), client, "Pl4nted 1!", "select types").await;
         assert_eq!(read, plain, "{server:?} {client}");
     }
 }
@@ -90,6 +90,6 @@ async fn tsql_shows_errors_by_number() {
     let running = standin(Encrypt::Required);
     let wrong = tsql(&running, "require", "wrong", "select types").await;
     assert!(wrong.contains("Msg 18456 (severity 14, state 1)"), "{wrong}");
-    let missing = tsql(&running, "require", "Stand-in 1!", "select types from missing").await;
+    let missing = tsql(&running, "require", "Pl4nted 1!", "select types from missing").await;
     assert!(missing.contains("Msg 208 (severity 16, state 1)"), "{missing}");
 }

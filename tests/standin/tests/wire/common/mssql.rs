@@ -16,7 +16,7 @@ use super::{decimal, shorten, shorten_bytes};
 pub fn context(encryption: EncryptionSetting) -> ClientContext {
     let mut context = ClientContext::default();
     context.user_name = "sa".to_owned();
-    context.password = "Stand-in 1!".to_owned();
+    context.password = "Pl4nted 1!".to_owned();
     context.database = "testdb".to_owned();
     context.encryption_options.mode = encryption;
     context.encryption_options.trust_server_certificate = true;

@@ -18,7 +18,7 @@ pub fn config(address: SocketAddr, encryption: EncryptionLevel) -> Config {
     config.host("127.0.0.1");
     config.port(address.port());
     config.database("testdb");
-    config.authentication(AuthMethod::sql_server("sa", "Stand-in 1!"));
+    config.authentication(AuthMethod::sql_server("sa", "Pl4nted 1!"));
     config.encryption(encryption);
     config
 }
