@@ -162,6 +162,54 @@ fn a_large_file_is_read_in_parts_and_lines_keep_their_numbers() {
 }
 
 #[test]
+fn unquoted_fields_are_read_in_parts_whatever_ends_their_lines() {
+    let world = FilesWorld::new();
+    let mut text = String::from("id|text\r");
+    for id in 0..20_000 {
+        text += &if id == 17_320 { "bad".to_owned() } else { format!("{id}|{}", "\"é".repeat(id % 30)) };
+        text += ["\n", "\r\n", "\r"][id % 3];
+    }
+    world.put("t/a.csv", text);
+    let settings = r#"{"partition_bytes": 50000, "max_bad_rows": 1, "defaults": {"delimiter": "|", "quote": "", "null_values": ["-"]}}"#;
+    let summary = world.run(&["--settings", settings]);
+    assert!(summary["tables"][0]["partitions"].as_u64().unwrap() > 10, "{summary}");
+    assert_eq!(world.column("t", "id"), numbers((0..20_000).filter(|id| *id != 17_320)));
+    let text_bytes: usize = world.column("t", "text").iter().map(|text| text.as_str().unwrap().len()).sum();
+    assert_eq!(text_bytes, (0..20_000).filter(|id| *id != 17_320).map(|id| 3 * (id % 30)).sum::<usize>());
+    assert_eq!(world.column("t__rejected", "source_line"), numbers([17_322]));
+}
+
+#[test]
+fn compressed_files_are_known_by_their_first_bytes() {
+    let world = FilesWorld::new();
+    let zstd = |text: &str| zstd::encode_all(text.as_bytes(), 3).unwrap();
+    world.put("t/a.csv.zst", zstd("id,name\n1,a\n2,\"b\nc\"\n"));
+    world.put("t/b.csv", [zstd("id,name\n3,"), zstd("d\n4,e\n")].concat());
+    world.put("t/c.csv.zst", gzip(b"id,name\n5,f\n"));
+    world.put("events/a.jsonl.zstd", zstd("{\"id\": 1}\n{\"id\": 2}\n"));
+    let summary = world.run(&["--settings", r#"{"partition_bytes": 1024}"#]);
+    assert_eq!(summary["rows"], 7);
+    assert_eq!(world.column("t", "id"), numbers(1..=5));
+    assert_eq!(world.column("t", "name"), ["a", "b\nc", "d", "e", "f"]);
+    assert_eq!(world.column("events", "id"), numbers([1, 2]));
+    let broken = &zstd("id,name\n6,g\n")[..12];
+    world.put("t/d.csv.zst", broken);
+    assert!(world.refused(&["--tables", "files.t"]).starts_with("DK-SRC-221"));
+    assert_eq!(world.column("t", "id"), numbers(1..=5));
+}
+
+#[test]
+fn a_quote_too_many_fails_its_file() {
+    let world = FilesWorld::new();
+    let rows: String = (0..1_000).map(|id| format!("{id},x\n")).collect();
+    world.put("t/a.csv", format!("id,text\n{rows}1000,\"stray\n{rows}"));
+    let settings = r#"{"max_bad_rows": 100}"#;
+    let refused = world.refused(&["--settings", settings]);
+    assert!(refused.starts_with("DK-SRC-226: `t/a.csv`, line 1002: "), "{refused}");
+    assert!(!world.path().join("bronze/LANDING/files/t").exists(), "no row of it is committed");
+}
+
+#[test]
 fn a_killed_run_loses_no_file_and_doubles_none() {
     let world = FilesWorld::new();
     let rows = |from: i64, to: i64| (from..to).map(|id| format!("{id}\n")).collect::<String>();
