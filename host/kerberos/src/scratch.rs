@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use datakit_model::SecretBytes;
 use rustix::fs::{FlockOperation, MemfdFlags, flock, memfd_create};
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::error::KerberosError;
@@ -52,9 +53,12 @@ impl Scratch {
             let own = Permissions::from_mode(0o700);
             let folder = tempfile::Builder::new().prefix(PREFIX).permissions(own).tempdir_in(root)?;
             let lock = File::open(folder.path())?;
-            // Somebody who cleans up may have come in between.
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && is_at(&lock, folder.path()) {
-                return Ok(Self { folder, _lock: lock });
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                // Somebody who cleans up may have come in between.
+                Err(Errno::WOULDBLOCK) => {}
+                Ok(()) if !is_at(&lock, folder.path()) => {}
+                // Where there are no locks, nobody cleans up either.
+                Ok(()) | Err(_) => return Ok(Self { folder, _lock: lock }),
             }
         }
     }
@@ -102,7 +106,7 @@ fn is_at(open: &File, path: &Path) -> bool {
 /// Writes zeros over what is in the files of a folder. What cannot be written over is removed all the same.
 fn wipe(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let _ = OpenOptions::new().write(true).custom_flags(libc_nofollow()).open(entry.path()).and_then(|mut file| {
+        let _ = OpenOptions::new().write(true).custom_flags(no_follow()).open(entry.path()).and_then(|mut file| {
             let length = file.metadata()?.len();
             file.rewind()?;
             io::copy(&mut io::Read::take(io::repeat(0), length), &mut file)?;
@@ -112,7 +116,7 @@ fn wipe(folder: &Path) {
 }
 
 /// `O_NOFOLLOW` of this system.
-fn libc_nofollow() -> i32 {
+fn no_follow() -> i32 {
     rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
 }
 

@@ -93,7 +93,7 @@ fn a_server_behind_an_alias_is_named_as_it_is_registered() {
 fn preload(name: &str) -> String {
     let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let library = folders.map(|folder| folder.join(name)).find(|library| library.exists());
-    library.unwrap_or_else(|| panic!("no {name}: ./test installs it")).display().to_string()
+    library.expect("./test installs libnss-wrapper").display().to_string()
 }
 
 #[test]
