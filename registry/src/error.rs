@@ -226,6 +226,9 @@ impl Coded for RegistryError {
             ),
             Self::BadManifest(_) => "publish datakits with `host publish`".into(),
             Self::TooLarge { .. } => "raise `limits.guest.max_component_bytes` if you trust its author".into(),
+            Self::NotFound { reference, .. } if !reference.contains('@') => {
+                "check its name, and that this is the registry it was published in (`--registry`)".into()
+            }
             Self::NotFound { reference, .. } => {
                 let name = reference.split('@').next().unwrap_or_default();
                 format!("`host list {name}` shows its versions")
@@ -245,7 +248,7 @@ impl Coded for RegistryError {
             Self::Refused { .. } => return None,
             Self::Io { .. } => "check that the path exists, its permissions and the free space".into(),
             Self::BadLockFile { .. } => "restore it from version control, or write it anew with `host lock`".into(),
-            Self::BadLayout { .. } => "name another directory, or an empty one".into(),
+            Self::BadLayout { .. } => "check the path, or name an empty directory; `host publish` makes one that is not there".into(),
             Self::PinDiffers { reference, .. } => {
                 format!("a published version never changes: find out who replaced it; `host lock {reference}` takes what is there now, `run` takes what is pinned")
             }

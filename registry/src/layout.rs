@@ -32,6 +32,11 @@ impl Layout {
         Self { directory: directory.to_owned() }
     }
 
+    /// Whether there is a directory: publishing makes one, asking for a list of it does not.
+    pub(crate) fn require(&self) -> Result<(), RegistryError> {
+        if self.directory.is_dir() { Ok(()) } else { Err(self.bad("there is no such directory".to_owned())) }
+    }
+
     /// The manifest's digest of a version.
     pub(crate) fn resolve(&self, name: &str, tag: &str) -> Result<Option<Digest>, RegistryError> {
         Ok(find(&self.index()?, name, tag).map(|d| d.digest.clone()))

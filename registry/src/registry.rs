@@ -163,14 +163,15 @@ impl Registry {
         }
     }
 
-    /// The published versions of a datakit, oldest first.
+    /// The published versions of a datakit, oldest first; at least one.
     ///
     /// # Errors
-    /// The registry's own trouble.
+    /// There are none, or there is no such directory; the registry's own trouble.
     pub async fn list(&self, name: &str) -> Result<Vec<VersionEntry>, RegistryError> {
         let mut entries = Vec::new();
         match &self.backend {
             Backend::Layout(layout) => {
+                layout.require()?;
                 entries.extend(layout.entries()?.into_iter().filter(|(n, _, _)| n == name).filter_map(version_entry));
             }
             Backend::Remote(remote) => {
@@ -182,6 +183,9 @@ impl Registry {
                 }
             }
         }
+        if entries.is_empty() {
+            return Err(RegistryError::NotFound { reference: name.to_owned(), location: self.location.to_string() });
+        }
         entries.sort_by(|a, b| a.version.cmp(&b.version));
         Ok(entries)
     }
@@ -190,9 +194,10 @@ impl Registry {
     /// registries have no portable way to list repositories.
     ///
     /// # Errors
-    /// The directory cannot be read.
+    /// The directory is not there or cannot be read.
     pub fn list_all(&self) -> Result<Option<Vec<VersionEntry>>, RegistryError> {
         let Backend::Layout(layout) = &self.backend else { return Ok(None) };
+        layout.require()?;
         let mut entries: Vec<VersionEntry> = layout.entries()?.into_iter().filter_map(version_entry).collect();
         entries.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
         Ok(Some(entries))

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use datakit_model::Coded as _;
 use datakit_registry::{Cache, Description, Digest, Location, Reference, Registry, RegistryError, RegistryOptions};
 use tempfile::TempDir;
 
@@ -118,7 +119,8 @@ async fn keeps_the_promises(location: Location) {
     let versions: Vec<String> =
         registry.list("sqlserver-bronze").await.unwrap().iter().map(|e| e.version.to_string()).collect();
     assert_eq!(versions, ["0.1.0", "0.2.0", "0.10.0"]);
-    assert_eq!(registry.list("nothing").await.unwrap(), []);
+    let nothing = registry.list("nothing").await.unwrap_err();
+    assert_eq!((nothing.code().as_ref(), nothing.hint().is_some()), ("DK-REG-011", true));
 
     let pulled = registry.pull(&reference("sqlserver-bronze@0.1.0"), &cache).await.unwrap();
     assert!(!pulled.from_cache);

@@ -188,3 +188,66 @@ fn run_limits(config: &Config, ingest: &Ingest) -> RunLimits {
     }
     limits
 }
+
+#[cfg(test)]
+mod tests {
+    use datakit_config::{Layers, load};
+
+    use super::*;
+
+    /// Two connections of one SQL Server and one of a PostgreSQL, each server with a bound.
+    const WAREHOUSE: &str = r#"
+[connections.one]
+kind = "sqlserver"
+source_system = "ONE"
+server = "sql01"
+database = "A"
+auth = { user = "svc", password = { env = "P" } }
+pool = { max_connections = 5 }
+
+[connections.two]
+kind = "sqlserver"
+source_system = "TWO"
+server = "sql01"
+database = "B"
+auth = { user = "svc", password = { env = "P" } }
+
+[connections.shop]
+kind = "postgres"
+source_system = "SHOP"
+host = "pg01"
+database = "shop"
+user = "svc"
+
+[servers."sql01:1433"]
+max_connections = 6
+
+[servers."pg01:5432"]
+max_connections = 4
+"#;
+
+    #[test]
+    fn workers_have_their_share_of_a_servers_connections() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("warehouse.toml");
+        let config = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            load(&Layers { file: Some(file.clone()), environment: BTreeMap::new(), flags: Overrides::default() })
+                .unwrap()
+        };
+        let workers = |config: &Config, names: &[&str]| {
+            let all: Vec<_> = names.iter().map(|name| &config.connections[*name]).collect();
+            names
+                .iter()
+                .map(|name| connections_for_workers(&config.connections[*name], &all, config))
+                .collect::<Vec<_>>()
+        };
+        let bounded = config(WAREHOUSE);
+        assert_eq!(workers(&bounded, &["one"]), [5], "its own bound is the lower one");
+        assert_eq!(workers(&bounded, &["two"]), [6]);
+        assert_eq!(workers(&bounded, &["one", "two"]), [3, 3], "a worker may need one of each");
+        assert_eq!(workers(&bounded, &["shop", "one"]), [3, 5], "one is the snapshot's");
+        let unbounded = config(WAREHOUSE.split("[servers").next().unwrap());
+        assert_eq!(workers(&unbounded, &["one", "two", "shop"]), [5, 8, 8]);
+    }
+}

@@ -49,12 +49,22 @@ fn answers_are_on_standard_output_and_nothing_else_is() {
 }
 
 #[test]
-fn an_empty_registry_lists_nothing() {
+fn an_empty_registry_lists_nothing_and_one_that_is_not_there_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["list", "--registry", "oci:registry"][..], &["list", "kit", "--registry", "oci:registry"]] {
+        let misspelt = host(folder.path(), arguments, &[]);
+        assert_eq!((misspelt.code, misspelt.stdout.as_str()), (1, ""));
+        assert!(misspelt.stderr.contains("error[DK-REG-020]: registry is no OCI image layout"), "{}", misspelt.stderr);
+        assert!(misspelt.stderr.contains("hint: check the path"), "{}", misspelt.stderr);
+    }
+    std::fs::create_dir(folder.path().join("registry")).unwrap();
     let text = host(folder.path(), &["list", "--registry", "oci:registry"], &[]);
     assert_eq!((text.code, text.stdout.as_str()), (0, ""));
-    let json = host(folder.path(), &["list", "kit", "--output", "json", "--registry", "oci:registry"], &[]);
+    let json = host(folder.path(), &["list", "--output", "json", "--registry", "oci:registry"], &[]);
     assert_eq!((json.code, json.stdout.as_str()), (0, "[]\n"));
+    let unknown = host(folder.path(), &["list", "kit", "--registry", "oci:registry"], &[]);
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
+    assert!(unknown.stderr.contains("error[DK-REG-011]: `kit` is not in oci:registry"), "{}", unknown.stderr);
 }
 
 #[test]

@@ -55,6 +55,11 @@ pub(crate) trait Pooled: Send + Sized + 'static {
     fn open(server: &Self::Server) -> impl Future<Output = Result<Self, Self::Error>> + Send;
     /// Whether nothing is known against it, without asking the server.
     fn is_usable(&self) -> bool;
+    /// Whether nothing has come from the server since the last answer, not even the end of the connection; as far as the driver
+    /// lets its socket be looked at, without waiting.
+    fn is_quiet(&self) -> bool {
+        true
+    }
     /// Asks the server for a sign of life.
     fn ping(&mut self) -> impl Future<Output = bool> + Send;
 }
@@ -189,7 +194,8 @@ async fn unfit<C: Pooled>(limits: &PoolLimits, connection: &mut C, opened: Insta
     if since.elapsed() > limits.max_idle && limits.min_connections == 0 {
         return Some(Reason::Idle);
     }
-    let is_alive = since.elapsed() < limits.validate_after
+    // An idle server says nothing but goodbye.
+    let is_alive = (since.elapsed() < limits.validate_after && connection.is_quiet())
         || matches!(tokio::time::timeout(PING_TIMEOUT, connection.ping()).await, Ok(true));
     (!is_alive).then_some(Reason::Goodbye)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use datakit_model::Coded as _;
 use datakit_model::source::Source;
 use datakit_sources::config::ServerLimit;
 use datakit_sources::sqlserver::{ReaderKind, SqlServerSource};
@@ -27,6 +28,24 @@ async fn a_connection_whose_server_said_goodbye_is_replaced() {
         let after = source.pool().unwrap();
         assert_eq!((after.opened, after.closed.goodbye), (2, 1), "{reader:?}");
     }
+}
+
+/// Within the time in which no sign of life is asked for: tiberius' socket can be looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_goodbye_is_seen_without_a_question() {
+    let world = World::of(SELECT);
+    let source = world.source_with(ReaderKind::Tiberius, |c| c.pool.validate_after = Duration::from_secs(3_600));
+    for _ in 0..2 {
+        read(&source, query(SELECT, vec![])).await.unwrap();
+    }
+    assert_eq!(source.pool().unwrap().opened, 1);
+    world.running.say_goodbye();
+    while world.running.connections().0 > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    read(&source, query(SELECT, vec![])).await.unwrap();
+    let after = source.pool().unwrap();
+    assert_eq!((after.opened, after.closed.goodbye), (2, 1));
 }
 
 /// Reads so often at one time.
@@ -79,5 +98,36 @@ async fn however_many_readers_are_kept_the_bound_holds() {
             assert!(kept.len() <= 3, "{reader:?}");
         };
         assert_eq!((refused.code(), kept.len(), world.running.connections().1), ("DK-SRC-061", 3, 3), "{reader:?}");
+    }
+}
+
+/// The same where the server's own limit is the lower one.
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_readers_are_kept_the_servers_limit_holds() {
+    for reader in READERS {
+        let world = big(20_000);
+        let limit = ServerLimit::new(2);
+        let source = world.source_with(reader, |c| {
+            c.pool.max_connections = 8;
+            c.server_limit = Some(limit.clone());
+            c.read.max_batch_bytes = 64 << 10;
+            c.pool.checkout_timeout = Duration::from_millis(200);
+        });
+        let mut kept = Vec::new();
+        for _ in 0..2 {
+            let session = source.connect(access(&["*.*"])).await.unwrap();
+            let rows = session.query(query(BIG, vec![])).await.unwrap();
+            kept.push((session, rows));
+        }
+        let session = source.connect(access(&["*.*"])).await.unwrap();
+        let refused = session.query(query(BIG, vec![])).await.err().unwrap();
+        assert_eq!((refused.code(), world.running.connections().1), ("DK-SRC-061", 2), "{reader:?}");
+        // Nor does the host itself go around it.
+        assert_eq!(source.check().await.unwrap_err().code(), "DK-SRC-061", "{reader:?}");
+        drop(kept);
+        // They are free once their tasks have seen it.
+        while let Err(refused) = source.check().await {
+            assert_eq!(refused.code(), "DK-SRC-061", "{reader:?}");
+        }
     }
 }

@@ -15,12 +15,12 @@ const SESSIONS: &str =
 #[tokio::test]
 async fn every_trouble_says_what_to_do() {
     let world = World::of(
-        "CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 0 AS i; CREATE ROLE reader LOGIN PASSWORD 'r'; GRANT USAGE ON SCHEMA s TO reader",
+        "CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 0 AS i; CREATE ROLE reader LOGIN PASSWORD 'Pl4nted r'; GRANT USAGE ON SCHEMA s TO reader",
     )
     .await;
     let as_reader = world.source_with(|c| {
         c.user = "reader".into();
-        c.password = Some(Secret::new("r".into()).into());
+        c.password = Some(Secret::new("Pl4nted r".into()).into());
     });
     let mut cases: Vec<(&str, PostgresSource, &str)> = vec![
         (
@@ -100,6 +100,31 @@ async fn a_query_ends_at_its_timeout_and_the_next_one_works() {
         )
         .await;
     assert_eq!(read(&source, "SELECT i FROM s.t").await.unwrap().rows(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_whose_server_said_goodbye_is_replaced() {
+    let world = World::of("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS i").await;
+    let source = world.source_with(|c| c.pool.validate_after = Duration::ZERO);
+    // Of the moment: a run's snapshot does not outlive its session.
+    let read_now = async || {
+        let session = source.connect(access("run-1")).await.unwrap();
+        let options = QueryOptions { isolation: Some(Isolation::ReadCommitted), ..QueryOptions::default() };
+        let mut reader = session.query(Query { options, ..query("SELECT i FROM s.t") }).await.unwrap();
+        while reader.next().await.unwrap().is_some() {}
+    };
+    read_now().await;
+    read_now().await;
+    assert_eq!(source.pool().unwrap().opened, 1);
+    world
+        .admin
+        .batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'datakit'")
+        .await
+        .unwrap();
+    world.wait_until("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'datakit')").await;
+    read_now().await;
+    let after = source.pool().unwrap();
+    assert_eq!((after.opened, after.closed.goodbye), (2, 1));
 }
 
 #[tokio::test]

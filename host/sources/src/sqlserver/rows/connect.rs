@@ -1,5 +1,6 @@
 //! A connection of tiberius.
 
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use datakit_model::Secret;
@@ -22,6 +23,8 @@ pub(in crate::sqlserver) struct RowConnection {
     pub(in crate::sqlserver) isolation: Isolation,
     /// Something was left on the wire: the connection cannot be used again.
     pub(super) broken: bool,
+    /// The same socket, to be looked at: the driver has the other one.
+    socket: Option<std::net::TcpStream>,
 }
 
 impl pool::Pooled for RowConnection {
@@ -34,7 +37,7 @@ impl pool::Pooled for RowConnection {
             Encrypt::Strict => EncryptionLevel::Strict,
             Encrypt::Off => EncryptionLevel::Off,
         };
-        let client = match &config.login {
+        let (client, socket) = match &config.login {
             Login::Sql { password, .. } => {
                 let once = |password: Arc<Secret>| async move { attempt(config, level, Some(&password)).await };
                 password.log_in(once, SourceError::is_refused_login).await?
@@ -45,11 +48,17 @@ impl pool::Pooled for RowConnection {
                 logged_in.map_err(SourceError::of_ticket_login)?
             }
         };
-        Ok(Self { client, isolation: Isolation::ReadCommitted, broken: false })
+        Ok(Self { client, isolation: Isolation::ReadCommitted, broken: false, socket })
     }
 
     fn is_usable(&self) -> bool {
         !self.broken
+    }
+
+    fn is_quiet(&self) -> bool {
+        // It does not block, as the driver's does not.
+        let looked = self.socket.as_ref().map(|socket| socket.peek(&mut [0]));
+        looked.is_none_or(|looked| looked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock))
     }
 
     async fn ping(&mut self) -> bool {
@@ -60,11 +69,14 @@ impl pool::Pooled for RowConnection {
     }
 }
 
+/// The driver's client, and its socket once more.
+type LoggedIn = (Client<Compat<TcpStream>>, Option<std::net::TcpStream>);
+
 async fn attempt(
     config: &SqlServerConfig,
     level: EncryptionLevel,
     password: Option<&Secret>,
-) -> Result<Client<Compat<TcpStream>>, SourceError> {
+) -> Result<LoggedIn, SourceError> {
     let logged_in = match log_in(config, level, password).await {
         // A server without any TLS: tiberius would protect the login all the same, mssql-tds would not. Without
         // encryption no certificate is checked, so nothing is lost that was there.
@@ -88,14 +100,15 @@ async fn log_in(
     config: &SqlServerConfig,
     level: EncryptionLevel,
     password: Option<&Secret>,
-) -> Result<Client<Compat<TcpStream>>, LoginError> {
+) -> Result<LoggedIn, LoginError> {
     let stream = reach::connect(config).await.map_err(LoginError::Network)?;
     // Requests are one small packet each.
     let _ = stream.set_nodelay(true);
+    // Without it connections are asked for a sign of life a little later.
+    let socket = stream.as_fd().try_clone_to_owned().ok().map(std::net::TcpStream::from);
     // The driver's future is large.
-    Box::pin(Client::connect(settings(config, level, password), stream.compat_write()))
-        .await
-        .map_err(LoginError::Driver)
+    let connected = Box::pin(Client::connect(settings(config, level, password), stream.compat_write())).await;
+    Ok((connected.map_err(LoginError::Driver)?, socket))
 }
 
 fn settings(config: &SqlServerConfig, level: EncryptionLevel, password: Option<&Secret>) -> Config {
