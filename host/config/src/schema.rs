@@ -390,7 +390,6 @@ struct Timeouts {
 /// A place tables are written to.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-#[expect(clippy::large_enum_variant, reason = "it describes the file and is never stored")]
 enum Sink {
     /// A folder of Delta tables.
     Delta {

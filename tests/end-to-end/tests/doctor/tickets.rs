@@ -82,7 +82,7 @@ fn kdc_account_and_spn() {
 /// Makes a file unreadable for whoever is not its owner, and for root as well: `command` gives up root's right to read everything.
 fn unreadable_for(command: Command, file: &Path) -> Command {
     if !rustix::process::geteuid().is_root() {
-        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o000)).unwrap();
         return command;
     }
     const NOBODY: u32 = 65_534;

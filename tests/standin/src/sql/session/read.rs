@@ -51,11 +51,10 @@ impl SqlSession {
             // A fault strikes at the end of a shorter result as well: it was asked for.
             if let Some(fault) = &fault
                 && (count == fault.after_rows || (next.is_none() && count < fault.after_rows))
+                && strike(fault)? == Flow::Stop
             {
-                if strike(fault)? == Flow::Stop {
-                    let _ = out(Event::Cut);
-                    return Ok(Flow::Stop);
-                }
+                let _ = out(Event::Cut);
+                return Ok(Flow::Stop);
             }
             let Some(row) = next else { break };
             let mut values = Vec::with_capacity(types.len());
