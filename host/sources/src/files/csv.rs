@@ -163,6 +163,9 @@ impl CsvRecords {
         }
         if is_open {
             self.problem.get_or_insert("a quote is opened and not closed");
+            // It is of one line: what ends the file is none of its own.
+            self.parser.set_line(self.line);
+            self.last = None;
         }
         Ok(true)
     }
@@ -389,14 +392,14 @@ mod tests {
     #[test]
     fn a_record_knows_how_many_lines_it_has() {
         for newline in ["\n", "\r\n"] {
-            let text = ["a,b", "\"x", "y\",1", "", "c,d", "\"", "", "\",1"].join(newline);
+            let text = ["a,b", "\"x", "y\",1", "", "c,d", "\"", "", "\",1", "5,\"open", ""].join(newline);
             let input = Input::new(Cursor::new(text.into_bytes()), "f", &Format::default(), 1000).unwrap();
             let mut records = CsvRecords::new(input, &Format::default(), 100);
             let mut lines = Vec::new();
             while records.advance().unwrap() {
                 lines.push((records.line(), records.lines()));
             }
-            assert_eq!(lines, [(1, 1), (2, 2), (5, 1), (6, 3)], "{newline:?}");
+            assert_eq!(lines, [(1, 1), (2, 2), (5, 1), (6, 3), (9, 1)], "{newline:?}");
         }
     }
 
