@@ -44,7 +44,10 @@ fn source(world: &str, account: &str, reader: ReaderKind) -> SqlServerSource {
     let keytab = KeytabPlace::File(Path::new(folder(world)).join(format!("{account}.keytab")));
     let origin = Origin::Keytab { keytab, principal: account.to_owned() };
     let login = Login::Kerberos(tickets(world, origin, Duration::from_secs(60)));
-    SqlServerSource::new(config(world, login, reader)).unwrap()
+    let mut config = config(world, login, reader);
+    // Whoever asks logs in, and waits for nobody's connection.
+    config.pool.max_connections = 50;
+    SqlServerSource::new(config).unwrap()
 }
 
 /// How to reach the server of the world.

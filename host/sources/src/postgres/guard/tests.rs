@@ -194,7 +194,7 @@ fn tables_are_told_as_the_server_names_them() {
     assert_eq!(tables("SELECT relname FROM pg_catalog.pg_class"), (vec![], false));
     assert_eq!(
         tables("SELECT 1 AS a FROM Public.T, public.t AS u, \"odd.schema\".\"T\" WHERE u.CTID < '(1,0)'::tid"),
-        (vec!["odd.schema.T".to_owned(), "public.t".to_owned()], true)
+        (vec!["[odd.schema].T".to_owned(), "public.t".to_owned()], true)
     );
 }
 
