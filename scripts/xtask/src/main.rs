@@ -15,7 +15,7 @@ mod toolchain;
 mod wit;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -70,7 +70,8 @@ fn build_datakits(names: &[String]) -> Result<()> {
 
 /// The checkout this program was built from.
 fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // As `cargo run` says it now: the program may have been built in another checkout that shares the target directory.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     let root = here.ancestors().nth(2).context("the crate xtask is not two folders below the checkout")?;
     root.canonicalize().with_context(|| format!("cannot find the checkout {}", root.display()))
 }
