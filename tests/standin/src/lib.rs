@@ -6,11 +6,14 @@
 //! - the engine: T-SQL by a parser over SQLite, the catalog views, an ERP's data.
 //!
 //! [`fast`] describes generated tables that are served from pre-encoded bytes. [`kdc`] starts a Kerberos realm, for logins with
-//! tickets, [`vault`] keeps their secrets. [`named`] reads which other server tests are to use instead.
+//! tickets, [`vault`] keeps their secrets. [`collations`] serves text of every code page, [`foreign`] answers as a server that is
+//! not SQL Server. [`named`] reads which other server tests are to use instead.
 
+pub mod collations;
 pub mod engine;
 pub mod erp;
 pub mod fast;
+pub mod foreign;
 pub mod kdc;
 pub mod named;
 pub mod server;

@@ -44,8 +44,8 @@ pub use self::config::{Encrypt, Login, PoolLimits, ReaderKind, ServerLimit, SqlL
 use self::delivery::Delivery;
 pub use self::error::SourceError;
 use self::parameters::Parameter;
-use self::rows::RowConnection;
 pub use self::rows::ServerInfo;
+use self::rows::{Head, RowConnection};
 pub use self::types::SOURCE_TYPE_KEY;
 use crate::permissions::Permissions;
 use crate::pool::Pool;
@@ -147,10 +147,16 @@ impl Connection for SqlServerConnection {
         let accepted = guard::check(&query.sql, query.parameters.len(), &self.access.tables, &config.sql)
             .map_err(SourceError::from)?;
         let parameters = parameters::check(&query.parameters)?;
-        let mut reader = match driver(config, accepted.catalog) {
-            ReaderKind::MssqlTds => self.bulk(accepted.query, &query, parameters, busy).await?,
-            ReaderKind::Tiberius => self.rows(accepted.query, &query, parameters, busy).await?,
+        let by_tiberius = match driver(config, accepted.catalog) {
+            ReaderKind::MssqlTds => None,
+            ReaderKind::Tiberius => self.rows(accepted.query, &query, parameters.clone()).await?,
         };
+        let (columns, messages) = match by_tiberius {
+            Some(started) => started,
+            None => self.bulk(accepted.query, &query, parameters).await?,
+        };
+        let cuts = columns.iter().map(types::Column::cut).collect();
+        let mut reader = SqlServerReader::new(types::schema(&columns), cuts, messages, busy);
         if accepted.dirty_reads || query.options.isolation == Some(Isolation::ReadUncommitted) {
             reader.mark_approximate();
         }
@@ -158,14 +164,14 @@ impl Connection for SqlServerConnection {
     }
 }
 
-/// Which driver a query goes by: the catalog's by tiberius, all others by the configured reader. tiberius cannot pin a
+/// Which driver a query is tried by: the catalog's by tiberius, all others by the configured reader. tiberius cannot pin a
 /// certificate, so with a pinned one everything goes by `mssql-tds`.
 fn driver(config: &SqlServerConfig, catalog: bool) -> ReaderKind {
     if catalog && config.certificate_file.is_none() { ReaderKind::Tiberius } else { config.reader }
 }
 
 impl SqlServerConnection {
-    fn delivery(&self, query: &Query) -> (Delivery, tokio::sync::mpsc::Receiver<delivery::Message>) {
+    fn delivery(&self, query: &Query) -> (Delivery, Messages) {
         let timeout = query.options.timeout.or(self.shared.config.timeouts.query);
         Delivery::new(self.access.memory.clone(), timeout)
     }
@@ -174,30 +180,24 @@ impl SqlServerConnection {
         statement::compose(text, &query.options, &self.access.run_id, current)
     }
 
-    async fn bulk(
-        &self,
-        text: &str,
-        query: &Query,
-        parameters: Vec<Parameter>,
-        busy: Busy,
-    ) -> Result<SqlServerReader, SourceError> {
+    async fn bulk(&self, text: &str, query: &Query, parameters: Vec<Parameter>) -> Result<Started, SourceError> {
         let config = Arc::clone(&self.shared.config);
         let lease = self.shared.pool.lease::<BulkConnection>().await?;
         let statement = self.statement(text, query, lease.isolation);
-        let (delivery, messages) = self.delivery(query);
+        let (delivery, mut messages) = self.delivery(query);
         let (head, columns) = oneshot::channel();
         let limits = config.read.clone();
         tokio::spawn(bulk::run(lease, config, statement, parameters, limits, head, delivery));
-        Self::reader(columns, messages, busy).await
+        Ok((head_of(columns, &mut messages).await?, messages))
     }
 
+    /// None: tiberius would not hand over the values of a column as the server sends them.
     async fn rows(
         &self,
         text: &str,
         query: &Query,
         parameters: Vec<Parameter>,
-        busy: Busy,
-    ) -> Result<SqlServerReader, SourceError> {
+    ) -> Result<Option<Started>, SourceError> {
         let config = Arc::clone(&self.shared.config);
         let lease = self.shared.pool.lease::<RowConnection>().await?;
         let texts = rows::Texts {
@@ -205,28 +205,30 @@ impl SqlServerConnection {
             query: text.to_owned(),
             statement: self.statement(text, query, lease.isolation),
         };
-        let (delivery, messages) = self.delivery(query);
+        let (delivery, mut messages) = self.delivery(query);
         let (head, columns) = oneshot::channel();
         tokio::spawn(rows::run(lease, config, texts, parameters, head, delivery));
-        Self::reader(columns, messages, busy).await
+        Ok(match head_of(columns, &mut messages).await? {
+            Head::Columns(columns) => Some((columns, messages)),
+            Head::NotByTiberius => None,
+        })
     }
+}
 
-    /// Waits for the columns, or for the error that came instead of them.
-    async fn reader(
-        columns: oneshot::Receiver<Result<Arc<[types::Column]>, SourceError>>,
-        mut messages: tokio::sync::mpsc::Receiver<delivery::Message>,
-        busy: Busy,
-    ) -> Result<SqlServerReader, SourceError> {
-        match columns.await {
-            Ok(columns) => {
-                let columns = columns?;
-                let cuts = columns.iter().map(types::Column::cut).collect();
-                Ok(SqlServerReader::new(types::schema(&columns), cuts, messages, busy))
-            }
-            Err(_) => match messages.recv().await {
-                Some(delivery::Message::Failed(error)) => Err(error),
-                _ => Err(SourceError::Internal("the task that starts a query is gone".to_owned())),
-            },
-        }
+/// A query that runs: its columns, and where its batches come.
+type Started = (Arc<[types::Column]>, Messages);
+type Messages = tokio::sync::mpsc::Receiver<delivery::Message>;
+
+/// Waits for the head of a query, or for the error that came instead of it.
+async fn head_of<T>(
+    head: oneshot::Receiver<Result<T, SourceError>>,
+    messages: &mut Messages,
+) -> Result<T, SourceError> {
+    match head.await {
+        Ok(head) => head,
+        Err(_) => match messages.recv().await {
+            Some(delivery::Message::Failed(error)) => Err(error),
+            _ => Err(SourceError::Internal("the task that starts a query is gone".to_owned())),
+        },
     }
 }

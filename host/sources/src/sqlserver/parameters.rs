@@ -13,7 +13,7 @@ use tiberius::ColumnData;
 use uuid::Uuid;
 
 use super::error::SourceError;
-use super::temporal;
+use super::{temporal, text};
 
 /// The longest text of `nvarchar(4000)`, in UTF-16 units, and of `varchar(8000)` and `varbinary(8000)`, in bytes.
 const MAX_NVARCHAR: u16 = 4000;
@@ -159,7 +159,7 @@ fn sql_type(parameter: &Parameter, collation: SqlCollation) -> Result<SqlType, S
             }
         }
         Parameter::AnsiText(text) => {
-            let bytes = in_code_page(text, collation)?;
+            let bytes = text::encode(text, collation)?;
             let string = SqlString::new(bytes, EncodingType::LcidBased(collation));
             if fits(string.bytes.len(), MAX_BYTES) {
                 SqlType::Varchar(Some(string), MAX_BYTES)
@@ -177,21 +177,6 @@ fn sql_type(parameter: &Parameter, collation: SqlCollation) -> Result<SqlType, S
             SqlType::DateTimeOffset(Some(SqlDateTimeOffset { datetime2: datetime2(*days, *ticks), offset: *offset }))
         }
     })
-}
-
-fn in_code_page(text: &str, collation: SqlCollation) -> Result<Vec<u8>, String> {
-    if text.is_ascii() {
-        return Ok(text.as_bytes().to_vec());
-    }
-    let encoding = EncodingType::LcidBased(collation)
-        .resolved_encoding()
-        .ok_or_else(|| "the database's collation has no known code page".to_owned())?;
-    match encoding.encode(text) {
-        (bytes, _, false) => Ok(bytes.into_owned()),
-        (_, _, true) => {
-            Err(format!("the text does not fit the database's code page {}: send it as text", encoding.name()))
-        }
-    }
 }
 
 /// A parameter for tiberius. It has no varchar, so such a text goes as nvarchar: the same rows, at the cost of an index.
@@ -293,17 +278,6 @@ mod tests {
         assert!(one(Value::Uuid("{6F9619FF-8B86-D011-B42D-00C04FC964FF}".into())).is_err());
     }
 
-    #[test]
-    fn varchar_goes_in_the_code_page_or_not_at_all() {
-        let latin = SqlCollation::try_from([0x09, 0x04, 0xD0, 0x00, 0x34].as_slice()).unwrap();
-        let bytes = |text: &str| in_code_page(text, latin);
-        assert_eq!(bytes("abc").unwrap(), b"abc");
-        assert_eq!(bytes("é€").unwrap(), b"\xE9\x80");
-        assert_eq!(
-            bytes("日").unwrap_err(),
-            "the text does not fit the database's code page windows-1252: send it as text"
-        );
-    }
     #[test]
     fn declarations_are_those_of_the_driver() {
         let values = [

@@ -9,6 +9,7 @@ mod cancel;
 mod captures;
 mod clients;
 mod codecs;
+mod collations;
 mod common;
 mod describe;
 mod erp;

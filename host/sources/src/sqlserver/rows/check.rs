@@ -22,7 +22,7 @@ pub struct ServerInfo {
 
 const QUESTION: &str = "SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)) AS version, \
      CAST(SERVERPROPERTY('Edition') AS nvarchar(128)) AS edition, \
-     DB_NAME() AS database_name, SUSER_SNAME() AS login_name";
+     CAST(DB_NAME() AS nvarchar(128)) AS database_name, CAST(SUSER_SNAME() AS nvarchar(128)) AS login_name";
 
 /// Asks, over a connection of the pool: bounds hold for this one as for others. With a pinned certificate by `mssql-tds`, which alone can pin.
 pub(in crate::sqlserver) async fn check(
@@ -41,20 +41,19 @@ async fn by_rows(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) -> Resu
     let stream = connection.client.simple_query(QUESTION).await.map_err(failed)?;
     let row = stream.into_row().await.map_err(failed)?.ok_or(SourceError::NoResult)?;
     give_back(connection);
-    Ok(std::array::from_fn(|i| row.try_get::<&str, _>(i).ok().flatten().unwrap_or_default().to_owned()))
+    let text = |i: usize| row.try_get::<&str, _>(i).map(|text| text.unwrap_or_default().to_owned());
+    let [version, edition, database, login] = [text(0), text(1), text(2), text(3)];
+    Ok([version.map_err(failed)?, edition.map_err(failed)?, database.map_err(failed)?, login.map_err(failed)?])
 }
 
 async fn by_bulk(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) -> Result<[String; 4], SourceError> {
     use mssql_tds::connection::tds_client::ResultSet;
-    use mssql_tds::datatypes::column_values::ColumnValues;
     let mut connection = pool.lease::<BulkConnection>().await?;
     let failed = |error| bulk::of_query(config, error, 0);
     connection.client.execute(QUESTION.to_owned(), ()).await.map_err(failed)?;
     let row = connection.client.next_row().await.map_err(failed)?.ok_or(SourceError::NoResult)?;
     connection.client.close_query().await.map_err(failed)?;
     give_back(connection);
-    Ok(std::array::from_fn(|i| match row.get(i) {
-        Some(ColumnValues::String(text)) if text.is_utf16() => text.to_utf8_string(),
-        _ => String::new(),
-    }))
+    let text = |i: usize| bulk::text_of(config, row.get(i)).map(Option::unwrap_or_default);
+    Ok([text(0)?, text(1)?, text(2)?, text(3)?])
 }

@@ -4,13 +4,22 @@ use tiberius::time::{DateTime2, Time};
 use tiberius::{ColumnData, ColumnType};
 
 use crate::sqlserver::builders::BatchBuilder;
-use crate::sqlserver::text::TextEncoding;
 use crate::sqlserver::types::{Column, Shape};
 
 const USE_OTHER: &str = "read it with `reader = \"mssql-tds\"`";
 /// Money arrives divided by 10,000 as a float. Up to here the division and its reversal together err by less than half
 /// of the last digit, so rounding finds the server's value; beyond it could be its neighbour.
 const EXACT_MONEY: f64 = 2_251_799_813_685_248.0; // 2^51
+
+/// Whether tiberius hands over what the server sent. It decodes text by its own table of code pages, and of a `sql_variant`
+/// tells neither the code page of a text nor float from money.
+pub(super) fn is_faithful(column: &Column) -> bool {
+    match &column.shape {
+        Shape::Text(encoding) => encoding.is_tiberius_alike(),
+        Shape::Variant => false,
+        _ => true,
+    }
+}
 
 /// Whether tiberius' kind of the column is the one that the shape was made from.
 pub(super) fn agrees(column: &Column, kind: ColumnType) -> bool {
@@ -31,7 +40,7 @@ pub(super) fn agrees(column: &Column, kind: ColumnType) -> bool {
         Shape::Text(_) => &[K::BigVarChar, K::BigChar, K::NVarchar, K::NChar, K::Xml, K::Text, K::NText],
         Shape::Binary => &[K::BigVarBin, K::BigBinary, K::Image, K::Udt],
         Shape::Uuid => &[K::Guid],
-        Shape::Variant => &[K::SSVariant],
+        Shape::Variant => &[],
     };
     expected.contains(&kind)
 }
@@ -46,8 +55,8 @@ pub(super) fn push(builder: &mut BatchBuilder, col: usize, value: &ColumnData<'_
         ColumnData::F32(Some(v)) => builder.float32(col, *v),
         ColumnData::F64(Some(v)) => float(builder, col, *v),
         ColumnData::Bit(Some(v)) => builder.boolean(col, *v),
-        ColumnData::String(Some(text)) => string(builder, col, text),
-        ColumnData::Xml(Some(xml)) => utf8(builder, col, xml.as_ref().as_ref()),
+        ColumnData::String(Some(text)) => builder.decoded_text(col, text),
+        ColumnData::Xml(Some(xml)) => builder.decoded_text(col, xml.as_ref().as_ref()),
         ColumnData::Guid(Some(uuid)) => builder.uuid(col, uuid.as_bytes()),
         ColumnData::Binary(Some(bytes)) => builder.binary(col, bytes),
         ColumnData::Numeric(Some(number)) => builder.decimal(col, number.value(), number.scale()),
@@ -89,25 +98,8 @@ fn float(builder: &mut BatchBuilder, col: usize, value: f64) {
                 fail(builder, col, "tiberius reads money as a float, which is not exact for so large an amount");
             }
         }
-        Some(Shape::Variant) => {
-            fail(builder, col, "tiberius does not tell float from money in a sql_variant");
-        }
         _ => builder.float64(col, value),
     }
-}
-
-fn string(builder: &mut BatchBuilder, col: usize, text: &str) {
-    let of_utf8 =
-        builder.described().get(col).is_some_and(|column| matches!(column.shape, Shape::Text(TextEncoding::Utf8)));
-    if of_utf8 && !text.is_ascii() {
-        return fail(builder, col, "tiberius reads text of a UTF-8 collation in another code page");
-    }
-    utf8(builder, col, text);
-}
-
-/// Text that the driver has decoded already.
-fn utf8(builder: &mut BatchBuilder, col: usize, text: &str) {
-    builder.decoded_text(col, text);
 }
 
 fn fail(builder: &mut BatchBuilder, col: usize, reason: &str) {

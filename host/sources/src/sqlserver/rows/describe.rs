@@ -2,14 +2,11 @@
 //!
 //! tiberius tells a column's kind, but neither its precision nor its length, collation or nullability. SQL Server tells
 //! all of it without running the query: `sp_describe_first_result_set`, whose result this reads.
-//! `system_type_id` and `max_length` are those of `sys.types` and `sys.columns`. The collation is read from
-//! `tds_collation_id` and `tds_collation_sort_id`, the five bytes that COLMETADATA carries: its name would need a second
-//! question for the code page.
+//! `system_type_id` and `max_length` are those of `sys.types` and `sys.columns`. Only documented columns are read: servers
+//! that are not SQL Server leave out those "for internal use", so the collation is known by its name.
 
 use std::sync::Arc;
 
-use mssql_tds::datatypes::sql_string::EncodingType;
-use mssql_tds::token::tokens::SqlCollation;
 use tiberius::{ColumnData, Row};
 
 use crate::sqlserver::error::SourceError;
@@ -29,7 +26,8 @@ struct Described {
     scale: u8,
     /// Of CLR and alias types.
     user_type_name: Option<String>,
-    collation: Option<SqlCollation>,
+    /// The collation's name, of text.
+    collation: Option<String>,
 }
 
 /// The columns that a description tells, hidden ones left out.
@@ -54,14 +52,6 @@ pub(super) fn columns(rows: &[Row], address: &str) -> Result<Arc<[Column]>, Sour
 }
 
 fn read(row: &Fields<'_>) -> Result<Described, String> {
-    let collation = match (row.number::<i32>("tds_collation_id")?, row.number::<u8>("tds_collation_sort_id")?) {
-        (Some(id), sort_id) => {
-            let [a, b, c, d] = id.to_le_bytes();
-            let bytes = [a, b, c, d, sort_id.unwrap_or(0)];
-            Some(SqlCollation::try_from(bytes.as_slice()).map_err(|error| error.to_string())?)
-        }
-        (None, _) => None,
-    };
     Ok(Described {
         name: row.text("name")?.unwrap_or_default(),
         // Unknown counts as nullable.
@@ -72,7 +62,7 @@ fn read(row: &Fields<'_>) -> Result<Described, String> {
         precision: row.number("precision")?.unwrap_or_default(),
         scale: row.number("scale")?.unwrap_or_default(),
         user_type_name: row.text("user_type_name")?,
-        collation,
+        collation: row.text("collation_name")?,
     })
 }
 
@@ -173,10 +163,9 @@ impl Described {
     }
 
     fn text(&self) -> Shape {
-        Shape::Text(match self.collation {
-            Some(collation) if collation.utf8() => TextEncoding::of(&EncodingType::Utf8),
-            Some(collation) => TextEncoding::of(&EncodingType::LcidBased(collation)),
-            None => TextEncoding::Unknown { lcid: 0 },
+        Shape::Text(match &self.collation {
+            Some(name) => TextEncoding::of_name(name),
+            None => TextEncoding::unknown("none was described".to_owned()),
         })
     }
 
@@ -217,27 +206,27 @@ mod tests {
         match described.column() {
             Ok(Column { source_type, shape: Shape::Text(encoding), .. }) => {
                 let encoding = format!("{encoding:?}");
-                format!("{source_type} {}", encoding.split([' ', '(']).next().unwrap())
+                format!("{source_type} {}", encoding.split(' ').next().unwrap())
             }
             Ok(Column { source_type, shape, .. }) => format!("{source_type} {:?}", shape.data_type()),
             Err(error) => format!("{error}"),
         }
     }
 
-    fn collated(system_type_id: i32, collation: [u8; 5]) -> Described {
-        Described { collation: SqlCollation::try_from(collation.as_slice()).ok(), ..described(system_type_id) }
+    fn collated(system_type_id: i32, collation: &str) -> Described {
+        Described { collation: Some(collation.to_owned()), ..described(system_type_id) }
     }
 
     #[test]
     fn text_is_read_by_its_collation() {
-        let latin = [0x09, 0x04, 0xd0, 0x00, 0x34];
-        assert_eq!(verdict(collated(167, latin)), "varchar(40) SingleByte");
-        assert_eq!(verdict(collated(175, [0x11, 0x04, 0, 0, 0])), "char(40) MultiByte");
-        assert_eq!(verdict(collated(35, [0x09, 0x04, 0xd0, 0x24, 0x00])), "text Utf8");
+        let latin = "SQL_Latin1_General_CP1_CI_AS";
+        assert_eq!(verdict(collated(167, latin)), "varchar(40) CodePage(Cp1252)");
+        assert_eq!(verdict(collated(175, "Japanese_CI_AS")), "char(40) CodePage(Cp932)");
+        assert_eq!(verdict(collated(35, "Latin1_General_100_CI_AS_SC_UTF8")), "text Utf8");
         assert_eq!(verdict(collated(231, latin)), "nvarchar(20) Utf16");
-        assert_eq!(verdict(Described { max_length: -1, ..collated(167, latin) }), "varchar(max) SingleByte");
+        assert_eq!(verdict(Described { max_length: -1, ..collated(167, latin) }), "varchar(max) CodePage(Cp1252)");
         assert_eq!(verdict(described(167)), "varchar(40) Unknown");
-        assert_eq!(verdict(collated(167, [0xff, 0xff, 0x0f, 0, 0])), "varchar(40) Unknown");
+        assert_eq!(verdict(collated(167, "Klingon_CI_AS")), "varchar(40) Unknown");
     }
 
     #[test]

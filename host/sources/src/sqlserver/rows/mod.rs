@@ -1,7 +1,8 @@
 //! Catalog and control queries, and the second reader, on tiberius.
 //!
-//! tiberius decodes a row into values before anyone sees them. Where it loses something on the way (money as a float,
-//! text of a UTF-8 collation), the value is refused here unless it is certainly exact.
+//! tiberius decodes a row into values before anyone sees them. A query with a column whose values it does not hand over as the
+//! server sent them (text of some code pages, `sql_variant`) goes by the other reader; money, which it reads as a float, is
+//! refused where it is not certainly exact.
 
 mod check;
 mod connect;
@@ -14,4 +15,4 @@ pub use self::check::ServerInfo;
 pub(super) use self::check::check;
 pub(super) use self::connect::RowConnection;
 pub(super) use self::errors::of_query;
-pub(super) use self::task::{Texts, run};
+pub(super) use self::task::{Head, Texts, run};

@@ -27,14 +27,25 @@ pub(in crate::sqlserver) struct Texts {
     pub(in crate::sqlserver) statement: Statement,
 }
 
+/// What is known of a query before its rows.
+pub(in crate::sqlserver) enum Head {
+    /// Its columns; the rows follow.
+    Columns(Arc<[Column]>),
+    /// tiberius would not hand over its values as the server sends them: nothing was run, and no rows follow.
+    NotByTiberius,
+}
+
+/// Where the head of a query goes.
+type HeadSender = oneshot::Sender<Result<Head, SourceError>>;
+
 /// Asks for the columns of a query and runs it to its end, delivering its rows; `head` gets the columns once the result
-/// agrees with them, or the error that came instead.
+/// agrees with them, or what came instead.
 pub(in crate::sqlserver) async fn run(
     mut connection: Lease<RowConnection>,
     config: Arc<SqlServerConfig>,
     texts: Texts,
     parameters: Vec<Parameter>,
-    head: oneshot::Sender<Result<Arc<[Column]>, SourceError>>,
+    head: HeadSender,
     mut delivery: Delivery,
 ) {
     let mut reading = Reading {
@@ -42,6 +53,7 @@ pub(in crate::sqlserver) async fn run(
         columns: Arc::from([]),
         builder: BatchBuilder::new(Arc::from([]), &config.read),
         head: Some(head),
+        is_faithful: true,
     };
     // A driver's future dropped halfway leaves bytes on the wire; set right below when it was not.
     connection.broken = true;
@@ -52,6 +64,9 @@ pub(in crate::sqlserver) async fn run(
     match (reading.head.take(), outcome) {
         (Some(head), Err(Stop::Failed(error))) => {
             let _ = head.send(Err(error));
+        }
+        (Some(head), Ok(())) if !reading.is_faithful => {
+            let _ = head.send(Ok(Head::NotByTiberius));
         }
         (head, outcome) => {
             drop(head);
@@ -64,7 +79,9 @@ struct Reading<'a> {
     config: &'a SqlServerConfig,
     columns: Arc<[Column]>,
     builder: BatchBuilder,
-    head: Option<oneshot::Sender<Result<Arc<[Column]>, SourceError>>>,
+    head: Option<HeadSender>,
+    /// Whether tiberius hands over the values of all columns as the server sends them.
+    is_faithful: bool,
 }
 
 impl Reading<'_> {
@@ -79,6 +96,7 @@ impl Reading<'_> {
         let Texts { question, query, statement } = texts;
         let parameters: Vec<TiberiusParameter> = parameters.into_iter().map(TiberiusParameter).collect();
         let outcome = match self.describe(connection, question, query, &parameters, delivery).await {
+            Ok(()) if !self.is_faithful => Ok(()),
             Ok(()) => self.query(connection, statement, &parameters, delivery).await,
             Err(stop) => Err(stop),
         };
@@ -102,7 +120,8 @@ impl Reading<'_> {
         parameters: &[TiberiusParameter],
         delivery: &Delivery,
     ) -> Result<(), (Stop, bool)> {
-        let declarations = Some(parameters::declarations(parameters)).filter(|text| !text.is_empty());
+        // An empty text where there are none: servers that are not SQL Server refuse NULL (error 8009).
+        let declarations = parameters::declarations(parameters);
         let arguments: [&dyn ToSql; 2] = [&query, &declarations];
         let asked = async { connection.client.query(question, &arguments).await?.into_first_result().await };
         let rows = tokio::select! {
@@ -110,6 +129,7 @@ impl Reading<'_> {
             stop = delivery.stopped() => return Err((stop, false)),
         };
         self.columns = describe::columns(&rows, &self.config.address()).map_err(|error| (Stop::Failed(error), true))?;
+        self.is_faithful = self.columns.iter().all(decode::is_faithful);
         self.builder = BatchBuilder::new(Arc::clone(&self.columns), &self.config.read);
         Ok(())
     }
@@ -203,7 +223,7 @@ impl Reading<'_> {
             self.head = Some(head);
             return Err(Stop::Failed(SourceError::Protocol { address: self.config.address(), reason }));
         }
-        let _ = head.send(Ok(Arc::clone(&self.columns)));
+        let _ = head.send(Ok(Head::Columns(Arc::clone(&self.columns))));
         Ok(())
     }
 

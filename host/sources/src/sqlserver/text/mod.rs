@@ -1,7 +1,13 @@
 //! Text off the wire into UTF-8: exact, or an error; never a replacement character.
 
-use encoding_rs::Encoding;
-use mssql_tds::datatypes::sql_string::{EncodingType, ResolvedEncoding};
+mod code_page;
+mod collations;
+
+use mssql_tds::datatypes::sql_string::{EncodingType, SqlString};
+use mssql_tds::token::tokens::SqlCollation;
+
+use self::code_page::CodePage;
+use self::collations::Stored;
 
 /// Why bytes are not text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,10 +16,12 @@ pub(super) enum Malformed {
     LoneSurrogate,
     /// An odd number of bytes of UTF-16.
     OddLength,
+    /// Bytes that are not UTF-8.
+    Utf8,
     /// Bytes that the code page does not assign.
-    CodePage(&'static str),
+    CodePage(u16),
     /// A collation of which no code page is known, and text beyond ASCII.
-    UnknownCollation(u32),
+    UnknownCollation(String),
 }
 
 impl Malformed {
@@ -22,9 +30,10 @@ impl Malformed {
         match self {
             Self::LoneSurrogate => "the text holds half a character (a lone surrogate), which UTF-8 cannot hold".into(),
             Self::OddLength => "the text has an odd number of bytes, so it is not UTF-16".into(),
-            Self::CodePage(name) => format!("the bytes are no text of the column's code page {name}"),
-            Self::UnknownCollation(lcid) => {
-                format!("the column's collation (LCID {lcid:#06x}) has no known code page, and the text is not ASCII")
+            Self::Utf8 => "the bytes are no text of the column's encoding UTF-8".into(),
+            Self::CodePage(number) => format!("the bytes are no text of the column's code page {number}"),
+            Self::UnknownCollation(collation) => {
+                format!("the column's collation ({collation}) has no known code page, and the text is not ASCII")
             }
         }
     }
@@ -35,57 +44,59 @@ impl Malformed {
 pub(super) enum TextEncoding {
     Utf16,
     Utf8,
-    /// A code page of single bytes: the upper half as UTF-8, none where it assigns nothing.
-    SingleByte {
-        name: &'static str,
-        upper: Box<[Option<Utf8Char>; 128]>,
-    },
-    /// A code page with double bytes.
-    MultiByte(&'static Encoding),
-    /// Only ASCII can be read.
+    CodePage(CodePage),
+    /// Only ASCII can be read, which is the same in every code page of SQL Server.
     Unknown {
-        lcid: u32,
+        collation: Box<str>,
     },
-}
-
-/// One character in UTF-8.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Utf8Char {
-    bytes: [u8; 4],
-    length: u8,
 }
 
 impl TextEncoding {
-    /// The encoding that the column's metadata says.
+    /// The encoding that the metadata on the wire says.
     pub(super) fn of(encoding: &EncodingType) -> Self {
-        if let EncodingType::LcidBased(collation) = encoding {
-            let lcid = collation.info & 0x000F_FFFF;
-            // mssql-tds would read these as Windows-1252; tiberius' table says which it does not know.
-            if tiberius::Collation::new(collation.info, collation.sort_id).encoding().is_err() && collation.sort_id == 0
-            {
-                return Self::Unknown { lcid };
-            }
-        }
-        match encoding.resolved_encoding() {
-            None => Self::Unknown { lcid: 0 },
-            Some(ResolvedEncoding::EncodingRs(e)) if e == encoding_rs::UTF_8 => Self::Utf8,
-            Some(ResolvedEncoding::EncodingRs(e)) if e == encoding_rs::UTF_16LE => Self::Utf16,
-            Some(ResolvedEncoding::EncodingRs(e)) if !e.is_single_byte() => Self::MultiByte(e),
-            Some(single) => Self::single_byte(single),
+        match encoding {
+            EncodingType::Utf8 => Self::Utf8,
+            EncodingType::Utf16 => Self::Utf16,
+            EncodingType::LcidBased(collation) => Self::of_collation(*collation),
+            EncodingType::DelayedSet => Self::unknown("none was sent".to_owned()),
         }
     }
 
-    fn single_byte(encoding: ResolvedEncoding) -> Self {
-        let upper = std::array::from_fn(|i| {
-            let byte = u8::try_from(i + 128).unwrap_or(u8::MAX);
-            let bytes = [byte];
-            let (text, malformed) = encoding.decode_without_bom_handling(&bytes);
-            let c = text.chars().next().filter(|_| !malformed)?;
-            let mut utf8 = [0; 4];
-            let length = u8::try_from(c.encode_utf8(&mut utf8).len()).ok()?;
-            Some(Utf8Char { bytes: utf8, length })
-        });
-        Self::SingleByte { name: encoding.name(), upper: Box::new(upper) }
+    fn of_collation(collation: SqlCollation) -> Self {
+        let SqlCollation { sort_id, .. } = collation;
+        Self::of_stored(collations::of_wire(collation), || match sort_id {
+            0 => format!("LCID {:#06x}", collations::lcid(collation)),
+            id => format!("sort id {id}"),
+        })
+    }
+
+    /// The encoding of a collation by its name.
+    pub(super) fn of_name(name: &str) -> Self {
+        Self::of_stored(collations::of_name(name), || name.to_owned())
+    }
+
+    /// The encoding of text of which the server says no collation.
+    pub(super) fn unknown(collation: String) -> Self {
+        Self::Unknown { collation: collation.into() }
+    }
+
+    fn of_stored(stored: Option<Stored>, name: impl FnOnce() -> String) -> Self {
+        match stored {
+            Some(Stored::Utf8) => Self::Utf8,
+            Some(Stored::In(page)) => Self::CodePage(page),
+            Some(Stored::UnicodeOnly) => Self::unknown(format!("{}, for Unicode only", name())),
+            None => Self::unknown(name()),
+        }
+    }
+
+    /// Whether tiberius, which decodes by a table of its own, reads such text as we do. Its table agrees on every
+    /// single-byte page of Windows; a double-byte one it reads by the rules of the web, UTF-8 and the pages of DOS not at all.
+    pub(super) fn is_tiberius_alike(&self) -> bool {
+        match self {
+            Self::Utf16 => true,
+            Self::CodePage(page) => page.encoding().is_some_and(encoding_rs::Encoding::is_single_byte),
+            Self::Utf8 | Self::Unknown { .. } => false,
+        }
     }
 
     /// Appends the text of `bytes` to `out`. On an error `out` may hold a part of it.
@@ -106,30 +117,42 @@ impl TextEncoding {
         match self {
             Self::Utf16 => append_utf16(bytes, out),
             Self::Utf8 => {
-                std::str::from_utf8(bytes).map_err(|_| Malformed::CodePage("UTF-8"))?;
+                std::str::from_utf8(bytes).map_err(|_| Malformed::Utf8)?;
                 out.extend_from_slice(bytes);
                 Ok(())
             }
-            Self::SingleByte { name, upper } => {
-                for byte in bytes {
-                    match byte.checked_sub(128) {
-                        None => out.push(*byte),
-                        Some(index) => {
-                            let c = upper[usize::from(index)].ok_or(Malformed::CodePage(name))?;
-                            out.extend_from_slice(&c.bytes[..usize::from(c.length)]);
-                        }
-                    }
-                }
-                Ok(())
-            }
-            Self::MultiByte(encoding) => {
-                let text = encoding
-                    .decode_without_bom_handling_and_without_replacement(bytes)
-                    .ok_or(Malformed::CodePage(encoding.name()))?;
-                out.extend_from_slice(text.as_bytes());
-                Ok(())
-            }
-            Self::Unknown { lcid } => Err(Malformed::UnknownCollation(*lcid)),
+            Self::CodePage(page) if page.append(bytes, out) => Ok(()),
+            Self::CodePage(page) => Err(Malformed::CodePage(page.number())),
+            Self::Unknown { collation } => Err(Malformed::UnknownCollation(collation.to_string())),
+        }
+    }
+}
+
+/// A text that `mssql-tds` handed over as its bytes.
+///
+/// # Errors
+/// [`Malformed`].
+pub(super) fn decode(text: &SqlString) -> Result<String, Malformed> {
+    let mut out = Vec::with_capacity(text.bytes.len());
+    TextEncoding::of(text.encoding_type()).append(&text.bytes, &mut out)?;
+    String::from_utf8(out).map_err(|_| Malformed::Utf8)
+}
+
+/// A text in the code page of a collation, exact.
+///
+/// # Errors
+/// Why it cannot be stored there.
+pub(super) fn encode(text: &str, collation: SqlCollation) -> Result<Vec<u8>, String> {
+    if text.is_ascii() {
+        return Ok(text.as_bytes().to_vec());
+    }
+    match TextEncoding::of_collation(collation) {
+        TextEncoding::Utf8 => Ok(text.as_bytes().to_vec()),
+        TextEncoding::CodePage(page) => page.encode(text).ok_or_else(|| {
+            format!("the text does not fit the database's code page {}: send it as text", page.number())
+        }),
+        TextEncoding::Utf16 | TextEncoding::Unknown { .. } => {
+            Err("the database's collation has no known code page: send it as text".to_owned())
         }
     }
 }
@@ -189,7 +212,6 @@ const fn low(code: u32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mssql_tds::token::tokens::SqlCollation;
     use proptest::prelude::*;
 
     fn utf16(text: &str) -> Vec<u8> {
@@ -201,10 +223,13 @@ mod tests {
         encoding.append(bytes, &mut out).map(|()| String::from_utf8(out).unwrap())
     }
 
+    fn wire(lcid: u32, sort_id: u8) -> SqlCollation {
+        let [a, b, c, d] = lcid.to_le_bytes();
+        SqlCollation::try_from([a, b, c, d, sort_id].as_slice()).unwrap()
+    }
+
     fn collation(lcid: u32, sort_id: u8) -> EncodingType {
-        let info = lcid.to_le_bytes();
-        let bytes = [info[0], info[1], info[2], info[3], sort_id];
-        EncodingType::LcidBased(SqlCollation::try_from(bytes.as_slice()).unwrap())
+        EncodingType::LcidBased(wire(lcid, sort_id))
     }
 
     proptest! {
@@ -244,16 +269,41 @@ mod tests {
         assert_eq!(read(&japanese, b"\x93\xFA\x96\x7B").unwrap(), "日本");
         assert!(matches!(read(&japanese, b"\x93"), Err(Malformed::CodePage(_))));
         let greek = TextEncoding::of(&collation(0x0408, 0));
-        assert_eq!(read(&greek, b"\xD2"), Err(Malformed::CodePage("windows-1253")));
+        assert_eq!(read(&greek, b"\xD2"), Err(Malformed::CodePage(1253)));
+        // Bytes that the tables of the drivers read as page 1252, or as nothing.
+        let mongolian = TextEncoding::of(&collation(0x0450, 0));
+        assert_eq!(read(&mongolian, b"\xD1\xE0\xE9\xED").unwrap(), "Сайн");
+        let (latin, cyrillic) = (TextEncoding::of(&collation(0x081A, 0)), TextEncoding::of(&collation(0x201A, 0)));
+        assert_eq!(read(&latin, b"\xE8\xE6\x9E\xF0").unwrap(), "čćžđ");
+        assert_eq!(read(&cyrillic, b"\xE8\xE6\x9E\xF0").unwrap(), "ижћр");
+        let dos = TextEncoding::of(&collation(0x0409, 41));
+        assert_eq!(read(&dos, b"\x91r\x9B").unwrap(), "ærø");
         let utf8 = TextEncoding::of(&EncodingType::Utf8);
         assert_eq!(read(&utf8, "日本".as_bytes()).unwrap(), "日本");
-        assert_eq!(read(&utf8, b"\xFF"), Err(Malformed::CodePage("UTF-8")));
+        assert_eq!(read(&utf8, b"\xFF"), Err(Malformed::Utf8));
     }
 
     #[test]
     fn an_unknown_collation_reads_ascii_and_nothing_else() {
-        let unknown = TextEncoding::of(&collation(0x0F_FFFF, 0));
-        assert_eq!(read(&unknown, b"plain").unwrap(), "plain");
-        assert_eq!(read(&unknown, b"caf\xE9"), Err(Malformed::UnknownCollation(0x0F_FFFF)));
+        for (lcid, sort_id, name) in
+            [(0x0F_FFFF, 0, "LCID 0xfffff"), (0x0409, 250, "sort id 250"), (0x0439, 0, "LCID 0x0439, for Unicode only")]
+        {
+            let unknown = TextEncoding::of(&collation(lcid, sort_id));
+            assert_eq!(read(&unknown, b"plain").unwrap(), "plain");
+            assert_eq!(read(&unknown, b"caf\xE9"), Err(Malformed::UnknownCollation(name.into())));
+        }
+    }
+
+    #[test]
+    fn a_text_is_stored_in_the_code_page_or_refused() {
+        let latin = wire(0x0409, 52);
+        assert_eq!(encode("abc", latin).unwrap(), b"abc");
+        assert_eq!(encode("é€", latin).unwrap(), b"\xE9\x80");
+        assert_eq!(
+            encode("日", latin).unwrap_err(),
+            "the text does not fit the database's code page 1252: send it as text"
+        );
+        assert_eq!(encode("Сайн", wire(0x0450, 0)).unwrap(), b"\xD1\xE0\xE9\xED");
+        assert!(encode("é", wire(0x0F_FFFF, 0)).is_err());
     }
 }

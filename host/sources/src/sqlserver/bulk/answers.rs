@@ -1,0 +1,25 @@
+//! Values of the host's own questions.
+
+use mssql_tds::datatypes::column_values::ColumnValues;
+
+use crate::sqlserver::config::SqlServerConfig;
+use crate::sqlserver::error::SourceError;
+use crate::sqlserver::text;
+
+/// A text of whatever type and collation; none for NULL.
+///
+/// # Errors
+/// Bytes that are not text of the column's encoding, or a value that is not text.
+pub(in crate::sqlserver) fn text_of(
+    config: &SqlServerConfig,
+    value: Option<&ColumnValues>,
+) -> Result<Option<String>, SourceError> {
+    let refused = |reason: String| SourceError::Protocol { address: config.address(), reason };
+    match value {
+        None | Some(ColumnValues::Null) => Ok(None),
+        Some(ColumnValues::String(string)) => {
+            text::decode(string).map(Some).map_err(|malformed| refused(malformed.reason()))
+        }
+        Some(other) => Err(refused(format!("a name was asked for, and {other:?} came"))),
+    }
+}
