@@ -26,7 +26,7 @@ pub(super) enum Values {
     Int64(Vec<i64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
-    Decimal(Vec<i128>),
+    Decimal { values: Vec<i128>, form: DecimalForm },
     Date(Vec<i32>),
     Time(Vec<i64>),
     Timestamp(Vec<i64>),
@@ -35,6 +35,38 @@ pub(super) enum Values {
     Text { encoding: TextEncoding, offsets: Vec<i32>, data: Vec<u8> },
     Variant { offsets: Vec<i32>, data: Vec<u8> },
     Binary { offsets: Vec<i32>, data: Vec<u8> },
+}
+
+/// The digits that a decimal column declares.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DecimalForm {
+    scale: u8,
+    /// Every value is smaller: 10 to the power of the precision.
+    beyond: u128,
+}
+
+impl DecimalForm {
+    fn new(precision: u8, scale: i8) -> Self {
+        let beyond = 10_u128.checked_pow(precision.into()).unwrap_or(u128::MAX);
+        Self { scale: u8::try_from(scale).unwrap_or_default(), beyond }
+    }
+
+    /// The value at the column's scale; none where it needs other digits than the column has.
+    #[inline]
+    pub(super) fn fit(self, unscaled: i128, scale: u8) -> Option<i128> {
+        let value = if scale == self.scale { unscaled } else { self.rescaled(unscaled, scale)? };
+        (value.unsigned_abs() < self.beyond).then_some(value)
+    }
+
+    #[cold]
+    fn rescaled(self, unscaled: i128, scale: u8) -> Option<i128> {
+        let factor = 10_i128.checked_pow(self.scale.abs_diff(scale).into())?;
+        if scale < self.scale {
+            unscaled.checked_mul(factor)
+        } else {
+            (unscaled % factor == 0).then_some(unscaled / factor)
+        }
+    }
 }
 
 /// One column of a batch being built.
@@ -91,7 +123,9 @@ impl ColumnBuilder {
             Shape::Int64 => Values::Int64(Vec::with_capacity(rows)),
             Shape::Float32 => Values::Float32(Vec::with_capacity(rows)),
             Shape::Float64 => Values::Float64(Vec::with_capacity(rows)),
-            Shape::Decimal { .. } => Values::Decimal(Vec::with_capacity(rows)),
+            Shape::Decimal { precision, scale } => {
+                Values::Decimal { values: Vec::with_capacity(rows), form: DecimalForm::new(*precision, *scale) }
+            }
             Shape::Date => Values::Date(Vec::with_capacity(rows)),
             Shape::Time => Values::Time(Vec::with_capacity(rows)),
             Shape::Timestamp => Values::Timestamp(Vec::with_capacity(rows)),
@@ -145,7 +179,7 @@ impl ColumnBuilder {
             }
             Values::Float32(values) => values.push(0.0),
             Values::Float64(values) => values.push(0.0),
-            Values::Decimal(values) => values.push(0),
+            Values::Decimal { values, .. } => values.push(0),
             Values::Uuid(values) => values.extend_from_slice(&[0; 16]),
             Values::Text { offsets, data, .. }
             | Values::Variant { offsets, data }
@@ -166,7 +200,7 @@ impl ColumnBuilder {
             Values::Int64(values) => primitive::<Int64Type>(values, nulls, data_type)?,
             Values::Float32(values) => primitive::<Float32Type>(values, nulls, data_type)?,
             Values::Float64(values) => primitive::<Float64Type>(values, nulls, data_type)?,
-            Values::Decimal(values) => primitive::<Decimal128Type>(values, nulls, data_type)?,
+            Values::Decimal { values, .. } => primitive::<Decimal128Type>(values, nulls, data_type)?,
             Values::Date(values) => primitive::<Date32Type>(values, nulls, data_type)?,
             Values::Time(values) => primitive::<Time64NanosecondType>(values, nulls, data_type)?,
             Values::Timestamp(values) | Values::TimestampUtc(values) => {

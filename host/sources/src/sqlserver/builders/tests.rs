@@ -92,6 +92,31 @@ fn what_the_metadata_excludes_is_an_error() {
 }
 
 #[test]
+fn a_decimals_own_scale_counts() {
+    let mut b =
+        builder(vec![column("amount", Shape::Decimal { precision: 5, scale: 2 }, false)], &ReadLimits::default());
+    for (unscaled, scale) in [(12_345, 2), (1_234_500, 4), (12, 0), (-5, 1), (99_999, 2)] {
+        b.decimal(0, unscaled, scale);
+        b.end_row();
+    }
+    assert!(!b.has_failure());
+    let (batch, _) = b.finish().unwrap();
+    let values = batch.column(0).as_primitive::<arrow::datatypes::Decimal128Type>();
+    assert_eq!(values.values().as_ref(), [12_345, 12_345, 1_200, -50, 99_999]);
+    for (unscaled, scale, told) in [
+        (12_345, 4, "1.2345"),
+        (100_000, 2, "1000.00"),
+        (1_000, 0, "1000"),
+        (i128::MAX, 0, "170141183460469231731687303715884105727"),
+    ] {
+        b.decimal(0, unscaled, scale);
+        b.end_row();
+        let failure = b.take_failure().unwrap().to_string();
+        assert!(failure.ends_with(&format!("the server declared type of amount and sent {told}")), "{failure}");
+    }
+}
+
+#[test]
 fn the_seventh_digit_is_cut_and_counted() {
     let mut b = builder(vec![column("at", Shape::Timestamp, true)], &ReadLimits::default());
     for ticks in [10, 11, 19, 20] {

@@ -63,17 +63,27 @@ impl BatchBuilder {
         }
     }
 
-    /// A `decimal`, `numeric` or money value, unscaled; `scale` is its own, which is the column's.
+    /// A `decimal`, `numeric` or money value, unscaled, with its own scale. It is brought to the column's; one that has more
+    /// digits than the column declares is an error.
     #[inline]
     pub(in crate::sqlserver) fn decimal(&mut self, col: usize, unscaled: i128, scale: u8) {
         if let Some(column) = self.columns.get_mut(col)
-            && let Values::Decimal(values) = &mut column.values
+            && let Values::Decimal { values, form } = &mut column.values
         {
-            values.push(unscaled);
+            let value = form.fit(unscaled, scale);
+            values.push(value.unwrap_or_default());
             column.valid();
+            if value.is_none() {
+                self.fail_decimal(col, unscaled, scale);
+            }
         } else {
             self.unexpected(col, Scalar::Decimal(unscaled, scale));
         }
+    }
+
+    #[cold]
+    fn fail_decimal(&mut self, col: usize, unscaled: i128, scale: u8) {
+        self.fail_type(col, &decimal_text(unscaled, scale));
     }
 
     /// A `uniqueidentifier`, its bytes in the order of RFC 4122.
