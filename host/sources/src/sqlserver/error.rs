@@ -10,6 +10,7 @@
 //! | 060–069 | time and cancelling |
 //! | 070–089 | a datakit's SQL and parameters |
 //! | 090 | a bug of ours |
+//! | 300–329 | more of what the server reported |
 
 use std::borrow::Cow;
 use std::fmt;

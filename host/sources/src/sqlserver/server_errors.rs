@@ -60,7 +60,7 @@ const MISSING: Meaning = meaning(
     "DK-SRC-033",
     Kind::Source,
     Retry::Never,
-    "the table or view is not there, or the login may not see it: run `discover` again",
+    "the table, view or column is not there, or the login may not see it: run `discover` again; a view over a table that has changed is renewed with `sp_refreshview`, or altered",
 );
 const DEADLOCK: Meaning = meaning(
     "DK-SRC-034",
@@ -97,6 +97,15 @@ const SYNTAX: Meaning =
 const OTHER: Meaning =
     meaning("DK-SRC-040", Kind::Source, Retry::Never, "look the number up in SQL Server's documentation");
 
+/// PostgreSQL has it for every error without a number of SQL Server's own. (Babelfish for PostgreSQL, `tdsutils.c`.)
+const CATCH_ALL_OF_BABELFISH: u32 = 33_557_097;
+const UNNUMBERED: Meaning = meaning(
+    "DK-SRC-300",
+    Kind::Source,
+    Retry::Never,
+    "this server is not SQL Server and gives this number to every error that SQL Server has no number for: the message says what is wrong",
+);
+
 /// The meaning of a number.
 pub(super) fn meaning_of(number: u32) -> &'static Meaning {
     match number {
@@ -104,8 +113,9 @@ pub(super) fn meaning_of(number: u32) -> &'static Meaning {
         18456 | 18450 | 18451 | 18461 | 18470 | 18486..=18488 => &LOGIN,
         4060 | 4062..=4064 | 911 | 916 => &DATABASE,
         229 | 230 | 262 | 297 | 300 | 371 | 378 | 15247 => &PERMISSION,
-        // 33557097 is Babelfish's number for the same.
-        208 | 2812 | 4902 | 33_557_097 => &MISSING,
+        // 4413 and 4502: a view whose tables have changed. 15151: not there, or not to be seen.
+        207 | 208 | 2812 | 4413 | 4502 | 4902 | 15151 => &MISSING,
+        CATCH_ALL_OF_BABELFISH => &UNNUMBERED,
         1205 => &DEADLOCK,
         1222 | 8628 | 8645 => &LOCK,
         233
@@ -138,8 +148,9 @@ pub(super) fn meaning_of(number: u32) -> &'static Meaning {
         | 601 => &BUSY,
         3952 | 3953 | 3957..=3959 | 3961 => &SNAPSHOT,
         220 | 232 | 241..=245 | 248 | 517 | 537 | 8114 | 8115 | 8134 | 8152 | 9420..=9455 | 9803 | 13609 => &DATA,
-        102 | 103 | 105 | 107 | 137 | 156 | 170 | 174 | 189 | 195 | 201 | 207 | 209 | 213 | 4104 | 8120 | 8178
-        | 10761 => &SYNTAX,
+        102 | 103 | 105 | 107 | 137 | 156 | 170 | 174 | 189 | 195 | 201 | 209 | 213 | 4104 | 8120 | 8178 | 10761 => {
+            &SYNTAX
+        }
         _ => &OTHER,
     }
 }
@@ -150,19 +161,22 @@ mod tests {
 
     #[test]
     fn numbers_map_to_codes_and_retries() {
-        let table: Vec<String> = [18456, 18452, 4060, 229, 208, 1205, 1222, 40501, 3952, 8134, 102, 50000]
-            .iter()
-            .map(|number| {
-                let m = meaning_of(*number);
-                format!("{number} {} {:?} {:?}", m.code, m.kind, m.retry)
-            })
-            .collect();
+        let table: Vec<String> =
+            [18456, 18452, 4060, 229, 208, 207, 4413, 1205, 1222, 40501, 3952, 8134, 102, 50000, 33557097]
+                .iter()
+                .map(|number| {
+                    let m = meaning_of(*number);
+                    format!("{number} {} {:?} {:?}", m.code, m.kind, m.retry)
+                })
+                .collect();
         insta::assert_snapshot!(table.join("\n"), @r"
         18456 DK-SRC-030 User Never
         18452 DK-SRC-041 User Never
         4060 DK-SRC-031 User Never
         229 DK-SRC-032 Source Never
         208 DK-SRC-033 Source Never
+        207 DK-SRC-033 Source Never
+        4413 DK-SRC-033 Source Never
         1205 DK-SRC-034 Source AfterBackoff
         1222 DK-SRC-035 Source AfterBackoff
         40501 DK-SRC-036 Source AfterBackoff
@@ -170,6 +184,7 @@ mod tests {
         8134 DK-SRC-038 Datakit Never
         102 DK-SRC-039 Datakit Never
         50000 DK-SRC-040 Source Never
+        33557097 DK-SRC-300 Source Never
         ");
     }
 }

@@ -86,7 +86,7 @@ async fn parameters_are_read_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_of_the_server_keeps_its_number() {
     for (capture, code, number) in [
-        ("05-missing-table", "DK-SRC-033", "33557097"),
+        ("05-missing-table", "DK-SRC-300", "33557097"),
         ("06-error-after-rows", "DK-SRC-038", "8134"),
         ("11-print-and-raiserror", "DK-SRC-040", "50000"),
         ("10-wrong-password", "DK-SRC-030", "18456"),
