@@ -12,20 +12,41 @@ FROM sys.objects AS o
 INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id
 WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0";
 
-/// Their columns. `base_type` is the system type under an alias type and null for a CLR type, `declared_type` the name in
-/// the declaration.
+/// Columns of `sys.columns` that older servers, and servers that are not SQL Server, do not have. Naming one that is not there
+/// is an error of the whole question, so [`KNOWN_FACTS`] is asked first.
+///
+/// `encryption_type` (int, null: not encrypted), `graph_type` (int, null: not of a graph), `is_column_set`, `is_hidden`,
+/// `is_masked` (bit).
+pub const FACTS: [&str; 5] = ["encryption_type", "graph_type", "is_column_set", "is_hidden", "is_masked"];
+
+/// Which of [`FACTS`] there are. Columns: `column_name` (sysname).
+pub const KNOWN_FACTS: &str = "\
+SELECT c.name AS column_name
+FROM sys.all_columns AS c
+INNER JOIN sys.all_objects AS o ON o.object_id = c.object_id
+WHERE o.name = 'columns' AND o.is_ms_shipped = 1 \
+AND c.name IN ('encryption_type', 'graph_type', 'is_column_set', 'is_hidden', 'is_masked')";
+
+/// The columns of tables and views. `base_type` is the system type under an alias type and null for a CLR type,
+/// `declared_type` the name in the declaration.
 ///
 /// Columns: `object_id`, `column_id` (int), `column_name`, `declared_type`, `base_type` (sysname), `max_length` (smallint,
-/// bytes, -1 for MAX), `numeric_precision`, `numeric_scale` (tinyint), `is_nullable` (bit).
-pub const COLUMNS: &str = "\
+/// bytes, -1 for MAX), `numeric_precision`, `numeric_scale` (tinyint), `is_nullable` (bit), and those of `facts`.
+#[must_use]
+pub fn columns(facts: &[&str]) -> String {
+    let facts: String = facts.iter().map(|fact| format!(", c.{fact} AS {fact}")).collect();
+    format!(
+        "\
 SELECT c.object_id AS object_id, c.column_id AS column_id, c.name AS column_name, t.name AS declared_type, \
 b.name AS base_type, c.max_length AS max_length, c.precision AS numeric_precision, c.scale AS numeric_scale, \
-c.is_nullable AS is_nullable
+c.is_nullable AS is_nullable{facts}
 FROM sys.columns AS c
 INNER JOIN sys.objects AS o ON o.object_id = c.object_id
 INNER JOIN sys.types AS t ON t.user_type_id = c.user_type_id
 LEFT JOIN sys.types AS b ON b.user_type_id = c.system_type_id
-WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0";
+WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0"
+    )
+}
 
 /// The columns of primary keys, in key order.
 ///

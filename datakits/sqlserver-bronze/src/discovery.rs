@@ -1,6 +1,6 @@
 //! The server's catalog, as tables.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use datakit_sdk::rows::ColumnView;
 use datakit_sdk::{Error, Queries, QueryOptions, Rows, TableId, TableKind};
@@ -15,7 +15,7 @@ pub struct SourceTable {
     pub id: TableId,
     /// What it is.
     pub kind: TableKind,
-    /// All columns, in the order of their ids.
+    /// Its columns, in the order of their ids: without internal ones of graphs and without column sets.
     pub columns: Vec<SourceColumn>,
     /// Names of the primary key's columns, in key order.
     pub primary_key: Vec<String>,
@@ -40,6 +40,30 @@ pub struct SourceColumn {
     pub sql_type: SqlType,
     /// Whether it may hold nulls.
     pub nullable: bool,
+    /// What else the catalog says.
+    pub facts: Facts,
+}
+
+/// What the catalog says of a column that decides whether and how it is read. All false on a server that does not know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The server keeps it for itself in a node or edge table, and refuses a query that names it.
+    pub is_internal: bool,
+    /// The XML of all sparse columns, which are columns themselves.
+    pub is_column_set: bool,
+    /// `SELECT *` leaves it out: a period column of a temporal table, for example.
+    pub is_hidden: bool,
+    /// A login without UNMASK gets other values (dynamic data masking).
+    pub is_masked: bool,
+    /// The server holds it encrypted and cannot decrypt it (Always Encrypted).
+    pub is_encrypted: bool,
+}
+
+impl Facts {
+    /// Whether the column is no column of the table's own: internal, or made of other columns.
+    fn is_left_out(self) -> bool {
+        self.is_internal || self.is_column_set
+    }
 }
 
 /// Reads the whole catalog the login may see; tables in the order of their names.
@@ -48,7 +72,8 @@ pub struct SourceColumn {
 /// What the server refused, or an answer that is none to the question.
 pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable>, Error> {
     let ask = |sql: &str| queries.query(sql, &[], options);
-    let mut columns = columns_by_object(&ask(catalog::COLUMNS)?)?;
+    let facts = known_facts(&ask(catalog::KNOWN_FACTS)?)?;
+    let mut columns = columns_by_object(&ask(&catalog::columns(&facts))?, &facts)?;
     let mut keys = keys_by_object(&ask(catalog::PRIMARY_KEYS)?)?;
     let rows = rows_by_object(&ask(catalog::ROW_COUNTS)?)?;
     let mut tables = Vec::new();
@@ -67,7 +92,7 @@ pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceT
                 primary_key: key.values().filter_map(|id| columns.get(id)).map(|column| column.name.clone()).collect(),
                 rows: (kind == TableKind::Table).then(|| rows.get(&id).copied()).flatten(),
                 kind,
-                columns: columns.into_values().collect(),
+                columns: columns.into_values().filter(|column| !column.facts.is_left_out()).collect(),
             });
         }
     }
@@ -78,13 +103,26 @@ pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceT
 /// Columns by their id, which is their order.
 type Columns = BTreeMap<i64, SourceColumn>;
 
-fn columns_by_object(batches: &[Rows]) -> Result<HashMap<i64, Columns>, Error> {
+/// Those of [`catalog::FACTS`] that the server has.
+fn known_facts(batches: &[Rows]) -> Result<Vec<&'static str>, Error> {
+    let mut known = BTreeSet::new();
+    for batch in batches {
+        let [name] = views(batch, ["column_name"])?;
+        for row in 0..batch.len() {
+            known.insert(text(&name, row)?.to_owned());
+        }
+    }
+    Ok(catalog::FACTS.into_iter().filter(|fact| known.contains(*fact)).collect())
+}
+
+fn columns_by_object(batches: &[Rows], facts: &[&str]) -> Result<HashMap<i64, Columns>, Error> {
     let mut objects: HashMap<i64, Columns> = HashMap::new();
     for batch in batches {
         let [object, id, name, declared, base] =
             views(batch, ["object_id", "column_id", "column_name", "declared_type", "base_type"])?;
         let [max_length, precision, scale, nullable] =
             views(batch, ["max_length", "numeric_precision", "numeric_scale", "is_nullable"])?;
+        let known = facts.iter().map(|fact| Ok((*fact, batch.column(fact)?))).collect::<Result<Vec<_>, Error>>()?;
         for row in 0..batch.len() {
             // A CLR type has no system type below it.
             let type_name = match base.text(row)? {
@@ -100,11 +138,31 @@ fn columns_by_object(batches: &[Rows]) -> Result<HashMap<i64, Columns>, Error> {
                     scale: number(&scale, row)?,
                 },
                 nullable: nullable.boolean(row)?.ok_or_else(|| nullable.missing(row))?,
+                facts: column_facts(&known, row)?,
             };
             objects.entry(number(&object, row)?).or_default().insert(number(&id, row)?, column);
         }
     }
     Ok(objects)
+}
+
+fn column_facts(known: &[(&str, ColumnView<'_>)], row: usize) -> Result<Facts, Error> {
+    /// The ids and numbers in which the server keeps a graph; those of the others are computed from them, and may be read.
+    /// Source: "sys.columns (Transact-SQL)", `graph_type`.
+    const INTERNAL_OF_GRAPHS: [i64; 5] = [1, 3, 4, 6, 7];
+    let mut facts = Facts::default();
+    for (fact, view) in known {
+        match *fact {
+            "encryption_type" => facts.is_encrypted = view.integer(row)?.is_some_and(|kind| kind > 0),
+            "graph_type" => {
+                facts.is_internal = view.integer(row)?.is_some_and(|kind| INTERNAL_OF_GRAPHS.contains(&kind))
+            }
+            "is_column_set" => facts.is_column_set = view.boolean(row)? == Some(true),
+            "is_hidden" => facts.is_hidden = view.boolean(row)? == Some(true),
+            _ => facts.is_masked = view.boolean(row)? == Some(true),
+        }
+    }
+    Ok(facts)
 }
 
 /// Ids of key columns by their place in the key.

@@ -12,5 +12,7 @@ pub const UNSUPPORTED_TYPE: &str = "SQLSERVER-BRONZE-004";
 pub const NO_TABLE: &str = "SQLSERVER-BRONZE-005";
 /// A column the datakit would add has the name of another column.
 pub const COLUMN_COLLISION: &str = "SQLSERVER-BRONZE-006";
+/// A column is encrypted, and the server does not have its key.
+pub const ENCRYPTED: &str = "SQLSERVER-BRONZE-008";
 /// The server's answer is not what the question allows.
 pub const UNEXPECTED_ANSWER: &str = "SQLSERVER-BRONZE-007";

@@ -78,10 +78,11 @@ fn cut(queries: &impl Queries, table: &SourceTable, settings: &Settings) -> Resu
     Ok(ranges::between(key, key_type, bounds))
 }
 
-/// The key ranges are cut from: a primary key of one column of a suitable type.
+/// The key ranges are cut from: a primary key of one column of a suitable type. MIN and MAX of a masked column are masked.
 fn range_key(table: &SourceTable) -> Option<(&str, KeyType)> {
     let [key] = table.primary_key.as_slice() else { return None };
-    Some((key, key_type(&table.column(key)?.sql_type.name)?))
+    let column = table.column(key).filter(|column| !column.facts.is_masked)?;
+    Some((key, key_type(&column.sql_type.name)?))
 }
 
 fn partition_count(rows: u64, settings: &Settings) -> u32 {

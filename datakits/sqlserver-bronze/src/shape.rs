@@ -7,6 +7,12 @@ use crate::errors;
 use crate::settings::{Selection, Settings};
 use crate::statement::{ReadAs, ReadColumn};
 
+/// Field metadata: `SELECT *` leaves the column out.
+const HIDDEN_KEY: &str = "datakit.hidden";
+/// Field metadata that the host puts into the run's record: how the source may change the values before it sends them.
+const ALTERED_KEY: &str = "datakit.altered";
+const MASKED: &str = "masked by the server for a login without UNMASK (dynamic data masking)";
+
 /// The columns the settings select, in the table's order.
 ///
 /// # Errors
@@ -38,6 +44,9 @@ pub fn read_columns(table: &SourceTable, selection: &Selection, settings: &Setti
     let columns = selected(table, selection)?;
     let mut read = Vec::with_capacity(columns.len());
     for column in &columns {
+        if column.facts.is_encrypted {
+            return Err(encrypted(table, column));
+        }
         if column.sql_type.arrow_type().is_none() {
             return Err(unsupported(table, column));
         }
@@ -73,7 +82,8 @@ pub fn listed(table: &SourceTable, selection: &Selection, settings: &Settings) -
 }
 
 fn fields(column: &SourceColumn, settings: &Settings) -> Vec<Field> {
-    let Some(mut arrow_type) = column.sql_type.arrow_type() else { return Vec::new() };
+    let arrow_type = column.sql_type.arrow_type().filter(|_| !column.facts.is_encrypted);
+    let Some(mut arrow_type) = arrow_type else { return Vec::new() };
     if settings.datetime2_as_text && column.sql_type.is_finer_than_microseconds() {
         arrow_type = "Utf8".into();
     }
@@ -83,7 +93,14 @@ fn fields(column: &SourceColumn, settings: &Settings) -> Vec<Field> {
         nullable: column.nullable,
         metadata,
     };
-    let mut fields = vec![field(&column.name, arrow_type, column.sql_type.metadata())];
+    let mut metadata = column.sql_type.metadata();
+    if column.facts.is_hidden {
+        metadata.push((HIDDEN_KEY.to_owned(), "true".to_owned()));
+    }
+    if column.facts.is_masked {
+        metadata.push((ALTERED_KEY.to_owned(), MASKED.to_owned()));
+    }
+    let mut fields = vec![field(&column.name, arrow_type, metadata)];
     fields.extend(offset_column(column, settings).map(|name| field(&name, "Int32".into(), Vec::new())));
     fields
 }
@@ -95,6 +112,20 @@ fn offset_column(column: &SourceColumn, settings: &Settings) -> Option<String> {
 fn about(table: &SourceTable, code: &str, what: &str) -> Error {
     let table = format!("{}.{}", table.id.schema, table.id.name);
     Error::config(code, format!("{what} {table} does not have")).with_context("table", table)
+}
+
+fn encrypted(table: &SourceTable, column: &SourceColumn) -> Error {
+    let name = format!("{}.{}", table.id.schema, table.id.name);
+    Error::data(
+        errors::ENCRYPTED,
+        format!(
+            "column `{}` of {name} is encrypted (Always Encrypted): SQL Server does not have its key and sends ciphertext",
+            column.name
+        ),
+    )
+    .with_hint(format_args!("exclude it: `columns = {{ \"{name}\" = {{ exclude = [\"{}\"] }} }}`", column.name))
+    .with_context("table", name)
+    .with_context("column", &column.name)
 }
 
 fn unsupported(table: &SourceTable, column: &SourceColumn) -> Error {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId};
 use datakit_sinks::{Sink, WriteMode};
 use datakit_wasm::{Session, Table, TablePlan};
@@ -112,7 +113,7 @@ pub async fn run(
     let Some(planned) = stop.run_until_cancelled(prepare(&job, &session, observer.as_ref())).await else {
         return Ok(summarise(&job, Vec::new(), started, true));
     };
-    let (plans, mut tables) = planned?;
+    let Prepared { plans, failed: mut tables, mut altered } = planned?;
     let parallel = usize::try_from(job.limits.max_parallel_partitions.max(1)).unwrap_or(usize::MAX);
     let workers = Arc::new(Semaphore::new(parallel.min(Semaphore::MAX_PERMITS)));
     let mut waiting = plans.into_iter();
@@ -134,6 +135,7 @@ pub async fn run(
                 workers: Arc::clone(&workers),
                 stop: stop.child_token(),
                 table: plan.table.clone(),
+                altered: Arc::new(altered.remove(&plan.table).unwrap_or_default()),
                 unit: sink.retry_unit(),
                 reported_rows: Arc::default(),
             };
@@ -176,20 +178,48 @@ async fn impatience(stop: &CancellationToken, patience: Duration) {
     tokio::time::sleep(patience).await;
 }
 
+/// What a run begins with.
+struct Prepared {
+    plans: Vec<TablePlan>,
+    /// Tables that cannot be planned.
+    failed: Vec<TableSummary>,
+    altered: HashMap<TableId, Vec<Adjustment>>,
+}
+
+/// Field metadata of a discovered table: how the source may change the values of the column before it sends them. The datakit
+/// knows it from the source's catalog; the run's record says it of every table that is read.
+const ALTERED_KEY: &str = "datakit.altered";
+/// Characters of that text which are kept.
+const ALTERED_CHARACTERS: usize = 200;
+
+/// The columns whose values the source may change, by their tables.
+fn altered(tables: &[Table]) -> HashMap<TableId, Vec<Adjustment>> {
+    let columns = |table: &Table| -> Vec<Adjustment> {
+        let fields = table.columns.fields().iter();
+        let altered = fields.filter_map(|field| Some((field, field.metadata().get(ALTERED_KEY)?)));
+        altered
+            .map(|(field, what)| Adjustment {
+                column: field.name().clone(),
+                what: what.chars().take(ALTERED_CHARACTERS).collect(),
+                values: 0,
+            })
+            .collect()
+    };
+    let tables = tables.iter().map(|table| (table.id.clone(), columns(table)));
+    tables.filter(|(_, columns)| !columns.is_empty()).collect()
+}
+
 /// Discovers, selects and plans. All tables in one call, since a datakit reads the catalog once for them; when that fails,
 /// table by table, so that one bad table fails alone.
-async fn prepare(
-    job: &Job,
-    session: &Session,
-    observer: &dyn Observer,
-) -> Result<(Vec<TablePlan>, Vec<TableSummary>), Failure> {
+async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Prepared, Failure> {
     let discovered = job.datakit.discover(session).await?;
     let count = discovered.len();
     let selected = select(discovered, &job.tables)?;
     observer.event(Event::Selected { discovered: count, selected: selected.len() });
+    let altered = altered(&selected);
     let ids: Vec<TableId> = selected.into_iter().map(|t| t.id).collect();
     let failure = match job.datakit.plan(session, &ids).await {
-        Ok(plans) => return Ok((plans, Vec::new())),
+        Ok(plans) => return Ok(Prepared { plans, failed: Vec::new(), altered }),
         Err(error) => Failure::from(error),
     };
     let (mut plans, mut failed) = (Vec::new(), Vec::new());
@@ -209,7 +239,7 @@ async fn prepare(
             }
         }
     }
-    Ok((plans, failed))
+    Ok(Prepared { plans, failed, altered })
 }
 
 fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> TableSummary {

@@ -76,7 +76,7 @@ pub struct TableSummary {
     /// Read with dirty reads: rows may be missing or doubled.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
-    /// Values that were cut to fit their Arrow type.
+    /// Values that were cut to fit their Arrow type, and columns whose values the source may have changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<Adjustment>,
     /// Rows of files that were set aside.

@@ -32,6 +32,8 @@ pub(crate) struct TableContext {
     pub(crate) workers: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     pub(crate) table: TableId,
+    /// Columns whose values the source may change before it sends them.
+    pub(crate) altered: Arc<Vec<Adjustment>>,
     pub(crate) unit: RetryUnit,
     /// Rows reported to the observer in this attempt.
     pub(crate) reported_rows: Arc<AtomicU64>,
@@ -101,6 +103,8 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.several_moments = finished.committed.state.several_moments;
             summary.approximate = finished.committed.state.approximate;
             summary.adjustments = finished.adjustments;
+            let altered = context.altered.iter().map(|it| Adjustment { values: summary.rows, ..it.clone() });
+            summary.adjustments.extend(altered);
             summary.rejected = finished.rejected;
         }
         Ok(None) => summary.status = TableStatus::Unchanged,

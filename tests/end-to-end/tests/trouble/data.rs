@@ -6,7 +6,7 @@ use datakit_standin::server::Options;
 use datakit_standin::sql::SqlEngineOptions;
 use datakit_tests::{Mssql, World, python};
 
-use crate::{RUN, TABLE, delta_ids, each, run};
+use crate::{RUN, TABLE, delta_ids, each, run, standin};
 
 #[test]
 fn a_type_that_cannot_be_represented_fails_its_table() {
@@ -27,6 +27,40 @@ fn a_type_that_cannot_be_represented_fails_its_table() {
     assert!(world.nothing_written());
     let without = r#"{"columns": {"dbo.v": {"exclude": ["embedding"]}}}"#;
     world.host(&run(&["--settings", without])).success();
+}
+
+#[test]
+fn columns_of_their_own_kind_are_left_out_marked_or_refused() {
+    let script =
+        "CREATE TABLE dbo.edge (graph_id_A bigint NOT NULL, [$edge_id_A] nvarchar(100) NULL, weight int NOT NULL)
+GO
+INSERT INTO dbo.edge VALUES (1, N'{}', 7)
+GO
+CREATE TABLE dbo.people (id int NOT NULL PRIMARY KEY, email nvarchar(40) NULL)
+GO
+INSERT INTO dbo.people VALUES (1, N'xxxx'), (2, N'xxxx')
+GO
+CREATE TABLE dbo.vault (id int NOT NULL PRIMARY KEY, ssn varbinary(65) NULL)";
+    let Some(world) = standin("only the stand-in takes what its catalog says of a column", script) else { return };
+    for (table, column, fact, value) in [
+        ("dbo.edge", "graph_id_A", "graph_type", 1),
+        ("dbo.edge", "$edge_id_A", "graph_type", 2),
+        ("dbo.people", "email", "is_masked", 1),
+        ("dbo.vault", "ssn", "encryption_type", 2),
+    ] {
+        world.mssql.engine().set_column_fact(table, column, fact, value).unwrap();
+    }
+    let output = world.host(&RUN);
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
+    let summary = output.json();
+    let tables = summary["tables"].as_array().unwrap();
+    let edge = world.delta("ERP/dbo/edge");
+    assert!(edge.contains("weight") && edge.contains("$edge_id_A") && !edge.contains("graph_id_A"), "{edge}");
+    let masked = &tables[1]["adjustments"][0];
+    assert_eq!((masked["column"].as_str(), masked["values"].as_u64()), (Some("email"), Some(2)));
+    assert!(masked["what"].as_str().unwrap().contains("dynamic data masking"), "{masked}");
+    assert_eq!(tables[2]["error"]["code"], "SQLSERVER-BRONZE-008");
+    assert!(tables[2]["error"]["message"].as_str().unwrap().contains("`ssn` of dbo.vault"), "{}", tables[2]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::bind::Surroundings;
-use super::catalog::{self, CatalogColumn, Object, ObjectKind, define};
+use super::catalog::{self, Access, CatalogColumn, Object, ObjectKind, define};
 use super::session::SqlSession;
 use super::shared::{Fault, Shared, StatementRecord};
 use super::{collate, convert, errors, fast, functions, parse, store};
@@ -130,7 +130,13 @@ impl SqlEngine {
             let schema_id = catalog::schema_id(connection, &table.schema)?.unwrap_or(1);
             let columns = (1..)
                 .zip(&table.columns)
-                .map(|(id, column)| CatalogColumn { id, column: column.clone(), default: None, identity: None })
+                .map(|(id, column)| CatalogColumn {
+                    id,
+                    column: column.clone(),
+                    default: None,
+                    identity: None,
+                    access: Access::Open,
+                })
                 .collect();
             let object = Object {
                 id: define::next_object_id(connection)?,
@@ -280,6 +286,25 @@ impl SqlEngine {
     /// Forbids SELECT on `schema.name` (error 229), or allows it again.
     pub fn set_denied(&self, name: &str, denied: bool) {
         self.shared.set_denied(name, denied);
+    }
+
+    /// Says of a column what no statement here can: the value of a column of `sys.columns` (`is_masked`, `is_hidden`,
+    /// `is_column_set`, `generated_always_type`, `encryption_type`, `graph_type`), or a permission: with `granted` on some
+    /// columns the others may not be read, with `denied` this one may not.
+    ///
+    /// # Errors
+    ///
+    /// 208 and 207 for a table or column that is not there.
+    pub fn set_column_fact(&self, table: &str, column: &str, fact: &str, value: i64) -> Result<(), SqlError> {
+        let storage = |error: rusqlite::Error| errors::storage(&error);
+        let connection = self.connect().map_err(storage)?;
+        let (schema, name) = table.split_once('.').unwrap_or(("dbo", table));
+        let object = catalog::find(&connection, Some(schema), name).map_err(storage)?;
+        let object = object.ok_or_else(|| errors::invalid_object(table))?;
+        match catalog::set_fact(&connection, &object, column, fact, value).map_err(storage)? {
+            true => Ok(()),
+            false => Err(errors::invalid_column(column)),
+        }
     }
 
     /// Makes SELECTs of a table go wrong.

@@ -183,6 +183,17 @@ pub fn select_denied(object: &str, database: &str, schema: &str) -> SqlError {
     .with_state(5)
 }
 
+/// 230
+pub fn column_denied(column: &str, object: &str) -> SqlError {
+    SqlError::new(230, format!("The SELECT permission was denied on the column '{column}' of the object '{object}'."))
+        .with_class(14)
+}
+
+/// 13908
+pub fn internal_graph_column(column: &str) -> SqlError {
+    SqlError::new(13908, format!("Cannot access internal graph column '{column}'."))
+}
+
 /// 1801
 pub fn database_exists(name: &str) -> SqlError {
     SqlError::new(1801, format!("Database '{name}' already exists. Choose a different database name.")).with_state(3)

@@ -41,7 +41,9 @@ const FUNCTIONS: &str = "\
 
 /// Catalog views every session may name: which tables there are, of which columns, keys and sizes; nothing of logins,
 /// sessions, modules' texts or the server.
-const CATALOG_VIEWS: [(&str, &str); 25] = [
+const CATALOG_VIEWS: [(&str, &str); 27] = [
+    ("sys", "all_columns"),
+    ("sys", "all_objects"),
     ("sys", "allocation_units"),
     ("sys", "columns"),
     ("sys", "computed_columns"),

@@ -3,7 +3,7 @@
 use sqlparser::ast::{JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins};
 
 use super::{Binder, BoundQuery, Scope, ScopeColumn, Source};
-use crate::sql::catalog::{Object, ObjectKind};
+use crate::sql::catalog::{Access, Object, ObjectKind};
 use crate::sql::{collate, errors, parse};
 use crate::values::{Column, SqlError};
 
@@ -87,7 +87,12 @@ impl Binder<'_> {
             }
         };
         let source = self.fresh('a');
-        scope.add(Source { name: shown, schema, columns: physical_columns(&object, &source) })?;
+        let mut columns = physical_columns(&object, &source);
+        if self.inside_view.get() {
+            let refused = columns.iter_mut().filter(|column| column.access == Access::Refused);
+            refused.for_each(|column| column.access = Access::Open);
+        }
+        scope.add(Source { name: shown, schema, columns })?;
         Ok(format!("{physical} AS {source}"))
     }
 
@@ -151,6 +156,7 @@ impl Binder<'_> {
                 ScopeColumn {
                     column: Column { name, ..column.clone() },
                     sql: format!("{source}.{}", query.aliases[at]),
+                    access: Access::Open,
                 }
             })
             .collect();
@@ -170,7 +176,11 @@ pub(in crate::sql) fn physical_columns(object: &Object, source: &str) -> Vec<Sco
         .iter()
         .map(|column| {
             let table = vec![object.schema.clone(), object.name.clone()];
-            ScopeColumn { column: Column { table, ..column.column.clone() }, sql: format!("{source}.c{}", column.id) }
+            ScopeColumn {
+                column: Column { table, ..column.column.clone() },
+                sql: format!("{source}.c{}", column.id),
+                access: column.access,
+            }
         })
         .collect()
 }

@@ -149,15 +149,32 @@ impl Binder<'_> {
         }
     }
 
-    /// HAS_PERMS_BY_NAME of an object, or of a column, which has no permissions of its own here. NULL of what is no name; an
-    /// object that is not there is nobody's, and not denied.
+    /// HAS_PERMS_BY_NAME of an object or of a column. NULL of what is no name; an object that is not there is nobody's, and not
+    /// denied. A table of which columns are granted one by one is not granted itself.
     fn has_permission(&self, arguments: &[&Expr], scope: &Scope<'_>) -> Result<Bound, SqlError> {
         let name = self.as_text(arguments[0], scope)?;
         let denied: Vec<String> =
             self.surroundings.denied.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
+        let facts = format!(
+            "FROM __column_facts f JOIN __objects o ON o.object_id = f.object_id JOIN __schemas s ON s.schema_id = o.schema_id \
+             WHERE s.name = t_name_part({name}, 'schema') AND o.name = t_name_part({name}, 'table')"
+        );
+        let by_column = format!("EXISTS (SELECT 1 {facts} AND f.fact = 'granted')");
+        let is_open = match arguments.get(3) {
+            None => format!("NOT {by_column}"),
+            Some(column) => {
+                let column = self.as_text(column, scope)?;
+                let named = format!(
+                    "(SELECT 1 {facts} AND f.fact = '{{}}' AND f.column_id = (SELECT c.column_id FROM __columns c \
+                     WHERE c.object_id = o.object_id AND c.name = {column}))"
+                );
+                let (granted, denied) = (named.replace("{}", "granted"), named.replace("{}", "denied"));
+                format!("(NOT {by_column} OR EXISTS {granted}) AND NOT EXISTS {denied}")
+            }
+        };
         let sql = format!(
             "(CASE WHEN {name} IS NULL THEN 1 ELSE (t_name_part({name}, 'schema') || '.' || t_name_part({name}, 'table')) \
-             COLLATE {} NOT IN ({}) END)",
+             COLLATE {} NOT IN ({}) AND {is_open} END)",
             collate::NAME,
             denied.join(", ")
         );

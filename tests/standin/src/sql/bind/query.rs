@@ -304,7 +304,8 @@ fn all_columns(items: &mut Vec<Item>, scope: &Scope<'_>, qualifiers: &[Ident]) -
         if !wanted {
             continue;
         }
-        for column in &source.columns {
+        for column in source.columns.iter().filter(|column| !column.is_hidden()) {
+            column.refuse()?;
             let named = [&source.name, &column.column.name].map(|name| Ident::with_quote('[', name.as_str()));
             // Resolving by name would meet two columns of one name; the check for grouping is all that is needed.
             let bound = match &scope.groups {

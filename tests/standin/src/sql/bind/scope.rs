@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use sqlparser::ast::Ident;
 
 use super::{Bound, collate, errors};
+use crate::sql::catalog::Access;
 use crate::values::{Column, SqlError};
 
 /// A column that may be named.
@@ -15,6 +16,8 @@ pub struct ScopeColumn {
     pub column: Column,
     /// The same in SQLite: `a3.c1`.
     pub sql: String,
+    /// Whether it may be read.
+    pub access: Access,
 }
 
 /// A table, view or subquery of FROM.
@@ -104,6 +107,7 @@ impl<'s> Scope<'s> {
     }
 
     fn checked(&self, column: &ScopeColumn, name: &Ident) -> Result<Bound, SqlError> {
+        column.refuse()?;
         let grouped = self.groups.as_ref().is_some_and(|groups| !groups.contains(&column.sql));
         if grouped && !self.inside_aggregate.get() {
             return Err(errors::not_grouped(&name.value));
@@ -133,6 +137,24 @@ impl Source {
 }
 
 impl ScopeColumn {
+    /// An error where it may not be read.
+    ///
+    /// # Errors
+    ///
+    /// 230, 13908.
+    pub fn refuse(&self) -> Result<(), SqlError> {
+        match self.access {
+            Access::Open | Access::Hidden => Ok(()),
+            Access::Internal => Err(errors::internal_graph_column(&self.column.name)),
+            Access::Refused => Err(errors::column_denied(&self.column.name, &self.column.table.join("."))),
+        }
+    }
+
+    /// Whether `*` leaves it out.
+    pub fn is_hidden(&self) -> bool {
+        matches!(self.access, Access::Hidden | Access::Internal)
+    }
+
     /// The column as an expression.
     pub fn bound(&self) -> Bound {
         Bound {

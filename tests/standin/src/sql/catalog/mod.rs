@@ -24,6 +24,22 @@ pub struct CatalogColumn {
     pub default: Option<String>,
     /// Seed and increment of an IDENTITY column.
     pub identity: Option<(i64, i64)>,
+    /// What becomes of a query that names it.
+    pub access: Access,
+}
+
+/// What becomes of a query that names a column, or that says `*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// It is read.
+    #[default]
+    Open,
+    /// It is read where it is named; `*` leaves it out.
+    Hidden,
+    /// An internal column of a graph table: error 13908; `*` leaves it out.
+    Internal,
+    /// The login may not read it: error 230.
+    Refused,
 }
 
 /// What an object is.
@@ -86,6 +102,12 @@ CREATE TABLE IF NOT EXISTS __columns(
   precision INTEGER NOT NULL, scale INTEGER NOT NULL, is_nullable INTEGER NOT NULL, is_identity INTEGER NOT NULL,
   seed INTEGER, increment INTEGER, last_value INTEGER, default_sql TEXT, default_name TEXT, default_id INTEGER,
   is_text INTEGER NOT NULL, PRIMARY KEY(object_id, column_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS __column_facts(
+  object_id INTEGER NOT NULL, column_id INTEGER NOT NULL, fact TEXT NOT NULL, value INTEGER NOT NULL,
+  PRIMARY KEY(object_id, column_id, fact)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS __system_objects(object_id INTEGER PRIMARY KEY, schema_id INTEGER NOT NULL, name TEXT NOT NULL COLLATE CI);
+CREATE TABLE IF NOT EXISTS __system_columns(
+  object_id INTEGER NOT NULL, column_id INTEGER NOT NULL, name TEXT NOT NULL COLLATE CI, PRIMARY KEY(object_id, column_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS __indexes(
   object_id INTEGER NOT NULL, index_id INTEGER NOT NULL, name TEXT COLLATE CI, type INTEGER NOT NULL,
   is_primary_key INTEGER NOT NULL, is_unique INTEGER NOT NULL, is_constraint INTEGER NOT NULL, key_id INTEGER,
@@ -118,6 +140,20 @@ pub fn create(connection: &Connection, database: &str) -> rusqlite::Result<()> {
         ])?;
     }
     insert.execute(rusqlite::params!["sysname", 231, 256, 256, 0, 0, true, false])?;
+    add_system_views(connection)
+}
+
+/// The catalog views themselves, as `sys.all_objects` and `sys.all_columns` tell them: with negative ids.
+fn add_system_views(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("DELETE FROM __system_objects; DELETE FROM __system_columns")?;
+    let mut object = connection.prepare("INSERT INTO __system_objects VALUES (?1, ?2, ?3)")?;
+    let mut column = connection.prepare("INSERT INTO __system_columns VALUES (?1, ?2, ?3)")?;
+    for (at, view) in (1_i64..).zip(views::every_view()) {
+        object.execute(rusqlite::params![-at, schema_id(connection, view.schema)?, view.name])?;
+        for (id, (name, ..)) in (1_i64..).zip(view.columns) {
+            column.execute(rusqlite::params![-at, id, name])?;
+        }
+    }
     Ok(())
 }
 
@@ -165,6 +201,7 @@ fn system_object(view: &'static SystemView) -> Object {
             },
             default: None,
             identity: None,
+            access: Access::Open,
         })
         .collect();
     Object {
@@ -180,8 +217,11 @@ fn system_object(view: &'static SystemView) -> Object {
 fn columns(connection: &Connection, object_id: i64) -> rusqlite::Result<Vec<CatalogColumn>> {
     connection
         .prepare_cached(
-            "SELECT column_id, name, declaration, is_nullable, is_identity, seed, increment, default_sql \
-             FROM __columns WHERE object_id = ?1 ORDER BY column_id",
+            "SELECT column_id, name, declaration, is_nullable, is_identity, seed, increment, default_sql, \
+             (SELECT group_concat(fact || '=' || value) FROM __column_facts f \
+              WHERE f.object_id = c.object_id AND f.column_id = c.column_id), \
+             EXISTS (SELECT 1 FROM __column_facts f WHERE f.object_id = c.object_id AND f.fact = 'granted') \
+             FROM __columns c WHERE object_id = ?1 ORDER BY column_id",
         )?
         .query_map([object_id], read_column)?
         .collect()
@@ -203,7 +243,39 @@ fn read_column(row: &Row<'_>) -> rusqlite::Result<CatalogColumn> {
         },
         default: row.get(7)?,
         identity: if identity { Some((row.get(5)?, row.get(6)?)) } else { None },
+        access: access(&row.get::<_, Option<String>>(8)?.unwrap_or_default(), row.get(9)?),
     })
+}
+
+/// From a column's facts, and whether columns of its table are granted one by one.
+fn access(facts: &str, is_by_column: bool) -> Access {
+    let has = |fact: &str| facts.split(',').any(|one| one == fact);
+    if has("denied=1") || (is_by_column && !has("granted=1")) {
+        Access::Refused
+    } else if ["1", "3", "4", "6", "7"].iter().any(|kind| has(&format!("graph_type={kind}"))) {
+        Access::Internal
+    } else if has("is_hidden=1") {
+        Access::Hidden
+    } else {
+        Access::Open
+    }
+}
+
+/// Says something of a column that no statement of ours can: a column of the same name in `sys.columns`, or `granted` or
+/// `denied`. False: there is no such column.
+pub fn set_fact(
+    connection: &Connection,
+    object: &Object,
+    column: &str,
+    fact: &str,
+    value: i64,
+) -> rusqlite::Result<bool> {
+    let Some(column) = object.column(column) else { return Ok(false) };
+    connection.execute(
+        "INSERT OR REPLACE INTO __column_facts VALUES (?1, ?2, ?3, ?4)",
+        rusqlite::params![object.id, column.id, fact, value],
+    )?;
+    Ok(true)
 }
 
 fn primary_key(connection: &Connection, object_id: i64) -> rusqlite::Result<Option<(String, Vec<i64>)>> {

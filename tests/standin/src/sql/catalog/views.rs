@@ -50,7 +50,7 @@ macro_rules! object_columns {
             ("type_desc", "nvarchar(60)", true, "CASE o.type WHEN 'V ' THEN 'VIEW' ELSE 'USER_TABLE' END"),
             ("create_date", "datetime", false, "o.created"),
             ("modify_date", "datetime", false, "o.created"),
-            ("is_ms_shipped", "bit", false, "0"),
+            ("is_ms_shipped", "bit", false, "o.object_id < 0"),
             ("is_published", "bit", false, "0"),
             ("is_schema_published", "bit", false, "0"),
             $($more),*
@@ -59,6 +59,24 @@ macro_rules! object_columns {
 }
 
 pub(super) const COLLATION: &str = "CASE WHEN c.is_text THEN 'SQL_Latin1_General_CP1_CI_AS' END";
+
+/// What a test says of a column; NULL where it says nothing.
+macro_rules! fact {
+    ($name:literal) => {
+        concat!(
+            "(SELECT f.value FROM __column_facts f WHERE f.object_id = c.object_id AND f.column_id = c.column_id AND f.fact = '",
+            $name,
+            "')"
+        )
+    };
+}
+
+/// The same; 0 where it says nothing.
+macro_rules! flag {
+    ($name:literal) => {
+        concat!("IFNULL(", fact!($name), ", 0)")
+    };
+}
 
 const COLUMNS: Columns = &[
     ("object_id", "int", false, "c.object_id"),
@@ -81,13 +99,14 @@ const COLUMNS: Columns = &[
     ("xml_collection_id", "int", false, "0"),
     ("default_object_id", "int", false, "IFNULL(c.default_id, 0)"),
     ("rule_object_id", "int", false, "0"),
-    ("is_sparse", "bit", true, "0"),
-    ("is_column_set", "bit", true, "0"),
-    ("generated_always_type", "tinyint", true, "0"),
+    ("is_sparse", "bit", true, flag!("is_sparse")),
+    ("is_column_set", "bit", true, flag!("is_column_set")),
+    ("generated_always_type", "tinyint", true, flag!("generated_always_type")),
     ("generated_always_type_desc", "nvarchar(60)", true, "'NOT_APPLICABLE'"),
-    ("encryption_type", "int", true, "NULL"),
-    ("is_hidden", "bit", false, "0"),
-    ("is_masked", "bit", false, "0"),
+    ("encryption_type", "int", true, fact!("encryption_type")),
+    ("is_hidden", "bit", false, flag!("is_hidden")),
+    ("is_masked", "bit", false, flag!("is_masked")),
+    ("graph_type", "int", true, fact!("graph_type")),
 ];
 
 const PARTITION: &str = "FROM __objects o JOIN __indexes i ON i.object_id = o.object_id";
@@ -116,6 +135,15 @@ const VIEW_COLUMNS: Columns =
 /// Objects, their keys and their defaults, in the columns of `sys.objects`.
 const EVERY_OBJECT: &str = "FROM (SELECT object_id, schema_id, name, type, created FROM __objects) o";
 
+/// The same with the catalog views.
+const ALL_OBJECTS: &str = "FROM (SELECT object_id, schema_id, name, type, created FROM __objects \
+     UNION ALL SELECT object_id, schema_id, name, 'V ', 0 FROM __system_objects) o";
+
+/// Columns of tables and views, and of the catalog views by their names alone.
+const ALL_COLUMNS: &str = "FROM (SELECT * FROM __columns \
+     UNION ALL SELECT object_id, column_id, name, 'sysname', 'nvarchar', 231, 256, 256, 0, 0, 1, 0, NULL, NULL, NULL, NULL, \
+     NULL, NULL, 1 FROM __system_columns) c";
+
 /// The views of `sys`.
 pub static VIEWS: &[SystemView] = &[
     SystemView {
@@ -129,7 +157,7 @@ pub static VIEWS: &[SystemView] = &[
         from: "FROM __schemas s",
     },
     SystemView { schema: "sys", name: "objects", columns: OBJECTS, from: EVERY_OBJECT },
-    SystemView { schema: "sys", name: "all_objects", columns: OBJECTS, from: EVERY_OBJECT },
+    SystemView { schema: "sys", name: "all_objects", columns: OBJECTS, from: ALL_OBJECTS },
     SystemView { schema: "sys", name: "tables", columns: TABLES, from: "FROM __objects o WHERE o.type = 'U '" },
     SystemView { schema: "sys", name: "views", columns: VIEW_COLUMNS, from: "FROM __objects o WHERE o.type = 'V '" },
     SystemView {
@@ -139,7 +167,20 @@ pub static VIEWS: &[SystemView] = &[
         from: "FROM __objects o WHERE o.type = 'V '",
     },
     SystemView { schema: "sys", name: "columns", columns: COLUMNS, from: "FROM __columns c" },
-    SystemView { schema: "sys", name: "all_columns", columns: COLUMNS, from: "FROM __columns c" },
+    SystemView { schema: "sys", name: "all_columns", columns: COLUMNS, from: ALL_COLUMNS },
+    SystemView {
+        schema: "sys",
+        name: "database_permissions",
+        columns: &[
+            ("class", "tinyint", false, "1"),
+            ("major_id", "int", false, "f.object_id"),
+            ("minor_id", "int", false, "f.column_id"),
+            ("type", "char(4)", false, "'SL  '"),
+            ("permission_name", "nvarchar(128)", true, "'SELECT'"),
+            ("state", "char(1)", false, "CASE f.fact WHEN 'granted' THEN 'G' ELSE 'D' END"),
+        ],
+        from: "FROM __column_facts f WHERE f.fact IN ('granted', 'denied')",
+    },
     SystemView {
         schema: "sys",
         name: "identity_columns",

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 use super::SqlSession;
 use crate::sql::bind::{Binder, name_parts};
 use crate::sql::calendar::{DAY_1900, TICKS_PER_DAY, UNITS_PER_DAY, units_from_ticks};
-use crate::sql::catalog::{self, CatalogColumn, Object, ObjectKind, define};
+use crate::sql::catalog::{self, Access, CatalogColumn, Object, ObjectKind, define};
 use crate::sql::{collate, errors, types};
 use crate::values::{Column, SqlError, SqlType};
 
@@ -138,6 +138,7 @@ impl SqlSession {
                 column,
                 default: None,
                 identity: None,
+                access: Access::Open,
             });
         }
         let created = self.created();
@@ -182,6 +183,7 @@ pub(super) fn new_column(id: i64, definition: &ColumnDef) -> Result<CatalogColum
         column: Column::new(definition.name.value.clone(), sql_type),
         default: None,
         identity: None,
+        access: Access::Open,
     };
     // A rowversion is never null unless it is said to be.
     column.column.nullable = sql_type != SqlType::RowVersion;

@@ -63,3 +63,36 @@ fn every_catalog_view_can_be_read_whole() {
         assert!(!answer.contains("error"), "{text}: {answer}");
     }
 }
+
+#[test]
+fn internal_hidden_and_refused_columns_are_told_and_guarded() {
+    let engine = engine();
+    engine
+        .run_script(
+            "CREATE TABLE dbo.node (graph_id_A bigint NOT NULL, [$node_id_A] nvarchar(1000) NULL, name nvarchar(40) NULL, \
+             since datetime2(3) NULL, pay money NULL)\nGO\nCREATE VIEW dbo.shown AS SELECT name, pay FROM dbo.node",
+        )
+        .unwrap();
+    for (column, fact, value) in [
+        ("graph_id_A", "graph_type", 1),
+        ("$node_id_A", "graph_type", 2),
+        ("since", "is_hidden", 1),
+        ("name", "is_masked", 1),
+    ] {
+        engine.set_column_fact("dbo.node", column, fact, value).unwrap();
+    }
+    assert_snapshot!(run(
+        &engine,
+        "SELECT c.name, c.graph_type, c.is_hidden, c.is_masked, c.is_column_set, c.encryption_type FROM sys.columns AS c \
+         WHERE c.object_id = OBJECT_ID('dbo.node') ORDER BY c.column_id; SELECT * FROM dbo.node; \
+         SELECT c.name AS column_name FROM sys.all_columns AS c INNER JOIN sys.all_objects AS o ON o.object_id = c.object_id \
+         WHERE o.name = 'columns' AND o.is_ms_shipped = 1 AND c.name IN ('is_masked', 'graph_type')"
+    ));
+    assert_eq!(error_number(&engine, "SELECT graph_id_A FROM dbo.node"), 13908);
+    assert_eq!(error_number(&engine, "SELECT [$node_id_A], since FROM dbo.node"), 0);
+    engine.set_column_fact("dbo.node", "pay", "denied", 1).unwrap();
+    assert_eq!(error_number(&engine, "SELECT pay FROM dbo.node"), 230);
+    assert_eq!(error_number(&engine, "SELECT * FROM dbo.node"), 230);
+    assert_eq!(error_number(&engine, "SELECT pay FROM dbo.shown"), 0);
+    assert_eq!(error_number(&engine, "SELECT nothing FROM dbo.node"), 207);
+}
