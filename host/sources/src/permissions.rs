@@ -22,8 +22,22 @@ pub struct Permissions {
 pub struct TablePermission {
     /// The table or view.
     pub table: TableId,
-    /// The statements that would let the user read it; none: it may. Where only some columns may be read, it may.
+    /// The statements that would let the user read it; none: it may.
     pub missing_grants: Vec<String>,
+    /// The columns that may not be read, where others may; none: all or no column.
+    pub denied_columns: Vec<String>,
+}
+
+impl TablePermission {
+    /// Its name, and the columns that may not be read.
+    fn named(&self) -> String {
+        let columns: Vec<String> = self.denied_columns.iter().map(|column| format!("`{column}`")).collect();
+        match columns.as_slice() {
+            [] => self.table.to_string(),
+            [one] => format!("{} (column {one})", self.table),
+            several => format!("{} (columns {})", self.table, several.join(", ")),
+        }
+    }
 }
 
 /// The codes of a source for these errors.
@@ -37,7 +51,7 @@ pub(crate) struct Codes {
 #[derive(Debug, thiserror::Error)]
 pub enum PermissionError {
     /// Tables that are chosen and may not be read.
-    #[error("`{user}` may not read {} of {chosen} chosen tables: {}", denied.len(), named(denied.iter().map(|table| table.table.to_string())))]
+    #[error("`{user}` may not read {} of {chosen} chosen tables: {}", denied.len(), named(denied.iter().map(TablePermission::named)))]
     Denied {
         /// The user.
         user: String,
@@ -113,6 +127,20 @@ impl Permissions {
         let tables = self.tables.iter().filter(|it| keep(&it.table)).cloned().collect();
         Self { tables, ..self.clone() }
     }
+
+    /// The same permissions, of the tables that are read and for the columns that are.
+    #[must_use]
+    pub fn reading<'a>(&self, columns_of: impl Fn(&TableId) -> Option<&'a [String]>) -> Self {
+        let read = |it: &TablePermission| {
+            let columns = columns_of(&it.table)?;
+            let mut it = it.clone();
+            if !it.denied_columns.is_empty() && !it.denied_columns.iter().any(|denied| columns.contains(denied)) {
+                it.missing_grants.clear();
+            }
+            Some(it)
+        };
+        Self { tables: self.tables.iter().filter_map(read).collect(), ..self.clone() }
+    }
 }
 
 impl Coded for PermissionError {
@@ -139,8 +167,13 @@ impl Coded for PermissionError {
                 let more = statements.len().saturating_sub(MAX_NAMED);
                 statements.truncate(MAX_NAMED);
                 let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+                let otherwise = if denied.iter().any(|table| !table.denied_columns.is_empty()) {
+                    "leave the tables out of `tables`, or the columns out by the datakit's setting `columns`"
+                } else {
+                    "leave the tables out of `tables`"
+                };
                 format!(
-                    "have this done, or leave the tables out of `tables`:\n  {}{more}\nwhere a DENY stands, it has to be revoked first",
+                    "have this done, or {otherwise}:\n  {}{more}\nwhere a DENY stands, it has to be revoked first",
                     statements.join("\n  ")
                 )
             }
@@ -163,6 +196,7 @@ mod tests {
         let table = |(name, grants): &(&str, &[&str])| TablePermission {
             table: TableId::new("dbo", *name),
             missing_grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
+            denied_columns: Vec::new(),
         };
         let codes = Codes { denied: "DK-TST-001", not_found: "DK-TST-002" };
         Permissions { user: "svc".into(), tables: tables.iter().map(table).collect(), codes }
@@ -188,6 +222,21 @@ mod tests {
         let hint = error.hint().unwrap();
         assert!(hint.contains("\n  GRANT USAGE\n  GRANT a\n  GRANT b\n"), "{hint}");
         assert_eq!(permissions.only(|table| table.name == "c").check(&patterns(&["*.*"])).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_table_of_which_columns_are_refused_is_not_readable_unless_they_are_left_out() {
+        let mut permissions = permissions(&[("a", &["GRANT a (x, y)"]), ("b", &[])]);
+        permissions.tables[0].denied_columns = vec!["x".into(), "y".into()];
+        let error = permissions.check(&patterns(&["*.*"])).unwrap_err();
+        assert_eq!(error.to_string(), "`svc` may not read 1 of 2 chosen tables: dbo.a (columns `x`, `y`)");
+        assert!(error.hint().unwrap().contains("the datakit's setting `columns`:\n  GRANT a (x, y)\n"));
+        let reading = |columns: &[&str]| {
+            let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+            permissions.reading(|_| Some(&columns)).check(&patterns(&["*.*"]))
+        };
+        assert!(reading(&["id", "y"]).is_err());
+        assert_eq!(reading(&["id", "z"]).unwrap(), 2);
     }
 
     #[test]

@@ -59,7 +59,11 @@ fn permission(row: &Row, user: &str) -> TablePermission {
     let usage = (!may_use).then(|| format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(&schema), quoted(user)));
     let select =
         (!may_select).then(|| format!("GRANT SELECT ON {}.{} TO {};", quoted(&schema), quoted(&name), quoted(user)));
-    TablePermission { table: TableId::new(schema, name), missing_grants: usage.into_iter().chain(select).collect() }
+    TablePermission {
+        table: TableId::new(schema, name),
+        missing_grants: usage.into_iter().chain(select).collect(),
+        denied_columns: Vec::new(),
+    }
 }
 
 fn quoted(name: &str) -> String {

@@ -9,8 +9,11 @@
 
 mod catalog;
 mod certificates;
+mod collations;
 mod common;
+mod decimals;
 mod described;
+mod foreign;
 mod named;
 mod pool;
 mod replay;

@@ -342,3 +342,43 @@ async fn strict_encryption_works_where_the_certificate_is_known() {
     let source = world.source_with(ReaderKind::MssqlTds, |c| c.encrypt = datakit_sources::sqlserver::Encrypt::Strict);
     assert_eq!(read(&source, query(SELECT_THREE, vec![])).await.unwrap().rows(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_which_only_columns_are_granted_is_not_readable() {
+    let world = World::of(
+        "CREATE TABLE dbo.pay (id int NOT NULL, name nvarchar(40) NULL, salary money NULL);
+CREATE TABLE dbo.notes (id int NOT NULL, secret nvarchar(40) NULL);
+CREATE TABLE dbo.free (id int NOT NULL)",
+    );
+    for column in ["id", "name"] {
+        world.engine.set_column_fact("dbo.pay", column, "granted", 1).unwrap();
+    }
+    world.engine.set_column_fact("dbo.notes", "secret", "denied", 1).unwrap();
+    for reader in READERS {
+        let source = world.source(reader);
+        let permissions = source.permissions().await.unwrap();
+        let all = datakit_model::TablePatterns::new(vec!["dbo.*".parse().unwrap()]);
+        let failure = Failure::from(permissions.check(&all).unwrap_err());
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told(&failure));
+        }
+        let read_columns = ["id".to_owned()];
+        assert_eq!(permissions.reading(|_| Some(&read_columns)).check(&all).unwrap(), 3);
+        assert_eq!(read(&source, query("SELECT id, name FROM dbo.pay", vec![])).await.unwrap().rows(), 0);
+        let refused = read(&source, query("SELECT id, salary FROM dbo.pay", vec![])).await.unwrap_err();
+        assert_eq!(refused.code(), "DK-SRC-032", "{}", told(&refused));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_over_a_table_that_lost_a_column_is_missing_a_column() {
+    let world = World::of("CREATE TABLE dbo.base (a int, b int)");
+    world.engine.run_script("CREATE VIEW dbo.v AS SELECT a, b FROM dbo.base").unwrap();
+    world.engine.run_script("DROP TABLE dbo.base").unwrap();
+    world.engine.run_script("CREATE TABLE dbo.base (a int)").unwrap();
+    for reader in READERS {
+        let failure = read(&world.source(reader), query("SELECT a, b FROM dbo.v", vec![])).await.unwrap_err();
+        assert_eq!((failure.code(), failure.kind()), ("DK-SRC-033", datakit_model::Kind::Source), "{}", told(&failure));
+        assert!(told(&failure).contains("sp_refreshview"), "{}", told(&failure));
+    }
+}

@@ -154,6 +154,19 @@ fn select_on_the_chosen_tables() {
 }
 
 #[test]
+fn columns_that_may_not_be_read_are_named_unless_the_datakit_leaves_them_out() {
+    let Some(world) = standin(Options::default()) else { return };
+    world.mssql.engine().set_column_fact("dbo.t", "id", "granted", 1).unwrap();
+    let denied = expect(&world.host(&JSON), "tables", "DK-SRC-032", "GRANT SELECT ON [dbo].[t] ([name]) TO [dbo];");
+    assert!(denied.hint.contains("the datakit's setting `columns`"), "{}", denied.hint);
+    world.append("settings = { columns = { \"dbo.t\" = { exclude = [\"name\"] } } }");
+    let document = world.host(&JSON).success().json();
+    let links = chain(&document, "erp")["links"].as_array().unwrap();
+    let detail = links.last().unwrap()["detail"].as_str().unwrap();
+    assert!(detail.contains("the datakit leaves out the others"), "{detail}");
+}
+
+#[test]
 fn the_environment_is_enough() {
     let world = World::new(SCRIPT);
     std::fs::remove_file(world.path().join("warehouse.toml")).unwrap();

@@ -1,6 +1,6 @@
 //! A connection: from its settings to the tables that are to be read.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use datakit_config::{Auth, Config, Connection, Encrypt, PostgresConnection, Selection, SqlServerConnection};
@@ -279,8 +279,14 @@ async fn tables(
                 chain.step("which tables the datakit reads", left_out(context, connection, config, &permissions)).await;
             match left_out {
                 Some(count) => {
-                    let detail =
-                        format!("all that are read may be; {count} more are chosen, and the datakit leaves them out");
+                    let detail = match count {
+                        0 => "all columns that are read may be; the datakit leaves out the others".to_owned(),
+                        count => {
+                            format!(
+                                "all that are read may be; {count} more are chosen, and the datakit leaves them out"
+                            )
+                        }
+                    };
                     chain.ok(TABLES, Some(took + more), detail);
                     Ok(())
                 }
@@ -290,8 +296,8 @@ async fn tables(
     }
 }
 
-/// Whether the settings of the datakits leave out all tables that may not be read: then nothing is missing. Their number; none
-/// where something is, or where the datakits cannot be asked.
+/// Whether the settings of the datakits leave out all tables and columns that may not be read: then nothing is missing. The
+/// number of such tables; none where something is missing, or where the datakits cannot be asked.
 async fn left_out(
     context: &Context,
     connection: &Connection,
@@ -299,7 +305,7 @@ async fn left_out(
     permissions: &Permissions,
 ) -> Option<usize> {
     let reads = |ingest: &&datakit_config::Ingest| ingest.roles.values().any(|name| name == connection.name());
-    let mut count = 0;
+    let mut count = None;
     for (index, _) in config.ingests.iter().enumerate().filter(|(_, ingest)| reads(ingest)) {
         let selection = Selection { ingest: Some((index + 1).to_string()), ..Selection::default() };
         let ingest = config.ingest(&selection).ok()?;
@@ -308,9 +314,14 @@ async fn left_out(
         }
         let job = job(context, config, &ingest, JobRequest::new(None, false)).await.ok()?;
         let discovered = datakit_pipeline::discover(&job).await.ok()?;
-        let read: HashSet<TableId> = discovered.into_iter().map(|(table, _)| table.id).collect();
-        permissions.only(|table| read.contains(table)).check(&ingest.tables).ok()?;
-        count += permissions.only(|table| !read.contains(table) && ingest.tables.allows(table)).tables.len();
+        let read: HashMap<TableId, Vec<String>> = discovered
+            .into_iter()
+            .map(|(table, _)| (table.id, table.columns.fields().iter().map(|column| column.name().clone()).collect()))
+            .collect();
+        let reading = permissions.reading(|table| read.get(table).map(Vec::as_slice));
+        reading.check(&ingest.tables).ok()?;
+        *count.get_or_insert(0) +=
+            permissions.only(|table| !read.contains_key(table) && ingest.tables.allows(table)).tables.len();
     }
-    (count > 0).then_some(count)
+    count
 }
