@@ -71,13 +71,14 @@ impl Reservation {
 pub struct TrackedBatch {
     batch: RecordBatch,
     reservation: Arc<Reservation>,
+    rows_before: u64,
 }
 
 impl TrackedBatch {
     /// A batch whose bytes are reserved.
     #[must_use]
     pub fn new(batch: RecordBatch, reservation: Reservation) -> Self {
-        Self { batch, reservation: Arc::new(reservation) }
+        Self { batch, reservation: Arc::new(reservation), rows_before: 0 }
     }
 
     /// A batch no budget covers.
@@ -92,10 +93,22 @@ impl TrackedBatch {
         &self.batch
     }
 
+    /// The same batch, which this many rows of its query came before.
+    #[must_use]
+    pub fn after_rows(self, rows_before: u64) -> Self {
+        Self { rows_before, ..self }
+    }
+
+    /// How many rows of its query came before, for messages.
+    #[must_use]
+    pub fn rows_before(&self) -> u64 {
+        self.rows_before
+    }
+
     /// Another batch made from this one, under the same reservation.
     #[must_use]
     pub fn derive(&self, batch: RecordBatch) -> Self {
-        Self { batch, reservation: Arc::clone(&self.reservation) }
+        Self { batch, reservation: Arc::clone(&self.reservation), rows_before: self.rows_before }
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Delivery<E> {
     memory: MemoryBudget,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
+    /// Rows handed over so far.
+    rows: u64,
 }
 
 impl<E: Fault> Delivery<E> {
@@ -43,7 +45,7 @@ impl<E: Fault> Delivery<E> {
     pub(crate) fn new(memory: MemoryBudget, timeout: Option<Duration>) -> (Self, mpsc::Receiver<Message<E>>) {
         let (sender, receiver) = mpsc::channel(1);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        (Self { sender, memory, timeout, deadline }, receiver)
+        (Self { sender, memory, timeout, deadline, rows: 0 }, receiver)
     }
 
     /// Runs a step of the driver. When nobody waits any more or the time is over, `cancel` is told, and the step is
@@ -80,7 +82,10 @@ impl<E: Fault> Delivery<E> {
             reservation = self.memory.reserve(bytes) => reservation,
             () = self.sender.closed() => return Err(Stop::Dropped),
         };
-        let message = Message::Batch(TrackedBatch::new(batch, reservation), cuts);
+        let rows = batch.num_rows() as u64;
+        let batch = TrackedBatch::new(batch, reservation).after_rows(self.rows);
+        self.rows += rows;
+        let message = Message::Batch(batch, cuts);
         self.sender.send(message).await.map_err(|_| Stop::Dropped)?;
         self.deadline = self.deadline.map(|deadline| deadline + waiting_since.elapsed());
         Ok(())

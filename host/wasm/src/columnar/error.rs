@@ -98,12 +98,14 @@ pub enum ColumnarError {
         message: String,
     },
     /// A value without a canonical form: a date outside the years 0001 to 9999, a time outside its day.
-    #[error("row {row} of column `{input}` cannot be hashed: {message}")]
+    #[error("row {row} of the query{}, column `{input}`: the value cannot be hashed: {message}", known_by(key))]
     ValueOutOfRange {
         /// The input column.
         input: String,
-        /// The row within the batch, from 0.
-        row: usize,
+        /// The row, from 1: of the batch, until [`ColumnarError::after_rows`] knows the query's.
+        row: u64,
+        /// Name and value of the row's first column, by which a person finds it.
+        key: Option<(String, String)>,
         /// What is wrong with it.
         message: String,
     },
@@ -129,7 +131,21 @@ pub enum ColumnarError {
     },
 }
 
+/// ` (\`id\` is 42)`
+fn known_by(key: &Option<(String, String)>) -> String {
+    key.as_ref().map_or_else(String::new, |(name, value)| format!(" (`{name}` is {value})"))
+}
+
 impl ColumnarError {
+    /// The same error, of a batch that this many rows of its query came before.
+    #[must_use]
+    pub fn after_rows(mut self, rows: u64) -> Self {
+        if let Self::ValueOutOfRange { row, .. } = &mut self {
+            *row = row.saturating_add(rows);
+        }
+        self
+    }
+
     /// Refuses `requested` above `value`.
     pub(super) fn check(
         what: impl FnOnce() -> String,
@@ -188,7 +204,9 @@ impl Coded for ColumnarError {
             Self::Evaluation { .. } => {
                 "TRY_CAST gives null instead of failing, NULLIF avoids a zero divisor; or correct the value".into()
             }
-            Self::ValueOutOfRange { .. } => "correct the value in the source, or leave the column out".into(),
+            Self::ValueOutOfRange { .. } => {
+                "correct the value in the source, leave the column out, or turn the row hash off by the datakit's setting (`row_hash = false` of the bronze datakits)".into()
+            }
             Self::OtherSchema { .. } => "compile a projection for this reader's schema".into(),
             Self::InvalidIpc(_) => {
                 "send one uncompressed stream: the schema, one batch, the end marker, and nothing after it".into()
@@ -213,7 +231,11 @@ impl Coded for ColumnarError {
             | Self::TypeMismatch { column, .. }
             | Self::InvalidArgument { column, .. }
             | Self::Evaluation { column, .. } => vec![pair("column", column)],
-            Self::ValueOutOfRange { input, row, .. } => vec![pair("input", input), pair("row", row)],
+            Self::ValueOutOfRange { input, row, key, message } => {
+                let mut context = vec![pair("input", input), pair("row", row), pair("reason", message)];
+                context.extend(key.iter().map(|(name, value)| ("key".to_owned(), format!("{name} = {value}"))));
+                context
+            }
             Self::OtherSchema { .. } | Self::InvalidIpc(_) | Self::Encode(_) | Self::Unexpected { .. } => Vec::new(),
         }
     }

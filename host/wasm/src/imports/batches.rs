@@ -90,7 +90,10 @@ impl HostProjection for State {
         let call = self.budget.host_call()?;
         let projection = self.table.get(&projection)?.projection.clone();
         let rows = &self.table.get(&input)?.rows;
-        let applied = projection.apply(rows.batch()).map(|output| rows.derive(output));
+        let applied = projection
+            .apply(rows.batch())
+            .map(|output| rows.derive(output))
+            .map_err(|error| error.after_rows(rows.rows_before()));
         self.budget.host_call_ended(call);
         match self.tell(applied) {
             Ok(output) => Ok(Ok(self.push_batch(output)?)),

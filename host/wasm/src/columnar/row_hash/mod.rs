@@ -22,6 +22,7 @@ use arrow::datatypes::{
     UInt64Type,
 };
 use arrow::record_batch::RecordBatch;
+use arrow::util::display::array_value_to_string;
 use sha2::{Digest, Sha256};
 
 use self::canonical::Scratch;
@@ -144,7 +145,8 @@ impl RowHash {
             for (cells, column) in columns.iter().zip(&self.columns) {
                 cells.append(row, &mut message, &mut scratch).map_err(|reason| ColumnarError::ValueOutOfRange {
                     input: shorten(&column.name),
-                    row,
+                    row: row as u64 + 1,
+                    key: first_value(batch, row, &column.name),
                     message: reason.to_owned(),
                 })?;
             }
@@ -157,6 +159,13 @@ impl RowHash {
         let array = StringArray::try_new(offsets, Buffer::from_vec(hex), None);
         Ok(Arc::new(array.map_err(|error| unexpected(error.to_string()))?))
     }
+}
+
+/// Name and value of the first column, which is a table's key more often than any other; none where it is the one at fault.
+fn first_value(batch: &RecordBatch, row: usize, at_fault: &str) -> Option<(String, String)> {
+    let name = batch.schema_ref().fields().first().map(|field| field.name()).filter(|name| *name != at_fault)?;
+    let value = array_value_to_string(batch.columns().first()?, row).ok()?;
+    Some((shorten(name), shorten(&value)))
 }
 
 /// The bytes of one row on their way into the hash.

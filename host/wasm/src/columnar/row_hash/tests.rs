@@ -20,6 +20,7 @@ use arrow::temporal_conversions::{
     date32_to_datetime, time32ms_to_time, time32s_to_time, time64ns_to_time, time64us_to_time,
     timestamp_ms_to_datetime, timestamp_s_to_datetime, timestamp_us_to_datetime,
 };
+use datakit_model::Coded;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -228,6 +229,14 @@ fn values_outside_the_canonical_range_name_column_and_row() {
     let errors: Vec<_> =
         outside.into_iter().map(|column| hashes(&batch(vec![column])).unwrap_err().to_string()).collect();
     insta::assert_snapshot!(errors.join("\n"));
+    let keyed = batch(vec![
+        ("id", Arc::new(Int32Array::from(vec![41, 42])) as ArrayRef),
+        ("day", Arc::new(Date32Array::from(vec![0, i32::MIN]))),
+    ]);
+    let error = hashes(&keyed).unwrap_err().after_rows(1_000);
+    insta::assert_snapshot!(error.to_string(), @"row 1002 of the query (`id` is 42), column `day`: the value cannot be hashed: the date is outside the years 0001 to 9999");
+    assert!(error.hint().unwrap().contains("row_hash = false"));
+    assert!(error.context().contains(&("key".into(), "id = 42".into())));
 }
 
 #[test]
