@@ -159,6 +159,9 @@ pub enum RegistryError {
     },
 }
 
+/// No message names more exports of a component than this.
+const MAX_NAMED: usize = 10;
+
 impl RegistryError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { action, path: path.into(), source }
@@ -227,11 +230,11 @@ impl Coded for RegistryError {
             Self::BadManifest(_) => "publish datakits with `host publish`".into(),
             Self::TooLarge { .. } => "raise `limits.guest.max_component_bytes` if you trust its author".into(),
             Self::NotFound { reference, .. } if !reference.contains('@') => {
-                "check its name, and that this is the registry it was published in (`--registry`)".into()
+                "check its name, and that this is the registry it was published in (`--registry`); `host publish FILE.wasm` publishes it".into()
             }
             Self::NotFound { reference, .. } => {
                 let name = reference.split('@').next().unwrap_or_default();
-                format!("`host list {name}` shows its versions")
+                format!("publish it first: `host publish {name}.wasm`; `host list {name}` shows the versions that are published")
             }
             Self::VersionTaken { .. } => "raise the datakit's version: a published version never changes".into(),
             Self::DigestMismatch { .. } => {
@@ -262,7 +265,9 @@ impl Coded for RegistryError {
                 ("limit".into(), max_component_bytes.to_string()),
                 ("requested".into(), size_bytes.to_string()),
             ],
-            Self::NotADatakit { exports } if !exports.is_empty() => vec![("exports".into(), exports.join(", "))],
+            Self::NotADatakit { exports } if !exports.is_empty() => {
+                vec![("exports".into(), datakit_model::printable::some(exports, MAX_NAMED))]
+            }
             Self::Unauthorized { reason, .. } => vec![("registry".into(), reason.clone())],
             _ => Vec::new(),
         }

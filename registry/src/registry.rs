@@ -142,6 +142,9 @@ impl Registry {
     /// # Errors
     /// Not there, or the registry's own trouble.
     pub async fn find(&self, reference: &Reference) -> Result<Digest, RegistryError> {
+        if let Backend::Layout(layout) = &self.backend {
+            layout.require()?;
+        }
         match &reference.selector {
             Selector::Digest(digest) => self.fetch_manifest(reference, digest).await.map(|_| digest.clone()),
             Selector::Version(version) => {
@@ -156,6 +159,9 @@ impl Registry {
     /// # Errors
     /// It does not.
     pub async fn reach(&self) -> Result<(), RegistryError> {
+        if let Backend::Layout(layout) = &self.backend {
+            return layout.require();
+        }
         // Registries have no portable question for less. Some refuse to say of a stranger that there is no such thing.
         match self.resolve("datakit", "0.0.0").await {
             Ok(_) | Err(RegistryError::Unauthorized { .. }) => Ok(()),

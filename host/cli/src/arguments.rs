@@ -33,10 +33,14 @@ Environment:
   Flags win over the environment, which wins over the file. docs/warehouse-file.md has the whole list.
 
 Exit status:
-  0  done
-  1  something outside must change: the message says what
-  2  a bug in this program
-  3  some tables are committed and some failed";
+  0    done
+  1    permanent failure: something must change, and the message says what
+  2    a bug in the host
+  3    some tables are committed, and others failed or were stopped
+  4    transient failure, or stopped before a commit: the same run may succeed later
+  5    a receipt or a reconciliation does not match
+  130  a second Ctrl-C or SIGTERM
+  If several apply, the first of 2, 5, 3, 1, 4 counts.";
 
 /// Runs datakits: WebAssembly components that read a source and shape its rows for the Bronze layer.
 ///
@@ -72,7 +76,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 
-    /// The form of log lines on standard error
+    /// The form of all lines on standard error: log, progress, errors
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
@@ -111,6 +115,7 @@ pub(crate) enum Command {
     ///
     /// Each table is committed whole or not at all; one that fails leaves the others alone. The same --run-id again changes
     /// nothing that was committed. Ctrl-C and SIGTERM stop cleanly, a second one at once: nothing half-done becomes visible.
+    /// Without --ingest, all ingests of the file run, one after the other; one that fails leaves the others alone.
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(Run),
     /// Show how each table would be cut into partitions, without reading it
@@ -130,9 +135,10 @@ pub(crate) enum Command {
     ///
     /// Of each connection: krb5.conf, keytab or ticket cache, realm, KDC, clock, ticket and SPN (with Kerberos), TCP, TLS, login,
     /// database, and SELECT on the chosen tables, with the GRANT statements that are missing. Of each sink: whether tables could
-    /// be written. Then registry and lock file. Nothing is changed anywhere. The exit status is that of the first failure.
+    /// be written. Then registry and lock file. Where a certificate is
+    /// refused, the one that the server presents is shown. Nothing is changed anywhere.
     #[command(
-        after_long_help = "Examples:\n  host doctor\n  host doctor erp\n  host doctor --output json | jq -r '.first_failure.code'\n  MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_AUTH_TYPE=kerberos host doctor mssql --tables 'dbo.*'"
+        after_long_help = "Examples:\n  host doctor\n  host doctor erp\n  host doctor erp --save-certificate sql01.pem\n  host doctor --output json | jq -r '.first_failure.code'\n  MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_AUTH_TYPE=kerberos host doctor mssql --tables 'dbo.*'"
     )]
     Doctor(Doctor),
     /// Answer whether a run could work now: tickets, sources, Bronze
@@ -184,14 +190,18 @@ pub(crate) enum Command {
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  # what warehouse.toml says
+  # what warehouse.toml says, all ingests of it
   host run
 
+  # one ingest of it
+  host run --ingest sales
+
   # one datakit of it, fewer tables, two partitions at a time
-  host run sqlserver-bronze@0.1.0 --tables 'sales.*' '!sales.archive_*' --parallel 2
+  host run sqlserver-bronze@0.1.0 --tables 'sales.*,!sales.archive_*' --parallel 2
 
   # in a container, by the environment alone; one JSON summary on standard output
-  MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_USER=svc MSSQL_PASSWORD=… BRONZE_URI=/data/bronze \\
+  DATAKIT_REGISTRY=registry.example/datakits MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_USER=svc \\
+  MSSQL_PASSWORD=… BRONZE_URI=/data/bronze \\
     host run sqlserver-bronze@0.1.0 --tables 'dbo.*' --output json
 
   # exactly the bytes of datakits.lock, exactly once for this day
@@ -204,11 +214,11 @@ pub(crate) struct IngestArguments {
     #[arg(value_name = "DATAKIT")]
     pub(crate) datakit: Option<String>,
 
-    /// The ingest of the file, by its name or its number from 1, where several fit
+    /// The ingest of the file, by its name or its number from 1, where several fit [default of `run`: all of them]
     #[arg(long, value_name = "NAME")]
     pub(crate) ingest: Option<String>,
 
-    /// Tables to read: SCHEMA.TABLE with * and ?, ! in front to take away. Replaces `tables` of the file
+    /// Tables to read, comma-separated: SCHEMA.TABLE with * and ?, ! in front to take away. Replaces `tables` of the file
     #[arg(long, value_name = "PATTERN", num_args = 1..)]
     pub(crate) tables: Vec<String>,
 
@@ -451,6 +461,14 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_has_the_one_table_of_exit_codes() {
+        for (exit, meaning) in datakit_model::Exit::TABLE {
+            let line = format!("  {}    {meaning}\n", exit.code());
+            assert!(ENVIRONMENT_HELP.contains(&line), "{line}");
+        }
     }
 
     #[test]

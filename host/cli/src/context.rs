@@ -62,7 +62,7 @@ impl Context {
         Self { global, environment, terminal, stop, vaults: Vaults::default(), servers: Mutex::default() }
     }
 
-    /// The configuration, with its warnings said.
+    /// The configuration, with its warnings and notes said.
     pub(crate) fn config(&self, mut flags: Overrides) -> Result<Config, Reports> {
         flags.registry.clone_from(&self.global.registry);
         flags.plain_http = self.global.plain_http;
@@ -70,6 +70,7 @@ impl Context {
         let file = self.global.config.clone().or_else(default);
         let config = load(&Layers { file, environment: self.environment.clone(), flags })?;
         config.warnings.iter().for_each(|warning| self.terminal.warn(warning));
+        config.notes.iter().for_each(|note| self.terminal.note(note));
         Ok(config)
     }
 

@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use datakit_model::{Coded, Kind};
+use datakit_model::{Coded, Kind, Retry};
 
 /// An error of the command line, the terminal, or the files around it.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The arguments are not what a command takes. The text is clap's, without its `error: `.
+    /// The arguments are not what a command takes.
     #[error("{message}")]
     Usage {
-        /// What is wrong, and how it is used.
+        /// What is wrong, in clap's words.
         message: String,
+        /// How it is used, in clap's words.
+        advice: String,
     },
     /// There is no folder to keep things in.
     #[error("there is no folder for {what}: neither HOME nor {variable} is set")]
@@ -100,6 +102,17 @@ pub enum CliError {
     /// Nothing is configured that could be looked at.
     #[error("there is no connection and no sink")]
     NothingToCheck,
+    /// A server's certificate was to be saved, and cannot be had.
+    #[error("the certificate of {address} cannot be read")]
+    NoCertificate {
+        /// The server.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// There is no warehouse file, and the environment configures nothing.
+    #[error("there is no warehouse.toml here, and no variable that names a connection or a sink")]
+    NoWarehouseFile,
     /// A value that could not be written as JSON.
     #[error("cannot write the answer as JSON")]
     Json(#[source] serde_json::Error),
@@ -125,6 +138,8 @@ impl Coded for CliError {
             Self::Crashed { .. } => "DK-CLI-012",
             Self::Json(_) => "DK-CLI-013",
             Self::Show(_) => "DK-CLI-014",
+            Self::NoWarehouseFile => "DK-CLI-015",
+            Self::NoCertificate { .. } => "DK-CLI-016",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -139,9 +154,19 @@ impl Coded for CliError {
         }
     }
 
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Stopped => Retry::NextRun,
+            Self::NoAnswer { .. } => Retry::AfterBackoff,
+            _ => Retry::Never,
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Usage { .. } | Self::Stopped | Self::PinnedByItself { .. } => return None,
+            Self::Stopped | Self::PinnedByItself { .. } => return None,
+            Self::Usage { advice, .. } if advice.is_empty() => return None,
+            Self::Usage { advice, .. } => advice.clone(),
             Self::NoFolder { variable, .. } => format!("set {variable} to a folder"),
             Self::Read { .. } => "check the path and who may read it".into(),
             Self::Write { .. } | Self::Output(_) => "check the path, who may write there, and the space left".into(),
@@ -153,6 +178,12 @@ impl Coded for CliError {
             Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
             Self::Listen { .. } => "give another address; port 0 takes a free port".into(),
             Self::NoAnswer { .. } => "it is asked still: ask again; `host doctor` says at which link it hangs".into(),
+            Self::NoCertificate { .. } => {
+                "`host doctor` without --save-certificate says at which link the way to the server breaks".into()
+            }
+            Self::NoWarehouseFile => {
+                "run in the folder of the warehouse.toml, or name the file with --config; README.md shows one".into()
+            }
             Self::NothingToCheck => {
                 "write a warehouse.toml, name one with --config, or set MSSQL_SERVER and its like, or BRONZE_URI".into()
             }

@@ -1,8 +1,8 @@
 //! The host binary: argument parsing, wiring, printing.
 //!
 //! Nothing is decided here that another crate could decide. The environment is collected once and passed down; data goes to
-//! standard output and everything else to standard error; every error goes through one renderer (`report`). Exit codes: 0
-//! done, 1 somebody outside must act, 2 our bug, 3 some tables failed, 130 a second Ctrl-C.
+//! standard output and everything else to standard error; every error goes through one renderer (`report`). Exit codes are those of
+//! [`datakit_model::Exit`], and 130 for a second Ctrl-C.
 
 mod arguments;
 mod commands;
@@ -26,11 +26,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use datakit_model::Exit;
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::Arguments;
 pub use error::CliError;
 
+use arguments::LogFormat;
 use context::Context;
 use report::Reports;
 use terminal::Terminal;
@@ -41,7 +43,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Runs `host` with these arguments (the program's name first) in this environment; the answer is the exit code.
 #[must_use]
 pub fn execute(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> u8 {
-    let terminal = Terminal::new(&environment);
+    let terminal = Terminal::new(&environment, wanted_format(&arguments));
     let crash = record_panics();
     let work = || parse_and_run(arguments, environment, &terminal);
     let result = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
@@ -53,7 +55,7 @@ pub fn execute(arguments: Vec<OsString>, environment: BTreeMap<String, String>) 
         Ok(code) => code,
         Err(reports) => {
             terminal.report(&reports);
-            reports.exit_code()
+            reports.exit().code()
         }
     }
 }
@@ -83,6 +85,17 @@ fn parse_and_run(
     result
 }
 
+/// What `--log-format` says, before anybody knows whether the arguments are in order: errors about them have this form too.
+fn wanted_format(arguments: &[OsString]) -> LogFormat {
+    let words: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    let is_json = |pair: &[&str]| matches!(pair, ["--log-format", "json"]);
+    if words.contains(&"--log-format=json") || words.windows(2).any(is_json) {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    }
+}
+
 /// Help and version are answers; everything else is an error of the caller's.
 fn usage(error: &clap::Error, terminal: &Terminal) -> Result<u8, Reports> {
     let style = terminal.output_style;
@@ -94,15 +107,24 @@ fn usage(error: &clap::Error, terminal: &Terminal) -> Result<u8, Reports> {
             Ok(0)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            terminal.say(&rendered.to_string());
-            Ok(1)
+            terminal.say(rendered.to_string().trim_end());
+            Ok(Exit::Permanent.code())
         }
         _ => {
-            let text = rendered.to_string();
-            let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
-            Err(CliError::Usage { message }.into())
+            let (message, advice) = split_usage(&rendered.to_string());
+            Err(CliError::Usage { message, advice }.into())
         }
     }
+}
+
+/// Clap's first paragraph says what is wrong, the others what to do.
+fn split_usage(text: &str) -> (String, String) {
+    let text = text.strip_prefix("error: ").unwrap_or(text).trim_end();
+    let (message, advice) = text.split_once("\n\n").unwrap_or((text, ""));
+    let message: Vec<&str> = message.lines().map(str::trim).collect();
+    let advice: Vec<&str> = advice.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let advice: Vec<&str> = advice.into_iter().map(|line| line.strip_prefix("tip: ").unwrap_or(line)).collect();
+    (message.join(" "), advice.join("\n"))
 }
 
 /// Keeps the last panic's message and place for the report, instead of printing it among the moving lines.

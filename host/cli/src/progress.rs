@@ -2,22 +2,47 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use datakit_model::TableId;
 use datakit_model::source::PoolStatistics;
+use datakit_model::{TableId, printable};
 use datakit_pipeline::{Event, Observer, TableStatus, TableSummary};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use serde_json::{Map, Value, json};
+use tracing::Level;
 
-use crate::report::printable;
 use crate::terminal::{Terminal, grouped, megabytes};
 
 const MAX_NAME_CHARS: usize = 40;
+const MAX_MESSAGE_CHARS: usize = 500;
+
+/// Where nothing moves, whoever waits is told so after this time, and again each time it has passed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Watches a run and shows it on standard error.
 pub(crate) struct Progress {
     terminal: Terminal,
-    lines: Mutex<HashMap<TableId, Line>>,
+    /// A question is answered on standard output: only what is waited for and what is odd is shown.
+    is_question: bool,
+    state: Mutex<State>,
+}
+
+/// What is known so far.
+#[derive(Default)]
+struct State {
+    lines: HashMap<TableId, Line>,
+    /// What is waited for before the first table.
+    waiting: Option<Waiting>,
+    tables: Tables,
+    /// The line under the others.
+    total: Option<ProgressBar>,
+}
+
+/// How many tables have ended, of how many.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tables {
+    ended: usize,
+    selected: usize,
 }
 
 /// The moving line of one table.
@@ -26,34 +51,110 @@ struct Line {
     bytes: u64,
 }
 
+/// Says what is waited for, until it is dropped: a moving line on a terminal, elsewhere a line every while.
+pub(crate) struct Waiting {
+    bar: ProgressBar,
+    beating: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Waiting {
+    pub(crate) fn begin(terminal: &Terminal, what: impl Into<String>) -> Self {
+        let what = what.into();
+        let bar = terminal.progress().add(ProgressBar::new_spinner());
+        if terminal.interactive {
+            bar.set_style(waiting_style());
+            bar.set_message(what.clone());
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        let beat = || {
+            let (terminal, begin) = (terminal.clone(), Instant::now());
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + PATIENCE, PATIENCE);
+                loop {
+                    interval.tick().await;
+                    let seconds = begin.elapsed().as_secs();
+                    let facts = Map::from_iter([("seconds".to_owned(), seconds.into())]);
+                    terminal.tell(Level::INFO, &format!("{what} … {seconds} s so far"), facts);
+                }
+            })
+        };
+        let beating = (!terminal.interactive && tokio::runtime::Handle::try_current().is_ok()).then(beat);
+        Self { bar, beating }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        if let Some(beating) = &self.beating {
+            beating.abort();
+        }
+    }
+}
+
 impl Progress {
     pub(crate) fn new(terminal: Terminal) -> Self {
-        Self { terminal, lines: Mutex::default() }
+        Self { terminal, is_question: false, state: Mutex::default() }
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<TableId, Line>> {
+    /// Watches `host discover` and its like.
+    pub(crate) fn of_question(terminal: Terminal) -> Self {
+        Self { terminal, is_question: true, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves at worst an odd line.
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waits_for(&self, what: impl Into<String>) {
+        let mut state = self.state();
+        state.waiting = None;
+        state.waiting = Some(Waiting::begin(&self.terminal, what));
+    }
+
+    fn selected(&self, discovered: usize, selected: usize) {
+        self.state().tables.selected = selected;
+        if self.is_question {
+            return;
+        }
+        let facts = facts([("discovered", discovered.into()), ("selected", selected.into())]);
+        self.terminal.tell(Level::INFO, &format!("{selected} of {discovered} tables selected"), facts);
     }
 
     fn started(&self, table: &TableId, partitions: usize, estimated_rows: Option<u64>) {
+        self.state().waiting = None;
         if !self.terminal.interactive {
             let parts = if partitions == 1 { "1 partition".to_owned() } else { format!("{partitions} partitions") };
             let rows = estimated_rows.map(|rows| format!(", about {} rows", grouped(rows))).unwrap_or_default();
-            self.terminal.say_line(&format!("{}: reading ({parts}{rows})", name(table)));
+            let facts = facts([
+                ("table", table.to_string().into()),
+                ("partitions", partitions.into()),
+                ("estimated_rows", json!(estimated_rows)),
+            ]);
+            self.terminal.tell(Level::INFO, &format!("{}: reading ({parts}{rows})", name(table)), facts);
             return;
         }
         let bar = match estimated_rows.filter(|rows| *rows > 0) {
             Some(rows) => ProgressBar::new(rows).with_style(style(true)),
             None => ProgressBar::no_length().with_style(style(false)),
         };
-        let bar = self.terminal.progress().add(bar.with_prefix(name(table)));
+        let mut state = self.state();
+        let tables = state.tables;
+        let progress = self.terminal.progress();
+        let total = state.total.get_or_insert_with(|| {
+            let total = progress.add(ProgressBar::new(tables.selected as u64).with_style(total_style()));
+            total.set_position(tables.ended as u64);
+            total.tick();
+            total
+        });
+        let bar = progress.insert_before(total, bar.with_prefix(name(table)));
         bar.enable_steady_tick(Duration::from_millis(200));
-        self.lines().insert(table.clone(), Line { bar, bytes: 0 });
+        state.lines.insert(table.clone(), Line { bar, bytes: 0 });
     }
 
     fn written(&self, table: &TableId, rows: u64, bytes: u64) {
-        if let Some(line) = self.lines().get_mut(table) {
+        if let Some(line) = self.state().lines.get_mut(table) {
             line.bytes += bytes;
             line.bar.inc(rows);
             // Estimates may be too low.
@@ -66,24 +167,42 @@ impl Progress {
     }
 
     fn finished(&self, summary: &TableSummary) {
-        let mut lines = self.lines();
-        let table = lines.keys().find(|table| table.to_string() == summary.table).cloned();
-        if let Some(line) = table.and_then(|table| lines.remove(&table)) {
+        let mut state = self.state();
+        let table = state.lines.keys().find(|table| table.to_string() == summary.table).cloned();
+        if let Some(line) = table.and_then(|table| state.lines.remove(&table)) {
             line.bar.finish_and_clear();
             self.terminal.progress().remove(&line.bar);
         }
-        drop(lines);
-        self.terminal.say_line(&self.outcome(summary));
+        state.tables.ended += 1;
+        let tables = state.tables;
+        if let Some(total) = &state.total {
+            total.set_position(tables.ended as u64);
+            if tables.ended >= tables.selected {
+                total.finish_and_clear();
+            }
+        }
+        drop(state);
+        let level = if summary.status == TableStatus::Failed { Level::ERROR } else { Level::INFO };
+        let facts = facts([
+            ("ended", tables.ended.into()),
+            ("selected", tables.selected.into()),
+            ("table", serde_json::to_value(summary).unwrap_or_default()),
+        ]);
+        self.terminal.tell(level, &self.outcome(summary, tables), facts);
     }
 
-    fn outcome(&self, summary: &TableSummary) -> String {
+    fn outcome(&self, summary: &TableSummary, tables: Tables) -> String {
         let style = self.terminal.error_style;
-        let table = printable(&summary.table);
+        let table = printable::line(&summary.table);
+        let count = match tables {
+            Tables { ended, selected } if selected > 1 => style.dim(&format!(" [{ended} of {selected} tables]")),
+            Tables { .. } => String::new(),
+        };
         match summary.status {
             TableStatus::Committed => {
                 let per_second = summary.rows as f64 / summary.seconds.max(0.001);
                 format!(
-                    "{} {table}: {} rows, {} in {:.1} s ({} rows/s)",
+                    "{} {table}: {} rows, {} in {:.1} s ({} rows/s){count}",
                     style.green("✓"),
                     grouped(summary.rows),
                     megabytes(summary.bytes),
@@ -91,16 +210,35 @@ impl Progress {
                     grouped(per_second as u64)
                 )
             }
-            TableStatus::Unchanged => format!("{} {table}: this run committed it before", style.green("✓")),
+            TableStatus::Unchanged => format!("{} {table}: this run committed it before{count}", style.green("✓")),
             TableStatus::Failed => {
                 let error = summary.error.as_ref();
-                let code = error.map(|error| error.code.as_str()).unwrap_or_default();
-                let message = error.map(|error| printable(&error.message)).unwrap_or_default();
-                format!("{} {table}: failed: {code}: {message}", style.red("✗"))
+                let code = error.map(|error| printable::line(&error.code)).unwrap_or_default();
+                let message = error.map(|error| short(&error.message)).unwrap_or_default();
+                format!("{} {table}: failed: {code}: {message}{count}", style.red("✗"))
             }
-            TableStatus::Stopped => format!("{} {table}: stopped, nothing of it is visible", style.yellow("-")),
+            TableStatus::Stopped => {
+                format!("{} {table}: stopped, nothing of it is visible{count}", style.yellow("-"))
+            }
         }
     }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(total) = self.state().total.take() {
+            total.finish_and_clear();
+        }
+    }
+}
+
+/// A message on a line of progress: all of it is told when the run has ended.
+fn short(message: &str) -> String {
+    printable::line(&printable::cut(message, MAX_MESSAGE_CHARS)).into_owned()
+}
+
+fn facts<const N: usize>(facts: [(&str, Value); N]) -> Map<String, Value> {
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// At the end for whoever asked for a little more, before that for whoever looks for the cause of something.
@@ -127,15 +265,23 @@ fn connections(pool: &PoolStatistics, is_last: bool) {
 impl Observer for Progress {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::Selected { discovered, selected } => {
-                self.terminal.say_line(&format!("{selected} of {discovered} tables selected"));
+            Event::Discovering => self.waits_for("reading the catalog"),
+            Event::Selected { discovered, selected } => self.selected(discovered, selected),
+            Event::Unmatched { pattern, nearest } => {
+                let meant: Vec<String> = nearest.iter().map(ToString::to_string).collect();
+                let meant = if meant.is_empty() { String::new() } else { format!("; near it: {}", meant.join(", ")) };
+                self.terminal.warn(&format!("`{pattern}` matches no table{meant}"));
+            }
+            Event::Planning { tables } => {
+                let plural = if tables == 1 { "table" } else { "tables" };
+                self.waits_for(format!("planning {tables} {plural}"));
             }
             Event::TableStarted { table, partitions, estimated_rows, .. } => {
                 self.started(table, partitions, estimated_rows);
             }
             Event::BatchWritten { table, rows, bytes } => self.written(table, rows, bytes),
             Event::Retrying { table, attempt, rows_taken_back, pause_ms, failure, .. } => {
-                if let Some(line) = self.lines().get(table) {
+                if let Some(line) = self.state().lines.get(table) {
                     line.bar.set_position(line.bar.position().saturating_sub(rows_taken_back));
                 }
                 let seconds = Duration::from_millis(pause_ms).as_secs_f64();
@@ -143,7 +289,7 @@ impl Observer for Progress {
                     "{}: attempt {attempt} failed, again in {seconds:.1} s: {}: {}",
                     name(table),
                     failure.code(),
-                    failure.message()
+                    short(failure.message())
                 ));
             }
             Event::TableFinished(summary) => self.finished(summary),
@@ -153,9 +299,10 @@ impl Observer for Progress {
 }
 
 fn name(table: &TableId) -> String {
-    let name = printable(&table.to_string());
+    let name = table.to_string();
+    let name = printable::line(&name);
     if name.chars().count() <= MAX_NAME_CHARS {
-        return name;
+        return name.into_owned();
     }
     name.chars().take(MAX_NAME_CHARS - 1).chain(['…']).collect()
 }
@@ -178,15 +325,28 @@ fn style(with_estimate: bool) -> ProgressStyle {
     style.with_key("rows", rows).with_key("speed", speed)
 }
 
+/// What is waited for, and for how long.
+fn waiting_style() -> ProgressStyle {
+    ProgressStyle::with_template("  {spinner} {msg:60!} {elapsed:>6}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// Under the lines of the tables.
+fn total_style() -> ProgressStyle {
+    ProgressStyle::with_template("  {pos} of {len} tables, {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::arguments::LogFormat;
 
     #[test]
     fn outcomes_read_well() {
-        let progress = Progress::new(Terminal::new(&BTreeMap::from([("TERM".into(), "dumb".into())])));
+        let progress = Progress::new(Terminal::new(&BTreeMap::from([("TERM".into(), "dumb".into())]), LogFormat::Text));
         let mut summary = TableSummary {
             table: "dbo.orders".into(),
             status: TableStatus::Committed,
@@ -201,9 +361,21 @@ mod tests {
             rejected: None,
             error: None,
         };
-        assert_eq!(progress.outcome(&summary), "✓ dbo.orders: 1,234,567 rows, 45.6 MB in 2.5 s (493,826 rows/s)");
+        let tables = Tables { ended: 3, selected: 82 };
+        assert_eq!(
+            progress.outcome(&summary, tables),
+            "✓ dbo.orders: 1,234,567 rows, 45.6 MB in 2.5 s (493,826 rows/s) [3 of 82 tables]"
+        );
         summary.status = TableStatus::Stopped;
-        assert_eq!(progress.outcome(&summary), "- dbo.orders: stopped, nothing of it is visible");
+        assert_eq!(
+            progress.outcome(&summary, tables),
+            "- dbo.orders: stopped, nothing of it is visible [3 of 82 tables]"
+        );
+        summary.table = "dbo.a\n✓ dbo.b: 1 rows\u{202e}\u{1b}[2J".into();
+        assert_eq!(
+            progress.outcome(&summary, tables),
+            "- dbo.a\\n✓ dbo.b: 1 rows\\u{202e}\\u{1b}[2J: stopped, nothing of it is visible [3 of 82 tables]"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use datakit_config::{ConfigError, ConfigErrors, Place};
-use datakit_model::{Failure, Kind};
+use datakit_model::{Exit, Failure, Kind, Retry, printable};
 use datakit_pipeline::TableError;
 
 use crate::error::CliError;
@@ -13,6 +13,7 @@ use crate::error::CliError;
 pub(crate) struct Report {
     pub(crate) code: String,
     pub(crate) kind: Kind,
+    pub(crate) retry: Retry,
     pub(crate) message: String,
     pub(crate) place: Option<Place>,
     pub(crate) causes: Vec<String>,
@@ -30,9 +31,9 @@ impl Reports {
         if reports.is_empty() { None } else { Some(Self(reports)) }
     }
 
-    /// 2 when one is our bug, else 1.
-    pub(crate) fn exit_code(&self) -> u8 {
-        if self.0.iter().any(|report| report.kind == Kind::Internal) { 2 } else { 1 }
+    /// By the one table of exit codes.
+    pub(crate) fn exit(&self) -> Exit {
+        self.0.iter().fold(Exit::Done, |exit, report| exit.or(Exit::of(report.kind, report.retry)))
     }
 
     pub(crate) fn all(&self) -> &[Report] {
@@ -88,23 +89,36 @@ impl Style {
 
 impl Report {
     pub(crate) fn render(&self, style: Style) -> String {
-        let mut text = format!("{}: {}\n", style.red(&format!("error[{}]", self.code)), printable(&self.message));
+        let mut text = String::new();
+        let code = style.red(&format!("error[{}]", printable::line(&self.code)));
+        under(&mut text, "", &format!("{code}:"), &self.message);
         if let Some(place) = &self.place {
-            line(&mut text, &format!("--> {}", printable(&place.to_string())));
+            line(&mut text, &format!("--> {}", printable::line(&place.to_string())));
             if let Place::File(location) = place {
-                location.lines().iter().for_each(|shown| line(&mut text, &printable(shown)));
+                location.lines().iter().for_each(|shown| line(&mut text, &printable::line(shown)));
             }
         }
         for cause in &self.causes {
-            line(&mut text, &format!("{} {}", style.dim("caused by:"), printable(cause)));
+            under(&mut text, "  ", &style.dim("caused by:"), cause);
         }
         for (name, value) in &self.context {
-            line(&mut text, &format!("{} {}", style.dim(&format!("{name}:")), printable(value)));
+            under(&mut text, "  ", &style.dim(&format!("{}:", printable::line(name))), value);
         }
         if let Some(hint) = &self.hint {
-            line(&mut text, &format!("{} {}", style.bold("hint:"), printable(hint)));
+            line(&mut text, &format!("{} {}", style.bold("hint:"), printable::lines(hint)));
         }
         text
+    }
+}
+
+/// A text that may be a stranger's: further lines of it stand behind a bar, so that none passes for a line of ours.
+fn under(text: &mut String, indent: &str, title: &str, content: &str) {
+    let content = printable::lines(content);
+    let mut lines = content.lines();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{indent}{title} {}", lines.next().unwrap_or_default());
+    for more in lines {
+        let _ = writeln!(text, "  | {more}");
     }
 }
 
@@ -116,25 +130,25 @@ fn line(text: &mut String, content: &str) {
     }
 }
 
-/// Without control characters: names and messages come from servers, files and guests, and a terminal obeys what it is sent.
-pub(crate) fn printable(text: &str) -> String {
-    let plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    if text.chars().all(plain) {
-        return text.to_owned();
-    }
-    text.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+/// What is said of one thing is to be read: the longest text, in characters.
+const MAX_TEXT_CHARS: usize = 4_000;
+
+fn bounded(text: &str) -> String {
+    printable::cut(text, MAX_TEXT_CHARS).into_owned()
 }
 
 impl From<Failure> for Report {
     fn from(failure: Failure) -> Self {
+        let context = failure.context().iter().map(|(name, value)| (bounded(name), bounded(value)));
         Self {
             code: failure.code().to_owned(),
             kind: failure.kind(),
-            message: failure.message().to_owned(),
+            retry: failure.retry(),
+            message: bounded(failure.message()),
             place: None,
-            causes: failure.causes().to_vec(),
-            context: failure.context().to_vec(),
-            hint: failure.hint().map(ToOwned::to_owned),
+            causes: failure.causes().iter().map(|cause| bounded(cause)).collect(),
+            context: context.collect(),
+            hint: failure.hint().map(bounded),
         }
     }
 }
@@ -152,11 +166,12 @@ impl From<&TableError> for Report {
         Self {
             code: error.code.clone(),
             kind: error.kind,
-            message: error.message.clone(),
+            retry: error.retry,
+            message: bounded(&error.message),
             place: None,
-            causes: error.causes.clone(),
+            causes: error.causes.iter().map(|cause| bounded(cause)).collect(),
             context: Vec::new(),
-            hint: error.hint.clone(),
+            hint: error.hint.as_deref().map(bounded),
         }
     }
 }
@@ -202,8 +217,6 @@ reports_from_coded!(
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::Retry;
-
     use super::*;
 
     fn failure() -> Failure {
@@ -217,13 +230,13 @@ mod tests {
         let reports = Reports::from(failure());
         insta::assert_snapshot!(reports.render(Style { color: false }));
         insta::assert_snapshot!(reports.render(Style { color: true }).replace('\u{1b}', "ESC"));
-        assert_eq!(reports.exit_code(), 1);
+        assert_eq!(reports.exit(), Exit::Transient);
     }
 
     #[test]
     fn our_bugs_have_an_exit_code_of_their_own() {
         let crash = CliError::Crashed { message: "index out of bounds".into() };
-        assert_eq!(Reports::from(crash).exit_code(), 2);
+        assert_eq!(Reports::from(crash).exit(), Exit::Bug);
     }
 
     #[test]
@@ -231,5 +244,17 @@ mod tests {
         let evil = Failure::new("DK-KIT-001", Kind::Datakit, Retry::Never, "table \u{1b}[2J\u{7} is gone");
         let text = Reports::from(evil).render(Style { color: false });
         assert_eq!(text, "error[DK-KIT-001]: table \\u{1b}[2J\\u{7} is gone\n");
+    }
+
+    #[test]
+    fn a_message_of_several_lines_forges_no_line_of_ours() {
+        let message = "no table `a\nerror[DK-RUN-001]: forged\n\u{202e}x`";
+        let evil = Failure::new("DK-KIT-001", Kind::Datakit, Retry::Never, message)
+            .with_context("table", "b\n✓ dbo.orders: 1 rows");
+        let text = Reports::from(evil).render(Style { color: false });
+        assert_eq!(
+            text,
+            "error[DK-KIT-001]: no table `a\n  | error[DK-RUN-001]: forged\n  | \\u{202e}x`\n  table: b\n  | ✓ dbo.orders: 1 rows\n"
+        );
     }
 }

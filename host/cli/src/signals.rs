@@ -25,7 +25,7 @@ pub(crate) fn watch(stop: CancellationToken, terminal: Terminal) -> io::Result<(
             }
         };
         next().await;
-        terminal.say_line("stopping: what is not committed is taken back; once more to stop at once");
+        terminal.say("stopping: what is not committed is taken back; once more to stop at once");
         stop.cancel();
         next().await;
         std::process::exit(EXIT_CODE);

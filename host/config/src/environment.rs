@@ -108,6 +108,23 @@ pub const ENVIRONMENT_CONNECTION: &str = "mssql";
 /// The name of the sink that the environment makes when the file has none.
 pub const ENVIRONMENT_SINK: &str = "bronze";
 
+/// A variable that holds a secret or names its file.
+struct SecretVariable {
+    variable: &'static str,
+    /// The variable that says whose secret it is.
+    owner: &'static str,
+    /// `connections` or `sinks`.
+    outer: &'static str,
+    /// Where the file says it.
+    keys: &'static [&'static str],
+}
+
+const SECRETS: [SecretVariable; 3] = [
+    SecretVariable { variable: MSSQL_PASSWORD, owner: MSSQL_USER, outer: "connections", keys: &["auth", "password"] },
+    SecretVariable { variable: KRB_KEYTAB, owner: KRB_PRINCIPAL, outer: "connections", keys: &["kerberos", "keytab"] },
+    SecretVariable { variable: BRONZE_PASSWORD, owner: BRONZE_USER, outer: "sinks", keys: &["password"] },
+];
+
 /// The process's variables, collected once.
 pub(crate) struct Environment<'a> {
     variables: &'a BTreeMap<String, String>,
@@ -166,13 +183,13 @@ impl<'a> Environment<'a> {
             None | Some("sql") => {
                 let mut auth = Table::new();
                 self.put(&mut auth, "user", MSSQL_USER, text);
-                self.put_secret(&mut auth, MSSQL_PASSWORD);
+                self.put_secret(&mut auth, "password", "env", &SECRETS[0], file);
                 put_table(&mut table, "auth", auth, Origin::Variable(MSSQL_USER));
             }
             Some(word) => put(&mut table, "auth", text(word), Origin::Variable(MSSQL_AUTH_TYPE)),
         }
         if self.get(MSSQL_AUTH_TYPE) == Some("kerberos") || only_connection_is_kerberos(file) {
-            self.kerberos(&mut table);
+            self.kerberos(&mut table, file);
         }
         table
     }
@@ -188,20 +205,44 @@ impl<'a> Environment<'a> {
 
     /// What is set but changes nothing, and should be known.
     pub(crate) fn warnings(&self, file: &Table) -> Vec<String> {
-        let unused = self.has_unused_password(file) && !self.referenced.contains(MSSQL_PASSWORD);
-        let warning = "MSSQL_PASSWORD is set but not used: the connection logs in with Kerberos; to log in by password, set MSSQL_USER as well";
-        unused.then(|| warning.to_owned()).into_iter().collect()
+        let mut warnings = Vec::new();
+        if self.has_unused_password(file) && !self.referenced.contains(MSSQL_PASSWORD) {
+            warnings.push("MSSQL_PASSWORD is set but not used: the connection logs in with Kerberos; to log in by password, set MSSQL_USER as well".to_owned());
+        }
+        for secret in &SECRETS {
+            let SecretVariable { variable, owner, .. } = *secret;
+            let Some(path) = self.explicit_reference(secret, file) else { continue };
+            if self.get(variable).is_some() && !self.referenced.contains(variable) {
+                warnings.push(format!(
+                    "{variable} is set but not used: `{path}` of the file says where the secret is; to use the variable, set {owner} as well, or change the file"
+                ));
+            }
+        }
+        warnings
     }
 
-    fn kerberos(&self, connection: &mut Table) {
+    /// Where the file itself says where a secret is that a variable could hold as well: then the file's reference counts, unless
+    /// the environment also says whose secret it is.
+    fn explicit_reference(&self, secret: &SecretVariable, file: &Table) -> Option<String> {
+        let SecretVariable { owner, outer, keys, .. } = *secret;
+        if self.get(owner).is_some() {
+            return None;
+        }
+        let Value::Table(tables) = &file.get(outer)?.node.value else { return None };
+        let (name, only) = tables.iter().next().filter(|_| tables.len() == 1)?;
+        let mut entry = only;
+        for key in keys {
+            let Value::Table(table) = &entry.node.value else { return None };
+            entry = table.get(*key)?;
+        }
+        matches!(&entry.node.value, Value::Table(_)).then(|| format!("{outer}.{name}.{}", keys.join(".")))
+    }
+
+    fn kerberos(&self, connection: &mut Table, file: &Table) {
         let mut table = Table::new();
         self.put(&mut table, "principal", KRB_PRINCIPAL, text);
         self.put(&mut table, "realm", KRB_REALM, text);
-        if let Some(path) = self.get(KRB_KEYTAB) {
-            let mut reference = Table::new();
-            put(&mut reference, "file", text(path), Origin::Variable(KRB_KEYTAB));
-            put_table(&mut table, "keytab", reference, Origin::Variable(KRB_KEYTAB));
-        }
+        self.put_secret(&mut table, "keytab", "file", &SECRETS[1], file);
         put_table(connection, "kerberos", table, Origin::Variable(KRB_PRINCIPAL));
     }
 
@@ -228,19 +269,22 @@ impl<'a> Environment<'a> {
         self.put(&mut table, "port", BRONZE_PORT, integer);
         self.put(&mut table, "database", BRONZE_DATABASE, text);
         self.put(&mut table, "user", BRONZE_USER, text);
-        self.put_secret(&mut table, BRONZE_PASSWORD);
+        self.put_secret(&mut table, "password", "env", &SECRETS[2], file);
         self.put(&mut table, "encrypt", BRONZE_ENCRYPT, text);
         self.put(&mut table, "certificate_file", BRONZE_CERTIFICATE_FILE, text);
         ("postgres", table)
     }
 
-    /// A password stays where it is: the layer refers to its variable.
-    fn put_secret(&self, table: &mut Table, variable: &'static str) {
-        if self.get(variable).is_some() {
-            let mut reference = Table::new();
-            put(&mut reference, "env", text(variable), Origin::Variable(variable));
-            put_table(table, "password", reference, Origin::Variable(variable));
-        }
+    /// A secret stays where it is: the layer refers to its variable, or to the file that the variable names.
+    fn put_secret(&self, table: &mut Table, key: &str, kind: &str, secret: &SecretVariable, file: &Table) {
+        let variable = secret.variable;
+        let Some(value) = self.get(variable).filter(|_| self.explicit_reference(secret, file).is_none()) else {
+            return;
+        };
+        let place = if kind == "env" { variable } else { value };
+        let mut reference = Table::new();
+        put(&mut reference, kind, text(place), Origin::Variable(variable));
+        put_table(table, key, reference, Origin::Variable(variable));
     }
 
     /// Puts the settings over the only table of the file, or into one of their own when it has none.
@@ -331,6 +375,47 @@ fn collect_references(table: &Table, references: &mut BTreeSet<String>) {
             Value::Table(inner) => collect_references(inner, references),
             _ => {}
         }
+    }
+}
+
+/// What a layer of variables is about to replace: each setting with its variable, in the order of their names.
+pub(crate) fn replaced(file: &Table, over: &Table) -> Vec<String> {
+    let mut found = Vec::new();
+    collect_replaced(file, over, "", &mut found);
+    found
+}
+
+fn collect_replaced(file: &Table, over: &Table, path: &str, found: &mut Vec<String>) {
+    // Says nothing by itself: it is laid over so that another kind replaces the whole table.
+    for (key, entry) in over.iter().filter(|(key, _)| *key != "kind") {
+        let Some(below) = file.get(key) else { continue };
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (&below.node.value, &entry.node.value) {
+            (Value::Table(below), Value::Table(over)) if !crate::node::replaces(below, over) => {
+                collect_replaced(below, over, &path, found);
+            }
+            (below, over) if !is_same(below, over) => {
+                if let Origin::Variable(variable) = entry.key {
+                    found.push(format!("`{path}` ({variable})"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::String(one), Value::String(other)) => one == other,
+        (Value::Integer(one), Value::Integer(other)) => one == other,
+        (Value::Boolean(one), Value::Boolean(other)) => one == other,
+        (Value::Table(one), Value::Table(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|((key, value), (other_key, other_value))| {
+                    key == other_key && is_same(&value.node.value, &other_value.node.value)
+                })
+        }
+        _ => false,
     }
 }
 

@@ -70,9 +70,14 @@ fn read(path: &Path, extended_at: Option<Place>, problems: &Problems) -> Option<
             return None;
         }
     };
-    let text = SourceText::new(path.to_path_buf(), text);
+    let mut text = SourceText::new(path.to_path_buf(), text);
     let content = text.text().to_owned();
-    let (root, errors) = DeTable::parse_recoverable(&content);
+    let (root, mut errors) = DeTable::parse_recoverable(&content);
+    // The operator named the first file; who wrote it chose the others, and could point at any file that the host may read.
+    if extended_at.is_some() && !is_warehouse_file(root.get_ref()) {
+        text.hide();
+        errors.truncate(1);
+    }
     if errors.is_empty() {
         return Some(node::from_toml(root.get_ref(), text));
     }
@@ -83,6 +88,14 @@ fn read(path: &Path, extended_at: Option<Place>, problems: &Problems) -> Option<
     None
 }
 
+/// The tables and keys at the top of a warehouse file.
+const TOP: [&str; 7] = ["connections", "extends", "ingest", "limits", "servers", "sinks", "warehouse"];
+
+/// Whether what could be parsed of a file is of a warehouse file, and nothing else is.
+fn is_warehouse_file(root: &DeTable<'_>) -> bool {
+    !root.is_empty() && root.keys().all(|key| TOP.contains(&key.get_ref().as_ref()))
+}
+
 fn read_text(path: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read};
     let mut bytes = Vec::new();
@@ -91,4 +104,18 @@ fn read_text(path: &Path) -> std::io::Result<String> {
         return Err(Error::new(ErrorKind::FileTooLarge, "the file is larger than 4 MiB"));
     }
     String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "the file is not UTF-8 text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_a_warehouse_file_are_those_of_its_schema() {
+        let schema = crate::json_schema();
+        let keys: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut sorted = keys.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, TOP);
+    }
 }

@@ -88,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// What works but should be known.
     pub warnings: Vec<String>,
+    /// What is as it was asked for, in a way that is easily overlooked.
+    pub notes: Vec<String>,
     pub(crate) over: IngestOverrides,
 }
 
@@ -115,11 +117,21 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
     let environment = Environment::new(&layers.environment, &tree);
     let overlay = environment.overlay(&tree, &problems);
     let warnings = environment.warnings(&tree);
+    let mut replaced = environment::replaced(&tree, &overlay);
     node::merge(&mut tree, overlay);
     node::merge(&mut tree, flags_layer(&layers.flags));
     let over = ingest_overrides(&environment, &layers.flags, &problems);
     let mut config = read(&tree, layers.file.clone(), over, &problems);
     config.warnings.extend(warnings);
+    if !config.ingests.is_empty() && layers.flags.tables.is_empty() && config.over.tables.is_some() {
+        replaced.push(format!("`ingest.tables` ({})", environment::DATAKIT_TABLES));
+    }
+    if !config.ingests.is_empty() && environment.get(environment::DATAKIT_SETTINGS).is_some() {
+        replaced.push(format!("`ingest.settings` ({})", environment::DATAKIT_SETTINGS));
+    }
+    if !replaced.is_empty() {
+        config.notes.push(format!("variables replace what the file says: {}", replaced.join(", ")));
+    }
     problems.into_result(config)
 }
 
@@ -127,7 +139,7 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
 fn only_errors(problems: Problems) -> ConfigErrors {
     match problems.into_result(()) {
         Err(errors) => errors,
-        Ok(()) => ConfigErrors::from(crate::ConfigError::new(Problem::NoDatakit, None)),
+        Ok(()) => ConfigErrors::from(crate::ConfigError::new(Problem::NoDatakit { has_file: true }, None)),
     }
 }
 
@@ -151,7 +163,8 @@ fn ingest_overrides(environment: &Environment<'_>, flags: &Overrides, problems: 
         let listed = environment.get(environment::DATAKIT_TABLES).map(split_patterns);
         listed.and_then(|texts| patterns(&texts, &variable, problems))
     } else {
-        patterns(&flags.tables, &flag, problems)
+        let listed: Vec<String> = flags.tables.iter().flat_map(|texts| split_patterns(texts)).collect();
+        patterns(&listed, &flag, problems)
     };
     let settings = [
         (environment.get(environment::DATAKIT_SETTINGS), Origin::Variable(environment::DATAKIT_SETTINGS)),
@@ -234,7 +247,7 @@ fn read(tree: &Table, file: Option<PathBuf>, over: IngestOverrides, problems: &P
     for server in servers.keys().filter(|server| connections.values().all(|c: &Connection| c.address() != **server)) {
         warnings.push(format!("`servers.\"{server}\"` bounds nothing: no connection has this host and port"));
     }
-    Config { file, warehouse, connections, servers, sinks, ingests, limits, warnings, over }
+    Config { file, warehouse, connections, servers, sinks, ingests, limits, warnings, notes: Vec::new(), over }
 }
 
 fn read_warehouse(root: &mut TableReader<'_>) -> Warehouse {

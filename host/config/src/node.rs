@@ -151,7 +151,8 @@ fn is_literal_secret(key: &str, entry: &Entry) -> bool {
     is_secret_key(key) && !store::is_plain(key) && !matches!(entry.node.value, Value::Table(_))
 }
 
-fn replaces(under: &Table, over: &Table) -> bool {
+/// Whether a table takes another's place as a whole.
+pub(crate) fn replaces(under: &Table, over: &Table) -> bool {
     let kind = |table: &Table| match table.get("kind").map(|entry| &entry.node.value) {
         Some(Value::String(kind)) => Some(kind.clone()),
         _ => None,

@@ -223,6 +223,8 @@ pub enum Problem {
         count: usize,
         /// Each as `--ingest` takes it.
         names: Vec<String>,
+        /// Tables or settings are given that are for one of them.
+        are_laid_over: bool,
     },
     /// No ingest fits, and none can be made of what is configured.
     #[error("{message}")]
@@ -236,8 +238,11 @@ pub enum Problem {
     #[error("no tables are selected")]
     NoTables,
     /// No datakit is named anywhere.
-    #[error("no datakit is named")]
-    NoDatakit,
+    #[error("no datakit is named{}", if *has_file { "" } else { ", and there is no warehouse.toml here" })]
+    NoDatakit {
+        /// There is a file that could name one.
+        has_file: bool,
+    },
 }
 
 fn range(minimum: u64, maximum: u64) -> String {
@@ -300,7 +305,7 @@ impl Problem {
             Self::Settings { .. } => 22,
             Self::SeveralIngests { .. } => 23,
             Self::NoIngest { .. } => 24,
-            Self::NoTables | Self::NoDatakit => 25,
+            Self::NoTables | Self::NoDatakit { .. } => 25,
         }
     }
 
@@ -348,9 +353,13 @@ impl Problem {
                 format!("unset {variable}, or let the file refer to it where it is meant: `{{ env = \"{variable}\" }}`")
             }
             Self::Settings { .. } => "for example '{\"maxdop\": 4}'".into(),
+            Self::SeveralIngests { are_laid_over: true, .. } => {
+                "tables and settings that are given by a flag or a variable are for one ingest: name it with --ingest".into()
+            }
             Self::SeveralIngests { .. } => "name one of them with --ingest".into(),
             Self::NoTables => "grant tables with --tables 'dbo.*', DATAKIT_TABLES or `tables` of the ingest: what is not granted is not read".into(),
-            Self::NoDatakit => "name one, for example `host run sqlserver-bronze@0.1.0`, or have an [[ingest]] in the file".into(),
+            Self::NoDatakit { has_file: true } => "name one, for example `host run sqlserver-bronze@0.1.0`, or have an [[ingest]] in the file".into(),
+            Self::NoDatakit { has_file: false } => "run in the folder of the warehouse.toml, name the file with --config, or name a datakit: `host run sqlserver-bronze@0.1.0`".into(),
         })
     }
 }

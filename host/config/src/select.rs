@@ -33,13 +33,44 @@ impl Config {
     /// # Errors
     /// None fits, or several do; no table is granted.
     pub fn ingest(&self, selection: &Selection) -> Result<Ingest, ConfigErrors> {
-        if let Some(datakit) = selection.datakit.as_ref().filter(|datakit| !is_reference(datakit)) {
-            return Err(error(Problem::Reference { found: datakit.clone() }));
-        }
-        let mut ingest = match self.find(selection)? {
+        self.check_reference(selection)?;
+        let ingest = match self.find(selection)? {
             Some(found) => found.clone(),
             None => self.made_up(selection)?,
         };
+        self.laid_over(ingest, selection)
+    }
+
+    /// Every ingest that fits, in the order of the file, each with how people call it.
+    ///
+    /// # Errors
+    /// None fits; no table is granted; tables or settings for one ingest are laid over several.
+    pub fn ingests_of(&self, selection: &Selection) -> Result<Vec<(String, Ingest)>, ConfigErrors> {
+        self.check_reference(selection)?;
+        let wanted_name = selection.datakit.as_deref().map(name_of);
+        let fits = |ingest: &Ingest| wanted_name.is_none_or(|name| name == name_of(&ingest.datakit));
+        let fitting: Vec<&Ingest> = self.ingests.iter().filter(|ingest| fits(ingest)).collect();
+        if selection.ingest.is_some() || fitting.len() < 2 {
+            let ingest = self.ingest(selection)?;
+            return Ok(vec![(ingest.name.clone().unwrap_or_else(|| ingest.datakit.clone()), ingest)]);
+        }
+        let names = self.names(fits);
+        if self.over.tables.is_some() || !self.over.settings.is_empty() {
+            return Err(error(Problem::SeveralIngests { count: fitting.len(), names, are_laid_over: true }));
+        }
+        let laid = fitting.into_iter().map(|ingest| self.laid_over(ingest.clone(), selection));
+        names.into_iter().zip(laid).map(|(name, ingest)| Ok((name, ingest?))).collect()
+    }
+
+    fn check_reference(&self, selection: &Selection) -> Result<(), ConfigErrors> {
+        match selection.datakit.as_ref().filter(|datakit| !is_reference(datakit)) {
+            Some(datakit) => Err(error(Problem::Reference { found: datakit.clone() })),
+            None => Ok(()),
+        }
+    }
+
+    /// The ingest with environment and flags over it.
+    fn laid_over(&self, mut ingest: Ingest, selection: &Selection) -> Result<Ingest, ConfigErrors> {
         if let Some(datakit) = &selection.datakit {
             ingest.datakit.clone_from(datakit);
         }
@@ -127,10 +158,16 @@ impl Config {
         let fits = |ingest: &Ingest| wanted_name.is_none_or(|name| name == name_of(&ingest.datakit));
         let mut found = self.ingests.iter().filter(|ingest| fits(ingest));
         match (found.next(), found.count()) {
-            (None, _) if selection.datakit.is_none() => Err(error(Problem::NoDatakit)),
+            (None, _) if selection.datakit.is_none() => Err(self.no_datakit()),
             (first, 0) => Ok(first),
-            (_, more) => Err(error(Problem::SeveralIngests { count: more + 1, names: self.names(fits) })),
+            (_, more) => {
+                Err(error(Problem::SeveralIngests { count: more + 1, names: self.names(fits), are_laid_over: false }))
+            }
         }
+    }
+
+    fn no_datakit(&self) -> ConfigErrors {
+        error(Problem::NoDatakit { has_file: self.file.is_some() })
     }
 
     /// Each fitting ingest as `--ingest` takes it.
@@ -145,15 +182,22 @@ impl Config {
     }
 
     fn made_up(&self, selection: &Selection) -> Result<Ingest, ConfigErrors> {
-        let datakit = selection.datakit.clone().ok_or_else(|| error(Problem::NoDatakit))?;
+        let datakit = selection.datakit.clone().ok_or_else(|| self.no_datakit())?;
         let mut connections = self.connections.values();
         let connection: &Connection = match (connections.next(), connections.len()) {
             (Some(only), 0) => only,
             (None, _) => {
-                return Err(no_ingest(
-                    format!("there is no connection to run `{}` with", name_of(&datakit)),
-                    "set MSSQL_SERVER, MSSQL_DATABASE, MSSQL_USER and MSSQL_PASSWORD, or write a warehouse.toml",
-                ));
+                let name = name_of(&datakit);
+                return Err(match &self.file {
+                    Some(_) => no_ingest(
+                        format!("there is no connection to run `{name}` with"),
+                        "add [connections.NAME] to the file",
+                    ),
+                    None => no_ingest(
+                        format!("there is no connection to run `{name}` with, and no warehouse.toml here"),
+                        "set MSSQL_SERVER, MSSQL_DATABASE, MSSQL_USER and MSSQL_PASSWORD, run in the folder of the warehouse.toml, or name the file with --config",
+                    ),
+                });
             }
             (Some(_), more) => {
                 return Err(no_ingest(

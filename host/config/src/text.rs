@@ -73,12 +73,14 @@ pub(crate) struct SourceText {
     line_starts: Vec<usize>,
     /// Spans of all strings, and what excerpts show of them.
     strings: Vec<(Range<usize>, Shown)>,
+    /// No line of it is shown.
+    is_hidden: bool,
 }
 
 impl SourceText {
     pub(crate) fn new(path: PathBuf, text: String) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { path, text, line_starts, strings: Vec::new() }
+        Self { path, text, line_starts, strings: Vec::new(), is_hidden: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -87,6 +89,11 @@ impl SourceText {
 
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Shows no line of it from now on.
+    pub(crate) fn hide(&mut self) {
+        self.is_hidden = true;
     }
 
     /// Notes the strings of the parsed file.
@@ -99,7 +106,8 @@ impl SourceText {
     pub(crate) fn location(&self, span: &Range<usize>) -> Location {
         let (line, line_range) = self.line_of(span.start);
         let column = self.text[line_range.start..span.start].chars().count() + 1;
-        Location { file: self.path.clone(), line, column, excerpt: Some(self.excerpt(span, line_range)) }
+        let excerpt = (!self.is_hidden).then(|| self.excerpt(span, line_range));
+        Location { file: self.path.clone(), line, column, excerpt }
     }
 
     /// The place of a syntax error. Nothing is known of what is a string there, so a line that may hold a secret is not shown.
@@ -109,7 +117,7 @@ impl SourceText {
         let column = self.text[line_range.start..span.start.max(line_range.start)].chars().count() + 1;
         let may_continue_a_secret = self.text.contains("\"\"\"") || self.text.contains("'''");
         let mut words = shown.split([' ', '=', '.', '{', ',', '"', '\'', '[', ']']);
-        let excerpt = if may_continue_a_secret || words.any(is_secret_key) {
+        let excerpt = if self.is_hidden || may_continue_a_secret || words.any(is_secret_key) {
             None
         } else {
             Some(excerpt_of(shown, column, span.len().min(line_range.end.saturating_sub(span.start))))

@@ -403,3 +403,132 @@ store = {}
     let another = StoreValue::Plain("another".into());
     assert_eq!(settings, [("AWS_ACCESS_KEY_ID", &another)], "the key of one account is not laid over that of another");
 }
+
+const TWO_INGESTS: &str = r#"
+[connections.erp]
+kind = "sqlserver"
+server = "sql01"
+database = "ERP"
+auth = { user = "svc", password = { env = "PW" } }
+
+[sinks.bronze]
+kind = "postgres"
+host = "pg01"
+database = "dw"
+user = "loader"
+password = { file = "password" }
+
+[[ingest]]
+name = "first"
+datakit = "a@1.0.0"
+roles = { source = "erp" }
+sink = "bronze"
+tables = ["dbo.*"]
+
+[[ingest]]
+datakit = "b@1.0.0"
+roles = { source = "erp" }
+sink = "bronze"
+tables = ["sales.*"]
+"#;
+
+fn two_ingests(environment: BTreeMap<String, String>, flags: Overrides) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("warehouse.toml"), TWO_INGESTS).unwrap();
+    load_in(folder.path(), environment, flags)
+}
+
+#[test]
+fn every_ingest_that_fits_is_run_unless_tables_or_settings_are_for_one() {
+    let labels = |config: &Config, selection: Selection| -> Vec<String> {
+        config.ingests_of(&selection).unwrap().into_iter().map(|(label, _)| label).collect()
+    };
+    let config = two_ingests(BTreeMap::new(), Overrides { mode: Some(Mode::Overwrite), ..Overrides::default() });
+    assert_eq!(labels(&config, Selection::default()), ["first", "2 (b@1.0.0)"]);
+    assert!(config.ingests_of(&Selection::default()).unwrap().iter().all(|(_, it)| it.mode == Mode::Overwrite));
+    let one = Selection { ingest: Some("2".into()), ..Selection::default() };
+    assert_eq!(labels(&config, one.clone()), ["b@1.0.0"]);
+    assert_eq!(labels(&config, Selection { datakit: Some("a@2.0.0".into()), ..Selection::default() }), ["first"]);
+    let over = [
+        (variables([("DATAKIT_TABLES", "dbo.t")]), Overrides::default()),
+        (BTreeMap::new(), Overrides { tables: vec!["dbo.t".into()], ..Overrides::default() }),
+        (BTreeMap::new(), Overrides { settings: Some("{}".into()), ..Overrides::default() }),
+    ];
+    for (environment, flags) in over {
+        let config = two_ingests(environment, flags);
+        let errors = config.ingests_of(&Selection::default()).unwrap_err();
+        assert_eq!(errors.errors()[0].code(), "DK-CFG-023");
+        assert_eq!(config.ingests_of(&one).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_flag_of_tables_takes_commas_as_the_variable_does() {
+    let flags = Overrides { tables: vec!["dbo.a,dbo.[b,c]".into(), "!dbo.d".into()], ..Overrides::default() };
+    let config = two_ingests(BTreeMap::new(), flags);
+    let one = Selection { ingest: Some("first".into()), ..Selection::default() };
+    assert_eq!(config.ingest(&one).unwrap().tables.to_string(), "dbo.a, dbo.[b,c], !dbo.d");
+}
+
+#[test]
+fn an_explicit_reference_to_a_secret_wins_over_the_variable_of_its_purpose() {
+    let password = |config: &Config| match &sqlserver(config, "erp").auth {
+        Auth::Sql { password, .. } => password.from.clone(),
+        Auth::Kerberos(_) => panic!("no password"),
+    };
+    let of_sink = |config: &Config| match &config.sinks["bronze"] {
+        SinkConfig::Postgres(sink) => sink.password.as_ref().unwrap().from.clone(),
+        SinkConfig::Delta(_) => panic!("not Postgres"),
+    };
+    let both = variables([("MSSQL_PASSWORD", "x"), ("BRONZE_PASSWORD", "y")]);
+    let config = two_ingests(both, Overrides::default());
+    assert_eq!(password(&config), SecretRef::Env("PW".into()));
+    assert!(matches!(of_sink(&config), SecretRef::File(_)));
+    let [first, second] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
+    assert!(first.contains("MSSQL_PASSWORD") && first.contains("`connections.erp.auth.password`"), "{first}");
+    assert!(second.contains("BRONZE_PASSWORD") && second.contains("`sinks.bronze.password`"), "{second}");
+    assert!(config.notes.is_empty());
+
+    // With whose password it is, the environment's login is whole, and is told of.
+    let login = variables([("MSSQL_USER", "other"), ("MSSQL_PASSWORD", "x")]);
+    let config = two_ingests(login, Overrides::default());
+    assert_eq!(password(&config), SecretRef::Env("MSSQL_PASSWORD".into()));
+    assert_eq!(
+        config.notes,
+        [
+            "variables replace what the file says: `connections.erp.auth.password` (MSSQL_PASSWORD), `connections.erp.auth.user` (MSSQL_USER)"
+        ]
+    );
+
+    // A keytab likewise.
+    let folder = tempfile::tempdir().unwrap();
+    let kerberos = "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = \"kerberos\"\n\
+                    kerberos = { principal = \"a@R\", keytab = { file = \"/own.keytab\" } }\n";
+    std::fs::write(folder.path().join("warehouse.toml"), kerberos).unwrap();
+    let keytab = |environment| {
+        let config = load_in(folder.path(), environment, Overrides::default());
+        let Auth::Kerberos(kerberos) = &sqlserver(&config, "erp").auth else { panic!("no ticket") };
+        let TicketSource::Keytab { keytab, .. } = &kerberos.ticket else { panic!("no keytab") };
+        (keytab.from.clone(), config.warnings.len(), config.notes.len())
+    };
+    let other = || ("KRB_KEYTAB", "/other.keytab");
+    assert_eq!(keytab(variables([other()])), (SecretRef::File("/own.keytab".into()), 1, 0));
+    let whole = variables([other(), ("KRB_PRINCIPAL", "b@R")]);
+    assert_eq!(keytab(whole), (SecretRef::File("/other.keytab".into()), 0, 1));
+}
+
+#[test]
+fn what_variables_replace_is_told_of_and_what_they_repeat_is_not() {
+    let config = two_ingests(variables([("MSSQL_SERVER", "sql01"), ("MSSQL_PORT", "1433")]), Overrides::default());
+    assert_eq!(config.notes, Vec::<String>::new());
+    let config = two_ingests(
+        variables([("MSSQL_SERVER", "sql02"), ("BRONZE_URI", "./lake"), ("DATAKIT_TABLES", "dbo.t")]),
+        Overrides::default(),
+    );
+    assert_eq!(
+        config.notes,
+        [
+            "variables replace what the file says: `connections.erp.server` (MSSQL_SERVER), `sinks.bronze` (BRONZE_URI), `ingest.tables` (DATAKIT_TABLES)"
+        ]
+    );
+}

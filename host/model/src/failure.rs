@@ -31,6 +31,8 @@ pub enum Retry {
     Never,
     /// The cause may pass by itself: try the sink's unit of retry again after a pause.
     AfterBackoff,
+    /// Trying again within the run cannot help, but the same run, started again later, may succeed.
+    NextRun,
 }
 
 /// What every error of the host can say about itself.

@@ -3,24 +3,29 @@
 //! Every other crate of the host stands on this one, so it holds only what two of them must agree on:
 //!
 //! - [`credential`]: a secret that may be changed while a run goes on;
+//! - [`exit`]: the exit codes of every command;
 //! - [`failure`]: an error with a stable code, a kind, a retry hint and a hint for the reader;
 //! - [`names`]: tables and the patterns that select and grant them;
 //! - [`secret`]: the one type a password may live in;
 //! - [`limits`]: every bound a run or a guest is held to, with its unit;
 //! - [`memory`]: the run-wide byte budget that batches are charged to;
+//! - [`printable`]: the one sanitizer of what is printed;
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`run`]: who is running, and what a commit must remember.
 
 pub mod credential;
+pub mod exit;
 pub mod failure;
 pub mod limits;
 pub mod memory;
 pub mod names;
+pub mod printable;
 pub mod run;
 pub mod secret;
 pub mod source;
 
 pub use credential::Credential;
+pub use exit::Exit;
 pub use failure::{Coded, Failure, Kind, Retry};
 pub use limits::{GuestLimits, ReadLimits, RunLimits};
 pub use memory::{MemoryBudget, Reservation, TrackedBatch};

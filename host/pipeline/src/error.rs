@@ -1,6 +1,9 @@
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Kind, TableId, TablePatterns};
+use datakit_model::{Coded, Kind, Retry, TableId, TablePatterns, printable};
+
+/// No message names more roles or problems than this.
+const MAX_NAMED: usize = 20;
 
 /// What can be wrong with a run as a whole; what is wrong with one table is a `Failure` of its source, sink or datakit.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +65,7 @@ pub enum RunError {
         found: String,
     },
     /// The settings do not fit the datakit's schema.
-    #[error("the settings do not fit `{datakit}`: {}", problems.join("; "))]
+    #[error("the settings do not fit `{datakit}`: {}", some(problems))]
     Settings {
         /// The datakit.
         datakit: String,
@@ -84,6 +87,8 @@ pub enum RunError {
         patterns: TablePatterns,
         /// How many tables and views there are.
         discovered: usize,
+        /// Those whose names are nearest to what was asked for.
+        nearest: Vec<TableId>,
         /// Some of them.
         examples: Vec<TableId>,
     },
@@ -145,6 +150,13 @@ impl Coded for RunError {
         }
     }
 
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Outdated { .. } | Self::Stopped { .. } => Retry::NextRun,
+            _ => Retry::Never,
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotLocked { reference } => format!("pin it with `host lock {reference}`, or run without --locked"),
@@ -155,20 +167,32 @@ impl Coded for RunError {
             Self::RoleNotMapped { role, purpose, .. } => {
                 format!("add `roles = {{ {role} = \"CONNECTION\" }}` to the ingest; the role is for: {purpose}")
             }
-            Self::UnknownRole { known, .. } => format!("its roles are: {}", known.join(", ")),
+            Self::UnknownRole { known, .. } => format!("its roles are: {}", printable::some(known, MAX_NAMED)),
             Self::RoleKind { role, .. } => format!("map `{role}` to another connection"),
             Self::Settings { .. } => "`host inspect` prints the datakit's settings".into(),
             Self::SettingsSchema { .. } | Self::PartitionSchema { .. } => "report it to the datakit's author".into(),
+            Self::NoTable { nearest, .. } if !nearest.is_empty() => {
+                format!("did you mean {}? `host discover` lists all", names(nearest))
+            }
             Self::NoTable { examples, .. } if examples.is_empty() => {
                 "the login may lack the permission to see the tables".into()
             }
             Self::NoTable { examples, .. } => {
-                let names: Vec<String> = examples.iter().map(ToString::to_string).collect();
-                format!("there are, for example: {}; `host discover` lists all", names.join(", "))
+                format!("there are, for example: {}; `host discover` lists all", names(examples))
             }
             Self::Outdated { .. } => "run again: what that run has loaded is left out then".into(),
             Self::Stopped { .. } => "run again: nothing half-done is visible".into(),
             Self::Crashed { .. } => "this is a bug in the host: please report it with the log".into(),
         })
     }
+}
+
+fn names(tables: &[TableId]) -> String {
+    printable::some(tables.iter().map(ToString::to_string), MAX_NAMED)
+}
+
+fn some(problems: &[String]) -> String {
+    let more = problems.len().saturating_sub(MAX_NAMED);
+    let text = problems[..problems.len() - more].join("; ");
+    if more == 0 { text } else { format!("{text}; and {more} more problems") }
 }

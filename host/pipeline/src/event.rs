@@ -1,17 +1,31 @@
 use datakit_model::source::PoolStatistics;
-use datakit_model::{Failure, TableId};
+use datakit_model::{Failure, TableId, TablePattern};
 
 use crate::summary::TableSummary;
 
 /// What happens during a run, as it happens.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// The datakit reads the catalog; it may take its time.
+    Discovering,
     /// The datakit listed its tables and the selection was made.
     Selected {
         /// Tables and views discovered.
         discovered: usize,
         /// Those of them that the run reads.
         selected: usize,
+    },
+    /// A pattern of the selection holds no discovered table.
+    Unmatched {
+        /// The pattern.
+        pattern: &'a TablePattern,
+        /// The tables whose names are nearest to it.
+        nearest: &'a [TableId],
+    },
+    /// The datakit plans the selected tables; it may read their key ranges.
+    Planning {
+        /// How many.
+        tables: usize,
     },
     /// A table is about to be read.
     TableStarted {

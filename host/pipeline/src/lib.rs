@@ -35,4 +35,4 @@ pub use event::{Event, Observer};
 pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
 pub use resolve::{Resolution, resolve};
 pub use run::{Preview, discover, plan, preview, run};
-pub use summary::{RejectedRows, RunStatus, Summary, TableError, TableStatus, TableSummary};
+pub use summary::{RejectedRows, RunStatus, Summary, TableError, TableStatus, TableSummary, exit_of};

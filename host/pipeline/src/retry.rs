@@ -6,7 +6,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// The pause before attempt `attempt + 1`, or none when the failure or the limit says that it ends here.
 pub(crate) fn pause(failure: &Failure, attempt: u64, limits: &RunLimits) -> Option<Duration> {
-    if failure.retry() == Retry::Never || attempt >= limits.max_attempts {
+    if failure.retry() != Retry::AfterBackoff || attempt >= limits.max_attempts {
         return None;
     }
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
@@ -28,6 +28,7 @@ mod tests {
     #[test]
     fn a_failure_that_cannot_pass_is_not_tried_again() {
         assert_eq!(pause(&failure(Retry::Never), 1, &RunLimits::default()), None);
+        assert_eq!(pause(&failure(Retry::NextRun), 1, &RunLimits::default()), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::RunError;
 use crate::event::{Event, Observer};
 use crate::job::{Destination, Job};
-use crate::select::select;
+use crate::select::{Selected, select};
 use crate::summary::{RunStatus, Summary, TableError, TableStatus, TableSummary, seconds};
 use crate::table::{self, TableContext};
 
@@ -29,7 +29,8 @@ const REPORT_PERIOD: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The source cannot be reached, or the datakit fails.
-pub async fn discover(job: &Job) -> Result<Vec<(Table, bool)>, Failure> {
+pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<(Table, bool)>, Failure> {
+    observer.event(Event::Discovering);
     let tables = job.datakit.discover(&job.session(None)).await?;
     Ok(tables
         .into_iter()
@@ -44,9 +45,14 @@ pub async fn discover(job: &Job) -> Result<Vec<(Table, bool)>, Failure> {
 ///
 /// # Errors
 /// No table matches, or one cannot be planned.
-pub async fn plan(job: &Job, sink: Option<Destination>) -> Result<Vec<(Table, TablePlan)>, Failure> {
+pub async fn plan(
+    job: &Job,
+    sink: Option<Destination>,
+    observer: &dyn Observer,
+) -> Result<Vec<(Table, TablePlan)>, Failure> {
     let session = job.session(sink);
-    let selected = select(job.datakit.discover(&session).await?, &job.tables)?;
+    let selected = selected(job, &session, observer).await?;
+    observer.event(Event::Planning { tables: selected.len() });
     let ids: Vec<TableId> = selected.iter().map(|t| t.id.clone()).collect();
     let mut plans = job.datakit.plan(&session, &ids).await?;
     plans.sort_by(|a, b| a.table.cmp(&b.table));
@@ -67,10 +73,10 @@ pub struct Preview {
 ///
 /// # Errors
 /// No table matches, or one cannot be read.
-pub async fn preview(job: &Job, rows: usize) -> Result<Vec<Preview>, Failure> {
+pub async fn preview(job: &Job, rows: usize, observer: &dyn Observer) -> Result<Vec<Preview>, Failure> {
     let mut previews = Vec::new();
     let session = job.session(None);
-    for (table, plan) in plan(job, None).await? {
+    for (table, plan) in plan(job, None, observer).await? {
         let mut preview = Preview { table: table.id, schema: table.columns, batches: Vec::new() };
         let mut missing = rows;
         for partition in &plan.partitions {
@@ -209,13 +215,24 @@ fn altered(tables: &[Table]) -> HashMap<TableId, Vec<Adjustment>> {
     tables.filter(|(_, columns)| !columns.is_empty()).collect()
 }
 
+/// Discovers and selects.
+async fn selected(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Vec<Table>, Failure> {
+    observer.event(Event::Discovering);
+    let discovered = job.datakit.discover(session).await?;
+    let count = discovered.len();
+    let Selected { tables, unmatched } = select(discovered, &job.tables)?;
+    observer.event(Event::Selected { discovered: count, selected: tables.len() });
+    for (pattern, nearest) in &unmatched {
+        observer.event(Event::Unmatched { pattern, nearest });
+    }
+    Ok(tables)
+}
+
 /// Discovers, selects and plans. All tables in one call, since a datakit reads the catalog once for them; when that fails,
 /// table by table, so that one bad table fails alone.
 async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Prepared, Failure> {
-    let discovered = job.datakit.discover(session).await?;
-    let count = discovered.len();
-    let selected = select(discovered, &job.tables)?;
-    observer.event(Event::Selected { discovered: count, selected: selected.len() });
+    let selected = selected(job, session, observer).await?;
+    observer.event(Event::Planning { tables: selected.len() });
     let altered = altered(&selected);
     let ids: Vec<TableId> = selected.into_iter().map(|t| t.id).collect();
     let failure = match job.datakit.plan(session, &ids).await {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use datakit_model::source::Adjustment;
-use datakit_model::{Failure, Kind};
+use datakit_model::{Exit, Failure, Kind, Retry};
 use serde::Serialize;
 
 /// How a run ended.
@@ -103,6 +103,8 @@ pub struct TableError {
     pub code: String,
     /// Who has to act.
     pub kind: Kind,
+    /// Whether trying again can help.
+    pub retry: Retry,
     /// What happened.
     pub message: String,
     /// What to do.
@@ -118,6 +120,7 @@ impl From<&Failure> for TableError {
         Self {
             code: failure.code().to_owned(),
             kind: failure.kind(),
+            retry: failure.retry(),
             message: failure.message().to_owned(),
             hint: failure.hint().map(ToOwned::to_owned),
             causes: failure.causes().to_vec(),
@@ -126,23 +129,82 @@ impl From<&Failure> for TableError {
 }
 
 impl Summary {
-    /// 0 done; 3 some tables failed; 2 all failed and one by our bug; 1 otherwise.
+    /// How the run ended, by the one table of exit codes.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        let failed = |t: &&TableSummary| matches!(t.status, TableStatus::Failed | TableStatus::Stopped);
-        let failures: Vec<_> = self.tables.iter().filter(failed).collect();
-        match self.status {
-            RunStatus::Done => 0,
-            RunStatus::Stopped => 1,
-            RunStatus::Failed if failures.len() < self.tables.len() => 3,
-            RunStatus::Failed => {
-                let bug = failures.iter().any(|t| t.error.as_ref().is_some_and(|e| e.kind == Kind::Internal));
-                if bug { 2 } else { 1 }
-            }
+    pub fn exit(&self) -> Exit {
+        if self.tables.is_empty() && self.status == RunStatus::Stopped {
+            return Exit::Transient;
         }
+        exit_of(&self.tables)
     }
+}
+
+/// How these tables ended together: where some are committed and others are not, that counts before what the others say.
+#[must_use]
+pub fn exit_of(tables: &[TableSummary]) -> Exit {
+    let is_done = |t: &&TableSummary| matches!(t.status, TableStatus::Committed | TableStatus::Unchanged);
+    let done = tables.iter().filter(is_done).count();
+    let split = if done > 0 && done < tables.len() { Exit::Partial } else { Exit::Done };
+    let missing = tables.iter().filter(|table| !is_done(table));
+    missing.fold(split, |exit, table| {
+        exit.or(match (&table.error, table.status) {
+            (Some(error), TableStatus::Failed) => Exit::of(error.kind, error.retry),
+            // Whatever broke while the run was being stopped broke because of that.
+            _ => Exit::Transient,
+        })
+    })
 }
 
 pub(crate) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(status: TableStatus, failure: Option<(Kind, Retry)>) -> TableSummary {
+        let failure = failure.map(|(kind, retry)| Failure::new("DK-TST-001", kind, retry, "test"));
+        TableSummary {
+            table: "dbo.t".into(),
+            status,
+            rows: 0,
+            bytes: 0,
+            seconds: 0.0,
+            target: String::new(),
+            partitions: 1,
+            several_moments: false,
+            approximate: false,
+            adjustments: Vec::new(),
+            rejected: None,
+            error: failure.as_ref().map(TableError::from),
+        }
+    }
+
+    #[test]
+    fn a_run_ends_with_the_code_that_counts_first() {
+        let done = || table(TableStatus::Committed, None);
+        let before = || table(TableStatus::Unchanged, None);
+        let failed = |kind, retry| table(TableStatus::Failed, Some((kind, retry)));
+        let stopped = || table(TableStatus::Stopped, Some((Kind::Source, Retry::Never)));
+        let permanent = || failed(Kind::Source, Retry::Never);
+        let transient = || failed(Kind::Sink, Retry::AfterBackoff);
+        let bug = || failed(Kind::Internal, Retry::Never);
+        for (tables, code) in [
+            (vec![], 0),
+            (vec![done(), before()], 0),
+            (vec![permanent()], 1),
+            (vec![permanent(), transient()], 1),
+            (vec![transient(), stopped()], 4),
+            (vec![failed(Kind::User, Retry::NextRun)], 4),
+            (vec![stopped(), stopped()], 4),
+            (vec![done(), stopped()], 3),
+            (vec![before(), permanent(), transient()], 3),
+            (vec![done(), transient()], 3),
+            (vec![done(), bug()], 2),
+            (vec![permanent(), bug()], 2),
+        ] {
+            assert_eq!(exit_of(&tables).code(), code, "{tables:?}");
+        }
+    }
 }

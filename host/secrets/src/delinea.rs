@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use datakit_model::printable::is_printable;
 use datakit_model::{Credential, Failure, Secret, SecretBytes};
 use native_tls::TlsConnector;
 use serde::{Deserialize, Deserializer};
@@ -439,7 +440,7 @@ fn blocking<T>(work: impl Future<Output = Result<T, SecretsError>>) -> Result<T,
 
 /// Without what a terminal would obey, and not too long.
 fn printable(text: &str) -> String {
-    text.chars().take(MAX_REASON_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(MAX_REASON_CHARS).map(|c| if is_printable(c) { c } else { ' ' }).collect()
 }
 
 fn api(vault: &Url, path: &[&str]) -> Url {

@@ -131,6 +131,8 @@ pub enum SinkError {
         action: &'static str,
         /// Where.
         location: String,
+        /// The cause may pass by itself.
+        transient: bool,
         /// What the system said.
         #[source]
         source: Cause,
@@ -323,9 +325,11 @@ impl Coded for SinkError {
     fn retry(&self) -> Retry {
         match self {
             Self::Password(failure) => failure.retry(),
-            Self::Storage { .. } | Self::Log { .. } | Self::Connect { .. } | Self::Server { transient: true, .. } => {
-                Retry::AfterBackoff
-            }
+            Self::Storage { transient: true, .. }
+            | Self::Log { .. }
+            | Self::Connect { .. }
+            | Self::Server { transient: true, .. } => Retry::AfterBackoff,
+            Self::Conflict { .. } | Self::Unknown { .. } => Retry::NextRun,
             _ => Retry::Never,
         }
     }
@@ -366,7 +370,7 @@ impl Coded for SinkError {
             Self::Connect { .. } => "check host and port, and that the server runs".into(),
             Self::Login { .. } => "check user, password and the server's pg_hba.conf".into(),
             Self::Tls { .. } => {
-                "check the server's certificate and `certificate_file`; `encrypt = \"off\"` sends everything in clear"
+                "check the server's certificate (`host doctor` shows it) and `certificate_file`; `encrypt = \"off\"` sends everything in clear"
                     .into()
             }
             Self::NoDatabase { database, .. } => format!("create it (`createdb {database}`), or correct `database`"),

@@ -129,7 +129,7 @@ pub trait TableWriter: Send + Sync {
     /// Makes the finished partitions visible, all at once, with the state. Called once, when all are finished.
     ///
     /// # Errors
-    /// Nothing is visible then. `DK-SNK-…` with `Retry::Never` when another run committed the table meanwhile.
+    /// Nothing is visible then. `DK-SNK-…` with `Retry::NextRun` when another run committed the table meanwhile.
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure>;
 
     /// Takes back what was written. Errors are logged, since there is nobody to act on them.

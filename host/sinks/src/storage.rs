@@ -28,8 +28,47 @@ pub(crate) fn classify(action: &'static str, location: &str, source: Box<dyn Err
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
             SinkError::Forbidden { location, source }
         }
-        _ => SinkError::Storage { action, location, source },
+        found => {
+            let lasts = found.map_or_else(|| is_lasting_in_a_store(source.as_ref()), is_lasting);
+            let transient = !lasts;
+            SinkError::Storage { action, location, transient, source }
+        }
     }
+}
+
+/// Whether the system says the same however often it is asked: something is in the way, or the path is no path. A folder that is
+/// missing is not among them: another run that gives up may have removed it.
+fn is_lasting(found: io::ErrorKind) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        found,
+        K::NotADirectory
+            | K::IsADirectory
+            | K::AlreadyExists
+            | K::InvalidFilename
+            | K::InvalidInput
+            | K::Unsupported
+            | K::NotSeekable
+    )
+}
+
+/// The same of an object store: no such bucket, no such name, a request that it does not know.
+fn is_lasting_in_a_store(error: &(dyn Error + 'static)) -> bool {
+    use object_store::Error as E;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<E>() {
+            Some(
+                E::NotFound { .. }
+                | E::InvalidPath { .. }
+                | E::NotSupported { .. }
+                | E::NotImplemented { .. }
+                | E::UnknownConfigurationKey { .. },
+            ) => return true,
+            _ => next = error.source(),
+        }
+    }
+    false
 }
 
 /// What the system said, below all that libraries put around it.
@@ -41,7 +80,11 @@ pub(crate) fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKin
         {
             return Some(io.kind());
         }
-        if matches!(error.downcast_ref::<object_store::Error>(), Some(object_store::Error::PermissionDenied { .. })) {
+        let store = error.downcast_ref::<object_store::Error>();
+        if matches!(
+            store,
+            Some(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })
+        ) {
             return Some(io::ErrorKind::PermissionDenied);
         }
         next = error.source();
@@ -51,14 +94,34 @@ pub(crate) fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKin
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::Coded;
+    use datakit_model::{Coded, Retry};
 
     use super::*;
 
-    fn code(os_error: i32) -> String {
+    fn error(os_error: i32) -> SinkError {
         let io = io::Error::from_raw_os_error(os_error);
         let error = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(io) };
-        storage_error("write to", "/data", error).code().into_owned()
+        storage_error("write to", "/data", error)
+    }
+
+    fn code(os_error: i32) -> String {
+        error(os_error).code().into_owned()
+    }
+
+    #[test]
+    fn what_lasts_is_not_tried_again() {
+        let lasting = [13, 17, 20, 21, 28, 30, 36].map(|os_error| error(os_error).retry());
+        assert_eq!(lasting, [Retry::Never; 7], "EACCES, EEXIST, ENOTDIR, EISDIR, ENOSPC, EROFS, ENAMETOOLONG");
+        let passing = [2, 4, 5, 11, 110].map(|os_error| error(os_error).retry());
+        assert_eq!(passing, [Retry::AfterBackoff; 5], "ENOENT, EINTR, EIO, EAGAIN, ETIMEDOUT");
+        let source = || Box::from("403");
+        let (path, store) = (String::from("t"), "S3");
+        let refused = object_store::Error::Unauthenticated { path: path.clone(), source: source() };
+        assert_eq!(storage_error("write to", "s3://b", refused).code(), "DK-SNK-013");
+        let no_bucket = object_store::Error::NotFound { path, source: source() };
+        assert_eq!(storage_error("write to", "s3://b", no_bucket).retry(), Retry::Never);
+        let busy = object_store::Error::Generic { store, source: source() };
+        assert_eq!(storage_error("write to", "s3://b", busy).retry(), Retry::AfterBackoff);
     }
 
     #[test]

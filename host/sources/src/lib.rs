@@ -19,6 +19,7 @@ mod guard;
 pub mod permissions;
 mod pool;
 pub mod postgres;
+pub mod presented;
 mod reach;
 mod reader;
 pub mod sqlserver;

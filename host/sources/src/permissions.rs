@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Kind, TableId, TablePatterns};
+use datakit_model::{Coded, Kind, TableId, TablePatterns, printable};
 
 /// No message names more tables or statements than this.
 const MAX_NAMED: usize = 20;
@@ -86,13 +86,8 @@ pub enum PermissionError {
     },
 }
 
-fn named(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(MAX_NAMED);
-    let mut text = names.take(MAX_NAMED).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
+fn named(names: impl Iterator<Item = String>) -> String {
+    printable::some(names, MAX_NAMED)
 }
 
 impl Permissions {
@@ -172,6 +167,8 @@ impl Coded for PermissionError {
                 } else {
                     "leave the tables out of `tables`"
                 };
+                // A name with a line end in it must not look like a statement of its own.
+                let statements: Vec<_> = statements.into_iter().map(printable::line).collect();
                 format!(
                     "have this done, or {otherwise}:\n  {}{more}\nwhere a DENY stands, it has to be revoked first",
                     statements.join("\n  ")

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use datakit_model::printable::is_printable;
 use datakit_model::source::{Isolation, QueryOptions, Value};
 use datakit_model::{Kind, Retry, TableId};
 
@@ -37,13 +38,8 @@ impl Text {
         let mut escaped = String::with_capacity(kept.len() + 3);
         for c in kept.chars() {
             match c {
-                // Control characters rewrite a terminal; the bidirectional ones reorder what is read.
-                c if c.is_control()
-                    || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-                {
-                    escaped.extend(c.escape_default());
-                }
-                c => escaped.push(c),
+                c if is_printable(c) => escaped.push(c),
+                c => escaped.extend(c.escape_default()),
             }
         }
         if kept.len() < text.len() {

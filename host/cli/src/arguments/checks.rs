@@ -1,6 +1,7 @@
 //! The commands that find out whether a run could work.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -13,9 +14,13 @@ pub(crate) struct Doctor {
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
 
-    /// Tables to read: SCHEMA.TABLE with * and ?, ! in front to take away. Replaces `tables` of the file
+    /// Tables to read, comma-separated: SCHEMA.TABLE with * and ?, ! in front to take away. Replaces `tables` of the file
     #[arg(long, value_name = "PATTERN", num_args = 1..)]
     pub(crate) tables: Vec<String>,
+
+    /// Save the certificate that the server of NAME presents, as PEM, into a new file: for `certificate_file`
+    #[arg(long, value_name = "FILE", requires = "name")]
+    pub(crate) save_certificate: Option<PathBuf>,
 
     /// The form of what goes to standard output
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{JobRequest, job, overrides, selection};
 use crate::arguments::{Inspect, OutputFormat};
 use crate::context::Context;
+use crate::progress::Progress;
 use crate::report::Reports;
 use crate::terminal::{aligned, grouped, megabytes};
 
@@ -34,7 +35,10 @@ pub(crate) async fn discover(arguments: Inspect, context: &Context) -> Result<()
     let config = context.config(overrides(&arguments.ingest))?;
     let ingest = config.ingest(&Selection { all_tables: true, ..selection(&arguments.ingest) })?;
     let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;
-    let mut tables: Vec<Discovered> = datakit_pipeline::discover(&job).await?.into_iter().map(discovered).collect();
+    let watching = Progress::of_question(context.terminal.clone());
+    let mut tables: Vec<Discovered> =
+        datakit_pipeline::discover(&job, &watching).await?.into_iter().map(discovered).collect();
+    drop(watching);
     tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
     if arguments.ingest.output == OutputFormat::Json {
         context.terminal.print_json(&tables)?;

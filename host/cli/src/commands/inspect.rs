@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use datakit_config::{Config, Overrides};
+use datakit_model::printable;
 use datakit_registry::{Digest, Reference, inspect_component};
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::packages::read_component;
 use crate::arguments::{InspectDatakit, OutputFormat};
 use crate::context::Context;
-use crate::report::{Reports, printable};
+use crate::report::Reports;
 
 #[derive(Serialize)]
 struct Inspected {
@@ -62,7 +63,7 @@ pub(crate) async fn inspect(arguments: InspectDatakit, context: &Context) -> Res
     if arguments.output == OutputFormat::Json {
         context.terminal.print_json(&inspected)?;
     } else {
-        context.terminal.print(&printable(&render(&inspected)))?;
+        context.terminal.print(&render(&inspected))?;
     }
     Ok(())
 }
@@ -85,14 +86,16 @@ async fn find(text: &str, context: &Context, config: &Config) -> Result<Found, R
 }
 
 fn render(inspected: &Inspected) -> String {
-    let mut text = format!("{}@{}\n{}\n\n", inspected.name, inspected.version, inspected.summary);
+    let line = printable::line;
+    let (name, version, summary) = (line(&inspected.name), line(&inspected.version), line(&inspected.summary));
+    let mut text = format!("{name}@{version}\n{summary}\n\n");
     if let Some(digest) = &inspected.digest {
         text.push_str(&format!("digest     {digest}\n"));
     }
     text.push_str(&format!("component  {} ({} bytes)\n", inspected.component_digest, inspected.bytes));
-    text.push_str(&format!("world      {}\n", inspected.wit_world));
-    for role in &inspected.roles {
-        text.push_str(&format!("role       {} ({}): {}\n", role.name, role.kinds.join(", "), role.purpose));
+    text.push_str(&format!("world      {}\n", line(&inspected.wit_world)));
+    for Role { name, kinds, purpose } in &inspected.roles {
+        text.push_str(&format!("role       {} ({}): {}\n", line(name), line(&kinds.join(", ")), line(purpose)));
     }
     text.push_str("\nsettings\n");
     text.push_str(&settings(&inspected.settings_schema));
@@ -113,9 +116,10 @@ fn settings(schema: &Value) -> String {
             Value::Null => String::new(),
             default => format!(", default {default}"),
         };
-        text.push_str(&format!("  {name} ({kind}{default})\n"));
+        text.push_str(&format!("  {}\n", printable::line(&format!("{name} ({kind}{default})"))));
         if let Some(description) = property["description"].as_str() {
-            description.lines().for_each(|line| text.push_str(&format!("      {line}\n")));
+            let described = description.lines().map(printable::line);
+            described.for_each(|line| text.push_str(&format!("      {line}\n")));
         }
     }
     text

@@ -78,6 +78,7 @@ fn selection(arguments: &IngestArguments) -> Selection {
 }
 
 /// What a job needs besides configuration and ingest.
+#[derive(Clone)]
 struct JobRequest {
     run: RunRequest,
     locked: bool,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use datakit_config::Overrides;
+use datakit_model::printable;
 use datakit_registry::{Description, Digest, Reference, VersionEntry, inspect_component};
 use serde::Serialize;
 
@@ -45,8 +46,9 @@ pub(crate) async fn publish(arguments: Publish, context: &Context) -> Result<(),
         return Ok(());
     }
     let how = if answer.already_there { "was there before, with the same bytes" } else { "published" };
-    context.terminal.say_line(&format!("{}: {how}", answer.registry));
-    context.terminal.print(&format!("{}@{} {}\n", answer.name, answer.version, answer.digest))?;
+    context.terminal.say(&format!("{}: {how}", answer.registry));
+    let (name, version) = (printable::line(answer.name), printable::line(answer.version));
+    context.terminal.print(&format!("{name}@{version} {}\n", answer.digest))?;
     Ok(())
 }
 
@@ -91,8 +93,9 @@ pub(crate) async fn pull(arguments: Pull, context: &Context) -> Result<(), Repor
         context.terminal.print_json(&answer)?;
         return Ok(());
     }
-    context.terminal.say_line(if answer.from_cache { "verified, from the cache" } else { "fetched and verified" });
-    context.terminal.print(&format!("{}@{} {}\n", answer.name, answer.version, answer.digest))?;
+    context.terminal.say(if answer.from_cache { "verified, from the cache" } else { "fetched and verified" });
+    let (name, version) = (printable::line(answer.name), printable::line(answer.version));
+    context.terminal.print(&format!("{name}@{version} {}\n", answer.digest))?;
     Ok(())
 }
 
@@ -135,7 +138,7 @@ pub(crate) async fn list(arguments: List, context: &Context) -> Result<(), Repor
         return Ok(());
     }
     if listed.is_empty() {
-        context.terminal.say_line(&format!("nothing is published in {}", registry.location()));
+        context.terminal.say(&format!("nothing is published in {}", registry.location()));
     }
     let rows: Vec<Vec<String>> =
         listed.iter().map(|entry| vec![format!("{}@{}", entry.name, entry.version), entry.digest.to_owned()]).collect();

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{JobRequest, job, overrides, selection};
 use crate::arguments::{Inspect, OutputFormat};
 use crate::context::Context;
+use crate::progress::Progress;
 use crate::report::Reports;
 use crate::terminal::{aligned, grouped};
 
@@ -38,7 +39,8 @@ pub(crate) async fn plan(arguments: Inspect, context: &Context) -> Result<(), Re
     let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;
     let source_system = job.run().source_system.clone();
     let mut planned = Vec::new();
-    for (table, plan) in datakit_pipeline::plan(&job, sink.clone()).await? {
+    let watching = Progress::of_question(context.terminal.clone());
+    for (table, plan) in datakit_pipeline::plan(&job, sink.clone(), &watching).await? {
         let target = sink.as_ref().map(|to| to.sink.locate(&source_system, &table.id)).transpose()?;
         let partitions = plan.partitions.iter();
         planned.push(Planned {
@@ -53,6 +55,7 @@ pub(crate) async fn plan(arguments: Inspect, context: &Context) -> Result<(), Re
             watermark_after: plan.watermark_after,
         });
     }
+    drop(watching);
     if arguments.ingest.output == OutputFormat::Json {
         context.terminal.print_json(&planned)?;
         return Ok(());

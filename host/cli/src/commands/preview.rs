@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
+use datakit_model::printable;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +15,8 @@ use super::{JobRequest, job, overrides, selection};
 use crate::arguments::{OutputFormat, Preview};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::report::{Reports, printable};
+use crate::progress::Progress;
+use crate::report::Reports;
 use crate::terminal::aligned;
 
 /// The widest table that is shown side by side, in characters.
@@ -45,7 +47,9 @@ pub(crate) async fn preview(arguments: Preview, context: &Context) -> Result<(),
     let config = context.config(overrides(&arguments.ingest))?;
     let ingest = config.ingest(&selection(&arguments.ingest))?;
     let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;
-    let previews = datakit_pipeline::preview(&job, usize::from(arguments.rows)).await?;
+    let watching = Progress::of_question(context.terminal.clone());
+    let previews = datakit_pipeline::preview(&job, usize::from(arguments.rows), &watching).await?;
+    drop(watching);
     if arguments.ingest.output == OutputFormat::Json {
         let mut tables = Vec::new();
         for preview in &previews {
@@ -60,10 +64,10 @@ pub(crate) async fn preview(arguments: Preview, context: &Context) -> Result<(),
         return Ok(());
     }
     for preview in &previews {
-        let table = context.terminal.output_style.bold(&printable(&preview.table.to_string()));
+        let table = context.terminal.output_style.bold(&printable::line(&preview.table.to_string()));
         let batches = preview.batches.iter().map(with_readable_uuids).collect::<Result<Vec<_>, _>>();
         let shown = batches.and_then(|batches| shown(&preview.schema, &batches)).map_err(CliError::Show)?;
-        context.terminal.print(&format!("{table}\n{}\n", printable(&shown)))?;
+        context.terminal.print(&format!("{table}\n{}\n", printable::lines(&shown)))?;
     }
     Ok(())
 }

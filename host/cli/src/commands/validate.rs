@@ -7,6 +7,7 @@ use datakit_registry::{Location, Reference};
 
 use crate::arguments::Validate;
 use crate::context::Context;
+use crate::error::CliError;
 use crate::report::{Report, Reports};
 use crate::secrets::place;
 
@@ -46,6 +47,9 @@ fn check_keytab(connection: &Connection, context: &Context) -> Result<(), Report
 
 pub(crate) fn validate(arguments: &Validate, context: &Context) -> Result<u8, Reports> {
     let config = context.config(Overrides::default())?;
+    if config.file.is_none() && config.connections.is_empty() && config.sinks.is_empty() {
+        return Err(CliError::NoWarehouseFile.into());
+    }
     let mut wrong: Vec<Report> = Vec::new();
     let mut note = |error: datakit_registry::RegistryError| wrong.push(Failure::from(error).into());
     if let Some(registry) = &config.warehouse.registry {

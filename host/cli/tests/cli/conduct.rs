@@ -100,6 +100,6 @@ fn a_signal_ends_a_command_that_waits() {
     assert!(killed.success());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.status.code(), Some(4), "the same command may succeed later: {stderr}");
     assert!(stderr.starts_with("stopping: ") && stderr.contains("error[DK-CLI-010]: stopped"), "{stderr}");
 }

@@ -16,7 +16,11 @@ What `host --help` and the help of each command say. Written by `cargo test -p d
 `INSTA_UPDATE=always`.
 
 - Data goes to standard output, everything else to standard error. `--output json` gives exactly one JSON document.
-- On a terminal each table has a moving line; elsewhere progress is plain lines. `NO_COLOR` is heeded.
+- On a terminal each table has a moving line; elsewhere progress is plain lines. `NO_COLOR` is heeded. With `--log-format json` all of
+  standard error is JSON, an object a line with `timestamp`, `level`, `target` and `message`: log, progress and errors.
+- Control characters and characters that hide or reorder text are shown by their number (`\\u{202e}`), in JSON as `\\u202e`.
+- `host run` runs all ingests of the file. Its JSON document then has the keys of a run of one over all of them, `ingest` in each of
+  `tables`, and `ingests`, one for each.
 - Every error has a stable code ([errors.md](errors.md)), says what happened, to what, and what to do (`hint:`).
 - Ctrl-C and SIGTERM stop cleanly: nothing half-done becomes visible. A second one ends the process at once, with exit
   code 130; nothing half-done becomes visible then either, but files without a commit may stay.

@@ -9,6 +9,7 @@ use std::fmt;
 use arrow::datatypes::{DataType, TimeUnit};
 use chrono::format::{Fixed, Item, Parsed, StrftimeItems};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use datakit_model::printable::is_printable;
 use serde::Deserialize;
 
 /// Decimals have at most so many digits.
@@ -155,7 +156,7 @@ fn has_time(parsed: &Parsed) -> bool {
 /// A value as the start of what a person sees of it.
 pub(super) fn shown(text: &str) -> String {
     let mut start: String =
-        text.chars().take(SHOWN_CHARACTERS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        text.chars().take(SHOWN_CHARACTERS).map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect();
     if start.len() < text.len() {
         start.push('…');
     }

@@ -245,7 +245,9 @@ impl PostgresError {
 
     fn certificate_hint(problem: CertificateProblem) -> &'static str {
         match problem {
-            CertificateProblem::Untrusted => "name the issuing CA's file in `certificate_file`, or in SSL_CERT_FILE",
+            CertificateProblem::Untrusted => {
+                "name the issuing CA's file in `certificate_file`, or in SSL_CERT_FILE; `host doctor` shows the certificate that the server presents"
+            }
             CertificateProblem::Name => "use the name that the certificate carries as `host`",
             CertificateProblem::Expired => "the server needs a new certificate; also check this machine's clock",
             CertificateProblem::NotThePinned | CertificateProblem::Other => {

@@ -237,7 +237,7 @@ impl SourceError {
     fn certificate_hint(problem: CertificateProblem) -> &'static str {
         match problem {
             CertificateProblem::Untrusted => {
-                "put the issuing CA into a file and point SSL_CERT_FILE at it, or pin the server's certificate with `certificate_file`"
+                "put the issuing CA into a file and point SSL_CERT_FILE at it, or pin the server's certificate with `certificate_file`: `host doctor` shows it, and `--save-certificate FILE` saves it"
             }
             CertificateProblem::Name => {
                 "use the name that the certificate carries as `server`, or set `host_name_in_certificate`"

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use datakit_model::printable::is_printable;
 use datakit_model::{Coded, Kind};
 
 /// An error of the columnar operations. The codes are `DK-KIT-101` and on.
@@ -251,7 +252,7 @@ pub(super) fn shorten(text: &str) -> String {
             short.push('…');
             break;
         }
-        if c.is_control() { short.extend(c.escape_default()) } else { short.push(c) }
+        if is_printable(c) { short.push(c) } else { short.extend(c.escape_default()) }
     }
     short
 }

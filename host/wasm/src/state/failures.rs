@@ -40,7 +40,8 @@ impl Failures {
             kind: convert::kind_to_wire(failure.kind()),
             code: failure.code().to_owned(),
             retry: match failure.retry() {
-                Retry::Never => types::Retry::Never,
+                // A guest lives no longer than the run.
+                Retry::Never | Retry::NextRun => types::Retry::Never,
                 Retry::AfterBackoff => types::Retry::AfterBackoff,
             },
             message: if own {

@@ -94,6 +94,7 @@ fn certificates() {
     });
     let untrusted = expect(&without_authority, "tls", "DK-SRC-020", "SSL_CERT_FILE");
     assert_eq!((untrusted.status("tcp"), untrusted.status("login")), ("ok", "not_reached"));
+    the_presented_one_can_be_pinned(&world, &untrusted.chain);
     world.edit("encrypt = \"required\"", "encrypt = \"off\"");
     let document = world.host(&JSON).success().json();
     assert_eq!(status(chain(&document, "erp"), "tls"), "not_used");
@@ -111,6 +112,27 @@ fn certificates() {
     let Some(clear) = Mssql::standin_for(reason, options, SqlEngineOptions::default()) else { return };
     let clear = World::with(clear, "");
     expect(&clear.host(&JSON), "tls", "DK-SRC-025", "TLS");
+}
+
+/// The certificate of a refused connection is shown as the `openssl` command shows the server's own file, and saved, and then taken.
+fn the_presented_one_can_be_pinned(world: &World, refused: &serde_json::Value) {
+    let links = refused["links"].as_array().unwrap();
+    let shown = &links.iter().find(|link| link["link"] == "tls").unwrap()["certificate"];
+    let mut openssl = Command::new("openssl");
+    openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-enddate", "-in"]).arg(world.mssql.certificate());
+    let seen = String::from_utf8(openssl.output().unwrap().stdout).unwrap();
+    for key in ["sha256", "not_after"] {
+        let value = shown[key].as_str().unwrap();
+        assert!(seen.contains(&format!("={value}\n")), "{key} {value} is not in\n{seen}");
+    }
+    let mut command = world.command(&["doctor", "erp", "--save-certificate", "saved.pem"]);
+    command.env_remove("SSL_CERT_FILE");
+    let output = world.finish(command);
+    assert!(output.stdout.contains("saved to saved.pem; compare the SHA-256"), "{}", output.stdout);
+    let variant = world.variant("# The certificate is checked.", "certificate_file = \"saved.pem\"");
+    let mut command = world.command(&["doctor", "erp", "--config", variant]);
+    command.env_remove("SSL_CERT_FILE");
+    world.finish(command).success();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! PostgreSQL as a source.
 
+use datakit_sinks::testing::{Certificate, PostgresServer};
 use datakit_tests::PostgresWorld;
 
 use crate::{JSON, chain, expect, status};
@@ -36,4 +37,52 @@ fn each_link_of_a_postgres_source() {
     expect(&world.host(&JSON), "tls", "DK-SRC-125", "TLS");
     world.edit("port = ", "port = 1 # ");
     expect(&world.host(&JSON), "tcp", "DK-SRC-111", "listen_addresses");
+}
+
+#[test]
+fn the_certificate_of_a_postgres_is_shown_and_saved_as_openssl_shows_it() {
+    let world = PostgresWorld::new(SCRIPT);
+    let (certificate, key) = (world.path().join("server.pem"), world.path().join("server.key"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/O=Corp/CN=db01"];
+    let names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate];
+    openssl(&[&request[..], &names].concat());
+    let text = |path: &str| std::fs::read_to_string(path).unwrap();
+    let server = PostgresServer::start(Some(Certificate { certificate: &text(certificate), key: &text(key) })).unwrap();
+    let own = text(world.path().join("warehouse.toml").to_str().unwrap());
+    let own = own.lines().find(|line| line.starts_with("port = ")).unwrap();
+    world.edit(own, &format!("port = {}", server.port()));
+    world.edit("encrypt = \"off\"", "encrypt = \"required\"");
+
+    let untrusted = expect(&world.host(&JSON), "tls", "DK-SRC-120", "host doctor");
+    let links = untrusted.chain["links"].as_array().unwrap();
+    let shown = &links.iter().find(|link| link["link"] == "tls").unwrap()["certificate"];
+    assert_eq!((&shown["subject"], &shown["issuer"]), (&"O=Corp, CN=db01".into(), &"O=Corp, CN=db01".into()));
+    assert_eq!(shown["names"], serde_json::json!(["localhost", "127.0.0.1"]));
+    let inspect = ["x509", "-in", certificate, "-noout", "-fingerprint", "-sha256", "-dates"];
+    let seen = openssl(&inspect);
+    for key in ["sha256", "not_before", "not_after"] {
+        let value = shown[key].as_str().unwrap();
+        assert!(seen.contains(&format!("={value}\n")), "{key} {value} is not in\n{seen}");
+    }
+    let text_form = world.host(&["doctor", "shop"]).stdout;
+    assert!(text_form.contains("SHA-256  ") && text_form.contains("--save-certificate FILE"), "{text_form}");
+
+    let saved = ["doctor", "shop", "--save-certificate", "saved.pem"];
+    assert_eq!(world.host(&saved).code, Some(1));
+    let parts = |text: &str| text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(parts(&text(world.path().join("saved.pem").to_str().unwrap())), parts(&text(certificate)));
+    // Never over a file that is there.
+    let again = world.host(&saved);
+    assert!(again.stderr.contains("DK-CLI-004"), "{}", again.stderr);
+    world.edit("encrypt = \"required\"", "certificate_file = \"saved.pem\"");
+    let document = world.host(&["doctor", "shop", "--output", "json"]).json();
+    assert_eq!(status(chain(&document, "shop"), "login"), "ok");
+}
+
+/// What the `openssl` command says.
+fn openssl(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("openssl").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }

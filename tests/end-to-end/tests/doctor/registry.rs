@@ -20,6 +20,17 @@ fn a_registry_that_is_down_or_lacks_the_datakit() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_is_not_reachable() {
+    let world = World::new(SCRIPT);
+    world.edit("oci:registry", "oci:elsewhere");
+    expect(&world.host(&REGISTRY), "reachable", "DK-REG-020", "host publish");
+    // Nor where no ingest names a datakit.
+    let text = std::fs::read_to_string(world.path().join("warehouse.toml")).unwrap();
+    world.write("warehouse.toml", text.split("[[ingest]]").next().unwrap());
+    expect(&world.host(&REGISTRY), "reachable", "DK-REG-020", "host publish");
+}
+
+#[test]
 fn a_lock_file_that_does_not_agree() {
     let world = World::new(SCRIPT);
     world.host(&["lock"]).success();

@@ -53,7 +53,7 @@ fn a_signal_stops_a_run_cleanly() {
         let run = in_the_middle(&world, "second");
         run.signal(signal);
         let output = run.end();
-        assert_eq!(output.code, Some(1));
+        assert_eq!(output.code, Some(3), "dbo.a is committed");
         assert_eq!(output.json()["status"], "stopped");
         insta::assert_snapshot!(name, world.refusal(&output));
         assert_eq!(world.data_files("ERP/dbo/big"), files, "no leftovers after SIG{signal}");
@@ -73,7 +73,7 @@ fn a_stopped_run_leaves_no_table_that_was_not_there() {
     pause(&world, 4);
     let run = in_the_middle(&world, "first");
     run.signal("TERM");
-    assert_eq!(run.end().code, Some(1));
+    assert_eq!(run.end().code, Some(3), "dbo.a is committed");
     assert!(!world.path().join("bronze/ERP/dbo/big").exists());
     assert_eq!(delta_ids(&world, "ERP/dbo/a"), each(1, 2, 1));
 }

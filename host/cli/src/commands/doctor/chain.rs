@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use datakit_model::Kind;
+use datakit_model::{Kind, Retry, printable};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::certificate::Certificate;
 use crate::arguments::OutputFormat;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::report::{Report, Reports, Style, printable};
+use crate::report::{Report, Reports, Style};
 
 /// How a link was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,6 +57,9 @@ pub(super) struct Link {
     pub(super) seconds: Option<f64>,
     pub(super) detail: Option<String>,
     pub(super) error: Option<LinkError>,
+    /// What the server presents, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<Certificate>,
 }
 
 /// Why a link is broken.
@@ -63,6 +67,7 @@ pub(super) struct Link {
 pub(super) struct LinkError {
     pub(super) code: String,
     pub(super) kind: Kind,
+    pub(super) retry: Retry,
     pub(super) message: String,
     /// Where in the configuration, if it is there.
     pub(super) place: Option<String>,
@@ -76,6 +81,7 @@ impl From<&Report> for LinkError {
         Self {
             code: report.code.clone(),
             kind: report.kind,
+            retry: report.retry,
             message: report.message.clone(),
             place: report.place.as_ref().map(ToString::to_string),
             causes: report.causes.clone(),
@@ -126,7 +132,7 @@ pub(super) struct Chain<'c> {
     links: Vec<Link>,
     spinner: ProgressBar,
     /// Standard output that cannot be written is told once, at the end.
-    printed: Result<(), CliError>,
+    trouble: Result<(), CliError>,
 }
 
 impl<'c> Chain<'c> {
@@ -141,19 +147,19 @@ impl<'c> Chain<'c> {
         let spinner = context.terminal.progress().add(ProgressBar::new_spinner());
         spinner.enable_steady_tick(Duration::from_millis(200));
         let shows_text = output == OutputFormat::Text;
-        let mut chain = Self { context, shows_text, subject, names, links: Vec::new(), spinner, printed: Ok(()) };
+        let mut chain = Self { context, shows_text, subject, names, links: Vec::new(), spinner, trouble: Ok(()) };
         let style = context.terminal.output_style;
         let Subject { kind, name, target } = &chain.subject;
         let title = if kind == name { name.clone() } else { format!("{kind} {name}") };
-        let title = style.bold(&printable(&title));
+        let title = style.bold(&printable::line(&title));
         let space = if is_first { "" } else { "\n" };
-        chain.print(&format!("{space}{title}: {}\n", printable(target)));
+        chain.print(&format!("{space}{title}: {}\n", printable::line(target)));
         chain
     }
 
     fn print(&mut self, text: &str) {
-        if self.shows_text && self.printed.is_ok() {
-            self.printed = self.context.terminal.print(text);
+        if self.shows_text && self.trouble.is_ok() {
+            self.trouble = self.context.terminal.print(text);
         }
     }
 
@@ -204,6 +210,27 @@ impl<'c> Chain<'c> {
         Broken
     }
 
+    /// What the server presents, under the link that was told last.
+    pub(super) fn certificate(&mut self, certificate: Certificate) {
+        let lines: String = certificate.lines().iter().map(|line| format!("    {}\n", printable::line(line))).collect();
+        self.print(&lines);
+        if let Some(link) = self.links.last_mut() {
+            link.certificate = Some(certificate);
+        }
+    }
+
+    /// Something to know, under the link that was told last.
+    pub(super) fn remark(&mut self, text: &str) {
+        self.print(&format!("    {}\n", printable::line(text)));
+    }
+
+    /// Something that was asked for besides cannot be done: told at the end, and the command fails.
+    pub(super) fn trouble(&mut self, error: CliError) {
+        if self.trouble.is_ok() {
+            self.trouble = Err(error);
+        }
+    }
+
     fn skip(&mut self) {
         if let Some(link) = self.open().first().copied() {
             self.tell(link, Status::NotReached, None, String::new());
@@ -215,10 +242,17 @@ impl<'c> Chain<'c> {
         let width = self.names.iter().map(|name| name.len()).max().unwrap_or(0);
         let time = took.map(time).unwrap_or_default();
         let word = status.paint(style, &format!("{:<11}", status.text()));
-        let line = format!("  {word}  {link:<width$}  {time:>8}  {}", printable(&detail));
+        let line = format!("  {word}  {link:<width$}  {time:>8}  {}", printable::line(&detail));
         self.print(&format!("{}\n", line.trim_end()));
         let detail = (!detail.is_empty()).then_some(detail);
-        self.links.push(Link { link, status, seconds: took.map(|took| took.as_secs_f64()), detail, error: None });
+        self.links.push(Link {
+            link,
+            status,
+            seconds: took.map(|took| took.as_secs_f64()),
+            detail,
+            error: None,
+            certificate: None,
+        });
     }
 
     /// Tells of what was not reached.
@@ -227,7 +261,7 @@ impl<'c> Chain<'c> {
             self.skip();
         }
         self.spinner.finish_and_clear();
-        self.printed?;
+        self.trouble?;
         let in_order = self.links.iter().all(|link| matches!(link.status, Status::Ok | Status::NotUsed));
         Ok(Walked { subject: self.subject, in_order, links: self.links })
     }

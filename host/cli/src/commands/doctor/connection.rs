@@ -1,14 +1,17 @@
 //! A connection: from its settings to the tables that are to be read.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use datakit_config::{Auth, Config, Connection, Encrypt, PostgresConnection, Selection, SqlServerConnection};
 use datakit_model::{Coded as _, Failure, TableId};
 use datakit_sources::permissions::{PermissionError, Permissions};
 use datakit_sources::postgres::{PostgresError, PostgresSource};
+use datakit_sources::presented::Greeting;
 use datakit_sources::sqlserver::{SourceError, SqlServerSource};
 
+use super::certificate::{self, Server};
 use super::chain::{Broken, Chain, Walked};
 use super::secret::{self, SECRET};
 use super::{Doctoring, tickets};
@@ -58,7 +61,7 @@ pub(super) async fn walk(
         Err(error) => Err(chain.broken(SETTINGS, Some(took), error)),
         Ok(connected) => {
             chain.ok(SETTINGS, Some(took), "complete");
-            walk_connected(&mut chain, doctoring.context, connection, config, &connected).await
+            walk_connected(&mut chain, doctoring, connection, config, &connected).await
         }
     };
     // A broken one says where by itself.
@@ -84,7 +87,7 @@ fn target(connection: &Connection) -> String {
 
 async fn walk_connected(
     chain: &mut Chain<'_>,
-    context: &Context,
+    doctoring: &Doctoring<'_>,
     connection: &Connection,
     config: &Config,
     connected: &Connected,
@@ -97,14 +100,14 @@ async fn walk_connected(
             if let Auth::Sql { password, .. } = &connection.auth {
                 secret::walk(chain, password, source.fetch_password()).await?;
             }
-            sqlserver(chain, source, connection).await?;
+            sqlserver(chain, source, connection, doctoring.save).await?;
         }
         (Connected::Postgres(source), Connection::Postgres(connection)) => {
             if let Some(password) = &connection.server.password {
                 secret::walk(chain, password, source.fetch_password()).await?;
             }
             chain.not_used(KERBEROS, NO_GSSAPI);
-            postgres(chain, source, connection).await?;
+            postgres(chain, source, connection, doctoring.save).await?;
         }
         (Connected::Files(source), Connection::Files(connection)) => {
             let (reached, took) = chain.step(&format!("files of {}", connection.root), source.reach()).await;
@@ -116,13 +119,14 @@ async fn walk_connected(
         // A connection becomes a source of its own kind.
         _ => return Ok(()),
     }
-    tables(chain, context, connection, config, connected).await
+    tables(chain, doctoring.context, connection, config, connected).await
 }
 
 async fn sqlserver(
     chain: &mut Chain<'_>,
     source: &SqlServerSource,
     connection: &SqlServerConnection,
+    save: Option<&Path>,
 ) -> Result<(), Broken> {
     let address = format!("{}:{}", connection.host, connection.port);
     let (reached, took) = chain.step(&format!("TCP to {address}"), source.reach()).await;
@@ -135,6 +139,9 @@ async fn sqlserver(
     match found {
         Ok(info) => {
             show_tls(chain, &tls);
+            if save.is_some() {
+                certificate::show(chain, presenting(connection), save).await;
+            }
             chain.ok(LOGIN, Some(took), format!("as `{}`", info.login));
             chain.ok(DATABASE, None, format!("`{}`, SQL Server {}, {}", info.database, info.version, info.edition));
             Ok(())
@@ -148,7 +155,11 @@ async fn sqlserver(
                 SourceError::Server { .. } | SourceError::Ticket(_) | SourceError::TicketLogin(_) => Some(LOGIN),
                 _ => None,
             };
-            Err(login_broke(chain, link, &tls, took, error))
+            let broken = login_broke(chain, link, &tls, took, error);
+            if link == Some(TLS) || save.is_some() {
+                certificate::show(chain, presenting(connection), save).await;
+            }
+            Err(broken)
         }
     }
 }
@@ -157,6 +168,7 @@ async fn postgres(
     chain: &mut Chain<'_>,
     source: &PostgresSource,
     connection: &PostgresConnection,
+    save: Option<&Path>,
 ) -> Result<(), Broken> {
     let server = &connection.server;
     let address = format!("{}:{}", server.host, server.port);
@@ -170,6 +182,9 @@ async fn postgres(
     match found {
         Ok(info) => {
             show_tls(chain, &tls);
+            if save.is_some() {
+                certificate::show(chain, presenting_postgres(server), save).await;
+            }
             chain.ok(LOGIN, Some(took), format!("as `{}`", info.user));
             chain.ok(DATABASE, None, format!("`{}`, PostgreSQL {}", info.database, info.version));
             Ok(())
@@ -184,10 +199,29 @@ async fn postgres(
                 PostgresError::Server { .. } | PostgresError::NoPassword { .. } => Some(LOGIN),
                 _ => None,
             };
-            Err(login_broke(chain, link, &tls, took, error))
+            let broken = login_broke(chain, link, &tls, took, error);
+            if link == Some(TLS) || save.is_some() {
+                certificate::show(chain, presenting_postgres(server), save).await;
+            }
+            Err(broken)
         }
     }
 }
+
+/// Where a SQL Server is asked for its certificate.
+fn presenting(connection: &SqlServerConnection) -> Server<'_> {
+    let greeting = if connection.encrypt == Encrypt::Strict { Greeting::StrictTds } else { Greeting::Tds };
+    let patience = Duration::from_secs(connection.timeouts.connect_seconds);
+    Server { host: &connection.host, port: connection.port, greeting, patience }
+}
+
+/// The same of a PostgreSQL, source or sink.
+pub(super) fn presenting_postgres(server: &datakit_config::PostgresConfig) -> Server<'_> {
+    Server { host: &server.host, port: server.port, greeting: Greeting::Postgres, patience: PATIENCE }
+}
+
+/// The longest wait for a PostgreSQL's certificate.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How a connection is encrypted: in words, or why it is not.
 pub(super) type Encryption = Result<String, String>;
@@ -313,7 +347,7 @@ async fn left_out(
             continue;
         }
         let job = job(context, config, &ingest, JobRequest::new(None, false)).await.ok()?;
-        let discovered = datakit_pipeline::discover(&job).await.ok()?;
+        let discovered = datakit_pipeline::discover(&job, &()).await.ok()?;
         let read: HashMap<TableId, Vec<String>> = discovered
             .into_iter()
             .map(|(table, _)| (table.id, table.columns.fields().iter().map(|column| column.name().clone()).collect()))

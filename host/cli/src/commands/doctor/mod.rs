@@ -2,6 +2,7 @@
 //!
 //! | module | about |
 //! |---|---|
+//! | [`certificate`] | what a server presents, shown and saved |
 //! | [`chain`] | links, and how they are shown |
 //! | [`connection`] | a source: settings, tickets, network, login, permissions |
 //! | [`tickets`] | the links of Kerberos |
@@ -12,6 +13,7 @@
 //! A step of the drivers or of the Kerberos library may show several links at once: which of them broke is told by its error
 //! (docs/decisions/0092). Nothing is changed anywhere.
 
+mod certificate;
 mod chain;
 mod connection;
 mod registry;
@@ -19,8 +21,10 @@ mod secret;
 mod sink;
 mod tickets;
 
+use std::path::Path;
+
 use datakit_config::{Config, Overrides};
-use datakit_model::Kind;
+use datakit_model::{Exit, printable};
 use serde::Serialize;
 
 use self::chain::{Chain, Subject, Walked};
@@ -52,6 +56,8 @@ struct FirstFailure<'w> {
 struct Doctoring<'c> {
     context: &'c Context,
     output: OutputFormat,
+    /// Where the certificate of the server goes.
+    save: Option<&'c Path>,
     walked: Vec<Walked>,
 }
 
@@ -63,7 +69,12 @@ impl<'c> Doctoring<'c> {
 }
 
 pub(crate) async fn doctor(arguments: Doctor, context: &Context) -> Result<u8, Reports> {
-    let mut doctoring = Doctoring { context, output: arguments.output, walked: Vec::new() };
+    let mut doctoring = Doctoring {
+        context,
+        output: arguments.output,
+        save: arguments.save_certificate.as_deref(),
+        walked: Vec::new(),
+    };
     let walking = doctoring.walk(&arguments);
     match context.stop.run_until_cancelled(walking).await {
         Some(result) => result?,
@@ -131,7 +142,7 @@ impl Doctoring<'_> {
         Ok(config)
     }
 
-    /// The end of the report, and the exit code: that of the first failure.
+    /// The end of the report, and the exit code.
     fn tell(&self) -> Result<u8, CliError> {
         let failures: Vec<(&Walked, &chain::Link, &chain::LinkError)> = self
             .walked
@@ -151,7 +162,8 @@ impl Doctoring<'_> {
         } else {
             self.context.terminal.print(&self.summary(&failures))?;
         }
-        Ok(exit_code(first.map(|(_, _, error)| error.kind)))
+        let exits = failures.iter().map(|(_, _, error)| Exit::of(error.kind, error.retry));
+        Ok(exits.fold(Exit::Done, Exit::or).code())
     }
 
     fn summary(&self, failures: &[(&Walked, &chain::Link, &chain::LinkError)]) -> String {
@@ -162,27 +174,8 @@ impl Doctoring<'_> {
         }
         let broken = failures.iter().map(|(walked, link, error)| {
             let Subject { kind, name, .. } = &walked.subject;
-            format!("{kind} {} at `{}` ({})", crate::report::printable(name), link.link, error.code)
+            format!("{kind} {} at `{}` ({})", printable::line(name), link.link, error.code)
         });
         format!("\n{}: {}\n", style.red("broken"), broken.collect::<Vec<_>>().join(", "))
-    }
-}
-
-/// That of the kind of the first failure, as of every other command.
-fn exit_code(first: Option<Kind>) -> u8 {
-    match first {
-        None => 0,
-        Some(Kind::Internal) => 2,
-        Some(_) => 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_bug_of_ours_is_told_apart() {
-        assert_eq!([None, Some(Kind::User), Some(Kind::Source), Some(Kind::Internal)].map(exit_code), [0, 1, 1, 2]);
     }
 }

@@ -97,6 +97,8 @@ async fn datakits(
         Err(
             error @ (RegistryError::Unreachable { .. }
             | RegistryError::Unauthorized { .. }
+            | RegistryError::BadLayout { .. }
+            | RegistryError::Io { .. }
             | RegistryError::Refused { .. }),
         ) => Err(chain.broken(REACHABLE, Some(took), error)),
         // It answered, with something that is not as it should be.

@@ -1,13 +1,17 @@
 //! A sink: whether tables could be written to it. Nothing is.
 
+use std::path::Path;
+
 use datakit_config::{Config, SinkConfig};
 use datakit_sinks::postgres::PostgresSink;
 use datakit_sinks::{Sink as _, SinkError};
 
 use super::Doctoring;
+use super::certificate;
 use super::chain::{Broken, Chain, Walked};
 use super::connection::{
-    DATABASE, KERBEROS, LOGIN, NO_GSSAPI, SETTINGS, TCP, TLS, login_broke, postgres_encryption, show_tls,
+    DATABASE, KERBEROS, LOGIN, NO_GSSAPI, SETTINGS, TCP, TLS, login_broke, postgres_encryption, presenting_postgres,
+    show_tls,
 };
 use super::secret::{self, SECRET};
 use crate::report::Reports;
@@ -73,7 +77,7 @@ async fn postgres(doctoring: &Doctoring<'_>, sink: &datakit_config::PostgresConf
         Ok(opened) => {
             chain.ok(SETTINGS, Some(begin.elapsed()), "complete");
             // A broken link says so by itself.
-            let _ = walk_postgres(&mut chain, &opened, sink).await;
+            let _ = walk_postgres(&mut chain, &opened, sink, doctoring.save).await;
         }
     }
     Ok(chain.end()?)
@@ -83,6 +87,7 @@ async fn walk_postgres(
     chain: &mut Chain<'_>,
     sink: &PostgresSink,
     server: &datakit_config::PostgresConfig,
+    save: Option<&Path>,
 ) -> Result<(), Broken> {
     if let Some(password) = &server.password {
         secret::walk(chain, password, sink.fetch_password()).await?;
@@ -99,6 +104,9 @@ async fn walk_postgres(
     match found {
         Ok(info) => {
             show_tls(chain, &tls);
+            if save.is_some() {
+                certificate::show(chain, presenting_postgres(server), save).await;
+            }
             chain.ok(LOGIN, Some(took), format!("as `{}`", info.user));
             chain.ok(DATABASE, None, format!("`{}`, PostgreSQL {}", info.database, info.version));
         }
@@ -109,7 +117,11 @@ async fn walk_postgres(
                 SinkError::NoDatabase { .. } | SinkError::Permission { .. } => Some(DATABASE),
                 _ => None,
             };
-            return Err(login_broke(chain, link, &tls, took, error));
+            let broken = login_broke(chain, link, &tls, took, error);
+            if link == Some(TLS) || save.is_some() {
+                certificate::show(chain, presenting_postgres(server), save).await;
+            }
+            return Err(broken);
         }
     }
     let (probed, took) = chain.step("what the role may do", sink.probe()).await;

@@ -1,0 +1,85 @@
+//! The certificate that a server presents: shown where it is refused, and saved where that is asked for.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use datakit_sources::presented::{Greeting, presented};
+use serde::Serialize;
+
+use super::chain::Chain;
+use crate::error::CliError;
+
+/// Where a certificate is asked for.
+pub(super) struct Server<'s> {
+    pub(super) host: &'s str,
+    pub(super) port: u16,
+    pub(super) greeting: Greeting,
+    pub(super) patience: Duration,
+}
+
+/// What is told of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Certificate {
+    #[serde(flatten)]
+    presented: datakit_sources::presented::Presented,
+    /// The file that now holds it.
+    saved_to: Option<String>,
+    /// Whether `certificate_file` takes it. That of PostgreSQL takes authorities: one that signs itself is its own.
+    can_be_pinned: bool,
+}
+
+impl Certificate {
+    /// A line a fact.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let presented = &self.presented;
+        let names = if presented.names.is_empty() { "none".to_owned() } else { presented.names.join(", ") };
+        let mut lines = vec![
+            "the certificate that the server presents:".to_owned(),
+            format!("  subject  {}", presented.subject),
+            format!("  issuer   {}", presented.issuer),
+            format!("  names    {names}"),
+            format!("  valid    from {} to {}", presented.not_before, presented.not_after),
+            format!("  SHA-256  {}", presented.sha256),
+        ];
+        let saved = self.saved_to.as_ref().map(|file| format!("saved to {file}; ")).unwrap_or_default();
+        lines.push(match (self.can_be_pinned, &self.saved_to) {
+            (false, _) => format!("  {saved}`certificate_file` takes the certificate of the issuer, not this one"),
+            (true, None) => "  `host doctor NAME --save-certificate FILE` saves it, for `certificate_file`".to_owned(),
+            (true, Some(_)) => {
+                format!("  {saved}compare the SHA-256 with that of the server's owner, then set `certificate_file`")
+            }
+        });
+        lines
+    }
+}
+
+/// Asks for it and tells of it, under the link that was told last.
+pub(super) async fn show(chain: &mut Chain<'_>, server: Server<'_>, save: Option<&Path>) {
+    let Server { host, port, greeting, patience } = server;
+    let (found, _) = chain.step("the server's certificate", presented(host, port, greeting, patience)).await;
+    match found {
+        Ok(presented) => {
+            if let Some(file) = save
+                && let Err(source) = write_new(file, presented.pem.as_bytes())
+            {
+                chain.trouble(CliError::Write { path: file.to_owned(), source });
+                return;
+            }
+            let saved_to = save.map(|file| file.display().to_string());
+            let can_be_pinned = greeting != Greeting::Postgres || presented.subject == presented.issuer;
+            chain.certificate(Certificate { presented, saved_to, can_be_pinned });
+        }
+        Err(error) if save.is_some() => {
+            chain.trouble(CliError::NoCertificate { address: format!("{host}:{port}"), source: error });
+        }
+        Err(error) => chain.remark(&format!("the server's certificate cannot be shown: {error}")),
+    }
+}
+
+/// Never over a file that is there: it may be the one that is pinned.
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::options().write(true).create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
