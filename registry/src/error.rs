@@ -94,6 +94,60 @@ pub enum RegistryError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The registry's certificate is not trusted.
+    #[error("the certificate of the registry {location} is not trusted: {reason}")]
+    UntrustedCertificate {
+        /// Where.
+        location: String,
+        /// Why.
+        reason: String,
+    },
+    /// An answer that takes too long, however much of it comes.
+    #[error("the registry {location} did not send {what} within {limit_seconds} s")]
+    TooSlow {
+        /// Where.
+        location: String,
+        /// What was asked for.
+        what: &'static str,
+        /// The limit.
+        limit_seconds: u64,
+    },
+    /// An answer without end.
+    #[error("the registry {location} sends more than {max_bytes} bytes for {what}")]
+    AnswerTooLarge {
+        /// Where.
+        location: String,
+        /// What was asked for.
+        what: &'static str,
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// More tags than a datakit has.
+    #[error("the registry {location} lists more than {max_tags} tags for one datakit")]
+    TooManyTags {
+        /// Where.
+        location: String,
+        /// The limit.
+        max_tags: usize,
+    },
+    /// An answer that leads elsewhere.
+    #[error("the registry {location} leads to {url}, which is not followed: {reason}")]
+    BadRedirect {
+        /// Where.
+        location: String,
+        /// Where to.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// A password that anybody on the way could read.
+    #[error("no password is sent to the registry {location} over plain HTTP ({url})")]
+    PasswordInClear {
+        /// Where.
+        location: String,
+        /// Where to.
+        url: String,
+    },
     /// The registry refused the credentials, or wants some.
     #[error("the registry {location} refused access")]
     Unauthorized {
@@ -192,6 +246,12 @@ impl Coded for RegistryError {
             Self::BadLockFile { .. } => "DK-REG-019",
             Self::BadLayout { .. } => "DK-REG-020",
             Self::PinDiffers { .. } => "DK-REG-021",
+            Self::UntrustedCertificate { .. } => "DK-REG-022",
+            Self::TooSlow { .. } => "DK-REG-023",
+            Self::AnswerTooLarge { .. } => "DK-REG-024",
+            Self::TooManyTags { .. } => "DK-REG-025",
+            Self::BadRedirect { .. } => "DK-REG-026",
+            Self::PasswordInClear { .. } => "DK-REG-027",
         }
         .into()
     }
@@ -209,7 +269,9 @@ impl Coded for RegistryError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. } | Self::Refused { transient: true, .. } => Retry::AfterBackoff,
+            Self::Unreachable { .. } | Self::TooSlow { .. } | Self::Refused { transient: true, .. } => {
+                Retry::AfterBackoff
+            }
             _ => Retry::Never,
         }
     }
@@ -247,13 +309,26 @@ impl Coded for RegistryError {
                 let host = location.split('/').next().unwrap_or_default();
                 format!("log in with `docker login {host}`: the host reads docker's configuration")
             }
+            Self::UntrustedCertificate { .. } => {
+                "if the registry has a certificate authority of its own, name its certificates in SSL_CERT_FILE or install them in the system".into()
+            }
+            Self::TooSlow { .. } => "try again; if it stays, check the network and the registry".into(),
+            Self::AnswerTooLarge { .. } | Self::TooManyTags { .. } => {
+                "check that this is a registry of datakits, and that you trust its owner".into()
+            }
+            Self::BadRedirect { .. } => {
+                "do not use this registry unless you know why it leads there; a registry may lead to addresses that are as public as its own".into()
+            }
+            Self::PasswordInClear { .. } => {
+                "use HTTPS; for a registry on this machine set `plain_http = true`, or remove its entry from docker's configuration".into()
+            }
             Self::Credential { .. } => "check the entry in ~/.docker/config.json and its credential helper".into(),
             Self::Refused { .. } => return None,
             Self::Io { .. } => "check that the path exists, its permissions and the free space".into(),
             Self::BadLockFile { .. } => "restore it from version control, or write it anew with `host lock`".into(),
             Self::BadLayout { .. } => "check the path, or name an empty directory; `host publish` makes one that is not there".into(),
             Self::PinDiffers { reference, .. } => {
-                format!("a published version never changes: find out who replaced it; `host lock {reference}` takes what is there now, `run` takes what is pinned")
+                format!("a published version never changes: find out who replaced it; `run` takes what is pinned, `host lock --accept-replaced {reference}` pins what is there now")
             }
         })
     }

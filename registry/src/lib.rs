@@ -10,12 +10,15 @@
 //! - [`LockFile`] pins versions to digests;
 //! - [`inspect_component`] tells a datakit from other WebAssembly.
 
+mod addresses;
 mod artifact;
+mod authorization;
 mod cache;
 mod component;
 mod credentials;
 mod digest;
 mod error;
+mod http;
 mod layout;
 mod location;
 mod lock;

@@ -1,9 +1,11 @@
 use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::artifact::{Artifact, Description, Published, VersionEntry};
 use crate::cache::Cache;
 use crate::component::{inspect_component, inspect_valid_component};
-use crate::credentials;
 use crate::digest::Digest;
 use crate::error::RegistryError;
 use crate::layout::Layout;
@@ -12,15 +14,32 @@ use crate::manifest::{self, Manifest};
 use crate::reference::{Reference, Selector};
 use crate::remote::Remote;
 
+/// Requests for the digests of a list.
+const REQUESTS_AT_ONCE: usize = 8;
+
 /// How a registry is reached and what is taken from it.
 #[derive(Debug, Clone)]
 pub struct RegistryOptions {
-    /// Plain HTTP to a host that is not this machine.
+    /// Plain HTTP, not TLS. A registry on this machine gets it also if it does not speak TLS, but then no password.
     pub plain_http: bool,
     /// Docker's `config.json`, whose credentials are used; none: anonymous.
     pub docker_config: Option<PathBuf>,
     /// A larger component is not fetched, in bytes.
     pub max_component_bytes: u64,
+    /// Whole time of an answer; a component may take longer, by its size.
+    pub answer_timeout: Duration,
+}
+
+impl Default for RegistryOptions {
+    /// HTTPS, anonymous, 64 MiB, 60 s.
+    fn default() -> Self {
+        Self {
+            plain_http: false,
+            docker_config: None,
+            max_component_bytes: 64 << 20,
+            answer_timeout: Duration::from_secs(60),
+        }
+    }
 }
 
 /// A place where datakits are published.
@@ -39,13 +58,12 @@ impl Registry {
     /// Opens a location; nothing is contacted yet.
     ///
     /// # Errors
-    /// Docker's configuration announces a credential that cannot be used.
+    /// The registry's name is no host name.
     pub fn open(location: Location, options: &RegistryOptions) -> Result<Self, RegistryError> {
         let backend = match &location {
             Location::Layout(path) => Backend::Layout(Layout::new(path)),
             Location::Remote { host, prefix } => {
-                let auth = credentials::lookup(options.docker_config.as_deref(), host)?;
-                Backend::Remote(Remote::new(host, prefix, options.plain_http || location.is_local(), auth))
+                Backend::Remote(Remote::new(host, prefix, location.is_local(), options)?)
             }
         };
         Ok(Self { location, backend, max_component_bytes: options.max_component_bytes })
@@ -181,12 +199,16 @@ impl Registry {
                 entries.extend(layout.entries()?.into_iter().filter(|(n, _, _)| n == name).filter_map(version_entry));
             }
             Backend::Remote(remote) => {
-                for tag in remote.tags(name).await? {
-                    // A tag that is no version was not made by us.
-                    let Ok(version) = tag.parse() else { continue };
-                    let Some(digest) = remote.resolve(name, &tag).await? else { continue };
-                    entries.push(VersionEntry { name: name.to_owned(), version, digest });
-                }
+                let tags = remote.tags(name).await?;
+                // A tag that is no version was not made by us.
+                let versions = tags.into_iter().filter_map(|tag| Some((tag.parse().ok()?, tag)));
+                let found = versions.map(|(version, tag)| async move {
+                    let digest = remote.resolve(name, &tag).await?;
+                    Ok(digest.map(|digest| VersionEntry { name: name.to_owned(), version, digest }))
+                });
+                let found: Vec<Option<VersionEntry>> =
+                    stream::iter(found).buffered(REQUESTS_AT_ONCE).try_collect().await?;
+                entries.extend(found.into_iter().flatten());
             }
         }
         if entries.is_empty() {

@@ -68,7 +68,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "LOCATION")]
     pub(crate) registry: Option<String>,
 
-    /// Allow plain HTTP to a registry that is not this machine
+    /// Reach the registry by plain HTTP; a password goes that way only to this machine
     #[arg(long, global = true)]
     pub(crate) plain_http: bool,
 
@@ -342,6 +342,9 @@ pub(crate) struct Lock {
     /// NAME@VERSION …
     #[arg(value_name = "DATAKIT")]
     pub(crate) datakits: Vec<String>,
+    /// Pin what the registry has now, also where a version was replaced after it was pinned
+    #[arg(long)]
+    pub(crate) accept_replaced: bool,
 }
 
 /// `host kerberos`

@@ -115,6 +115,7 @@ impl Context {
             plain_http: config.warehouse.plain_http,
             docker_config,
             max_component_bytes: config.limits.guest.max_component_bytes,
+            ..RegistryOptions::default()
         };
         Ok(Registry::open(location, &options)?)
     }

@@ -70,7 +70,7 @@ variables! {
     DELINEA_CLIENT_SECRET
     /// Where datakits are: `host[:port]/prefix`, or `oci:PATH`
     DATAKIT_REGISTRY
-    /// `true` allows plain HTTP to a registry that is not this machine
+    /// `true`: the registry is reached by plain HTTP; a password goes that way only to this machine
     DATAKIT_PLAIN_HTTP
     /// Settings of the datakit: a JSON object, laid over those of the file
     DATAKIT_SETTINGS

@@ -88,7 +88,7 @@ struct Warehouse {
     name: Option<String>,
     /// Where datakits are: `host[:port]/prefix`, or `oci:PATH` for an OCI image layout directory, relative to this file.
     registry: Option<String>,
-    /// Plain HTTP to a registry that is not this machine; to this machine it is always allowed.
+    /// The registry is reached by plain HTTP. A password goes that way only to this machine.
     #[serde(default)]
     plain_http: bool,
     /// The folder of pulled datakits and compiled code, relative to this file; by default the user's cache folder.

@@ -33,8 +33,11 @@ pub(crate) async fn lock(arguments: Lock, context: &Context) -> Result<(), Repor
             }
             continue;
         };
-        // The registry is asked anew: to lock is to accept what it has now.
         let artifact = registry.pull(&reference, &cache).await?;
+        // A published version never changes. If one did, somebody replaced it.
+        if !arguments.accept_replaced {
+            lock.check(&reference, &artifact.digest)?;
+        }
         let pin = Pin {
             name: reference.name.clone(),
             version: version.clone(),

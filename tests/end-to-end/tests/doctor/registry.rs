@@ -39,7 +39,8 @@ fn a_lock_file_that_does_not_agree() {
     let lock = std::fs::read_to_string(&path).unwrap();
     let digest = lock.split("sha256:").nth(1).unwrap().split('"').next().unwrap();
     world.write("datakits.lock", &lock.replace(digest, &"0".repeat(64)));
-    let other = expect(&world.host(&REGISTRY), "lock file", "DK-REG-021", "host lock sqlserver-bronze@0.1.0");
+    let other =
+        expect(&world.host(&REGISTRY), "lock file", "DK-REG-021", "host lock --accept-replaced sqlserver-bronze@0.1.0");
     assert_eq!(other.status("datakits"), "ok");
     world.write("datakits.lock", "[[datakit]]\nname = 1\n");
     expect(&world.host(&REGISTRY), "lock file", "DK-REG-019", "version control");
