@@ -1,7 +1,7 @@
 //! What tests have written, as `cargo nextest` keeps it in its JUnit report.
 
-use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 /// One test and all it has written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,7 +27,7 @@ pub fn read(xml: &str) -> Result<Vec<TestOutput>, quick_xml::Error> {
             Event::Start(element) | Event::Empty(element) => {
                 if let Some(test) = &mut current {
                     for attribute in element.attributes().flatten() {
-                        test.text += &attribute.unescape_value()?;
+                        test.text += &attribute.normalized_value(XmlVersion::Implicit1_0)?;
                         test.text.push('\n');
                     }
                 }
@@ -73,8 +73,8 @@ fn begin(element: &BytesStart<'_>) -> Result<TestOutput, quick_xml::Error> {
     let mut names = [String::new(), String::new()];
     for attribute in element.attributes().flatten() {
         match attribute.key.as_ref() {
-            b"classname" => names[0] = attribute.unescape_value()?.into_owned(),
-            b"name" => names[1] = attribute.unescape_value()?.into_owned(),
+            b"classname" => names[0] = attribute.normalized_value(XmlVersion::Implicit1_0)?.into_owned(),
+            b"name" => names[1] = attribute.normalized_value(XmlVersion::Implicit1_0)?.into_owned(),
             _ => {}
         }
     }
