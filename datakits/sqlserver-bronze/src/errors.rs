@@ -14,5 +14,7 @@ pub const NO_TABLE: &str = "SQLSERVER-BRONZE-005";
 pub const COLUMN_COLLISION: &str = "SQLSERVER-BRONZE-006";
 /// A column is encrypted, and the server does not have its key.
 pub const ENCRYPTED: &str = "SQLSERVER-BRONZE-008";
+/// A table has more columns than one query of SQL Server returns.
+pub const TOO_MANY_COLUMNS: &str = "SQLSERVER-BRONZE-009";
 /// The server's answer is not what the question allows.
 pub const UNEXPECTED_ANSWER: &str = "SQLSERVER-BRONZE-007";

@@ -13,6 +13,9 @@ const HIDDEN_KEY: &str = "datakit.hidden";
 const ALTERED_KEY: &str = "datakit.altered";
 const MASKED: &str = "masked by the server for a login without UNMASK (dynamic data masking)";
 
+/// "Maximum capacity specifications for SQL Server": columns per SELECT statement.
+const MAX_SELECT_COLUMNS: usize = 4_096;
+
 /// The columns the settings select, in the table's order.
 ///
 /// # Errors
@@ -59,6 +62,9 @@ pub fn read_columns(table: &SourceTable, selection: &Selection, settings: &Setti
             }
             read.push(ReadColumn { name, read: ReadAs::OffsetMinutesOf(column.name.clone()) });
         }
+    }
+    if read.len() > MAX_SELECT_COLUMNS {
+        return Err(too_many(table, read.len()));
     }
     Ok(read)
 }
@@ -112,6 +118,18 @@ fn offset_column(column: &SourceColumn, settings: &Settings) -> Option<String> {
 fn about(table: &SourceTable, code: &str, what: &str) -> Error {
     let table = format!("{}.{}", table.id.schema, table.id.name);
     Error::config(code, format!("{what} {table} does not have")).with_context("table", table)
+}
+
+fn too_many(table: &SourceTable, columns: usize) -> Error {
+    let name = format!("{}.{}", table.id.schema, table.id.name);
+    Error::config(
+        errors::TOO_MANY_COLUMNS,
+        format!(
+            "{columns} columns of {name} are to be read; a query of SQL Server returns {MAX_SELECT_COLUMNS} at most"
+        ),
+    )
+    .with_hint(format_args!("read some of them: `columns = {{ \"{name}\" = {{ include = [\"…\"] }} }}`"))
+    .with_context("table", name)
 }
 
 fn encrypted(table: &SourceTable, column: &SourceColumn) -> Error {

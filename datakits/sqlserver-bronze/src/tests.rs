@@ -363,6 +363,21 @@ fn an_encrypted_column_is_an_error_that_says_so() {
     assert_eq!(read_names(&plan_one(&server, &settings)), ["id"]);
 }
 
+#[test]
+fn a_table_of_more_columns_than_a_query_returns_fails_alone() {
+    let names: Vec<String> = (0..4_097).map(|number| format!("c{number}")).collect();
+    let columns: Vec<CatalogColumn<'_>> =
+        names.iter().map(|name| (name.as_str(), "int", Some("int"), 4, 10, 0, true)).collect();
+    let server = server(&[table("wide", &columns, &[], 1), table("t", &[INT], &[1], 1)]);
+    assert_eq!(discover(&server, &Settings::default()).unwrap().len(), 2);
+    let error = plan(&server, &Settings::default(), &[id("wide")]).unwrap_err();
+    assert_eq!(error.code, errors::TOO_MANY_COLUMNS);
+    assert!(error.message.contains("4097 columns of dbo.wide"), "{}", error.message);
+    assert_eq!(plan_one(&server, &Settings::default()).partitions.len(), 1);
+    let fewer = settings(r#"{"columns": {"dbo.wide": {"exclude": ["c0"]}}}"#);
+    assert!(plan(&server, &fewer, &[id("wide")]).is_ok());
+}
+
 fn plan_one(server: &Server, settings: &Settings) -> TablePlan {
     plan(server, settings, &[id("t")]).unwrap().remove(0)
 }

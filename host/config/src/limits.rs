@@ -87,6 +87,7 @@ fn read_guest(reader: TableReader<'_>) -> GuestLimits {
             max_type_depth,
             max_sql_bytes,
             max_expression_bytes,
+            max_sql_tokens,
             max_tokens,
             max_syntax_depth,
             max_parameters,

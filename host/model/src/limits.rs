@@ -36,7 +36,9 @@ pub struct GuestLimits {
     pub max_sql_bytes: u64,
     /// One expression of a projection, in bytes.
     pub max_expression_bytes: u64,
-    /// Tokens of one SQL text or expression, counted before parsing.
+    /// Tokens of one SQL text, counted before parsing.
+    pub max_sql_tokens: u64,
+    /// Tokens of one expression, counted before parsing.
     pub max_tokens: u64,
     /// Syntax depth of one SQL text or expression.
     pub max_syntax_depth: u64,
@@ -70,10 +72,13 @@ impl Default for GuestLimits {
             max_live_batch_bytes: 64 * MIB,
             max_ipc_bytes: 64 * MIB,
             max_ipc_rows: 4_000_000,
-            max_columns: 1_024,
+            // The 4,096 columns of one SELECT of SQL Server (PostgreSQL: 1,664), and what a datakit adds.
+            max_columns: 4_500,
             max_type_depth: 16,
-            max_sql_bytes: 64 * KIB,
+            // As many columns of the longest names, twice where a column is converted.
+            max_sql_bytes: MIB,
             max_expression_bytes: 8 * KIB,
+            max_sql_tokens: 64_000,
             max_tokens: 4_000,
             max_syntax_depth: 128,
             max_parameters: 2_000,

@@ -73,7 +73,7 @@ impl From<&GuestLimits> for SqlLimits {
     fn from(limits: &GuestLimits) -> Self {
         Self {
             max_sql_bytes: limits.max_sql_bytes,
-            max_tokens: limits.max_tokens,
+            max_tokens: limits.max_sql_tokens,
             // The walk recurses: no setting of the operator may let a guest exhaust the host's stack.
             max_syntax_depth: limits.max_syntax_depth.min(MAX_SYNTAX_DEPTH),
             max_parameters: limits.max_parameters,

@@ -51,6 +51,21 @@ fn tables_and_views_become_bronze_tables_on_delta() {
 }
 
 #[test]
+fn a_table_of_as_many_columns_as_sql_server_allows_is_loaded_by_default() {
+    let columns: Vec<String> = (0..1_024)
+        .map(|number| format!("[a_column_name_of_sixty_three_characters_for_all_the_columns_{number:04}] int NULL"))
+        .collect();
+    let script = format!(
+        "CREATE TABLE dbo.wide ({})\nGO\nINSERT INTO dbo.wide ([a_column_name_of_sixty_three_characters_for_all_the_columns_0001]) VALUES (7)",
+        columns.join(", ")
+    );
+    let world = World::new(&script);
+    assert_eq!(world.run(&["--run-id", "run-1"])["rows"], 1);
+    let rows = world.delta("ERP/dbo/wide");
+    assert_eq!(rows.lines().next().unwrap().split(',').count(), 1_030);
+}
+
+#[test]
 fn tables_become_bronze_tables_in_object_stores() {
     for server in [ObjectStoreServer::s3().unwrap(), ObjectStoreServer::azure().unwrap()] {
         let world = World::new(SHOP).with_object_store(server);

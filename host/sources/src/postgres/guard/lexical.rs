@@ -64,7 +64,7 @@ pub(super) fn read(sql: &str, parameters: usize, limits: &SqlLimits) -> Result<R
         lexed.end = reader.at;
         lexed.tokens.push(token);
         let count = lexed.tokens.len() as u64;
-        at_most("a number of tokens", count, "max_tokens", limits.max_tokens)?;
+        at_most("a number of tokens", count, "max_sql_tokens", limits.max_tokens)?;
     }
     Ok(Read { lexed, parameters: reader.found, by_place: reader.by_place })
 }

@@ -213,10 +213,10 @@ fn declarations_hold_only_where_nothing_adds_nulls() {
 
 #[test]
 fn limits_are_counted_before_parsing() {
-    let limits = SqlLimits { max_sql_bytes: 500_000, ..SqlLimits::default() };
+    let limits = SqlLimits { max_sql_bytes: 500_000, max_tokens: 4_000, ..SqlLimits::default() };
     let message = |sql: &str| check(sql, 0, &grant(), &limits).unwrap_err().to_string();
     let nested = |open: &str, close: &str, n: usize| format!("SELECT {}1{} AS a", open.repeat(n), close.repeat(n));
-    insta::assert_snapshot!(message(&format!("SELECT 1{}", "+ 1 ".repeat(100_000))), @"a number of tokens of 4001 is over the limit `max_tokens` of 4000");
+    insta::assert_snapshot!(message(&format!("SELECT 1{}", "+ 1 ".repeat(100_000))), @"a number of tokens of 4001 is over the limit `max_sql_tokens` of 4000");
     insta::assert_snapshot!(message(&nested("(", ")", 1_500)), @"a syntax depth of 129 is over the limit `max_syntax_depth` of 128");
     insta::assert_snapshot!(message(&nested("- ", "", 1_500)), @"a syntax depth of 129 is over the limit `max_syntax_depth` of 128");
     insta::assert_snapshot!(message(&"x".repeat(500_001)), @"a text of 500001 is over the limit `max_sql_bytes` of 500000");

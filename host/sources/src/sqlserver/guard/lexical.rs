@@ -46,7 +46,7 @@ pub(super) fn read(sql: &str, parameters: usize, limits: &SqlLimits) -> Result<L
         lexed.end = reader.at;
         lexed.tokens.push(token);
         let count = lexed.tokens.len() as u64;
-        at_most("a number of tokens", count, "max_tokens", limits.max_tokens)?;
+        at_most("a number of tokens", count, "max_sql_tokens", limits.max_tokens)?;
     }
     Ok(lexed)
 }
