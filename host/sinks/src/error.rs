@@ -88,6 +88,16 @@ pub enum SinkError {
         /// Why not.
         reason: String,
     },
+    /// The table is not the one that the ledger's row is about, and it has rows that the ledger does not know.
+    #[error(
+        "{location} is not the table that earlier runs wrote: a table of that name was renamed, restored or created since, and it has rows"
+    )]
+    Replaced {
+        /// Where the table is.
+        location: String,
+        /// The condition of the ledger's row.
+        row: String,
+    },
     /// Another run was faster.
     #[error("{location} is being written by another run, or was committed by it since this one began")]
     Conflict {
@@ -300,6 +310,7 @@ impl SinkError {
             Self::Certificate { .. } => (25, Kind::User),
             Self::Server { .. } => (26, Kind::Sink),
             Self::ReadOnly { .. } => (27, Kind::Sink),
+            Self::Replaced { .. } => (28, Kind::User),
         }
     }
 }
@@ -355,6 +366,10 @@ impl Coded for SinkError {
                 "move the table aside or write to another sink; schemas are not changed by a load".into()
             }
             Self::ForeignTable { .. } => "move the table aside, or write to another sink".into(),
+            Self::Replaced { row, .. } => format!(
+                "empty the table (or move it aside) to load everything again; or, if it holds what earlier runs loaded, keep it and \
+                 have it known by: UPDATE \"_datakit\".\"ledger\" SET state = (state::jsonb - 'target')::json WHERE {row}"
+            ),
             Self::Conflict { .. } => "nothing was written; run again when the other run has ended".into(),
             Self::Value { .. } => {
                 "correct the value at its source, exclude the column, or have the datakit cast or clean it".into()
@@ -407,6 +422,7 @@ impl Coded for SinkError {
             Self::NoColumns(table) => vec![("table", table.clone())],
             Self::SchemaMismatch { location, .. }
             | Self::ForeignTable { location, .. }
+            | Self::Replaced { location, .. }
             | Self::Conflict { location }
             | Self::Full { location, .. }
             | Self::Forbidden { location, .. }

@@ -271,3 +271,150 @@ async fn tables_of_one_schema_are_loaded_side_by_side() {
         writer.commit(CommitNote::default()).await.unwrap();
     }
 }
+
+async fn state(config: &PostgresConfig) -> Option<datakit_model::TableState> {
+    PostgresSink::new(config.clone()).state("ERP", &TableId::new("dbo", "t")).await.unwrap()
+}
+
+fn as_run(run_id: &str, mode: WriteMode) -> Target {
+    let mut target = target("ERP", TableId::new("dbo", "t"));
+    target.run.run_id = run_id.to_owned();
+    target.mode = mode;
+    target
+}
+
+/// What makes of a table none that earlier runs have loaded.
+#[tokio::test]
+async fn a_state_counts_as_long_as_its_table_has_its_rows() {
+    for change in [
+        r#"DROP TABLE "ERP_dbo".t"#,
+        r#"ALTER TABLE "ERP_dbo".t RENAME TO aside"#,
+        r#"ALTER TABLE "ERP_dbo".t SET SCHEMA public"#,
+        r#"TRUNCATE "ERP_dbo".t"#,
+        r#"DELETE FROM "ERP_dbo".t"#,
+        r#"DROP TABLE "ERP_dbo".t; CREATE TABLE "ERP_dbo".t (name text)"#,
+        r#"DROP SCHEMA "ERP_dbo" CASCADE"#,
+    ] {
+        let config = database().await;
+        load(&config, as_run("1", WriteMode::Append)).await.unwrap();
+        assert_eq!(state(&config).await.unwrap().run_id, "1");
+        client(&config).await.batch_execute(change).await.unwrap();
+        assert_eq!(state(&config).await, None, "after {change}");
+        let again = load(&config, as_run("1", WriteMode::Append)).await.unwrap();
+        assert_eq!((again.state.sequence, again.state.earlier_run_ids.len()), (1, 0), "after {change}");
+        assert_eq!(state(&config).await.unwrap().run_id, "1", "after {change}");
+    }
+}
+
+/// What keeps the table's rows, keeps its state.
+#[tokio::test]
+async fn a_state_survives_what_keeps_the_rows() {
+    let config = database().await;
+    load(&config, as_run("1", WriteMode::Append)).await.unwrap();
+    let admin = client(&config).await;
+    for change in [
+        r#"VACUUM FULL "ERP_dbo".t"#,
+        r#"CREATE INDEX i ON "ERP_dbo".t (name); CLUSTER "ERP_dbo".t USING i"#,
+        r#"DELETE FROM "ERP_dbo".t WHERE name = 'a'"#,
+        r#"ALTER TABLE "ERP_dbo".t RENAME TO x; ALTER TABLE "ERP_dbo".x RENAME TO t"#,
+    ] {
+        for statement in change.split("; ") {
+            admin.batch_execute(statement).await.unwrap();
+        }
+        assert_eq!(state(&config).await.unwrap().run_id, "1", "after {change}");
+    }
+    assert_eq!(load(&config, as_run("2", WriteMode::Append)).await.unwrap().state.sequence, 2);
+    // No rows were loaded, and none are there: that is no loss.
+    let config = database().await;
+    let writer = PostgresSink::new(config.clone()).open(as_run("1", WriteMode::Append)).await.unwrap();
+    writer.partition(0).await.unwrap().finish().await.unwrap();
+    writer.commit(CommitNote::default()).await.unwrap();
+    assert_eq!(state(&config).await.unwrap().run_id, "1");
+}
+
+#[tokio::test]
+async fn a_table_that_took_the_place_of_another_is_not_added_to() {
+    let config = database().await;
+    load(&config, as_run("1", WriteMode::Append)).await.unwrap();
+    let admin = client(&config).await;
+    let swap = r#"CREATE TABLE "ERP_dbo".n AS SELECT 'restored'::text AS name; DROP TABLE "ERP_dbo".t;
+        ALTER TABLE "ERP_dbo".n RENAME TO t"#;
+    admin.batch_execute(swap).await.unwrap();
+    assert_eq!(state(&config).await, None);
+    let failure = load(&config, as_run("2", WriteMode::Append)).await.unwrap_err();
+    assert_eq!((failure.code(), failure.kind()), ("DK-SNK-028", Kind::User), "{}", report(&failure));
+    insta::assert_snapshot!(report(&failure));
+    // What the hint says makes the table the ledger's.
+    let hint = failure.hint().unwrap();
+    admin.batch_execute(&hint[hint.find("UPDATE").unwrap()..]).await.unwrap();
+    assert_eq!(state(&config).await.unwrap().run_id, "1");
+    assert_eq!(load(&config, as_run("2", WriteMode::Append)).await.unwrap().state.sequence, 2);
+    assert_eq!(state(&config).await.unwrap().run_id, "2");
+    // An overwrite replaces whatever is there.
+    admin.batch_execute(swap).await.unwrap();
+    assert_eq!(load(&config, as_run("3", WriteMode::Overwrite)).await.unwrap().state.sequence, 1);
+    let rows: i64 = admin.query_one(r#"SELECT count(*) FROM "ERP_dbo".t"#, &[]).await.unwrap().get(0);
+    assert_eq!((rows, state(&config).await.unwrap().run_id.as_str()), (2, "3"));
+}
+
+/// All object ids differ, also the ledger's.
+#[tokio::test]
+async fn a_database_restored_from_a_dump_keeps_its_states() {
+    let config = database().await;
+    load(&config, as_run("1", WriteMode::Append)).await.unwrap();
+    let restored = database().await;
+    let url = |config: &PostgresConfig| {
+        format!("host=127.0.0.1 port={} user=postgres dbname={}", server().port(), config.database)
+    };
+    let pipe = format!("pg_dump -d '{}' | psql -q -v ON_ERROR_STOP=1 -d '{}'", url(&config), url(&restored));
+    let mut command = std::process::Command::new("sh");
+    let output = command.args(["-c", &pipe]).env("PGPASSWORD", datakit_sinks::testing::PASSWORD).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(state(&restored).await.unwrap().run_id, "1");
+    assert_eq!(load(&restored, as_run("2", WriteMode::Append)).await.unwrap().state.sequence, 2);
+    client(&restored).await.batch_execute(r#"DROP TABLE "ERP_dbo".t"#).await.unwrap();
+    assert_eq!(state(&restored).await, None, "bound to the restored table since the last commit");
+}
+
+/// A ledger of an earlier version knows no object ids.
+#[tokio::test]
+async fn a_row_without_an_object_id_counts_by_name() {
+    let config = database().await;
+    load(&config, as_run("1", WriteMode::Append)).await.unwrap();
+    let admin = client(&config).await;
+    let earlier = r#"UPDATE "_datakit"."ledger" SET state = (state::jsonb - 'target')::json"#;
+    admin.batch_execute(earlier).await.unwrap();
+    assert_eq!(state(&config).await.unwrap().run_id, "1");
+    admin.batch_execute(r#"DROP TABLE "ERP_dbo".t"#).await.unwrap();
+    assert_eq!(state(&config).await, None);
+}
+
+/// A policy would hide the ledger's row, and everything would be loaded again.
+#[tokio::test]
+async fn policies_hide_no_state_and_no_rows() {
+    let config = database().await;
+    let admin = client(&config).await;
+    let role = format!("role_{}", uuid::Uuid::new_v4().simple());
+    admin
+        .batch_execute(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD '{}'; GRANT CREATE ON DATABASE {} TO {role}",
+            datakit_sinks::testing::PASSWORD,
+            config.database
+        ))
+        .await
+        .unwrap();
+    let config = PostgresConfig { user: role, ..config };
+    load(&config, as_run("1", WriteMode::Append)).await.unwrap();
+    let sink = PostgresSink::new(config.clone());
+    let force = |table: &str| format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY");
+    let end = |table: &str| format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY");
+    let ledger = r#""_datakit"."ledger""#;
+    admin.batch_execute(&force(ledger)).await.unwrap();
+    let failure = sink.state("ERP", &TableId::new("dbo", "t")).await.unwrap_err();
+    assert_eq!(failure.code(), "DK-SNK-024", "{}", report(&failure));
+    admin.batch_execute(&end(ledger)).await.unwrap();
+    admin.batch_execute(&force(r#""ERP_dbo".t"#)).await.unwrap();
+    let failure = load(&config, as_run("2", WriteMode::Overwrite)).await.unwrap_err();
+    assert_eq!(failure.code(), "DK-SNK-024", "{}", report(&failure));
+    assert!(failure.causes().concat().contains("row-level security"), "{failure:?}");
+}

@@ -51,8 +51,10 @@ pub(crate) async fn reach(config: &PostgresConfig) -> Result<(), SinkError> {
 /// Logs in and asks.
 pub(crate) async fn who(config: &PostgresConfig) -> Result<ServerInfo, SinkError> {
     let client = connect(config).await?;
-    let row =
-        client.query_one(WHO, &[]).await.map_err(|error| statement_error(config, "ask", &config.server(), error))?;
+    let row = client
+        .query_typed_one(WHO, &[])
+        .await
+        .map_err(|error| statement_error(config, "ask", &config.server(), error))?;
     Ok(ServerInfo { version: row.get(0), database: row.get(1), user: row.get(2) })
 }
 
@@ -73,7 +75,7 @@ struct Rights {
 
 impl Rights {
     async fn of(client: &Client, config: &PostgresConfig) -> Result<Self, SinkError> {
-        let row = client.query_one(RIGHTS, &[]).await.map_err(|e| statement_error(config, "ask", LEDGER, e))?;
+        let row = client.query_typed_one(RIGHTS, &[]).await.map_err(|e| statement_error(config, "ask", LEDGER, e))?;
         Ok(Self {
             read_only: row.get(0),
             create_schemas: row.get(1),

@@ -81,7 +81,7 @@ impl Sink for PostgresSink {
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
         TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
-        Ok(ledger::read(&client, &self.config, source_system, table).await?)
+        Ok(ledger::state(&client, &self.config, source_system, table).await?)
     }
 
     async fn probe(&self) -> Result<(), Failure> {

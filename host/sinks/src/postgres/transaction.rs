@@ -16,7 +16,7 @@ use tokio_postgres::{Client, CopyInSink};
 use super::config::PostgresConfig;
 use super::connection::{connect, statement_error};
 use super::encode::{HEADER, TRAILER};
-use super::ledger;
+use super::ledger::{self, Held, Lost};
 use super::names::TableName;
 use super::types::TableSchema;
 use crate::error::SinkError;
@@ -63,7 +63,7 @@ pub(crate) struct Transaction {
     plan: Arc<Plan>,
     client: Client,
     /// What the last commit left.
-    before: Option<TableState>,
+    before: Held,
     copy: Option<Pin<Box<CopyInSink<Bytes>>>>,
 }
 
@@ -82,34 +82,54 @@ impl Transaction {
     }
 
     /// Leaves the transaction begun and the table ready; gives what the last commit left.
-    async fn prepare(client: &Client, plan: &Plan) -> Result<Option<TableState>, SinkError> {
+    async fn prepare(client: &Client, plan: &Plan) -> Result<Held, SinkError> {
         ledger::prepare(client, &plan.config, &plan.name).await?;
-        client.batch_execute("BEGIN").await.map_err(|e| plan.failed("begin a transaction for", e))?;
+        let begin = format!("BEGIN; {}", ledger::TRANSACTION);
+        client.batch_execute(&begin).await.map_err(|e| plan.failed("begin a transaction for", e))?;
         lock(client, plan).await?;
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
         if let Some(owner) = ledger::other_owner(client, &plan.config, system, table, &plan.name).await? {
             let reason = format!("it holds the rows of another source's table ({owner})");
             return Err(SinkError::ForeignTable { location: plan.location.clone(), reason });
         }
-        let before = ledger::read(client, &plan.config, system, table).await?;
-        match ledger::existing_columns(client, &plan.config, &plan.name).await? {
-            None => {
-                let sql = plan.schema.create(&plan.name);
-                client.batch_execute(&sql).await.map_err(|e| plan.failed("create", e))?;
-            }
-            Some(existing) => {
-                let differences = plan.schema.differences(&existing);
-                if !differences.is_empty() {
-                    return Err(SinkError::SchemaMismatch { location: plan.location.clone(), differences });
-                }
-                if plan.target.mode == WriteMode::Overwrite {
-                    // Not TRUNCATE: that would keep readers out until the commit.
-                    let sql = format!("DELETE FROM {}", plan.name);
-                    client.batch_execute(&sql).await.map_err(|e| plan.failed("empty", e))?;
-                }
-            }
+        let Some(existing) = ledger::existing_columns(client, &plan.config, &plan.name).await? else {
+            let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
+            let sql = plan.schema.create(&plan.name);
+            client.batch_execute(&sql).await.map_err(|e| plan.failed("create", e))?;
+            return Ok(held);
+        };
+        let differences = plan.schema.differences(&existing);
+        if !differences.is_empty() {
+            return Err(SinkError::SchemaMismatch { location: plan.location.clone(), differences });
         }
-        Ok(before)
+        // Before it is looked at: nobody empties or replaces it from now on.
+        let sql = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", plan.name);
+        client.batch_execute(&sql).await.map_err(|e| plan.failed("lock", e))?;
+        let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
+        if plan.target.mode == WriteMode::Overwrite {
+            // Not TRUNCATE: that would keep readers out until the commit.
+            let sql = format!("DELETE FROM {}", plan.name);
+            client.batch_execute(&sql).await.map_err(|e| plan.failed("empty", e))?;
+            return Ok(Held { rows: 0, ..held });
+        }
+        Ok(held)
+    }
+
+    /// Says what became of the rows that the ledger knows, or refuses to add to rows that it does not know.
+    fn before(plan: &Plan, held: Held) -> Result<Held, SinkError> {
+        let location = &plan.location;
+        match held.lost {
+            Some(Lost::Replaced) if plan.target.mode == WriteMode::Append => {
+                let (system, table) = (&plan.target.run.source_system, &plan.target.table);
+                let (location, row) = (location.clone(), ledger::where_row(system, table));
+                return Err(SinkError::Replaced { location, row });
+            }
+            Some(Lost::Gone | Lost::Emptied) => {
+                tracing::warn!(%location, "the rows of earlier runs are not there any more: everything is loaded again");
+            }
+            Some(Lost::Replaced) | None => {}
+        }
+        Ok(held)
     }
 
     /// The connection's task.
@@ -167,8 +187,9 @@ impl Transaction {
             }
         }
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
-        let state = crate::next_state(self.before.as_ref(), &plan.target.run, note, rows);
-        ledger::write(&self.client, &plan.config, system, table, &plan.name, &state).await?;
+        let state = crate::next_state(self.before.state.as_ref(), &plan.target.run, note, rows);
+        let held = (&state, self.before.rows.saturating_add(rows));
+        ledger::write(&self.client, &plan.config, system, table, &plan.name, held).await?;
         match self.client.batch_execute("COMMIT").await {
             Ok(()) => Ok(state),
             // The server answered: the transaction is rolled back.
@@ -194,9 +215,13 @@ async fn resolve(plan: &Plan, state: &TableState, error: tokio_postgres::Error) 
     };
     let look = async {
         let client = connect(&plan.config).await?;
-        let wait = format!("SET lock_timeout = '30s'; BEGIN; SELECT pg_advisory_xact_lock({})", lock_key(&plan.name));
+        let wait = format!(
+            "BEGIN READ ONLY; {}; SET LOCAL lock_timeout = '30s'; SELECT pg_advisory_xact_lock({})",
+            ledger::TRANSACTION,
+            lock_key(&plan.name)
+        );
         client.batch_execute(&wait).await.map_err(|e| plan.failed("wait for", e))?;
-        ledger::read(&client, &plan.config, &plan.target.run.source_system, &plan.target.table).await
+        ledger::committed(&client, &plan.config, &plan.target.run.source_system, &plan.target.table).await
     };
     match look.await {
         Ok(Some(now)) if now.was_committed_by(&state.run_id) => {
@@ -211,7 +236,7 @@ async fn resolve(plan: &Plan, state: &TableState, error: tokio_postgres::Error) 
 /// Keeps a second run out until the transaction ends.
 async fn lock(client: &Client, plan: &Plan) -> Result<(), SinkError> {
     let sql = format!("SELECT pg_try_advisory_xact_lock({})", lock_key(&plan.name));
-    let row = client.query_one(&sql, &[]).await.map_err(|e| plan.failed("lock", e))?;
+    let row = client.query_typed_one(&sql, &[]).await.map_err(|e| plan.failed("lock", e))?;
     if row.get(0) { Ok(()) } else { Err(SinkError::Conflict { location: plan.location.clone() }) }
 }
 

@@ -1,5 +1,6 @@
 //! A Postgres server.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
 use std::net::TcpListener;
@@ -47,12 +48,7 @@ impl PostgresServer {
     /// There is no Postgres, or it does not start.
     pub fn start(certificate: Option<Certificate<'_>>) -> io::Result<Self> {
         let bin = bin_directory()?;
-        let directory = std::env::temp_dir().join(format!("datakit-postgres-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&directory)?;
-        let account = Account::for_postgres(&directory)?;
-        if let Some((user, group)) = account.0 {
-            chown(&directory, Some(user), Some(group))?;
-        }
+        let (directory, account) = own_directory("datakit-postgres")?;
         let write = |name: &str, text: &str| account.write(&directory.join(name), text);
         write("password", PASSWORD)?;
         let mut settings =
@@ -76,20 +72,39 @@ impl PostgresServer {
         if !initialised.status.success() {
             return Err(io::Error::other(format!("initdb: {}", String::from_utf8_lossy(&initialised.stderr))));
         }
+        Self::run(&bin, &account, directory, &settings)
+    }
+
+    /// Starts a replica that applies the changes of this server, with these settings more (lines of `postgresql.conf`).
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn replica(&self, settings: &str) -> io::Result<Self> {
+        let bin = bin_directory()?;
+        let (directory, account) = own_directory("datakit-replica")?;
+        let copied = account
+            .command(&bin.join("pg_basebackup"))
+            .arg("-D")
+            .arg(directory.join("data"))
+            .args(["--no-sync", "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "-d"])
+            .arg(format!("host=127.0.0.1 port={} user=postgres password='{PASSWORD}'", self.port))
+            .output()?;
+        if !copied.status.success() {
+            return Err(io::Error::other(format!("pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr))));
+        }
+        Self::run(&bin, &account, directory, settings)
+    }
+
+    /// Starts a server over the data of its directory.
+    fn run(bin: &Path, account: &Account, directory: PathBuf, settings: &str) -> io::Result<Self> {
+        let data = directory.join("data");
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let _ = write!(settings, "port={port}\nunix_socket_directories='{}'\n", directory.display());
-        account.write(&data.join("postgresql.auto.conf"), &settings)?;
-        let script = r#""$0" -D "$1" >"$2" 2>&1 & server=$!; read -r _; kill -INT $server; wait $server; rm -rf "$3""#;
-        let shell = account
-            .command(Path::new("/bin/sh"))
-            .arg("-c")
-            .arg(script)
-            .arg(bin.join("postgres"))
-            .arg(&data)
-            .arg(directory.join("log"))
-            .arg(&directory)
-            .stdin(Stdio::piped())
-            .spawn()?;
+        // What was copied from a primary stands before, and the last of two lines counts.
+        let path = data.join("postgresql.auto.conf");
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        let place = format!("port={port}\nunix_socket_directories='{}'\n", directory.display());
+        account.write(&path, &format!("{before}\n{settings}\n{place}"))?;
+        let shell = account.serve(&bin.join("postgres"), &["-D".as_ref(), data.as_os_str()], &directory, "INT")?;
         let mut server = Self { port, directory, shell };
         server.wait()?;
         Ok(server)
@@ -100,7 +115,8 @@ impl PostgresServer {
         let begin = Instant::now();
         loop {
             let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-            if log.contains("database system is ready to accept connections") {
+            // A replica says `read-only connections`.
+            if log.contains("database system is ready to accept ") {
                 return Ok(());
             }
             if begin.elapsed() > START_TIMEOUT || log.contains("FATAL") {
@@ -151,8 +167,19 @@ fn bin_directory() -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::other(format!("there is no Postgres: install postgresql, or set {BIN_VARIABLE}")))
 }
 
+/// A new directory, of the account that servers run as.
+pub(super) fn own_directory(prefix: &str) -> io::Result<(PathBuf, Account)> {
+    let directory = std::env::temp_dir().join(format!("{prefix}-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir(&directory)?;
+    let account = Account::for_postgres(&directory)?;
+    if let Some((user, group)) = account.0 {
+        chown(&directory, Some(user), Some(group))?;
+    }
+    Ok((directory, account))
+}
+
 /// User and group to run as; none: our own.
-struct Account(Option<(u32, u32)>);
+pub(super) struct Account(Option<(u32, u32)>);
 
 impl Account {
     /// What we create is ours: whether that is root, the directory tells.
@@ -179,7 +206,29 @@ impl Account {
         command
     }
 
-    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+    /// Runs a server in its directory, where its log is: a shell that waits for the end of its input, then stops the server by
+    /// a signal and takes the directory away.
+    pub(super) fn serve(
+        &self,
+        program: &Path,
+        arguments: &[&OsStr],
+        directory: &Path,
+        signal: &str,
+    ) -> io::Result<Child> {
+        let script = r#"directory=$1 signal=$2; shift 2; "$0" "$@" >"$directory/log" 2>&1 & server=$!
+            read -r _; kill -$signal $server; wait $server; rm -rf "$directory""#;
+        self.command(Path::new("/bin/sh"))
+            .arg("-c")
+            .arg(script)
+            .arg(program)
+            .arg(directory)
+            .arg(signal)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+    }
+
+    pub(super) fn write(&self, path: &Path, text: &str) -> io::Result<()> {
         std::fs::write(path, text)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         if let Some((user, group)) = self.0 {
