@@ -12,6 +12,7 @@ mod walk;
 
 use datakit_model::TablePatterns;
 use sqlparser::ast::{Expr, Ident, Query};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
@@ -163,6 +164,7 @@ pub(crate) fn parse<D: Dialect>(tokens: Vec<Token>, limits: &SqlLimits) -> Resul
     if tokens.is_empty() {
         return Err(Refusal::NotOneQuery("empty".to_owned()));
     }
+    check_chains(&tokens)?;
     let mut parser = Parser::new(D::parser()).with_recursion_limit(depth).with_tokens(tokens);
     let query = parser.parse_query().map_err(|error| match error {
         ParserError::RecursionLimitExceeded => too_deep(limits),
@@ -176,6 +178,39 @@ pub(crate) fn parse<D: Dialect>(tokens: Vec<Token>, limits: &SqlLimits) -> Resul
         return Err(Refusal::NotOneQuery(format!("a query followed by {next}")));
     }
     Ok(*query)
+}
+
+/// How many tokens may stand in each other.
+const MAX_CHAIN_TOKENS: u64 = 4_000;
+
+/// The parser makes a chain such as `1+1+1` one within the other, and what is made so is also dropped so, each level on the
+/// stack. Items of a list stand side by side. So the tokens between two commas are counted, those within their parentheses
+/// included, and UNIONs, whatever lists are in their members.
+fn check_chains(tokens: &[Token]) -> Result<(), Refusal> {
+    // Of each open parenthesis: tokens since the last comma, and the most of the items before.
+    let mut open: Vec<(u64, u64)> = Vec::new();
+    let mut here = (0_u64, 0_u64);
+    let mut sets = 0_u64;
+    for token in tokens {
+        here.0 += 1;
+        match token {
+            Token::Comma => here = (0, here.0.max(here.1)),
+            Token::LParen => open.push(std::mem::take(&mut here)),
+            Token::RParen => {
+                let inner = here.0.max(here.1);
+                here = open.pop().unwrap_or_default();
+                here.0 += inner;
+            }
+            Token::Word(word) if matches!(word.keyword, Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT) => {
+                sets += 4;
+            }
+            _ => {}
+        }
+        if here.0.max(sets) > MAX_CHAIN_TOKENS {
+            return Err(Refusal::Construct(format!("a chain of more than {MAX_CHAIN_TOKENS} tokens without a comma")));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn at_most(what: &'static str, value: u64, limit_name: &'static str, limit: u64) -> Result<(), Refusal> {

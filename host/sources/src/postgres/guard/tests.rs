@@ -253,3 +253,20 @@ mod any_text {
         }
     }
 }
+
+/// Nothing that the parser makes is deeper than the stack: not a chain, whatever it is a chain of.
+#[test]
+fn long_chains_are_refused() {
+    let refused = |sql: &str| matches!(check(sql, 0, &grant(), &SqlLimits::default()), Err(Refusal::Construct(_)));
+    assert!(refused(&format!("SELECT 1{}", "+ 1 ".repeat(10_000))));
+    assert!(refused(&format!("SELECT a{} FROM public.t", " IS NULL".repeat(10_000))));
+    assert!(refused(&format!("SELECT 1, 2{}", " UNION SELECT 1, 2".repeat(2_000))));
+    // What stands in parentheses stands within what follows them.
+    let mut within = "1".to_owned();
+    for _ in 0..40 {
+        within = format!("({within}{})", "+1".repeat(100));
+    }
+    assert!(refused(&format!("SELECT {within}")));
+    let list: Vec<String> = (0..4_000).map(|i| format!("a::text AS a{i}")).collect();
+    assert!(!refused(&format!("SELECT {} FROM public.t", list.join(", "))));
+}
