@@ -8,7 +8,7 @@ use std::time::Duration;
 use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
 use datakit_config::{
     Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Layers, Overrides, Pool, PostgresConnection, Reader,
-    SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource, Timeouts, load,
+    RowSecurity, SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource, Timeouts, load,
 };
 use datakit_kerberos::{Origin, Service, TicketSettings, Tickets};
 use datakit_model::{Credential, Secret};
@@ -279,6 +279,10 @@ fn postgres_source_config(
         timeouts: source_timeouts(&connection.timeouts),
         read: config.limits.read.clone(),
         sql: SqlLimits::from(&config.limits.guest),
+        row_security: match connection.row_security {
+            RowSecurity::Refuse => postgres_source::RowSecurity::Refuse,
+            RowSecurity::Filter => postgres_source::RowSecurity::Filter,
+        },
         application_name: APPLICATION_NAME.to_owned(),
         ..PostgresSourceConfig::new(&server.host, &server.database, &server.user)
     }

@@ -357,6 +357,7 @@ mod tests {
             partitions: 4,
             several_moments: true,
             approximate: false,
+            filtered: false,
             adjustments: vec![],
             rejected: None,
             error: None,

@@ -22,6 +22,8 @@ pub(crate) const MAX_SOURCE_SYSTEM_CHARS: usize = 50;
 pub(crate) const KINDS: [&str; 3] = ["files", "postgres", "sqlserver"];
 pub(crate) const ENCRYPT: [(&str, Encrypt); 3] =
     [("required", Encrypt::Required), ("strict", Encrypt::Strict), ("off", Encrypt::Off)];
+pub(crate) const ROW_SECURITY: [(&str, RowSecurity); 2] =
+    [("refuse", RowSecurity::Refuse), ("filter", RowSecurity::Filter)];
 pub(crate) const READERS: [(&str, Reader); 2] = [("mssql-tds", Reader::MssqlTds), ("tiberius", Reader::Tiberius)];
 
 /// A configured place rows come from.
@@ -42,10 +44,22 @@ pub struct PostgresConnection {
     pub source_system: String,
     /// Where the server is and who logs in: the same keys as for a sink.
     pub server: PostgresConfig,
+    /// What becomes of rows that row-level security hides.
+    pub row_security: RowSecurity,
     /// Bounds of the pool.
     pub pool: Pool,
     /// Bounds of waiting.
     pub timeouts: Timeouts,
+}
+
+/// What becomes of rows that row-level security hides from the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowSecurity {
+    /// A table that has such rows is an error.
+    #[default]
+    Refuse,
+    /// The others are read, and the record says so.
+    Filter,
 }
 
 /// A SQL Server database.
@@ -220,10 +234,11 @@ fn read_sqlserver(name: &str, mut table: TableReader<'_>) -> Option<SqlServerCon
 fn read_postgres(name: &str, mut table: TableReader<'_>) -> Option<PostgresConnection> {
     let source_system = read_source_system(name, &mut table);
     let server = sink::read_postgres_server(name, &mut table, &sink::SOURCE_HINTS);
+    let row_security = table.choice("row_security", &ROW_SECURITY).map(|found| found.value).unwrap_or_default();
     let pool = read_pool(&mut table);
     let timeouts = read_timeouts(&mut table);
     table.finish();
-    Some(PostgresConnection { source_system: source_system?, server: server?, pool, timeouts })
+    Some(PostgresConnection { source_system: source_system?, server: server?, row_security, pool, timeouts })
 }
 
 pub(crate) fn read_source_system(name: &str, table: &mut TableReader<'_>) -> Option<String> {

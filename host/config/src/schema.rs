@@ -158,6 +158,10 @@ enum Connection {
         trust_certificate: bool,
         /// Certificates (PEM) taken besides the system's, relative to this file.
         certificate_file: Option<String>,
+        /// What becomes of rows that row-level security hides from the user: `refuse` makes the table an error, `filter` reads the
+        /// others and marks the table as filtered.
+        #[serde(default = "row_security")]
+        row_security: RowSecurity,
         /// Bounds of the connection pool; the session that keeps the run's snapshot comes on top.
         pool: Option<Pool>,
         /// Bounds of single steps.
@@ -423,6 +427,20 @@ enum Sink {
         /// Certificates (PEM) taken besides the system's, relative to this file.
         certificate_file: Option<String>,
     },
+}
+
+/// What becomes of rows that row-level security hides.
+#[derive(JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RowSecurity {
+    /// A table that has such rows is an error.
+    Refuse,
+    /// The others are read, and the record says so.
+    Filter,
+}
+
+fn row_security() -> RowSecurity {
+    RowSecurity::Refuse
 }
 
 /// Whether the way to PostgreSQL is encrypted.

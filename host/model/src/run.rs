@@ -41,6 +41,9 @@ pub struct TableState {
     pub several_moments: bool,
     /// Read with NOLOCK: rows may be missing or doubled.
     pub approximate: bool,
+    /// Row-level security of the source left out rows, or may have, as the operator allows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub filtered: bool,
     /// The datakit that produced the rows, `name@version`.
     pub datakit: String,
     /// Its manifest digest.

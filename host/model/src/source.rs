@@ -131,6 +131,12 @@ pub trait Reader: Send {
     fn approximate(&self) -> bool {
         false
     }
+
+    /// Whether row-level security of the server left out rows, or may have, as far as is known by now: known for good at the
+    /// end of the rows.
+    fn filtered(&self) -> bool {
+        false
+    }
 }
 
 /// Values of one column that had to be cut to fit the Arrow type, by the rule of the type table.

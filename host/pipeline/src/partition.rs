@@ -24,6 +24,7 @@ pub(crate) struct PartitionResult {
     /// Rows that are none of the table.
     pub(crate) rejected: Vec<RejectedRow>,
     pub(crate) approximate: bool,
+    pub(crate) filtered: bool,
     /// The moment its rows are of, where other partitions can be of the same.
     pub(crate) moment: Option<Arc<str>>,
 }
@@ -129,6 +130,7 @@ async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>
         rejected,
         adjustments: extraction.adjustments(),
         approximate: extraction.approximate(),
+        filtered: extraction.filtered(),
         moment: extraction.moment(),
     })
 }

@@ -270,6 +270,7 @@ fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> Ta
         partitions: 0,
         several_moments: false,
         approximate: false,
+        filtered: false,
         adjustments: Vec::new(),
         rejected: None,
         error: Some(TableError::from(failure)),

@@ -76,6 +76,9 @@ pub struct TableSummary {
     /// Read with dirty reads: rows may be missing or doubled.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
+    /// Row-level security of the source left out rows, or may have.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub filtered: bool,
     /// Values that were cut to fit their Arrow type, and columns whose values the source may have changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<Adjustment>,

@@ -91,6 +91,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         partitions: plan.partitions.len(),
         several_moments: false,
         approximate: false,
+        filtered: false,
         adjustments: Vec::new(),
         rejected: None,
         error: None,
@@ -102,6 +103,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.bytes = finished.committed.written.bytes;
             summary.several_moments = finished.committed.state.several_moments;
             summary.approximate = finished.committed.state.approximate;
+            summary.filtered = finished.committed.state.filtered;
             summary.adjustments = finished.adjustments;
             let altered = context.altered.iter().map(|it| Adjustment { values: summary.rows, ..it.clone() });
             summary.adjustments.extend(altered);
@@ -180,6 +182,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
         watermark: plan.watermark_after.clone(),
         several_moments: plan.partitions.len() > 1 && !is_one_moment(&results),
         approximate: results.iter().any(|r| r.approximate),
+        filtered: results.iter().any(|r| r.filtered),
     };
     // Before the rows they were left out of: a run that is killed in between leaves too many of them, never too few.
     let rejected = match rejected::keep(context, plan, rejected::taken(&mut results)).await {

@@ -63,6 +63,8 @@ pub struct CommitNote {
     pub several_moments: bool,
     /// Read with NOLOCK.
     pub approximate: bool,
+    /// Row-level security left out rows, or may have.
+    pub filtered: bool,
 }
 
 /// How much a partition wrote.
@@ -165,6 +167,7 @@ fn next_state(before: Option<&TableState>, run: &RunIdentity, note: &CommitNote,
         rows,
         several_moments: note.several_moments,
         approximate: note.approximate,
+        filtered: note.filtered,
         datakit: format!("{}@{}", run.datakit, run.version),
         digest: run.digest.clone(),
     }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use datakit_model::{Coded, Kind, TableId, TablePatterns, printable};
 
+use crate::postgres::error::ROW_SECURITY_HINT;
+
 /// No message names more tables or statements than this.
 const MAX_NAMED: usize = 20;
 
@@ -26,6 +28,8 @@ pub struct TablePermission {
     pub missing_grants: Vec<String>,
     /// The columns that may not be read, where others may; none: all or no column.
     pub denied_columns: Vec<String>,
+    /// Row-level security hides rows, and the connection does not allow that.
+    pub hides_rows: bool,
 }
 
 impl TablePermission {
@@ -61,6 +65,16 @@ pub enum PermissionError {
         denied: Vec<TablePermission>,
         /// The code.
         code: &'static str,
+    },
+    /// Tables that are chosen, of which the user would get a part of the rows.
+    #[error("row-level security hides rows of {} of {chosen} chosen tables from `{user}`: {}", names.len(), named(names.iter().cloned()))]
+    HiddenRows {
+        /// The user.
+        user: String,
+        /// How many tables are chosen.
+        chosen: usize,
+        /// The tables.
+        names: Vec<String>,
     },
     /// Tables that are chosen by name and not to be seen.
     #[error("chosen by name, and not there or hidden from `{user}`: {}", named(names.iter().cloned()))]
@@ -103,6 +117,10 @@ impl Permissions {
         if !denied.is_empty() {
             return Err(PermissionError::Denied { user, chosen: chosen.len(), denied, code: self.codes.denied });
         }
+        let hidden: Vec<String> = chosen.iter().filter(|it| it.hides_rows).map(|it| it.table.to_string()).collect();
+        if !hidden.is_empty() {
+            return Err(PermissionError::HiddenRows { user, chosen: chosen.len(), names: hidden });
+        }
         let is_seen = |pattern: &datakit_model::TablePattern| self.tables.iter().any(|it| pattern.matches(&it.table));
         let by_name = patterns.patterns().iter().filter(|pattern| !pattern.is_exclusion() && pattern.is_literal());
         let names: Vec<String> = by_name.filter(|pattern| !is_seen(pattern)).map(ToString::to_string).collect();
@@ -144,6 +162,8 @@ impl Coded for PermissionError {
             Self::Denied { code, .. } | Self::NotFound { code, .. } | Self::NothingChosen { code, .. } => {
                 (*code).into()
             }
+            // PostgreSQL alone.
+            Self::HiddenRows { .. } => "DK-SRC-361".into(),
         }
     }
 
@@ -174,6 +194,7 @@ impl Coded for PermissionError {
                     statements.join("\n  ")
                 )
             }
+            Self::HiddenRows { .. } => ROW_SECURITY_HINT.to_owned(),
             Self::NotFound { .. } => {
                 "check the spelling in `tables`; a login does not see what it has no permission on".to_owned()
             }
@@ -194,6 +215,7 @@ mod tests {
             table: TableId::new("dbo", *name),
             missing_grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
             denied_columns: Vec::new(),
+            hides_rows: false,
         };
         let codes = Codes { denied: "DK-TST-001", not_found: "DK-TST-002" };
         Permissions { user: "svc".into(), tables: tables.iter().map(table).collect(), codes }
@@ -234,6 +256,16 @@ mod tests {
         };
         assert!(reading(&["id", "y"]).is_err());
         assert_eq!(reading(&["id", "z"]).unwrap(), 2);
+    }
+
+    #[test]
+    fn hidden_rows_of_a_chosen_table_are_an_error() {
+        let mut permissions = permissions(&[("a", &[]), ("b", &[])]);
+        permissions.tables[1].hides_rows = true;
+        assert_eq!(permissions.check(&patterns(&["dbo.a"])).unwrap(), 1);
+        let error = permissions.check(&patterns(&["*.*"])).unwrap_err();
+        assert_eq!(error.to_string(), "row-level security hides rows of 1 of 2 chosen tables from `svc`: dbo.b");
+        assert!(error.hint().unwrap().contains("row_security = \"filter\""));
     }
 
     #[test]

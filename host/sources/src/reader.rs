@@ -21,6 +21,8 @@ pub(crate) struct BatchReader<E> {
     ended: bool,
     approximate: bool,
     moment: Option<Arc<str>>,
+    /// Set by the task when row-level security left out rows.
+    filtered: Option<Arc<AtomicBool>>,
     _busy: Busy,
 }
 
@@ -32,12 +34,18 @@ impl<E> BatchReader<E> {
         messages: mpsc::Receiver<Message<E>>,
         busy: Busy,
     ) -> Self {
-        Self { schema, messages, cuts, ended: false, approximate: false, moment: None, _busy: busy }
+        Self { schema, messages, cuts, ended: false, approximate: false, moment: None, filtered: None, _busy: busy }
     }
 
     /// With the moment that its rows are of, where others share it.
     pub(crate) fn at_moment(mut self, moment: Option<Arc<str>>) -> Self {
         self.moment = moment;
+        self
+    }
+
+    /// With the place where the task notes that rows were left out.
+    pub(crate) fn filtered_when(mut self, filtered: Arc<AtomicBool>) -> Self {
+        self.filtered = Some(filtered);
         self
     }
 
@@ -80,6 +88,10 @@ impl<E: Fault> Reader for BatchReader<E> {
 
     fn approximate(&self) -> bool {
         self.approximate
+    }
+
+    fn filtered(&self) -> bool {
+        self.filtered.as_ref().is_some_and(|filtered| filtered.load(Ordering::Acquire))
     }
 
     fn adjustments(&self) -> Vec<Adjustment> {

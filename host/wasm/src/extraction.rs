@@ -88,6 +88,12 @@ impl Extraction {
         self.instance.store.data().approximate
     }
 
+    /// Whether row-level security of a source left out rows of a query of this instance, or may have.
+    #[must_use]
+    pub fn filtered(&self) -> bool {
+        self.instance.store.data().filtered
+    }
+
     /// The one moment all queries of this instance are of, by a name that other instances have too if they read the same one;
     /// none when there is no such moment.
     #[must_use]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use datakit_sinks::testing::PostgresServer;
+use datakit_sinks::testing::{PgBouncer, PostgresServer};
 use tempfile::TempDir;
 
 use crate::output::Output;
@@ -16,13 +16,14 @@ pub struct PostgresWorld {
     directory: TempDir,
     source: PostgresServer,
     sink: Option<PostgresServer>,
+    poolers: Vec<PgBouncer>,
 }
 
 impl PostgresWorld {
     /// A world whose server has run `script`.
     pub fn new(script: &str) -> Self {
         let source = PostgresServer::start(None).unwrap();
-        let world = Self { directory: tempfile::tempdir().unwrap(), source, sink: None };
+        let world = Self { directory: tempfile::tempdir().unwrap(), source, sink: None, poolers: Vec::new() };
         world.execute(script);
         world.write_warehouse("kind = \"delta\"\nuri = \"./bronze\"");
         world.host(&["publish", datakit("postgres-bronze").to_str().unwrap()]).success();
@@ -35,6 +36,23 @@ impl PostgresWorld {
         self.write_warehouse(&format!("kind = \"postgres\"\n{}", keys(&server)));
         self.sink = Some(server);
         self
+    }
+
+    /// Puts a PgBouncer in transaction mode before the source, and before the sink where it is a PostgreSQL. Gives their ports.
+    pub fn with_poolers(&mut self, users: &[&str], pool_size: usize) -> Vec<u16> {
+        let servers: Vec<&PostgresServer> = std::iter::once(&self.source).chain(&self.sink).collect();
+        let start = |server: &&PostgresServer| PgBouncer::start(server, users, pool_size).unwrap();
+        let poolers: Vec<PgBouncer> = servers.iter().map(start).collect();
+        for (server, pooler) in servers.iter().zip(&poolers) {
+            self.edit(&format!("port = {}", server.port()), &format!("port = {}", pooler.port()));
+        }
+        self.poolers = poolers;
+        self.poolers.iter().map(PgBouncer::port).collect()
+    }
+
+    /// The server that rows come from.
+    pub fn server(&self) -> &PostgresServer {
+        &self.source
     }
 
     fn write_warehouse(&self, sink: &str) {

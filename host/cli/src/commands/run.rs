@@ -383,6 +383,12 @@ fn notes(summary: &Summary) -> String {
         if table.approximate {
             note(table, "dirty reads, rows may be missing or doubled");
         }
+        if table.filtered {
+            note(
+                table,
+                "row-level security of the source hides rows from the connection's user: these are a part of the rows",
+            );
+        }
         if table.several_moments {
             note(table, &format!("{} partitions, each read at its own moment", table.partitions));
         }
@@ -438,6 +444,7 @@ mod tests {
             partitions: 2,
             several_moments: true,
             approximate: true,
+            filtered: true,
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
             rejected: Some(RejectedRows { rows: 3, target: "/bronze/ERP/dbo/orders__rejected".into() }),
             error: None,
@@ -458,6 +465,7 @@ mod tests {
             seconds: 0.1,
             several_moments: false,
             approximate: false,
+            filtered: false,
             adjustments: vec![],
             rejected: None,
             error: Some(error),

@@ -167,8 +167,8 @@ pub async fn remembers_its_last_commit(harness: &dyn Harness) -> Outcome {
         let run_id = format!("run {sequence}");
         let writer = harness.sink().await?.open(target(&table, &schema, &run_id)).await?;
         write(writer.as_ref(), 0, &[plain(0..2)?]).await?;
-        let (several_moments, approximate) = (sequence % 2 == 0, sequence > 2);
-        let note = CommitNote { watermark: watermark.map(str::to_owned), several_moments, approximate };
+        let (several_moments, approximate, filtered) = (sequence % 2 == 0, sequence > 2, sequence == 2);
+        let note = CommitNote { watermark: watermark.map(str::to_owned), several_moments, approximate, filtered };
         let committed = writer.commit(note).await?;
         let state = harness.sink().await?.state(SYSTEM, &table).await?;
         let state = state.ok_or_else(|| Violation::new("there is no state after a commit"))?;
@@ -179,7 +179,8 @@ pub async fn remembers_its_last_commit(harness: &dyn Harness) -> Outcome {
             "run, sequence, watermark and rows"
         );
         ensure!(state.was_committed_by("run 1"), "an earlier run is forgotten");
-        ensure_eq!((state.several_moments, state.approximate), (several_moments, approximate), "the run's notes");
+        let notes = (state.several_moments, state.approximate, state.filtered);
+        ensure_eq!(notes, (several_moments, approximate, filtered), "the run's notes");
         ensure_eq!(
             (state.datakit.as_str(), state.digest.as_str()),
             ("conformance@0.1.0", "sha256:0000"),

@@ -104,7 +104,12 @@ impl FilesSource {
         for file in storage.list(config.max_files).await? {
             tables.extend(config.tables.table_of(&file.path)?);
         }
-        let permission = |table| TablePermission { table, missing_grants: Vec::new(), denied_columns: Vec::new() };
+        let permission = |table| TablePermission {
+            table,
+            missing_grants: Vec::new(),
+            denied_columns: Vec::new(),
+            hides_rows: false,
+        };
         Ok(Permissions {
             user: "the host".to_owned(),
             tables: tables.into_iter().map(permission).collect(),

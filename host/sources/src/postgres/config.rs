@@ -18,6 +18,26 @@ pub enum Encrypt {
     Off,
 }
 
+/// What becomes of rows that row-level security hides from the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowSecurity {
+    /// The server refuses a query that would leave out rows.
+    #[default]
+    Refuse,
+    /// The role reads the rows that it may see, and the record says so.
+    Filter,
+}
+
+impl RowSecurity {
+    /// The server's setting `row_security`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Refuse => "off",
+            Self::Filter => "on",
+        }
+    }
+}
+
 /// A PostgreSQL server, how to reach it and how to read it.
 #[derive(Debug, Clone)]
 pub struct PostgresConfig {
@@ -48,6 +68,8 @@ pub struct PostgresConfig {
     pub read: ReadLimits,
     /// Bounds on SQL of datakits.
     pub sql: SqlLimits,
+    /// What becomes of rows that row-level security hides.
+    pub row_security: RowSecurity,
     /// `application_name` in `pg_stat_activity`.
     pub application_name: String,
 }
@@ -70,6 +92,7 @@ impl PostgresConfig {
             timeouts: Timeouts::default(),
             read: ReadLimits::default(),
             sql: SqlLimits::default(),
+            row_security: RowSecurity::default(),
             application_name: "datakit".to_owned(),
         }
     }

@@ -14,19 +14,6 @@ use super::config::PostgresConfig;
 use super::error::{PostgresError, Unreachable};
 use crate::{pool, reach};
 
-/// What every session begins with: nothing can be written; names without a schema mean the system's own, whatever the role's
-/// `search_path` says; a string holds no escapes; values that become text do so in one way.
-const SESSION: &str = "\
-SET default_transaction_read_only = on; \
-SET search_path = pg_catalog; \
-SET standard_conforming_strings = on; \
-SET TimeZone = 'UTC'; \
-SET DateStyle = 'ISO, YMD'; \
-SET IntervalStyle = 'iso_8601'; \
-SET bytea_output = 'hex'; \
-SET extra_float_digits = 1; \
-SET xmloption = 'content'";
-
 /// A pooled connection.
 pub(super) struct PostgresConnection {
     pub(super) client: Client,
@@ -37,6 +24,7 @@ impl pool::Pooled for PostgresConnection {
     type Error = PostgresError;
 
     async fn open(config: &PostgresConfig) -> Result<Self, PostgresError> {
+        // Nothing is set for the session: each transaction says what it needs.
         let client = match &config.password {
             Some(password) => {
                 let attempt = |password: Arc<Secret>| async move { connect_in_time(config, Some(&password)).await };
@@ -44,7 +32,6 @@ impl pool::Pooled for PostgresConnection {
             }
             None => connect_in_time(config, None).await?,
         };
-        client.batch_execute(SESSION).await.map_err(|error| PostgresError::of_query(config, error, 0))?;
         Ok(Self { client })
     }
 

@@ -10,11 +10,12 @@
 //! | 160–169 | time, the pool, the snapshot |
 //! | 170–189 | a datakit's SQL and parameters |
 //! | 190 | a bug of ours |
+//! | 360–389 | more of tables and the snapshot, row-level security, replicas, poolers |
 
 use std::borrow::Cow;
 use std::error::Error as _;
 
-use datakit_model::{Coded, Failure, Kind, Retry};
+use datakit_model::{Coded, Failure, Kind, Retry, TableId};
 
 use super::config::PostgresConfig;
 use super::guard;
@@ -165,6 +166,36 @@ pub enum PostgresError {
     SnapshotLost {
         /// What is known of it.
         reason: String,
+        /// The server is a replica, whose conflicts end such sessions.
+        on_replica: bool,
+    },
+    /// A table was emptied, rewritten, replaced or dropped after the snapshot: its rows of that moment cannot be read any more.
+    #[error(
+        "{table} was emptied, rewritten, replaced or dropped after this run's snapshot, which cannot see its rows any more"
+    )]
+    TableChanged {
+        /// The table: the one that is read, or one that it is made of.
+        table: TableId,
+    },
+    /// Row-level security would leave out rows.
+    #[error("row-level security would leave out rows: {message}")]
+    RowSecurity {
+        /// The server's words, with the table's name.
+        message: String,
+    },
+    /// A replica ended the query, since it was in the way of changes of the primary.
+    #[error("the server is a replica and ended the query for a change of its primary: {message}")]
+    ReplicaConflict {
+        /// The server's words.
+        message: String,
+        /// Rows that had arrived before it.
+        rows_before: u64,
+    },
+    /// A statement that the driver keeps for a connection is not in this session.
+    #[error("a prepared statement of the driver is not the one of this session (SQLSTATE {state})")]
+    StatementForgotten {
+        /// SQLSTATE.
+        state: String,
     },
     /// A second query while a reader lives.
     #[error("this connection is still reading an earlier query")]
@@ -191,6 +222,16 @@ pub enum PostgresError {
     Internal(String),
 }
 
+/// What keeps a replica from ending queries.
+const REPLICA_HINT: &str = "set `hot_standby_feedback = on` on the replica, so that the primary keeps the rows that a query \
+    needs; or raise the replica's `max_standby_streaming_delay` (`max_standby_archive_delay` for one that reads archives); or \
+    read from the primary";
+
+/// How a role gets all rows.
+pub(crate) const ROW_SECURITY_HINT: &str = "let the role read all rows (ALTER ROLE … BYPASSRLS, or make it the table's \
+    owner), or leave the table out of `tables`; if a part of the rows is what you want, set `row_security = \"filter\"` in the \
+    connection";
+
 impl PostgresError {
     /// Whether the server refused who logs in.
     pub(super) fn is_refused_login(&self) -> bool {
@@ -201,7 +242,15 @@ impl PostgresError {
     pub(super) fn of_query(config: &PostgresConfig, error: tokio_postgres::Error, rows_before: u64) -> Self {
         if let Some(db) = error.as_db_error() {
             let (state, message) = (db.code().code().to_owned(), db.message().to_owned());
-            return Self::Server { state, message, rows_before };
+            // Two states have several causes: the function of the server that reports them tells them apart.
+            return match (state.as_str(), db.routine()) {
+                ("42501", Some("check_enable_rls")) => Self::RowSecurity { message },
+                // By its name since version 17, and before.
+                ("40001", Some("ProcessRecoveryConflictInterrupt" | "ProcessInterrupts")) => {
+                    Self::ReplicaConflict { message, rows_before }
+                }
+                _ => Self::Server { state, message, rows_before },
+            };
         }
         let reason = match error.source() {
             Some(cause) => cause.to_string(),
@@ -317,6 +366,10 @@ impl Coded for PostgresError {
             Self::QueryTimeout { .. } => "DK-SRC-160",
             Self::PoolTimeout { .. } => "DK-SRC-161",
             Self::SnapshotLost { .. } => "DK-SRC-162",
+            Self::TableChanged { .. } => "DK-SRC-360",
+            Self::RowSecurity { .. } => "DK-SRC-361",
+            Self::ReplicaConflict { .. } => "DK-SRC-362",
+            Self::StatementForgotten { .. } => "DK-SRC-363",
             Self::Refused(refusal) => refusal.code(&guard::CODES),
             Self::Parameter { .. } => "DK-SRC-180",
             Self::Busy => "DK-SRC-181",
@@ -346,7 +399,11 @@ impl Coded for PostgresError {
             Self::Password(failure) => failure.retry(),
             Self::Server { state, .. } => meaning_of(state).retry,
             Self::Unreachable { how, .. } if *how != Unreachable::Name => Retry::AfterBackoff,
-            Self::Broken { .. } | Self::QueryTimeout { .. } | Self::PoolTimeout { .. } => Retry::AfterBackoff,
+            Self::Broken { .. }
+            | Self::QueryTimeout { .. }
+            | Self::PoolTimeout { .. }
+            | Self::ReplicaConflict { .. }
+            | Self::StatementForgotten { .. } => Retry::AfterBackoff,
             _ => Retry::Never,
         }
     }
@@ -382,8 +439,22 @@ impl Coded for PostgresError {
             Self::PoolTimeout { .. } => {
                 "lower `--parallel`, or raise `pool.max_connections` or the `max_connections` of the server".into()
             }
+            Self::SnapshotLost { on_replica: true, .. } => format!("{REPLICA_HINT}; then run again"),
             Self::SnapshotLost { .. } => {
                 "run again; for a server that ends long transactions set the datakit's `isolation` to `read_committed`"
+                    .into()
+            }
+            Self::TableChanged { .. } => {
+                "run again with the same `--run-id` when nothing truncates, swaps or rewrites the table (TRUNCATE, VACUUM FULL, \
+                 CLUSTER, REFRESH MATERIALIZED VIEW, ALTER TABLE, dbt); or set the datakit's `isolation` to `read_committed`, \
+                 which reads each table as it is by then"
+                    .into()
+            }
+            Self::RowSecurity { .. } => ROW_SECURITY_HINT.into(),
+            Self::ReplicaConflict { .. } => REPLICA_HINT.into(),
+            Self::StatementForgotten { .. } => {
+                "a pooler between here and the server mixes up prepared statements: check its `max_prepared_statements`, \
+                 or connect to the server itself"
                     .into()
             }
             Self::Refused(refusal) => refusal.hint(),
@@ -403,6 +474,8 @@ impl Coded for PostgresError {
     fn context(&self) -> Vec<(String, String)> {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         match self {
+            Self::TableChanged { table } => vec![pair("table", table.to_string())],
+            Self::ReplicaConflict { rows_before, .. } => vec![pair("rows_before", rows_before.to_string())],
             Self::Server { state, rows_before, .. } => {
                 vec![pair("sqlstate", state.clone()), pair("rows_before", rows_before.to_string())]
             }

@@ -8,10 +8,11 @@
 //! | `statement`, `parameters` | what is sent |
 //! | `connect` | sessions and cancelling |
 //! | `check` | who is on the other side, and what may be read there |
-//! | `snapshot` | the moment that all queries of a run share |
+//! | `snapshot`, `changed` | the moment that all queries of a run share, and whether tables are still those of it |
 //! | `types`, `copy` | from the wire's types to Arrow's |
 //! | `task` | a query on its connection |
 
+mod changed;
 mod check;
 pub mod config;
 mod connect;
@@ -27,19 +28,22 @@ mod types;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datakit_model::Failure;
 use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
 pub use self::check::ServerInfo;
-pub use self::config::{Encrypt, PoolLimits, PostgresConfig, ServerLimit, SqlLimits, Timeouts};
+pub use self::config::{Encrypt, PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
 pub use self::error::PostgresError;
 use self::guard::Accepted;
 use self::snapshot::{Snapshot, Snapshots};
 use self::task::Job;
+use self::types::Column;
 pub use self::types::SOURCE_TYPE_KEY;
 use crate::delivery::{Delivery, Message};
 use crate::permissions::Permissions;
@@ -144,21 +148,36 @@ impl Connection for PostgresSession {
         let config = &self.shared.config;
         let accepted = guard::check(&query.sql, query.parameters.len(), &self.access.tables, &config.sql)
             .map_err(PostgresError::from)?;
-        let text = parameters::splice(accepted.query, &accepted.parameters, &query.parameters)?;
+        let literals = parameters::literals(&query.parameters)?;
+        let text = if accepted.tables.is_empty() {
+            parameters::splice(accepted.query, &accepted.parameters, &literals)
+        } else {
+            accepted.qualified(&literals).map_err(PostgresError::from)?
+        };
         let snapshot = self.snapshot(&accepted, query.options.isolation).await?;
         let moment = snapshot.as_ref().map(|snapshot| Arc::clone(snapshot.id()));
+        let filtered = Arc::new(AtomicBool::new(false));
         let job = Job {
             run_id: self.access.run_id.clone(),
             query: text,
+            tables: accepted.tables,
             snapshot,
             isolation: query.options.isolation.unwrap_or(Isolation::ReadCommitted),
             max_parallelism: query.options.max_parallelism,
+            by_place: accepted.by_place,
+            names_all: accepted.names_all,
             keeps_not_null: accepted.keeps_not_null,
+            filtered: Arc::clone(&filtered),
         };
-        let reader = self.start(job, query.options.timeout, busy).await?;
-        Ok(Box::new(reader.at_moment(moment)))
+        let timeout = query.options.timeout.or(config.timeouts.query);
+        let (columns, messages) = self.start(job, timeout).await?;
+        let reader: BatchReader<PostgresError> = BatchReader::new(types::schema(&columns), Vec::new(), messages, busy);
+        Ok(Box::new(reader.at_moment(moment).filtered_when(filtered)))
     }
 }
+
+/// A query that runs: its columns, and its rows on their way.
+type Started = (Arc<[Column]>, Receiver<Message<PostgresError>>);
 
 impl PostgresSession {
     /// The snapshot a query is run with; none for one of the catalog, which is always read as it is now, or when the datakit
@@ -181,20 +200,25 @@ impl PostgresSession {
     }
 
     /// Starts the task and waits for the columns, or for the error that came instead of them.
-    async fn start(
-        &self,
-        job: Job,
-        timeout: Option<std::time::Duration>,
-        busy: Busy,
-    ) -> Result<BatchReader<PostgresError>, PostgresError> {
+    async fn start(&self, job: Job, timeout: Option<Duration>) -> Result<Started, PostgresError> {
+        // Each connection that has lost its driver's statements is closed: there are no more of them than the pool has.
+        for _ in 0..self.shared.config.pool.max_connections {
+            match self.attempt(job.clone(), timeout).await {
+                Err(PostgresError::StatementForgotten { .. }) => {}
+                started => return started,
+            }
+        }
+        self.attempt(job, timeout).await
+    }
+
+    async fn attempt(&self, job: Job, timeout: Option<Duration>) -> Result<Started, PostgresError> {
         let config = Arc::clone(&self.shared.config);
         let lease = self.shared.pool.lease::<PostgresConnection>().await?;
-        let timeout = timeout.or(config.timeouts.query);
         let (delivery, mut messages) = Delivery::new(self.access.memory.clone(), timeout);
         let (head, columns) = oneshot::channel();
         tokio::spawn(task::run(lease, config, job, head, delivery));
         match columns.await {
-            Ok(columns) => Ok(BatchReader::new(types::schema(&columns?), Vec::new(), messages, busy)),
+            Ok(columns) => Ok((columns?, messages)),
             Err(_) => match messages.recv().await {
                 Some(Message::Failed(error)) => Err(error),
                 _ => Err(PostgresError::Internal("the task that starts a query is gone".to_owned())),

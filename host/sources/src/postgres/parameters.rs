@@ -10,16 +10,20 @@ use datakit_model::source::Value;
 
 use super::error::PostgresError;
 
-/// The query with its parameters put in.
+/// The literals of parameters.
 ///
 /// # Errors
 /// [`PostgresError::Parameter`] with the number of the first that is not of its type, or has a type of SQL Server only.
-pub(super) fn splice(query: &str, places: &[(Range<usize>, usize)], values: &[Value]) -> Result<String, PostgresError> {
-    let literals = values
+pub(super) fn literals(values: &[Value]) -> Result<Vec<String>, PostgresError> {
+    values
         .iter()
         .enumerate()
         .map(|(i, value)| literal(value).map_err(|reason| PostgresError::Parameter { number: i + 1, reason }))
-        .collect::<Result<Vec<String>, _>>()?;
+        .collect()
+}
+
+/// The query with literals in place of its parameters.
+pub(super) fn splice(query: &str, places: &[(Range<usize>, usize)], literals: &[String]) -> String {
     let mut text = String::with_capacity(query.len() + literals.iter().map(String::len).sum::<usize>());
     let mut at = 0;
     for (place, number) in places {
@@ -28,7 +32,7 @@ pub(super) fn splice(query: &str, places: &[(Range<usize>, usize)], values: &[Va
         at = place.end;
     }
     text.push_str(&query[at..]);
-    Ok(text)
+    text
 }
 
 fn literal(value: &Value) -> Result<String, String> {
@@ -42,10 +46,12 @@ fn literal(value: &Value) -> Result<String, String> {
         Value::Float64(value) => cast(&format!("{value:?}"), "double precision"),
         Value::Decimal(text) => shaped(text, is_decimal, "a decimal").and_then(|text| cast(text, "numeric")),
         Value::Text(text) if text.contains('\0') => Err("a text with U+0000, which PostgreSQL cannot hold".to_owned()),
-        Value::Text(text) => cast(&text.replace('\'', "''"), "text"),
-        Value::Bytes(bytes) => cast(&hexadecimal(bytes), "bytea"),
-        Value::Uuid(text) => shaped(text, is_uuid, "a hyphenated UUID").and_then(|text| cast(text, "uuid")),
-        Value::Date(text) => shaped(text, |t| fits(t, "####-##-##"), "a date YYYY-MM-DD").and_then(|t| cast(t, "date")),
+        Value::Text(text) => cast(&text.replace('\'', "''"), "pg_catalog.text"),
+        Value::Bytes(bytes) => cast(&hexadecimal(bytes), "pg_catalog.bytea"),
+        Value::Uuid(text) => shaped(text, is_uuid, "a hyphenated UUID").and_then(|text| cast(text, "pg_catalog.uuid")),
+        Value::Date(text) => {
+            shaped(text, |t| fits(t, "####-##-##"), "a date YYYY-MM-DD").and_then(|t| cast(t, "pg_catalog.date"))
+        }
         Value::Timestamp(text) => {
             shaped(text, is_timestamp, "a timestamp YYYY-MM-DDThh:mm:ss[.ffffff]").and_then(|t| cast(t, "timestamp"))
         }
@@ -55,7 +61,8 @@ fn literal(value: &Value) -> Result<String, String> {
                 let (moment, offset) = (text.get(..at).unwrap_or_default(), text.get(at..).unwrap_or_default());
                 is_timestamp(moment) && (fits(offset, "+##:##") || fits(offset, "-##:##"))
             };
-            shaped(text, fine, "a timestamp YYYY-MM-DDThh:mm:ss[.ffffff]±hh:mm").and_then(|t| cast(t, "timestamptz"))
+            shaped(text, fine, "a timestamp YYYY-MM-DDThh:mm:ss[.ffffff]±hh:mm")
+                .and_then(|t| cast(t, "pg_catalog.timestamptz"))
         }
         Value::AnsiText(_) | Value::LegacyDatetime(_) => Err("a type that PostgreSQL does not have".to_owned()),
     }
@@ -117,17 +124,17 @@ mod tests {
         assert_eq!(text(Value::Float64(f64::NEG_INFINITY)), "('-inf'::double precision)");
         assert_eq!(text(Value::Float64(f64::NAN)), "('NaN'::double precision)");
         assert_eq!(text(Value::Decimal("-12.50".into())), "('-12.50'::numeric)");
-        assert_eq!(text(Value::Text("it's \\ $1 \"x\" 🦀".into())), "('it''s \\ $1 \"x\" 🦀'::text)");
-        assert_eq!(text(Value::Bytes(vec![0, 39, 255])), "('\\x0027ff'::bytea)");
+        assert_eq!(text(Value::Text("it's \\ $1 \"x\" 🦀".into())), "('it''s \\ $1 \"x\" 🦀'::pg_catalog.text)");
+        assert_eq!(text(Value::Bytes(vec![0, 39, 255])), "('\\x0027ff'::pg_catalog.bytea)");
         assert_eq!(
             text(Value::Uuid("6F9619ff-8b86-d011-b42d-00c04fc964ff".into())),
-            "('6F9619ff-8b86-d011-b42d-00c04fc964ff'::uuid)"
+            "('6F9619ff-8b86-d011-b42d-00c04fc964ff'::pg_catalog.uuid)"
         );
-        assert_eq!(text(Value::Date("2024-02-29".into())), "('2024-02-29'::date)");
+        assert_eq!(text(Value::Date("2024-02-29".into())), "('2024-02-29'::pg_catalog.date)");
         assert_eq!(text(Value::Timestamp("2024-02-29T23:59:59.5".into())), "('2024-02-29T23:59:59.5'::timestamp)");
         assert_eq!(
             text(Value::TimestampTz("2024-02-29T23:59:59-03:30".into())),
-            "('2024-02-29T23:59:59-03:30'::timestamptz)"
+            "('2024-02-29T23:59:59-03:30'::pg_catalog.timestamptz)"
         );
     }
 
@@ -159,8 +166,8 @@ mod tests {
         let places = [(7..9, 1), (38..40, 0)];
         let values = [Value::Int32(5), Value::Text("$1".into())];
         assert_eq!(
-            splice(query, &places, &values).unwrap(),
-            "SELECT ('$1'::text) AS a WHERE b = '$1' AND c < ('5'::integer)"
+            splice(query, &places, &literals(&values).unwrap()),
+            "SELECT ('$1'::pg_catalog.text) AS a WHERE b = '$1' AND c < ('5'::integer)"
         );
     }
 
@@ -168,7 +175,7 @@ mod tests {
         #[test]
         fn a_text_ends_where_its_literal_does(value in proptest::prelude::any::<String>()) {
             if let Ok(literal) = literal(&Value::Text(value.clone())) {
-                let inner = literal.strip_prefix("('").unwrap().strip_suffix("'::text)").unwrap();
+                let inner = literal.strip_prefix("('").unwrap().strip_suffix("'::pg_catalog.text)").unwrap();
                 proptest::prop_assert_eq!(inner.replace("''", "'"), value);
                 proptest::prop_assert!(!inner.replace("''", "").contains('\''));
             }

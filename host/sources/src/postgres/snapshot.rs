@@ -8,21 +8,16 @@
 use std::sync::Arc;
 
 use datakit_model::TableId;
+use datakit_model::source::Isolation;
 use tokio::sync::Mutex;
 
 use super::config::PostgresConfig;
 use super::connect::PostgresConnection;
 use super::error::PostgresError;
-use super::statement;
+use super::statement::{self, Transaction};
 use crate::fault::Fault;
 use crate::pool::Pooled;
 use crate::pool::server_limit::{ServerLimit, Slot};
-
-/// Nothing may end the transaction but the run: a role's timeouts are for people who forget to commit.
-const BEGIN: &str = "\
-SET idle_in_transaction_session_timeout = 0; \
-SET statement_timeout = 0; \
-BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
 /// The snapshots of a source's runs: one, unless a source serves several.
 #[derive(Default)]
@@ -35,6 +30,8 @@ pub(super) struct Snapshot {
     run_id: String,
     /// As `SET TRANSACTION SNAPSHOT` takes it.
     id: Arc<str>,
+    /// The server applies the changes of another: conflicts with them can end the session.
+    on_replica: bool,
     session: PostgresConnection,
     /// The session is a connection like others for who bounds them.
     _slot: Option<Slot>,
@@ -74,11 +71,22 @@ impl Snapshot {
             None => None,
         };
         let session = PostgresConnection::open(config).await?;
-        session.client.batch_execute(BEGIN).await.map_err(failed)?;
-        let text = format!("{} SELECT pg_export_snapshot()", statement::comment(run_id));
-        let row = session.client.query_one(&text, &[]).await.map_err(failed)?;
-        let id: String = row.try_get(0).map_err(failed)?;
-        Ok(Self { run_id: run_id.to_owned(), id: id.into(), session, _slot: slot, pinned: Mutex::default() })
+        let transaction = Transaction::own(run_id, Isolation::RepeatableRead, config.row_security);
+        session.client.batch_execute(&transaction.begin_and_keep()).await.map_err(failed)?;
+        let text = format!("{} SELECT pg_export_snapshot(), pg_is_in_recovery()", statement::comment(run_id));
+        let rows = session.client.query_typed(&text, &[]).await.map_err(failed)?;
+        let Some(row) = rows.first() else {
+            return Err(PostgresError::Internal("the server exported no snapshot".to_owned()));
+        };
+        let (id, on_replica): (String, bool) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+        Ok(Self {
+            run_id: run_id.to_owned(),
+            id: id.into(),
+            on_replica,
+            session,
+            _slot: slot,
+            pinned: Mutex::default(),
+        })
     }
 
     /// The name under which the server knows it.
@@ -117,7 +125,8 @@ impl Snapshot {
         if self.session.is_usable() { Ok(()) } else { Err(self.lost("the session that kept it was ended")) }
     }
 
-    fn lost(&self, reason: &str) -> PostgresError {
-        PostgresError::SnapshotLost { reason: reason.to_owned() }
+    /// The error that says so.
+    pub(super) fn lost(&self, reason: &str) -> PostgresError {
+        PostgresError::SnapshotLost { reason: reason.to_owned(), on_replica: self.on_replica }
     }
 }

@@ -87,12 +87,14 @@ impl Shape {
     }
 }
 
-/// Reads all columns of a result. `not_null` says which columns of which tables (object id and number) are declared so.
+/// Reads all columns of a result. `names_all` says that the query's text names each of its expressions; `not_null` which
+/// columns of which tables (object id and number) are declared so.
 ///
 /// # Errors
 /// A type that is not read, a column without a name, or two of one name.
 pub(super) fn columns(
     described: &[Described],
+    names_all: bool,
     not_null: impl Fn(u32, i16) -> bool,
 ) -> Result<Arc<[Column]>, PostgresError> {
     if described.is_empty() {
@@ -100,8 +102,8 @@ pub(super) fn columns(
     }
     let mut seen = HashMap::new();
     for (i, column) in described.iter().enumerate() {
-        // What the server calls a column that nobody named.
-        if column.name() == "?column?" {
+        // What the server calls a column that nobody named; CREATE TABLE AS makes it the name of a table's column.
+        if column.name() == "?column?" && !names_all && column.table_oid().is_none() {
             return Err(PostgresError::ColumnName(format!("column {} of the query has no name", i + 1)));
         }
         if let Some(first) = seen.insert(column.name(), i) {

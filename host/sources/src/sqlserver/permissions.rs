@@ -62,7 +62,8 @@ fn permission(rows: &[Row]) -> Option<TablePermission> {
         (false, true, true) => Vec::new(),
     };
     let table = TableId::new(schema, name);
-    Some(TablePermission { table, missing_grants, denied_columns: if reads_some { refused } else { Vec::new() } })
+    let denied_columns = if reads_some { refused } else { Vec::new() };
+    Some(TablePermission { table, missing_grants, denied_columns, hides_rows: false })
 }
 
 /// Of a whole table, or of some of its columns.

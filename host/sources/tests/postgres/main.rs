@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of the functions that clippy knows as tests")]
 
+mod changed_tables;
+mod replica;
+mod search_path;
 mod snapshots_of_runs;
 mod trouble;
 mod types;

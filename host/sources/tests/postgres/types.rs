@@ -93,6 +93,24 @@ async fn what_has_no_exact_form_is_refused_by_name() {
     insta::assert_snapshot!(read(&source, sql).await.unwrap().columns());
 }
 
+/// The name that CREATE TABLE AS gives a column without one.
+#[tokio::test]
+async fn a_column_may_be_called_as_one_without_a_name() {
+    let world = World::of("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1, 'x'::text AS t").await;
+    let source = world.source();
+    for sql in [
+        "SELECT \"?column?\", t FROM s.t",
+        "SELECT * FROM s.t",
+        "SELECT \"?column?\"::text AS \"?column?\", t FROM s.t",
+        "SELECT q.\"?column?\" FROM (SELECT \"?column?\" FROM s.t) AS q",
+    ] {
+        let answer = read(&source, sql).await.unwrap();
+        assert_eq!((answer.rows(), answer.schema.field(0).name().as_str()), (1, "?column?"), "{sql}");
+    }
+    let failure = read(&source, "SELECT t || t FROM s.t").await.unwrap_err();
+    assert_eq!(failure.to_string(), "column 1 of the query has no name");
+}
+
 #[tokio::test]
 async fn parameters_arrive_as_their_types() {
     let world = World::of("CREATE SCHEMA s; CREATE TABLE s.t (i int)").await;

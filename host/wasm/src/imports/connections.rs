@@ -157,7 +157,8 @@ impl State {
         let read = handle.reader.next().await;
         handle.ended = !matches!(read, Ok(Some(_)));
         let (number, adjustments) = (handle.number, handle.reader.adjustments());
-        let rejected = handle.reader.take_rejected();
+        let (rejected, filtered) = (handle.reader.take_rejected(), handle.reader.filtered());
+        self.filtered |= filtered;
         self.note_adjustments(number, adjustments);
         self.rejected.extend(rejected);
         Ok(read)

@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) rejected: Vec<RejectedRow>,
     /// A query of the instance allowed dirty reads.
     pub(crate) approximate: bool,
+    /// A query of the instance was filtered by row-level security.
+    pub(crate) filtered: bool,
     /// The moments of the instance's queries, where they are shared with others.
     pub(crate) moments: Vec<Option<Arc<str>>>,
     readers: u64,
@@ -100,6 +102,7 @@ impl State {
             adjustments: BTreeMap::new(),
             rejected: Vec::new(),
             approximate: false,
+            filtered: false,
             moments: Vec::new(),
             readers: 0,
             handles: 0,

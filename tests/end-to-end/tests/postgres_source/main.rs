@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod changes;
 mod partitions;
+mod permissions;
+mod pooler;
+mod row_security;
+mod search_path;
 mod values;
+mod wide;
 
 use datakit_tests::PostgresWorld;
 

@@ -37,7 +37,7 @@ const CATALOG: &str = "\
 const INFORMATION_SCHEMA: &str = "\
     columns domains key_column_usage referential_constraints schemata sql_implementation_info table_constraints tables views";
 
-/// Types that a cast may name: the system's own. With `search_path = pg_catalog` they are what they are called.
+/// Types that a cast may name: the system's own. By the path or by their schema they are what they are called.
 const TYPES: &str = "\
     bigint bit bool boolean box bpchar bytea char character cidr circle date decimal float float4 float8 inet int int2 int4 \
     int8 integer interval json jsonb line lseg macaddr macaddr8 money name numeric oid path pg_lsn point polygon real \
@@ -93,4 +93,23 @@ pub(super) fn is_type(text: &str) -> bool {
     let plain = |a: &str| a.split(',').map(str::trim).all(|a| a.chars().all(|c| c.is_ascii_digit()));
     let name = name.trim();
     (holds(TYPES, name) || LONG_TYPES.contains(&name)) && arguments.is_some_and(plain)
+}
+
+/// Names of types that the grammar knows as words, and which therefore are always the system's own.
+const TYPES_OF_THE_GRAMMAR: &str = "\
+    bigint bit boolean char character decimal double float int integer interval numeric real smallint time timestamp varchar";
+
+/// Calls that the grammar knows as words.
+const FUNCTIONS_OF_THE_GRAMMAR: &str = "coalesce greatest least";
+
+/// A type that a cast may name, with its schema.
+pub(super) fn qualified_type(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    let word = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+    if holds(TYPES_OF_THE_GRAMMAR, word) { text } else { format!("pg_catalog.{text}") }
+}
+
+/// Whether a call of this name is syntax, and cannot be a function that somebody made.
+pub(super) fn is_function_of_the_grammar(name: &str) -> bool {
+    holds(FUNCTIONS_OF_THE_GRAMMAR, name)
 }

@@ -1,10 +1,13 @@
 //! The read grant of PostgreSQL: what the guard shared by all sources has to know of it.
 //!
-//! Sessions have `search_path = pg_catalog`, so that a function, operator or type without a schema is the system's own, never one
-//! that somebody made under the same name; and they are read-only, whatever passes here.
+//! A query of the catalog runs with `search_path = pg_catalog`, so that a function, operator or type without a schema is the
+//! system's own, never one that somebody made under the same name. A query of tables runs with the role's own path, for the
+//! sake of functions that views call: it is written again with all names qualified (`print`). Transactions are read-only,
+//! whatever passes here.
 
 mod lexical;
 mod lists;
+mod print;
 #[cfg(test)]
 mod tests;
 
@@ -30,12 +33,27 @@ pub(super) struct Accepted<'a> {
     pub(super) query: &'a str,
     /// Where in `query` which parameter stands, counted from 0.
     pub(super) parameters: Vec<(Range<usize>, usize)>,
+    /// The same query, read.
+    tree: Box<Query>,
+    max_sql_bytes: u64,
     /// The granted tables it reads.
     pub(super) tables: Vec<TableId>,
     /// It names rows by their place in the file, `ctid`.
     pub(super) by_place: bool,
+    /// Each expression of the result has a name in the text.
+    pub(super) names_all: bool,
     /// A column that its table declares NOT NULL is not null in the result either: no outer join and nothing of its like.
     pub(super) keeps_not_null: bool,
+}
+
+impl Accepted<'_> {
+    /// The query with literals in place of its parameters, and everything that it calls in `pg_catalog`.
+    ///
+    /// # Errors
+    /// What cannot be written so.
+    pub(super) fn qualified(&self, literals: &[String]) -> Result<String, Refusal> {
+        print::qualified(&self.tree, literals, self.max_sql_bytes)
+    }
 }
 
 /// Checks one text against the grant.
@@ -63,8 +81,28 @@ pub(super) fn check<'a>(
         parameters: read.parameters.into_iter().map(within).collect(),
         tables,
         by_place: read.by_place,
+        names_all: names_all(&query.body),
         keeps_not_null: keeps_not_null(&query),
+        max_sql_bytes: limits.max_sql_bytes,
+        tree: Box::new(query),
     })
+}
+
+/// Of a UNION the first SELECT names the columns.
+fn names_all(mut body: &SetExpr) -> bool {
+    loop {
+        body = match body {
+            SetExpr::SetOperation { left, .. } => left,
+            SetExpr::Query(query) => &query.body,
+            SetExpr::Select(select) => {
+                return select.projection.iter().all(|item| match item {
+                    SelectItem::UnnamedExpr(e) => matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_)),
+                    _ => true,
+                });
+            }
+            _ => return false,
+        };
+    }
 }
 
 /// One SELECT over tables that are joined by nothing that could leave a side empty. The server names the table of a result's

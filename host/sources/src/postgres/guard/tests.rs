@@ -270,3 +270,65 @@ fn long_chains_are_refused() {
     let list: Vec<String> = (0..4_000).map(|i| format!("a::text AS a{i}")).collect();
     assert!(!refused(&format!("SELECT {} FROM public.t", list.join(", "))));
 }
+
+/// What is sent of a query that reads tables.
+#[test]
+fn everything_that_a_query_calls_is_qualified() {
+    let literals = ["('5'::integer)".to_owned(), "('x'::pg_catalog.text)".to_owned()];
+    let texts = HONEST.iter().map(|sql| {
+        let accepted = verdict(sql, 2).unwrap();
+        format!("{sql}\n    {}", accepted.qualified(&literals).unwrap())
+    });
+    insta::assert_snapshot!(texts.collect::<Vec<_>>().join("\n"));
+}
+
+/// Constructs whose operators have no name in the text.
+#[test]
+fn hidden_operators_are_written_out() {
+    let qualified = |condition: &str| {
+        let sql = format!("SELECT {condition} FROM public.t");
+        let text = verdict(&sql, 0).unwrap().qualified(&[]).unwrap();
+        text.strip_prefix("SELECT ").unwrap().strip_suffix(" FROM public.t").unwrap().to_owned()
+    };
+    let conditions = [
+        "a = b AND c <> d OR NOT e < f + 1 * 2",
+        "-a - -1",
+        "a IN (1, 2)",
+        "a NOT IN (SELECT b FROM public.u)",
+        "a NOT BETWEEN 1 AND 2",
+        "a NOT LIKE 'x!%' ESCAPE '!'",
+        "a IS DISTINCT FROM b",
+        "a IS NOT DISTINCT FROM b",
+        "CASE a WHEN 1 THEN 'x' ELSE nullif(b, 'y') END",
+        "nullif(a, 'x')::varchar(3)",
+        "a = ANY (b) OR a <> ALL (SELECT c FROM public.u)",
+        "a COLLATE \"C\" || b::bpchar(3)::double precision::timestamptz(3)",
+        "count(DISTINCT a) + coalesce(max(b), 0)",
+    ];
+    let lines = conditions.iter().map(|condition| format!("{condition}\n    {}", qualified(condition)));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+/// A table of as many columns as the server allows, of the longest names, each cast.
+#[test]
+fn the_widest_table_is_within_the_limits() {
+    let column = |i: usize| format!("\"{}{i:04}\"", "n".repeat(59));
+    let items: Vec<String> = (0..1_600)
+        .map(|i| format!("nullif(nullif({0}, 'infinity'), '-infinity')::numeric(38, 10) AS {0}", column(i)))
+        .collect();
+    let sql = format!("SELECT {} FROM public.t", items.join(", "));
+    let text = verdict(&sql, 0).unwrap().qualified(&[]).unwrap();
+    assert!(text.len() > sql.len());
+}
+
+/// Operands that are written twice, within each other: the text is bounded.
+#[test]
+fn a_text_does_not_grow_without_bound() {
+    let mut expression = "a".to_owned();
+    for _ in 0..20 {
+        expression = format!("({expression} IN (1, 2))");
+    }
+    let sql = format!("SELECT {expression} AS x FROM public.t");
+    let refusal = verdict(&sql, 0).unwrap().qualified(&[]).unwrap_err();
+    assert_eq!(refusal.code(&CODES), "DK-SRC-170");
+}
