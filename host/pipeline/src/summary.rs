@@ -178,6 +178,7 @@ mod tests {
             partitions: 1,
             several_moments: false,
             approximate: false,
+            filtered: false,
             adjustments: Vec::new(),
             rejected: None,
             error: failure.as_ref().map(TableError::from),
