@@ -51,7 +51,7 @@ pub struct Registry {
 
 enum Backend {
     Layout(Layout),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Registry {
@@ -63,7 +63,7 @@ impl Registry {
         let backend = match &location {
             Location::Layout(path) => Backend::Layout(Layout::new(path)),
             Location::Remote { host, prefix } => {
-                Backend::Remote(Remote::new(host, prefix, location.is_local(), options)?)
+                Backend::Remote(Box::new(Remote::new(host, prefix, location.is_local(), options)?))
             }
         };
         Ok(Self { location, backend, max_component_bytes: options.max_component_bytes })
