@@ -333,8 +333,7 @@ fn waiting_style() -> ProgressStyle {
 
 /// Under the lines of the tables.
 fn total_style() -> ProgressStyle {
-    ProgressStyle::with_template("  {pos} of {len} tables")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("  {pos} of {len} tables").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 #[cfg(test)]
