@@ -2,7 +2,7 @@
 //!
 //! No real registry behaves like this, so each is a server of the test's own, which counts requests and bytes.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails should say where")]
+#![expect(clippy::unwrap_used, reason = "a test that fails should say where")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
