@@ -5,6 +5,7 @@ use std::io;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::input::{Input, LineEnds};
+use super::quotes::Quotes;
 use super::request::Format;
 
 /// What is kept of a record as it stands in the file, in bytes.
@@ -13,6 +14,7 @@ pub(super) const RAW_BYTES: usize = 1024;
 const MAX_FIELDS: usize = 16_384;
 
 const TOO_LONG: &str = "the record is longer than `max_line_bytes`";
+const TEXT_BEHIND_QUOTE: &str = "text follows a closing quote";
 
 /// A quote that takes the lines after it into its record, so that nobody can tell how many rows are lost in it.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,7 @@ pub(super) struct OpenQuote {
 pub(super) struct CsvRecords {
     input: Input,
     parser: Reader,
+    quotes: Option<Quotes>,
     comment: Option<u8>,
     max_record_bytes: usize,
     text: Vec<u8>,
@@ -82,6 +85,7 @@ impl CsvRecords {
         Self {
             input,
             parser,
+            quotes: Quotes::of(format),
             comment: format.comment.map(Format::byte),
             max_record_bytes,
             text: vec![0; 4096],
@@ -115,6 +119,9 @@ impl CsvRecords {
     pub(super) fn advance(&mut self) -> io::Result<bool> {
         (self.text_length, self.fields, self.problem, self.lines) = (0, 0, None, Lines::One);
         self.raw.clear();
+        if let Some(quotes) = &mut self.quotes {
+            quotes.begin();
+        }
         self.skip_to_record()?;
         self.line = self.parser.line();
         self.offset = self.input.position();
@@ -135,6 +142,9 @@ impl CsvRecords {
             self.raw.extend_from_slice(&part[..kept]);
             taken += part.len() as u64;
             let is_long = taken > self.max_record_bytes as u64;
+            if self.quotes.as_mut().is_some_and(|quotes| !quotes.follow(part)) {
+                self.problem.get_or_insert(TEXT_BEHIND_QUOTE);
+            }
             // Of most records there is but one part, which nobody has to look at again.
             if is_long || self.problem.is_some() || result != ReadRecordResult::Record {
                 self.lines = self.lines.and(part);
@@ -147,7 +157,7 @@ impl CsvRecords {
             if is_long {
                 self.give_up();
             }
-            if self.problem == Some(TOO_LONG) && self.lines == Lines::Several {
+            if is_long && self.lines == Lines::Several {
                 return Err(self.open_quote("does not close within `max_line_bytes`"));
             }
             match result {
@@ -315,6 +325,18 @@ mod tests {
 
     fn fields(list: &[&str]) -> Result<Vec<String>, &'static str> {
         Ok(list.iter().map(|field| (*field).to_owned()).collect())
+    }
+
+    #[test]
+    fn text_behind_a_closing_quote_makes_a_bad_row() {
+        let format = Format::default();
+        let problem = Err(TEXT_BEHIND_QUOTE);
+        let merged = records("1,\"a,x\n2,\"b\",y\n3,c,z\n", &format, 100);
+        assert_eq!(merged, [(1, problem.clone()), (3, fields(&["3", "c", "z"]))]);
+        assert_eq!(records("\"a\"b\n", &format, 100), [(1, problem.clone())]);
+        assert_eq!(records("\"a\" ,\"b\"\n", &format, 100), [(1, problem)]);
+        let trimming = Format { trim: true, ..Format::default() };
+        assert_eq!(records("\"a\" ,\"b\"\n", &trimming, 100), [(1, fields(&["a ", "b"]))]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod error;
 mod header;
 mod input;
 mod json;
+mod quotes;
 mod rejects;
 mod request;
 mod rows;

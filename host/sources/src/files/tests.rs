@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod parts;
+mod witness;
 
 struct Folder {
     root: tempfile::TempDir,
