@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use datakit_config::{ConfigError, ConfigErrors, Place};
-use datakit_model::{Exit, Failure, Kind, Retry, printable};
+use datakit_model::{Exit, Failure, Kind, Retry, TableId, printable};
 use datakit_pipeline::TableError;
 
 use crate::error::CliError;
@@ -29,6 +29,15 @@ impl Reports {
     /// All of them, if there are any.
     pub(crate) fn of(reports: Vec<Report>) -> Option<Self> {
         if reports.is_empty() { None } else { Some(Self(reports)) }
+    }
+
+    /// One error for each table that failed, naming the table; none when no table failed.
+    pub(crate) fn of_tables(failures: Vec<(TableId, Failure)>) -> Result<(), Self> {
+        let report = |(table, failure): (TableId, Failure)| {
+            let is_named = failure.context().iter().any(|(name, _)| name == "table");
+            Report::from(if is_named { failure } else { failure.with_context("table", table) })
+        };
+        Self::of(failures.into_iter().map(report).collect()).map_or(Ok(()), Err)
     }
 
     /// By the one table of exit codes.

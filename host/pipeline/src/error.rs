@@ -175,7 +175,7 @@ impl Coded for RunError {
                 format!("did you mean {}? `host discover` lists all", names(nearest))
             }
             Self::NoTable { examples, .. } if examples.is_empty() => {
-                "the login may lack the permission to see the tables".into()
+                "the login may lack the permission to see the tables; of files, none may have a row yet".into()
             }
             Self::NoTable { examples, .. } => {
                 format!("there are, for example: {}; `host discover` lists all", names(examples))

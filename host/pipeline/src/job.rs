@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use datakit_model::source::Source;
-use datakit_model::{Failure, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_model::{Failure, MemoryBudget, Retry, RunIdentity, RunLimits, TableId, TablePatterns};
 use datakit_sinks::{Sink, WriteMode};
 use datakit_wasm::{Datakit, Info, Session, Watermarks};
 use sha2::{Digest as _, Sha256};
@@ -64,6 +64,7 @@ pub struct Job {
     settings: String,
     memory: MemoryBudget,
     planned_from: PlannedFrom,
+    unreadable: Unreadable,
 }
 
 impl Job {
@@ -103,6 +104,7 @@ impl Job {
             roles: parts.roles.into_iter().map(|(role, (source, _))| (role, source)).collect(),
             settings: parts.settings.to_string(),
             planned_from: PlannedFrom::default(),
+            unreadable: Unreadable::default(),
         })
     }
 
@@ -132,8 +134,24 @@ impl Job {
         }
     }
 
-    /// What the datakit's instances see of the host; watermarks come from the sink's state, where there is a sink.
+    /// What the datakit's instances see of the host while they read; watermarks come from the sink's state, where there is a
+    /// sink.
     pub(crate) fn session(&self, destination: Option<Destination>) -> Session {
+        self.session_with(destination, None)
+    }
+
+    /// The same while the datakit discovers and plans. A table whose state cannot be read fails by itself: the datakit is
+    /// told that the table has no watermark, and [`Self::state_failure`] knows better.
+    pub(crate) fn planning_session(&self, destination: Option<Destination>) -> Session {
+        self.session_with(destination, Some(Arc::clone(&self.unreadable)))
+    }
+
+    /// Why the state of a table could not be read when the datakit asked for its watermark.
+    pub(crate) fn state_failure(&self, table: &TableId) -> Option<Failure> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
+    }
+
+    fn session_with(&self, destination: Option<Destination>, unreadable: Option<Unreadable>) -> Session {
         // What a run replaces has no watermark: nothing of it will be left.
         let sink = destination.filter(|to| to.mode == WriteMode::Append).map(|to| to.sink);
         Session {
@@ -146,6 +164,7 @@ impl Job {
                 sink,
                 source_system: self.run.source_system.clone(),
                 planned_from: Arc::clone(&self.planned_from),
+                unreadable,
             }),
         }
     }
@@ -168,17 +187,42 @@ pub struct Destination {
 /// The watermarks that a run's plans were made from.
 type PlannedFrom = Arc<Mutex<HashMap<TableId, Option<String>>>>;
 
+/// Tables whose state could not be read while the datakit planned, and why.
+type Unreadable = Arc<Mutex<HashMap<TableId, Failure>>>;
+
+/// Tables of which this is kept: with more, the sink itself is the trouble.
+const MAX_UNREADABLE: usize = 10_000;
+
 struct SinkState {
     sink: Option<Arc<dyn Sink>>,
     source_system: String,
     planned_from: PlannedFrom,
+    /// None: a state that cannot be read ends the instance.
+    unreadable: Option<Unreadable>,
+}
+
+impl SinkState {
+    /// Notes that the state of one table cannot be read, if that says nothing about other tables: an error that may pass is of
+    /// the way to the sink.
+    fn set_aside(&self, table: &TableId, failure: Failure) -> Result<(), Failure> {
+        let Some(unreadable) = &self.unreadable else { return Err(failure) };
+        let mut unreadable = unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.retry() != Retry::Never || unreadable.len() >= MAX_UNREADABLE {
+            return Err(failure);
+        }
+        unreadable.insert(table.clone(), failure);
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl Watermarks for SinkState {
     async fn watermark(&self, table: &TableId) -> Result<Option<String>, Failure> {
         let Some(sink) = &self.sink else { return Ok(None) };
-        let watermark = sink.state(&self.source_system, table).await?.and_then(|state| state.watermark);
+        let watermark = match sink.state(&self.source_system, table).await {
+            Ok(state) => state.and_then(|state| state.watermark),
+            Err(failure) => return self.set_aside(table, failure).map(|()| None),
+        };
         // The first answer counts: a later one may be newer than what a plan was made from.
         let mut planned_from = self.planned_from.lock().unwrap_or_else(PoisonError::into_inner);
         planned_from.entry(table.clone()).or_insert_with(|| watermark.clone());

@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId};
 use datakit_sinks::{Sink, WriteMode};
-use datakit_wasm::{Session, Table, TablePlan};
+use datakit_wasm::{Discovery, Session, Table, TablePlan};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -18,45 +18,45 @@ use tokio_util::sync::CancellationToken;
 use crate::error::RunError;
 use crate::event::{Event, Observer};
 use crate::job::{Destination, Job};
-use crate::select::{Selected, select};
+use crate::prepare::{Prepared, prepare};
 use crate::summary::{RunStatus, Summary, TableError, TableStatus, TableSummary, seconds};
 use crate::table::{self, TableContext};
 
 /// Pools are reported on so often.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
 
-/// The tables the datakit sees, and whether the selection holds each.
+/// A table the datakit sees.
+#[derive(Debug)]
+pub struct Discovered {
+    /// Its names.
+    pub id: TableId,
+    /// Its description, or what is wrong with it.
+    pub table: Result<Table, Failure>,
+    /// Whether the selection holds it.
+    pub selected: bool,
+}
+
+/// The tables the datakit sees, by name.
 ///
 /// # Errors
 /// The source cannot be reached, or the datakit fails.
-pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<(Table, bool)>, Failure> {
+pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<Discovered>, Failure> {
     observer.event(Event::Discovering);
-    let tables = job.datakit.discover(&job.session(None)).await?;
-    Ok(tables
-        .into_iter()
-        .map(|table| {
-            let selected = job.tables.allows(&table.id);
-            (table, selected)
-        })
-        .collect())
+    let Discovery { tables, invalid } = job.datakit.discover(&job.planning_session(None)).await?;
+    let valid = tables.into_iter().map(|table| (table.id.clone(), Ok(table)));
+    let all = valid.chain(invalid.into_iter().map(|table| (table.id, Err(table.failure))));
+    let mut discovered: Vec<Discovered> =
+        all.map(|(id, table)| Discovered { selected: job.tables.allows(&id), id, table }).collect();
+    discovered.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(discovered)
 }
 
-/// The partitions of every selected table; reads nothing but what the datakit asks to find its ranges.
+/// How every selected table would be read; reads nothing but what the datakit asks to find its ranges.
 ///
 /// # Errors
-/// No table matches, or one cannot be planned.
-pub async fn plan(
-    job: &Job,
-    sink: Option<Destination>,
-    observer: &dyn Observer,
-) -> Result<Vec<(Table, TablePlan)>, Failure> {
-    let session = job.session(sink);
-    let selected = selected(job, &session, observer).await?;
-    observer.event(Event::Planning { tables: selected.len() });
-    let ids: Vec<TableId> = selected.iter().map(|t| t.id.clone()).collect();
-    let mut plans = job.datakit.plan(&session, &ids).await?;
-    plans.sort_by(|a, b| a.table.cmp(&b.table));
-    Ok(selected.into_iter().zip(plans).collect())
+/// The source cannot be reached, the datakit fails, or no table matches.
+pub async fn plan(job: &Job, sink: Option<Destination>, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
+    prepare(job, &job.planning_session(sink), observer).await
 }
 
 /// The first rows of a table, as the sink would get them.
@@ -69,33 +69,51 @@ pub struct Preview {
     pub batches: Vec<RecordBatch>,
 }
 
-/// The first rows of each selected table; nothing is written.
+/// The first rows of each selected table, or why it cannot be read; nothing is written.
 ///
 /// # Errors
-/// No table matches, or one cannot be read.
-pub async fn preview(job: &Job, rows: usize, observer: &dyn Observer) -> Result<Vec<Preview>, Failure> {
+/// The source cannot be reached, the datakit fails, or no table matches.
+pub async fn preview(
+    job: &Job,
+    rows: usize,
+    observer: &dyn Observer,
+) -> Result<Vec<(TableId, Result<Preview, Failure>)>, Failure> {
     let mut previews = Vec::new();
     let session = job.session(None);
-    for (table, plan) in plan(job, None, observer).await? {
-        let mut preview = Preview { table: table.id, schema: table.columns, batches: Vec::new() };
-        let mut missing = rows;
-        for partition in &plan.partitions {
-            let mut extraction = job.datakit.extract(&session, partition).await?;
-            preview.schema = extraction.schema();
-            while missing > 0 {
-                let Some(batch) = extraction.next().await? else { break };
-                let batch = batch.batch();
-                let taken = batch.slice(0, batch.num_rows().min(missing));
-                missing -= taken.num_rows();
-                preview.batches.push(taken);
-            }
-            if missing == 0 {
-                break;
-            }
-        }
-        previews.push(preview);
+    for Prepared { id, plan } in plan(job, None, observer).await? {
+        let preview = match plan {
+            Ok((table, plan)) => first_rows(job, &session, table, &plan, rows).await,
+            Err(failure) => Err(failure),
+        };
+        previews.push((id, preview));
     }
     Ok(previews)
+}
+
+async fn first_rows(
+    job: &Job,
+    session: &Session,
+    table: Table,
+    plan: &TablePlan,
+    rows: usize,
+) -> Result<Preview, Failure> {
+    let mut preview = Preview { table: table.id, schema: table.columns, batches: Vec::new() };
+    let mut missing = rows;
+    for partition in &plan.partitions {
+        let mut extraction = job.datakit.extract(session, partition).await?;
+        preview.schema = extraction.schema();
+        while missing > 0 {
+            let Some(batch) = extraction.next().await? else { break };
+            let batch = batch.batch();
+            let taken = batch.slice(0, batch.num_rows().min(missing));
+            missing -= taken.num_rows();
+            preview.batches.push(taken);
+        }
+        if missing == 0 {
+            break;
+        }
+    }
+    Ok(preview)
 }
 
 /// Reads every selected table into the sink. A table that fails is in the summary; the others go on.
@@ -116,10 +134,24 @@ pub async fn run(
     let job = Arc::new(job);
     let destination = Destination { sink: Arc::clone(&sink), mode };
     let session = job.session(Some(destination.clone()));
-    let Some(planned) = stop.run_until_cancelled(prepare(&job, &session, observer.as_ref())).await else {
+    let planning = job.planning_session(Some(destination.clone()));
+    let Some(prepared) = stop.run_until_cancelled(prepare(&job, &planning, observer.as_ref())).await else {
         return Ok(summarise(&job, Vec::new(), started, true));
     };
-    let Prepared { plans, failed: mut tables, mut altered } = planned?;
+    let (mut plans, mut tables, mut altered) = (Vec::new(), Vec::new(), HashMap::new());
+    for Prepared { id, plan } in prepared? {
+        match plan {
+            Ok((table, plan)) => {
+                altered.insert(id, altered_columns(&table));
+                plans.push(plan);
+            }
+            Err(failure) => {
+                let summary = without_result(&id, TableStatus::Failed, &failure);
+                observer.event(Event::TableFinished(&summary));
+                tables.push(summary);
+            }
+        }
+    }
     let parallel = usize::try_from(job.limits.max_parallel_partitions.max(1)).unwrap_or(usize::MAX);
     let workers = Arc::new(Semaphore::new(parallel.min(Semaphore::MAX_PERMITS)));
     let mut waiting = plans.into_iter();
@@ -184,79 +216,23 @@ async fn impatience(stop: &CancellationToken, patience: Duration) {
     tokio::time::sleep(patience).await;
 }
 
-/// What a run begins with.
-struct Prepared {
-    plans: Vec<TablePlan>,
-    /// Tables that cannot be planned.
-    failed: Vec<TableSummary>,
-    altered: HashMap<TableId, Vec<Adjustment>>,
-}
-
 /// Field metadata of a discovered table: how the source may change the values of the column before it sends them. The datakit
 /// knows it from the source's catalog; the run's record says it of every table that is read.
 const ALTERED_KEY: &str = "datakit.altered";
 /// Characters of that text which are kept.
 const ALTERED_CHARACTERS: usize = 200;
 
-/// The columns whose values the source may change, by their tables.
-fn altered(tables: &[Table]) -> HashMap<TableId, Vec<Adjustment>> {
-    let columns = |table: &Table| -> Vec<Adjustment> {
-        let fields = table.columns.fields().iter();
-        let altered = fields.filter_map(|field| Some((field, field.metadata().get(ALTERED_KEY)?)));
-        altered
-            .map(|(field, what)| Adjustment {
-                column: field.name().clone(),
-                what: what.chars().take(ALTERED_CHARACTERS).collect(),
-                values: 0,
-            })
-            .collect()
-    };
-    let tables = tables.iter().map(|table| (table.id.clone(), columns(table)));
-    tables.filter(|(_, columns)| !columns.is_empty()).collect()
-}
-
-/// Discovers and selects.
-async fn selected(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Vec<Table>, Failure> {
-    observer.event(Event::Discovering);
-    let discovered = job.datakit.discover(session).await?;
-    let count = discovered.len();
-    let Selected { tables, unmatched } = select(discovered, &job.tables)?;
-    observer.event(Event::Selected { discovered: count, selected: tables.len() });
-    for (pattern, nearest) in &unmatched {
-        observer.event(Event::Unmatched { pattern, nearest });
-    }
-    Ok(tables)
-}
-
-/// Discovers, selects and plans. All tables in one call, since a datakit reads the catalog once for them; when that fails,
-/// table by table, so that one bad table fails alone.
-async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Prepared, Failure> {
-    let selected = selected(job, session, observer).await?;
-    observer.event(Event::Planning { tables: selected.len() });
-    let altered = altered(&selected);
-    let ids: Vec<TableId> = selected.into_iter().map(|t| t.id).collect();
-    let failure = match job.datakit.plan(session, &ids).await {
-        Ok(plans) => return Ok(Prepared { plans, failed: Vec::new(), altered }),
-        Err(error) => Failure::from(error),
-    };
-    let (mut plans, mut failed) = (Vec::new(), Vec::new());
-    let mut fail = |id: &TableId, failure: &Failure| {
-        let summary = without_result(id, TableStatus::Failed, failure);
-        observer.event(Event::TableFinished(&summary));
-        failed.push(summary);
-    };
-    match ids.as_slice() {
-        [only] => fail(only, &failure),
-        several => {
-            for id in several {
-                match job.datakit.plan(session, std::slice::from_ref(id)).await {
-                    Ok(plan) => plans.extend(plan),
-                    Err(error) => fail(id, &error.into()),
-                }
-            }
-        }
-    }
-    Ok(Prepared { plans, failed, altered })
+/// The columns of a table whose values the source may change.
+fn altered_columns(table: &Table) -> Vec<Adjustment> {
+    let fields = table.columns.fields().iter();
+    let altered = fields.filter_map(|field| Some((field, field.metadata().get(ALTERED_KEY)?)));
+    altered
+        .map(|(field, what)| Adjustment {
+            column: field.name().clone(),
+            what: what.chars().take(ALTERED_CHARACTERS).collect(),
+            values: 0,
+        })
+        .collect()
 }
 
 fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> TableSummary {

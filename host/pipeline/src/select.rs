@@ -1,5 +1,5 @@
 use datakit_model::{TableId, TablePattern, TablePatterns};
-use datakit_wasm::Table;
+use datakit_wasm::{Discovery, InvalidTable, Table};
 
 use crate::error::RunError;
 
@@ -10,17 +10,24 @@ const LIKENESS: usize = 3;
 
 /// What the patterns hold of the discovered tables.
 pub(crate) struct Selected {
+    /// How many tables were discovered.
+    pub(crate) discovered: usize,
     /// The tables, by name.
     pub(crate) tables: Vec<Table>,
+    /// Those of them whose description is invalid.
+    pub(crate) invalid: Vec<InvalidTable>,
     /// Each pattern that selects none, with the tables whose names are nearest to it.
     pub(crate) unmatched: Vec<(TablePattern, Vec<TableId>)>,
 }
 
 /// The discovered tables that the selection holds.
-pub(crate) fn select(discovered: Vec<Table>, patterns: &TablePatterns) -> Result<Selected, RunError> {
-    let count = discovered.len();
+pub(crate) fn select(discovery: Discovery, patterns: &TablePatterns) -> Result<Selected, RunError> {
+    let Discovery { tables: discovered, mut invalid } = discovery;
+    let ids: Vec<&TableId> =
+        discovered.iter().map(|table| &table.id).chain(invalid.iter().map(|table| &table.id)).collect();
+    let count = ids.len();
     let matches_none =
-        |pattern: &&TablePattern| !pattern.is_exclusion() && !discovered.iter().any(|table| pattern.matches(&table.id));
+        |pattern: &&TablePattern| !pattern.is_exclusion() && !ids.iter().any(|table| pattern.matches(table));
     let unmatched: Vec<(TablePattern, Vec<TableId>)> = patterns
         .patterns()
         .iter()
@@ -28,19 +35,20 @@ pub(crate) fn select(discovered: Vec<Table>, patterns: &TablePatterns) -> Result
         .enumerate()
         // Every comparison is one with every table: the first few patterns show what is wrong with the others.
         .map(|(at, pattern)| {
-            let tables = discovered.iter().filter(|_| at < EXAMPLES).map(|table| &table.id);
+            let tables = ids.iter().filter(|_| at < EXAMPLES).copied();
             (pattern.clone(), nearest(pattern, tables))
         })
         .collect();
     let (mut tables, others): (Vec<Table>, Vec<Table>) = discovered.into_iter().partition(|t| patterns.allows(&t.id));
-    if tables.is_empty() {
+    invalid.retain(|table| patterns.allows(&table.id));
+    if tables.is_empty() && invalid.is_empty() {
         let mut near: Vec<TableId> = unmatched.into_iter().flat_map(|(_, near)| near).collect();
         near.truncate(EXAMPLES);
         let examples: Vec<TableId> = others.into_iter().take(EXAMPLES).map(|t| t.id).collect();
         return Err(RunError::NoTable { patterns: patterns.clone(), discovered: count, nearest: near, examples });
     }
     tables.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(Selected { tables, unmatched })
+    Ok(Selected { discovered: count, tables, invalid, unmatched })
 }
 
 /// The tables whose names differ least from a pattern, the nearest first; none where no name is like it.

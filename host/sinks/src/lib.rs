@@ -103,7 +103,8 @@ pub trait Sink: Send + Sync {
     /// What the last commit of the table left; none when no datakit has committed it yet.
     ///
     /// # Errors
-    /// The sink cannot be reached or read.
+    /// The sink cannot be reached or read. While a run plans, an error that is never to be repeated is the table's own, which then
+    /// fails alone; one that may pass ends the run.
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure>;
 
     /// Whether a table could be written now; nothing is written for it, and nothing stays behind.

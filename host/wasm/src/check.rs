@@ -9,7 +9,7 @@ use crate::bindings::{kit, types};
 use crate::columnar::{ColumnarError, schema_from_wire};
 use crate::convert::{self, Text};
 use crate::error::{Call, Limit, WasmError};
-use crate::session::{Info, Partition, Role, Table, TableKind, TablePlan};
+use crate::session::{Discovery, Info, InvalidTable, Partition, Role, Table, TableKind, TablePlan};
 
 /// One name of a table, column or role, in bytes. SQL Server's are 128 UTF-16 units at most.
 const MAX_NAME_BYTES: usize = 1024;
@@ -119,29 +119,35 @@ fn shown(table: &TableId) -> String {
     Text::name(&table.to_string()).into_inner()
 }
 
-/// What `discover` returned.
-pub(crate) fn tables(tables: Vec<kit::Table>, limits: &GuestLimits) -> Result<Vec<Table>, WasmError> {
+/// What `discover` returned. A table whose description is invalid is kept with the reason; only names that are invalid, or
+/// there twice, fail the whole discovery, since nothing can be said of such a table.
+pub(crate) fn tables(tables: Vec<kit::Table>, limits: &GuestLimits) -> Result<Discovery, WasmError> {
     if tables.len() as u64 > limits.max_tables {
         let what = format!("the datakit reports {} tables", tables.len());
         return Err(WasmError::over(Limit::Tables, limits.max_tables, what, Call::Discover));
     }
     let bad = |problem: String| WasmError::BadTables { problem };
     let mut seen = HashSet::with_capacity(tables.len());
-    let mut checked = Vec::with_capacity(tables.len());
+    let mut discovery = Discovery { tables: Vec::with_capacity(tables.len()), invalid: Vec::new() };
     for table in tables {
-        let table = discovered(table, limits)?;
-        if !seen.insert(table.id.clone()) {
-            return Err(bad(format!("the table {} twice", shown(&table.id))));
+        let id = table_id(table.id.clone()).map_err(bad)?;
+        if !seen.insert(id.clone()) {
+            return Err(bad(format!("the table {} twice", shown(&id))));
         }
-        checked.push(table);
+        match discovered(id.clone(), table, limits) {
+            Ok(table) => discovery.tables.push(table),
+            Err(error) => discovery.invalid.push(InvalidTable { id, failure: error.into() }),
+        }
     }
-    Ok(checked)
+    Ok(discovery)
 }
 
-fn discovered(table: kit::Table, limits: &GuestLimits) -> Result<Table, WasmError> {
+fn discovered(id: TableId, table: kit::Table, limits: &GuestLimits) -> Result<Table, WasmError> {
     let bad = |problem: String| WasmError::BadTables { problem };
-    let id = table_id(table.id).map_err(bad)?;
     let columns = schema(table.columns, limits, Call::Discover).map_err(|refused| match refused {
+        Refused::Limit(WasmError::OverLimit { limit, value, what, call }) => {
+            WasmError::over(limit, value, format!("{what} of {}", shown(&id)), call)
+        }
         Refused::Limit(error) => error,
         Refused::Problem(problem) => bad(format!("columns of {}: {problem}", shown(&id))),
     })?;

@@ -12,7 +12,7 @@ use crate::engine::Ticker;
 use crate::error::{Call, WasmError};
 use crate::extraction::Extraction;
 use crate::instance::{Instance, guarded};
-use crate::session::{Info, Partition, Role, Session, Table, TablePlan};
+use crate::session::{Discovery, Info, Partition, Role, Session, TablePlan};
 use crate::state::{GuestLog, Speaker, State};
 
 /// A compiled datakit. Cheap to clone; calls may run at the same time, each has an instance of its own.
@@ -71,11 +71,11 @@ impl Datakit {
             .await
     }
 
-    /// The tables there are.
+    /// The tables there are, each checked by itself.
     ///
     /// # Errors
-    /// The guest's end, its own error, an error of the source, or an answer that is not acceptable.
-    pub async fn discover(&self, session: &Session) -> Result<Vec<Table>, WasmError> {
+    /// The guest's end, its own error, an error of the source, or an answer that is not acceptable as a whole.
+    pub async fn discover(&self, session: &Session) -> Result<Discovery, WasmError> {
         let mut instance = self.session_instance(session).await?;
         instance.begin(Call::Discover)?;
         let discovered = guarded(instance.exports.datakit_kit_datakit().call_discover(&mut instance.store)).await;

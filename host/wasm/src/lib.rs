@@ -36,4 +36,4 @@ pub use datakit::Datakit;
 pub use error::{Call, Cause, GuestError, Limit, WasmError};
 pub use extraction::Extraction;
 pub use runtime::{Runtime, RuntimeConfig};
-pub use session::{Info, Partition, Role, Session, Table, TableKind, TablePlan, Watermarks};
+pub use session::{Discovery, Info, InvalidTable, Partition, Role, Session, Table, TableKind, TablePlan, Watermarks};

@@ -32,7 +32,7 @@ pub trait Watermarks: Send + Sync {
     /// for.
     ///
     /// # Errors
-    /// What kept the sink's state from being read.
+    /// What kept the sink's state from being read. The error ends the instance.
     async fn watermark(&self, table: &TableId) -> Result<Option<String>, Failure>;
 }
 
@@ -60,6 +60,24 @@ pub struct Role {
     pub kinds: Vec<String>,
     /// What it is used for.
     pub purpose: String,
+}
+
+/// What a datakit discovered. The checks of one table do not affect another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// The tables whose description is valid.
+    pub tables: Vec<Table>,
+    /// The tables whose description is invalid. They cannot be read, and the others can.
+    pub invalid: Vec<InvalidTable>,
+}
+
+/// A discovered table that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidTable {
+    /// Its names.
+    pub id: TableId,
+    /// What is wrong with its description.
+    pub failure: Failure,
 }
 
 /// A table a datakit can read.

@@ -1,7 +1,9 @@
 //! `host plan`: how each table would be cut.
 
 use datakit_config::Config;
-use datakit_pipeline::Destination;
+use datakit_model::{Failure, TableId};
+use datakit_pipeline::{Destination, Prepared, TableError};
+use datakit_wasm::{Table, TablePlan};
 use serde::Serialize;
 
 use super::{JobRequest, job, overrides, selection};
@@ -20,6 +22,9 @@ struct Planned {
     partitions: Vec<PlannedPartition>,
     target: Option<String>,
     watermark_after: Option<String>,
+    /// Why the table cannot be loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<TableError>,
 }
 
 #[derive(Serialize)]
@@ -39,26 +44,22 @@ pub(crate) async fn plan(arguments: Inspect, context: &Context) -> Result<(), Re
     let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;
     let source_system = job.run().source_system.clone();
     let mut planned = Vec::new();
+    let mut failures = Vec::new();
     let watching = Progress::of_question(context.terminal.clone());
-    for (table, plan) in datakit_pipeline::plan(&job, sink.clone(), &watching).await? {
-        let target = sink.as_ref().map(|to| to.sink.locate(&source_system, &table.id)).transpose()?;
-        let partitions = plan.partitions.iter();
-        planned.push(Planned {
-            table: table.id.to_string(),
-            columns: table.columns.fields().len(),
-            primary_key: table.primary_key,
-            estimated_rows: table.estimated_rows,
-            partitions: partitions
-                .map(|p| PlannedPartition { ordinal: p.ordinal, estimated_rows: p.estimated_rows })
-                .collect(),
-            target,
-            watermark_after: plan.watermark_after,
-        });
+    for Prepared { id, plan } in datakit_pipeline::plan(&job, sink.clone(), &watching).await? {
+        let target = |table: &Table| sink.as_ref().map(|to| to.sink.locate(&source_system, &table.id)).transpose();
+        match plan.and_then(|(table, plan)| Ok((target(&table)?, table, plan))) {
+            Ok((target, table, plan)) => planned.push(fitting(table, plan, target)),
+            Err(failure) => {
+                planned.push(failing(&id, &failure));
+                failures.push((id, failure));
+            }
+        }
     }
     drop(watching);
     if arguments.ingest.output == OutputFormat::Json {
         context.terminal.print_json(&planned)?;
-        return Ok(());
+        return Reports::of_tables(failures);
     }
     let heading = ["table", "columns", "about rows", "partitions", "key", "target"];
     let mut rows = vec![heading.map(ToOwned::to_owned).to_vec()];
@@ -69,9 +70,37 @@ pub(crate) async fn plan(arguments: Inspect, context: &Context) -> Result<(), Re
             table.estimated_rows.map(grouped).unwrap_or_default(),
             table.partitions.len().to_string(),
             table.primary_key.join(", "),
-            table.target.unwrap_or_default(),
+            table.target.or(table.error.map(|error| format!("fails with {}", error.code))).unwrap_or_default(),
         ]);
     }
     context.terminal.print(&aligned(&rows, &[1, 2, 3]))?;
-    Ok(())
+    Reports::of_tables(failures)
+}
+
+fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> Planned {
+    let partition =
+        |p: &datakit_wasm::Partition| PlannedPartition { ordinal: p.ordinal, estimated_rows: p.estimated_rows };
+    Planned {
+        table: table.id.to_string(),
+        columns: table.columns.fields().len(),
+        primary_key: table.primary_key,
+        estimated_rows: table.estimated_rows,
+        partitions: plan.partitions.iter().map(partition).collect(),
+        target,
+        watermark_after: plan.watermark_after,
+        error: None,
+    }
+}
+
+fn failing(table: &TableId, failure: &Failure) -> Planned {
+    Planned {
+        table: table.to_string(),
+        columns: 0,
+        primary_key: Vec::new(),
+        estimated_rows: None,
+        partitions: Vec::new(),
+        target: None,
+        watermark_after: None,
+        error: Some(failure.into()),
+    }
 }

@@ -48,7 +48,13 @@ pub(crate) async fn preview(arguments: Preview, context: &Context) -> Result<(),
     let ingest = config.ingest(&selection(&arguments.ingest))?;
     let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;
     let watching = Progress::of_question(context.terminal.clone());
-    let previews = datakit_pipeline::preview(&job, usize::from(arguments.rows), &watching).await?;
+    let (mut previews, mut failures) = (Vec::new(), Vec::new());
+    for (table, preview) in datakit_pipeline::preview(&job, usize::from(arguments.rows), &watching).await? {
+        match preview {
+            Ok(preview) => previews.push(preview),
+            Err(failure) => failures.push((table, failure)),
+        }
+    }
     drop(watching);
     if arguments.ingest.output == OutputFormat::Json {
         let mut tables = Vec::new();
@@ -61,7 +67,7 @@ pub(crate) async fn preview(arguments: Preview, context: &Context) -> Result<(),
             tables.push(PreviewedTable { table: preview.table.to_string(), columns: columns(&preview.schema), rows });
         }
         context.terminal.print_json(&tables)?;
-        return Ok(());
+        return Reports::of_tables(failures);
     }
     for preview in &previews {
         let table = context.terminal.output_style.bold(&printable::line(&preview.table.to_string()));
@@ -69,7 +75,7 @@ pub(crate) async fn preview(arguments: Preview, context: &Context) -> Result<(),
         let shown = batches.and_then(|batches| shown(&preview.schema, &batches)).map_err(CliError::Show)?;
         context.terminal.print(&format!("{table}\n{}\n", printable::lines(&shown)))?;
     }
-    Ok(())
+    Reports::of_tables(failures)
 }
 
 /// Side by side where a terminal can show it, else one column under the other.

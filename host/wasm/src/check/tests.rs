@@ -83,7 +83,7 @@ fn an_info_is_refused_for_what_is_wrong_with_it() {
 }
 
 #[test]
-fn a_table_with_a_key_that_is_no_column_is_refused() {
+fn an_invalid_table_is_kept_with_its_reason_and_the_others_are_valid() {
     let field = |name: &str| types::Field {
         name: name.to_owned(),
         arrow_type: "Int32".to_owned(),
@@ -99,11 +99,15 @@ fn a_table_with_a_key_that_is_no_column_is_refused() {
         estimated_bytes: None,
     };
     let limits = GuestLimits { max_columns: 2, ..GuestLimits::default() };
-    assert_eq!(tables(vec![table(vec![field("id")], "id")], &limits).unwrap().len(), 1);
-    let problem = |table| tables(vec![table], &limits).unwrap_err().to_string();
+    assert_eq!(tables(vec![table(vec![field("id")], "id")], &limits).unwrap().tables.len(), 1);
+    let problem = |table| tables(vec![table], &limits).unwrap().invalid.remove(0).failure.to_string();
     assert!(problem(table(vec![field("id")], "ID")).contains("the primary key of dbo.t names `ID`"));
     assert!(problem(table(vec![field("id"), field("id")], "id")).contains("two columns named `id`"));
-    assert!(problem(table(vec![field("a"), field("b"), field("c")], "a")).contains("max_columns = 2"));
+    let wide = problem(table(vec![field("a"), field("b"), field("c")], "a"));
+    assert!(wide.contains("3 columns of dbo.t") && wide.contains("max_columns = 2"), "{wide}");
+    let other = kit::Table { id: wire_table("other"), ..table(vec![field("id")], "id") };
+    let discovery = tables(vec![table(vec![field("")], ""), other], &limits).unwrap();
+    assert_eq!((discovery.tables[0].id.name.as_str(), discovery.invalid[0].id.name.as_str()), ("other", "t"));
     let twice = vec![table(vec![field("id")], "id"), table(vec![field("id")], "id")];
     assert!(tables(twice, &limits).unwrap_err().to_string().contains("the table dbo.t twice"));
 }

@@ -33,7 +33,7 @@ async fn attack_with(settings: &str) -> Result<(), WasmError> {
     let datakit = load(&runtime, "hostile").await;
     let honest_source = source();
     let honest = session(&honest_source, "{}");
-    let tables: Vec<_> = datakit.discover(&honest).await.unwrap().into_iter().map(|table| table.id).collect();
+    let tables: Vec<_> = datakit.discover(&honest).await.unwrap().tables.into_iter().map(|table| table.id).collect();
     let plans = datakit.plan(&honest, &tables).await.unwrap();
     let mut half_way = datakit.extract(&honest, &plans[0].partitions[0]).await.unwrap();
     assert!(half_way.next().await.unwrap().is_some());

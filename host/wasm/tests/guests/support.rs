@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datakit_model::source::{Adjustment, Source};
 use datakit_model::{Coded, GuestLimits, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use datakit_wasm::testing::{Answer, MemorySource, MemoryWatermarks};
-use datakit_wasm::{Datakit, Runtime, RuntimeConfig, Session, WasmError};
+use datakit_wasm::{Datakit, InvalidTable, Runtime, RuntimeConfig, Session, WasmError};
 use sha2::{Digest as _, Sha256};
 
 /// The query the hostile datakit sends.
@@ -80,7 +80,11 @@ pub fn session(source: &MemorySource, settings: &str) -> Session {
 
 /// A whole run: discover, plan, extract every partition to its end.
 pub async fn run(datakit: &Datakit, session: &Session) -> Result<Vec<TrackedBatch>, WasmError> {
-    let tables: Vec<TableId> = datakit.discover(session).await?.into_iter().map(|table| table.id).collect();
+    let discovery = datakit.discover(session).await?;
+    if let Some(InvalidTable { failure, .. }) = discovery.invalid.into_iter().next() {
+        return Err(WasmError::Host { failure, cause: None });
+    }
+    let tables: Vec<TableId> = discovery.tables.into_iter().map(|table| table.id).collect();
     let mut rows = Vec::new();
     for plan in datakit.plan(session, &tables).await? {
         for partition in &plan.partitions {

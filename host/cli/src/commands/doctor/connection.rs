@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use datakit_config::{Auth, Config, Connection, Encrypt, PostgresConnection, Selection, SqlServerConnection};
 use datakit_model::{Coded as _, Failure, TableId};
+use datakit_pipeline::Discovered;
 use datakit_sources::permissions::{PermissionError, Permissions};
 use datakit_sources::postgres::{PostgresError, PostgresSource};
 use datakit_sources::presented::Greeting;
@@ -350,7 +351,10 @@ async fn left_out(
         let discovered = datakit_pipeline::discover(&job, &()).await.ok()?;
         let read: HashMap<TableId, Vec<String>> = discovered
             .into_iter()
-            .map(|(table, _)| (table.id, table.columns.fields().iter().map(|column| column.name().clone()).collect()))
+            .map(|Discovered { id, table, .. }| {
+                let columns = table.map(|table| table.columns.fields().iter().map(|c| c.name().clone()).collect());
+                (id, columns.unwrap_or_default())
+            })
             .collect();
         let reading = permissions.reading(|table| read.get(table).map(Vec::as_slice));
         reading.check(&ingest.tables).ok()?;

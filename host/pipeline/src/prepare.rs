@@ -1,0 +1,75 @@
+//! Discover, select and plan. A table that fails here fails alone.
+
+use std::collections::HashMap;
+
+use datakit_model::{Failure, TableId};
+use datakit_wasm::{Session, Table, TablePlan};
+
+use crate::event::{Event, Observer};
+use crate::job::Job;
+use crate::select::{Selected, select};
+
+/// A selected table: how it is read, or why it cannot be.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The table.
+    pub id: TableId,
+    /// The description and the plan.
+    pub plan: Result<(Table, TablePlan), Failure>,
+}
+
+/// Every selected table, by name.
+///
+/// # Errors
+/// What concerns all tables: the source cannot be reached, the datakit fails, no table matches.
+pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
+    observer.event(Event::Discovering);
+    let Selected { discovered, tables, invalid, unmatched } =
+        select(job.datakit.discover(session).await?, &job.tables)?;
+    observer.event(Event::Selected { discovered, selected: tables.len() + invalid.len() });
+    for (pattern, nearest) in &unmatched {
+        observer.event(Event::Unmatched { pattern, nearest });
+    }
+    observer.event(Event::Planning { tables: tables.len() });
+    let mut failures: HashMap<TableId, Failure> = invalid.into_iter().map(|table| (table.id, table.failure)).collect();
+    failures.extend(tables.iter().filter_map(|table| Some((table.id.clone(), job.state_failure(&table.id)?))));
+    let ids: Vec<TableId> =
+        tables.iter().filter(|table| !failures.contains_key(&table.id)).map(|table| table.id.clone()).collect();
+    let (mut plans, failed) = plans(job, session, &ids).await;
+    failures.extend(failed);
+    failures.extend(ids.into_iter().filter_map(|id| job.state_failure(&id).map(|failure| (id, failure))));
+    let mut prepared: Vec<Prepared> = tables
+        .into_iter()
+        .filter(|table| !failures.contains_key(&table.id))
+        .filter_map(|table| Some((plans.remove(&table.id)?, table)))
+        .map(|(plan, table)| Prepared { id: table.id.clone(), plan: Ok((table, plan)) })
+        .collect();
+    prepared.extend(failures.into_iter().map(|(id, failure)| Prepared { id, plan: Err(failure) }));
+    prepared.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(prepared)
+}
+
+/// The plan of each table, or why there is none. All tables in one call, since a datakit reads the catalog once for them; when
+/// that fails, half of them in each of two calls, down to the table that fails.
+async fn plans(
+    job: &Job,
+    session: &Session,
+    tables: &[TableId],
+) -> (HashMap<TableId, TablePlan>, Vec<(TableId, Failure)>) {
+    let (mut plans, mut failed) = (HashMap::new(), Vec::new());
+    let mut waiting = vec![tables];
+    while let Some(group) = waiting.pop() {
+        if group.is_empty() {
+            continue;
+        }
+        match (job.datakit.plan(session, group).await, group) {
+            (Ok(planned), _) => plans.extend(planned.into_iter().map(|plan| (plan.table.clone(), plan))),
+            (Err(error), [only]) => failed.push((only.clone(), error.into())),
+            (Err(_), several) => {
+                let (first, second) = several.split_at(several.len() / 2);
+                waiting.extend([second, first]);
+            }
+        }
+    }
+    (plans, failed)
+}
