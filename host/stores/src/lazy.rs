@@ -9,12 +9,12 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, RetryConfig,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::StoreOptions;
+use crate::{Client, StoreOptions};
 
 /// Clones share the client.
 #[derive(Debug, Clone)]
@@ -24,18 +24,18 @@ pub(crate) struct LazyStore(Arc<Lazy>);
 struct Lazy {
     url: Url,
     options: StoreOptions,
-    retry: RetryConfig,
+    client: Client,
     store: OnceCell<Arc<dyn ObjectStore>>,
 }
 
 impl LazyStore {
-    pub(crate) fn new(url: &Url, options: &StoreOptions, retry: RetryConfig) -> Self {
-        Self(Arc::new(Lazy { url: url.clone(), options: options.clone(), retry, store: OnceCell::new() }))
+    pub(crate) fn new(url: &Url, options: &StoreOptions, client: Client) -> Self {
+        Self(Arc::new(Lazy { url: url.clone(), options: options.clone(), client, store: OnceCell::new() }))
     }
 
     /// The client. What could not be fetched is asked for again the next time.
     async fn store(&self) -> Result<&Arc<dyn ObjectStore>> {
-        let Lazy { url, options, retry, store } = self.0.as_ref();
+        let Lazy { url, options, client, store } = self.0.as_ref();
         store
             .get_or_try_init(|| async {
                 let options = options.clone();
@@ -43,7 +43,7 @@ impl LazyStore {
                 // The failure keeps its code: `failure_of` finds it.
                 let options =
                     options.map_err(|failure| Error::Generic { store: "vault", source: Box::new(failure) })?;
-                crate::open_with(url, &options, retry.clone())
+                crate::open_with(url, &options, client.clone())
             })
             .await
     }

@@ -5,6 +5,7 @@
 //! other ones, settings of the same names.
 
 mod lazy;
+mod listing;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -20,6 +21,8 @@ use object_store::{ObjectStore, RetryConfig};
 use url::Url;
 
 use self::lazy::LazyStore;
+use self::listing::Connector;
+pub use self::listing::OddKeys;
 
 /// Schemes of object stores.
 pub const SCHEMES: [&str; 3] = ["s3", "abfss", "az"];
@@ -100,7 +103,22 @@ pub fn is_known(scheme: &str) -> bool {
 /// # Errors
 /// A URL that names no bucket, or settings that contradict each other.
 pub fn open(url: &Url, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
-    open_with(url, options, RetryConfig::default())
+    open_with(url, options, Client::default())
+}
+
+/// The same, whose listings leave out keys that no path names, and note them.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_listing(url: &Url, options: &StoreOptions, odd: OddKeys) -> object_store::Result<Arc<dyn ObjectStore>> {
+    open_with(url, options, Client { odd: Some(odd), ..Client::default() })
+}
+
+/// How a client works.
+#[derive(Debug, Clone, Default)]
+struct Client {
+    retry: RetryConfig,
+    odd: Option<OddKeys>,
 }
 
 /// The same, to find out whether it answers: without minutes of attempts.
@@ -109,17 +127,17 @@ pub fn open(url: &Url, options: &StoreOptions) -> object_store::Result<Arc<dyn O
 /// As [`open`].
 pub fn open_impatiently(url: &Url, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
     let retry = RetryConfig { max_retries: 1, retry_timeout: Duration::from_secs(10), ..RetryConfig::default() };
-    open_with(url, options, retry)
+    open_with(url, options, Client { retry, odd: None })
 }
 
-fn open_with(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn open_with(url: &Url, options: &StoreOptions, client: Client) -> object_store::Result<Arc<dyn ObjectStore>> {
     if !options.in_vaults.is_empty() {
-        return Ok(Arc::new(LazyStore::new(url, options, retry)));
+        return Ok(Arc::new(LazyStore::new(url, options, client)));
     }
-    if url.scheme() == "s3" { s3(url, options, retry) } else { azure(url, options, retry) }
+    if url.scheme() == "s3" { s3(url, options, client) } else { azure(url, options, client) }
 }
 
-fn s3(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn s3(url: &Url, options: &StoreOptions, client: Client) -> object_store::Result<Arc<dyn ObjectStore>> {
     let mut builder = AmazonS3Builder::new();
     for (name, value) in &options.at_hand {
         // Variables of other tools of the vendor are no settings of a store.
@@ -127,18 +145,26 @@ fn s3(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Re
             builder = builder.with_config(key, value.expose());
         }
     }
-    let builder = builder.with_url(url.as_str()).with_retry(retry).with_conditional_put(S3ConditionalPut::ETagMatch);
+    let mut builder = builder.with_url(url.as_str()).with_retry(client.retry);
+    builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
+    if let Some(odd) = client.odd {
+        builder = builder.with_http_connector(Connector(odd));
+    }
     Ok(Arc::new(builder.build()?))
 }
 
-fn azure(url: &Url, options: &StoreOptions, retry: RetryConfig) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn azure(url: &Url, options: &StoreOptions, client: Client) -> object_store::Result<Arc<dyn ObjectStore>> {
     let mut builder = MicrosoftAzureBuilder::new();
     for (name, value) in &options.at_hand {
         if let Ok(key) = name.to_ascii_lowercase().parse::<AzureConfigKey>() {
             builder = builder.with_config(key, value.expose());
         }
     }
-    Ok(Arc::new(builder.with_url(url.as_str()).with_retry(retry).build()?))
+    let mut builder = builder.with_url(url.as_str()).with_retry(client.retry);
+    if let Some(odd) = client.odd {
+        builder = builder.with_http_connector(Connector(odd));
+    }
+    Ok(Arc::new(builder.build()?))
 }
 
 #[cfg(test)]

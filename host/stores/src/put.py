@@ -1,6 +1,6 @@
 """Makes a bucket or container, or an object of the bytes of standard input, by one request: URL KEY KIND.
 
-A KEY is that of an Azure account; a KIND is `bucket` or `object`.
+A KEY is that of an Azure account; a KIND is `bucket`, `object`, or `folder`: an empty object that Hadoop takes for a folder.
 """
 
 import base64
@@ -18,8 +18,10 @@ request.add_header("Content-Type", "application/octet-stream")
 if key:
     # Shared Key, as in "Authorize with Shared Key" of Azure's documentation.
     headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
-    if kind == "object":
+    if kind != "bucket":
         headers["x-ms-blob-type"] = "BlockBlob"
+    if kind == "folder":
+        headers["x-ms-meta-hdi_isfolder"] = "true"
     parts = urllib.parse.urlparse(url)
     account = parts.path.split("/")[1]
     query = sorted(urllib.parse.parse_qsl(parts.query))

@@ -119,6 +119,14 @@ impl ObjectStoreServer {
         put(&format!("{}/{path}", self.address), self.key, "object", bytes)
     }
 
+    /// Puts the marker of a folder, as Hadoop does in Azure: an empty object whose metadata says so.
+    ///
+    /// # Errors
+    /// The store refuses.
+    pub fn put_folder(&self, path: &str) -> io::Result<()> {
+        put(&format!("{}/{path}", self.address), self.key, "folder", &[])
+    }
+
     /// The variables that a client needs.
     #[must_use]
     pub fn environment(&self) -> &[(String, String)] {

@@ -75,6 +75,11 @@ impl FilesWorld {
         fs::write(path, bytes).unwrap();
     }
 
+    /// Puts the marker of a folder below the root, an object store's.
+    pub fn put_folder(&self, path: &str) {
+        self.store.as_ref().expect("a world in_store").put_folder(&format!("landing/{path}")).unwrap();
+    }
+
     /// Changes the warehouse file.
     pub fn edit(&self, from: &str, to: &str) {
         let path = self.path().join("warehouse.toml");

@@ -14,10 +14,9 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::FoundFile;
+use super::left_out::LeftOut;
 use crate::files::error::FilesError;
 
-/// Folders within folders: far more than people make, far fewer than the stack holds.
-const MAX_DEPTH: usize = 64;
 /// Entries that may be looked at for each file that may be found.
 const ENTRIES_PER_FILE: u64 = 10;
 
@@ -36,8 +35,10 @@ pub(in crate::files) struct LocalFile {
 /// A walk through a folder.
 struct Walk {
     files: Vec<FoundFile>,
+    /// Folders still to be looked into, and their paths below the root.
+    folders: Vec<(PathBuf, String)>,
     entries: u64,
-    links: u64,
+    left_out: LeftOut,
     max_files: u64,
 }
 
@@ -55,17 +56,26 @@ impl Folder {
     }
 
     pub(super) fn list(&self, max_files: u64) -> Result<Vec<FoundFile>, FilesError> {
-        let mut walk = Walk { files: Vec::new(), entries: 0, links: 0, max_files };
-        self.walk(&self.root, "", 0, &mut walk)?;
-        if walk.links > 0 {
-            tracing::warn!(root = %self.root.display(), links = walk.links, "symbolic links are not followed");
+        let folders = vec![(self.root.clone(), String::new())];
+        let mut walk = Walk { files: Vec::new(), folders, entries: 0, left_out: LeftOut::default(), max_files };
+        while let Some((folder, prefix)) = walk.folders.pop() {
+            self.look_into(&folder, &prefix, &mut walk)?;
         }
+        walk.left_out.tell(&self.root.display().to_string());
         Ok(walk.files)
     }
 
-    fn walk(&self, folder: &Path, prefix: &str, depth: usize, walk: &mut Walk) -> Result<(), FilesError> {
+    fn look_into(&self, folder: &Path, prefix: &str, walk: &mut Walk) -> Result<(), FilesError> {
         let failed = |error: io::Error| failure(&folder.display().to_string(), &error);
-        for entry in fs::read_dir(folder).map_err(failed)? {
+        let entries = match fs::read_dir(folder) {
+            // The system has no longer paths.
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                walk.left_out.note("folders that are nested too deep are left out", || prefix.to_owned());
+                return Ok(());
+            }
+            other => other.map_err(failed)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(failed)?;
             walk.entries += 1;
             let too_many = walk.files.len() as u64 >= walk.max_files;
@@ -73,19 +83,23 @@ impl Folder {
                 return Err(FilesError::TooManyFiles { root: self.location(""), limit: walk.max_files });
             }
             let name = entry.file_name();
+            let path = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
             let Some(name) = name.to_str() else {
-                tracing::warn!(folder = %folder.display(), "a name that is no UTF-8 is left out");
+                walk.left_out.note("names that are not UTF-8 are left out", || path(&name.to_string_lossy()));
                 continue;
             };
-            let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+            let path = path(name);
             let kind = entry.file_type().map_err(failed)?;
             if kind.is_symlink() {
-                walk.links += 1;
-            } else if kind.is_dir() && depth < MAX_DEPTH && !name.starts_with(['.', '_']) {
-                self.walk(&entry.path(), &path, depth + 1, walk)?;
+                walk.left_out.note("symbolic links are not followed", || path);
+            } else if kind.is_dir() && !name.starts_with(['.', '_']) {
+                walk.folders.push((entry.path(), path));
             } else if kind.is_file() {
                 match entry.metadata() {
                     Ok(metadata) => walk.files.push(found(path, &metadata)),
+                    Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                        walk.left_out.note("folders that are nested too deep are left out", || prefix.to_owned());
+                    }
                     // Moved away meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(failure(&self.location(&path), &error)),
@@ -249,6 +263,28 @@ mod tests {
         assert!(matches!(Folder::new(root.path()).list(3), Err(FilesError::TooManyFiles { limit: 3, .. })));
         let gone = Folder::new(&root.path().join("gone")).list(3);
         assert!(matches!(gone, Err(FilesError::NotFound { .. })));
+    }
+
+    #[test]
+    fn deep_folders_are_listed_and_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let path = "d/".repeat(200);
+        fs::create_dir_all(root.path().join(&path)).unwrap();
+        let path = format!("{path}a.csv");
+        fs::write(root.path().join(&path), "1\n").unwrap();
+        let folder = Folder::new(root.path());
+        let files = folder.list(100).unwrap();
+        assert_eq!(files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), [path.as_str()]);
+        assert_eq!(folder.open(&path).unwrap().1, files[0]);
+    }
+
+    #[test]
+    fn name_that_is_not_utf8_is_left_out_alone() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.csv")), "1\n").unwrap();
+        fs::write(root.path().join("a.csv"), "1\n").unwrap();
+        assert_eq!(Folder::new(root.path()).list(10).unwrap().len(), 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The folder or object store: what is there, and bytes of it.
 
+mod left_out;
 mod local;
 mod remote;
 

@@ -1,23 +1,35 @@
 //! A prefix of an object store.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datakit_stores::StoreOptions;
+use datakit_stores::{OddKeys, StoreOptions};
 use futures::TryStreamExt as _;
+use futures::future::try_join_all;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use object_store::{Attribute, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use url::Url;
 
 use super::FoundFile;
+use super::left_out::LeftOut;
 use crate::files::error::FilesError;
+
+/// How Hadoop marks an empty object of Azure that stands for a folder.
+const FOLDER_METADATA: &str = "hdi_isfolder";
+/// Objects that are asked about at one time.
+const CONCURRENT_QUESTIONS: usize = 8;
 
 pub(in crate::files) struct Prefix {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     /// For errors.
     root: String,
+    odd: OddKeys,
+    /// Whether an empty object may be a folder by its metadata.
+    has_folder_metadata: bool,
 }
 
 impl fmt::Debug for Prefix {
@@ -41,9 +53,11 @@ pub(in crate::files) struct Object {
 impl Prefix {
     pub(super) fn new(url: &Url, options: &StoreOptions) -> Result<Self, FilesError> {
         let refuse = |reason: String| FilesError::Root { root: url.to_string(), reason };
-        let store = datakit_stores::open(url, options).map_err(|error| refuse(error.to_string()))?;
+        let odd = OddKeys::default();
+        let store = datakit_stores::open_for_listing(url, options, odd.clone());
+        let store = store.map_err(|error| refuse(error.to_string()))?;
         let prefix = Path::from_url_path(url.path()).map_err(|error| refuse(error.to_string()))?;
-        Ok(Self { store, prefix, root: url.to_string() })
+        Ok(Self { store, prefix, root: url.to_string(), odd, has_folder_metadata: url.scheme() != "s3" })
     }
 
     fn location(&self, path: &str) -> String {
@@ -67,7 +81,50 @@ impl Prefix {
                 files.push(found(path, &object));
             }
         }
+        let mut left_out = LeftOut::default();
+        let (count, first) = self.odd.take();
+        left_out.note_all("objects whose keys are no paths are left out", count, first);
+        left_out.tell(&self.root);
+        let folders = self.folders(&files).await?;
+        files.retain(|file| !folders.contains(&file.path));
         Ok(files)
+    }
+
+    /// Empty objects that stand for folders: there are objects below them, or their metadata says it.
+    async fn folders(&self, files: &[FoundFile]) -> Result<HashSet<String>, FilesError> {
+        let paths: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        let has_children = |path: &str| {
+            let below = format!("{path}/");
+            let next = paths.range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded)).next();
+            next.is_some_and(|next| next.starts_with(&below))
+        };
+        let empty = files.iter().filter(|file| file.size == 0).map(|file| file.path.clone());
+        let (with_children, others): (Vec<String>, Vec<String>) = empty.partition(|path| has_children(path));
+        let mut folders: HashSet<String> = with_children.into_iter().collect();
+        if self.has_folder_metadata {
+            for some in others.chunks(CONCURRENT_QUESTIONS) {
+                let answers = try_join_all(some.iter().map(|path| self.is_folder(path))).await?;
+                folders
+                    .extend(some.iter().zip(answers).filter(|(_, is_folder)| *is_folder).map(|(path, _)| path.clone()));
+            }
+        }
+        Ok(folders)
+    }
+
+    /// Whether the metadata of an object says that it is a folder.
+    async fn is_folder(&self, path: &str) -> Result<bool, FilesError> {
+        let Ok(below) = Path::parse(path) else { return Ok(false) };
+        let location: Path = self.prefix.parts().chain(below.parts()).collect();
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        match self.store.get_opts(&location, options).await {
+            Ok(found) => {
+                let marker = found.attributes.get(&Attribute::Metadata(FOLDER_METADATA.into()));
+                Ok(marker.is_some_and(|value| AsRef::<str>::as_ref(value).eq_ignore_ascii_case("true")))
+            }
+            // Moved away meanwhile.
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failure(&self.location(path), error)),
+        }
     }
 
     /// The path below the root.
@@ -158,15 +215,26 @@ fn failure(location: &str, error: Error) -> FilesError {
 
 #[cfg(test)]
 mod tests {
+    use object_store::Attributes;
+
     use super::*;
 
     #[tokio::test]
-    async fn nothing_outside_of_the_prefix_has_a_name() {
+    async fn nothing_outside_of_the_prefix_and_no_folder_has_a_name() {
         let store = Arc::new(object_store::memory::InMemory::new());
         for key in ["in/a.csv", "in/b/c.csv", "inner/x.csv", "secret.csv"] {
             store.put(&Path::from(key), "1\n".into()).await.unwrap();
         }
-        let prefix = Prefix { store, prefix: Path::from("in"), root: "memory://in".into() };
+        store.put(&Path::from("in/b"), "".into()).await.unwrap();
+        let attributes = Attributes::from_iter([(Attribute::Metadata(FOLDER_METADATA.into()), "true")]);
+        store.put_opts(&Path::from("in/marked.csv"), "".into(), attributes.into()).await.unwrap();
+        let prefix = Prefix {
+            store,
+            prefix: Path::from("in"),
+            root: "memory://in".into(),
+            odd: OddKeys::default(),
+            has_folder_metadata: true,
+        };
         let mut paths: Vec<String> = prefix.list(10).await.unwrap().into_iter().map(|file| file.path).collect();
         paths.sort();
         assert_eq!(paths, ["a.csv", "b/c.csv"]);
@@ -177,6 +245,6 @@ mod tests {
         {
             assert!(prefix.open(outside).await.is_err(), "{outside}");
         }
-        assert!(matches!(prefix.list(1).await, Err(FilesError::TooManyFiles { limit: 1, .. })));
+        assert!(matches!(prefix.list(2).await, Err(FilesError::TooManyFiles { limit: 2, .. })));
     }
 }
