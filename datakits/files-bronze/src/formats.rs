@@ -106,6 +106,7 @@ mod tests {
             arrow_type: arrow_type.into(),
             from: Origin::Field,
             format: Some(format.into()),
+            strict: false,
         };
         let error = check(&table, &column).err()?;
         assert_eq!(error.code, errors::SETTING);

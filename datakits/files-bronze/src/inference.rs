@@ -4,6 +4,8 @@
 //! others floats while those are exact, dates and times are ISO 8601 or text. The count says nothing in JSON, whose writers
 //! leave out zeros: there all numbers with decimals are floats while those are exact.
 
+use std::borrow::Cow;
+
 /// What the texts of one column have in common.
 #[derive(Debug, Clone)]
 pub struct Guess {
@@ -19,6 +21,8 @@ pub struct Guess {
     date: bool,
     timestamp: bool,
     timestamptz: bool,
+    /// One of them is `-0`, which no integer is.
+    negative_zero: bool,
     /// The least and the most digits after the point.
     scales: Option<(usize, usize)>,
     /// The most digits before the point, and in all.
@@ -44,6 +48,7 @@ impl Default for Guess {
             date: true,
             timestamp: true,
             timestamptz: true,
+            negative_zero: false,
             scales: None,
             whole_digits: 0,
             digits: 0,
@@ -54,13 +59,28 @@ impl Default for Guess {
 impl Guess {
     /// Takes one more value into account.
     pub fn see(&mut self, text: &str) {
+        self.see_written(text, false);
+    }
+
+    /// The same of a value whose numbers may be written with a comma; a point is then a mark of thousands.
+    pub fn see_written(&mut self, text: &str, decimal_comma: bool) {
+        let with_point = match decimal_comma {
+            true if text.contains('.') => None,
+            true => Some(Cow::Owned(text.replacen(',', ".", 1))),
+            false => Some(Cow::Borrowed(text)),
+        };
+        self.see_value(text, with_point.as_deref());
+    }
+
+    fn see_value(&mut self, text: &str, as_number: Option<&str>) {
         self.values += 1;
         self.boolean &= text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false");
-        match number(text) {
-            Some(Number { whole, fraction, exponent }) => {
+        match as_number.and_then(|text| Some((text, number(text)?))) {
+            Some((text, Number { whole, fraction, exponent })) => {
                 self.exponent |= exponent;
                 self.float &= is_float(text);
-                self.bigint &= fraction == 0 && !exponent && text.parse::<i64>().is_ok();
+                self.negative_zero |= text == "-0";
+                self.bigint &= fraction == 0 && !exponent && text != "-0" && text.parse::<i64>().is_ok();
                 let (least, most) = self.scales.unwrap_or((fraction, fraction));
                 self.scales = Some((least.min(fraction), most.max(fraction)));
                 self.whole_digits = self.whole_digits.max(whole);
@@ -97,7 +117,10 @@ impl Guess {
 
     fn numeric_type(&self) -> String {
         let (least, most) = self.scales.unwrap_or_default();
-        let fits_decimal = !self.exponent && self.whole_digits + most <= DECIMAL_DIGITS;
+        if self.negative_zero && !self.free_scale {
+            return "Utf8".to_owned();
+        }
+        let fits_decimal = !self.exponent && !self.negative_zero && self.whole_digits + most <= DECIMAL_DIGITS;
         let is_one_scale = least == most && (most == 0 || !self.free_scale);
         if self.bigint {
             "Int64".to_owned()
@@ -193,7 +216,7 @@ fn is_date(text: &str) -> bool {
         1..=12 => 31,
         _ => 0,
     };
-    (1..=days).contains(&day)
+    year > 0 && (1..=days).contains(&day)
 }
 
 /// To the microsecond, which is what a timestamp holds.
@@ -243,6 +266,8 @@ mod tests {
         assert_eq!(of(&["1", "-20", "0"]), "Int64");
         assert_eq!(of(&["1", "007"]), "Utf8", "leading zeros");
         assert_eq!(of(&["1", "+7"]), "Utf8");
+        assert_eq!(of(&["1", "-0"]), "Utf8", "no integer is a negative zero");
+        assert_eq!(of(&["1", "-00.5"]), "Utf8");
         assert_eq!(of(&["9223372036854775808", "1"]), "Decimal128(38, 0)", "more than 64 bits");
         assert_eq!(of(&["1".repeat(39).as_str()]), "Utf8", "more than a decimal");
         assert_eq!(of(&["12.50", "-3.99"]), "Decimal128(38, 2)", "one scale is money");
@@ -254,6 +279,7 @@ mod tests {
         assert_eq!(of(&["true", "1"]), "Utf8");
         assert_eq!(of(&["2026-02-28", "2024-02-29"]), "Date32");
         assert_eq!(of(&["2026-02-29"]), "Utf8", "no such day");
+        assert_eq!(of(&["0000-01-01"]), "Utf8", "no such year");
         assert_eq!(of(&["28.02.2026"]), "Utf8");
         assert_eq!(of(&["2026-02-28", "2026-02-28T10:00"]), "Timestamp(us)");
         assert_eq!(of(&["2026-02-28 10:00:00.123456"]), "Timestamp(us)");
@@ -282,6 +308,20 @@ mod tests {
         assert_eq!(of(&["1e400"]), "Utf8", "a float would be infinite");
         assert_eq!(of(&["1e-400"]), "Utf8", "a float would be nothing");
         assert_eq!(of(&["0e10", "-0.0"]), "Float64");
+        assert_eq!(of(&["1", "-0"]), "Float64", "keeps the sign");
+    }
+
+    #[test]
+    fn point_marks_thousands_where_numbers_have_a_comma() {
+        let of = |texts: &[&str]| {
+            let mut guess = Guess::default();
+            texts.iter().for_each(|text| guess.see_written(text, true));
+            guess.arrow_type()
+        };
+        assert_eq!(of(&["1,50", "2,25"]), "Decimal128(38, 2)");
+        assert_eq!(of(&["1.500", "2.250"]), "Utf8", "1,500 or 1.5?");
+        assert_eq!(of(&["2026-02-28 10:00:00.5"]), "Timestamp(us)");
+        assert_eq!(of(&["2026-02-28 10:00:00,5"]), "Utf8");
     }
 
     proptest! {

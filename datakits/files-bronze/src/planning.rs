@@ -114,8 +114,12 @@ fn request(
         arrow_type: arrow_type.to_owned(),
         from,
         format: None,
+        strict: false,
     };
     let mut columns = columns.clone();
+    for column in &mut columns {
+        column.strict = options.infers(column);
+    }
     // What is not selected is read as text, so that nothing in it can be wrong, and goes no further.
     let selection = settings.selection()?;
     for column in columns.iter_mut().filter(|column| !selection.has_column(id, &column.name)) {

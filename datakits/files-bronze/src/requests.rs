@@ -202,6 +202,9 @@ pub struct Column {
 }
 
 /// Where a column's values come from.
+    /// Whether a value has to be written as its type is, since the type was inferred.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::errors;
-use crate::requests::{Compression, Extra, Format, FormatKind, Missing};
+use crate::requests::{Column, Compression, Extra, Format, FormatKind, Missing, Origin};
 
 /// Settings of the datakit files-bronze.
 ///
@@ -222,6 +222,13 @@ impl TableOptions {
             hive_partitions: pick(&over.hive_partitions, self.hive_partitions),
             partitions: pick(&over.partitions, self.partitions),
         }
+    }
+
+    /// Whether nobody has declared the type of a column.
+    #[must_use]
+    pub fn infers(&self, column: &Column) -> bool {
+        let is_typed = self.types.iter().flatten().any(|(name, _)| *name == column.name);
+        !is_typed && (column.from == Origin::Constant || self.schema.is_none())
     }
 
     /// The format of files, with what the name of one says where the settings say nothing.

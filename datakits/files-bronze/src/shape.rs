@@ -85,6 +85,7 @@ fn of_folders(files: &[SourceFile], options: &TableOptions) -> Columns {
             if let (Some(place), Some(value)) = (place, value) {
                 guesses[place].see(&value);
             }
+            strict: false,
         }
     }
     let column = |(name, guess): (String, Guess)| Column {
@@ -109,6 +110,7 @@ fn refuse_new_folders(
 ) -> Result<(), Error> {
     if options.hive_partitions == Some(false) || options.extra_columns == Some(Extra::Ignore) {
         return Ok(());
+        strict: false,
     }
     match folders::names(files).into_iter().find(|name| !known.iter().any(|column| column.name == *name)) {
         None => Ok(()),
@@ -310,3 +312,4 @@ pub fn listed(columns: &Columns) -> Schema {
     };
     columns.iter().map(field).collect()
 }
+            strict: false,

@@ -15,7 +15,7 @@ use datakit_model::ReadLimits;
 
 use super::json;
 use super::request::{Column, Format, FormatKind, Origin};
-use super::values::{self, FieldType, TimeFormat};
+use super::values::{self, FieldType, Form, TimeFormat};
 use crate::arrays::{offset, primitive, take, taken_offsets};
 
 /// How text becomes values, for all columns alike.
@@ -61,6 +61,7 @@ struct Builder {
     name: String,
     field_type: FieldType,
     format: Option<TimeFormat>,
+    form: Form,
     values: Values,
     present: Vec<bool>,
 }
@@ -84,7 +85,8 @@ impl Builder {
             FieldType::Text => Values::Text { offsets: vec![0], bytes: Vec::new() },
         };
         let (name, format) = (column.name.clone(), column.format.clone());
-        Self { name, field_type: column.field_type, format, values, present: Vec::new() }
+        let form = if column.strict { Form::Strict } else { Form::Lenient };
+        Self { name, field_type: column.field_type, format, form, values, present: Vec::new() }
     }
 
     fn push_null(&mut self) {
@@ -103,7 +105,7 @@ impl Builder {
 
     /// A value from its text. How many bytes of text the column has got.
     fn push_text(&mut self, text: &str, reading: &Reading) -> Result<usize, Reason> {
-        let format = self.format.as_ref();
+        let (format, form) = (self.format.as_ref(), self.form);
         let comma = reading.decimal_comma;
         let mut text_bytes = 0;
         let pushed = match (&mut self.values, self.field_type) {
@@ -113,18 +115,18 @@ impl Builder {
                 text_bytes = text.len();
                 true
             }
-            (Values::Boolean(values), _) => push(values, values::boolean(text)),
-            (Values::Int16(values), _) => push(values, text.parse().ok()),
-            (Values::Int32(values), _) => push(values, text.parse().ok()),
-            (Values::Int64(values), _) => push(values, text.parse().ok()),
+            (Values::Boolean(values), _) => push(values, values::boolean(text, form)),
+            (Values::Int16(values), _) => push(values, values::integer(text, form)),
+            (Values::Int32(values), _) => push(values, values::integer(text, form)),
+            (Values::Int64(values), _) => push(values, values::integer(text, form)),
             (Values::Float32(values), _) => {
                 push(values, values::with_point(text, comma).and_then(|t| values::real(&t)))
             }
             (Values::Float64(values), _) => {
-                push(values, values::with_point(text, comma).and_then(|t| values::double(&t)))
+                push(values, values::with_point(text, comma).and_then(|t| values::double(&t, form)))
             }
             (Values::Decimal(values), FieldType::Decimal { precision, scale }) => {
-                push(values, values::with_point(text, comma).and_then(|t| values::decimal(&t, precision, scale)))
+                push(values, values::with_point(text, comma).and_then(|t| values::decimal(&t, precision, scale, form)))
             }
             (Values::Decimal(_), _) => false,
             (Values::Date(values), _) => push(values, values::date(text, format)),
@@ -141,10 +143,19 @@ impl Builder {
 
     fn refusal(&self, text: &str) -> Reason {
         let (name, shown) = (&self.name, values::shown(text));
-        match &self.format {
-            Some(format) => format!("column `{name}`: `{shown}` is not of the form `{format}`"),
-            None => format!("column `{name}`: `{shown}` is not {}", self.field_type),
+        match (&self.format, self.form) {
+            (Some(format), _) => format!("column `{name}`: `{shown}` is not of the form `{format}`"),
+            (None, Form::Lenient) => format!("column `{name}`: `{shown}` is not {}", self.field_type),
+            (None, Form::Strict) => format!(
+                "column `{name}`: `{shown}` is not written as {} is, the type that was inferred; the setting `types` declares another",
+                self.field_type
+            ),
         }
+    }
+
+    /// Whether a JSON string is a value of the column.
+    fn takes_strings(&self) -> bool {
+        self.form == Form::Lenient || self.field_type == FieldType::Text || self.field_type.has_format()
     }
 
     /// A moment in microseconds, in a column of timestamps.
@@ -317,6 +328,9 @@ impl Columns {
             let builder = &mut self.builders[*place];
             match value(number) {
                 None | Some("null") => builder.push_null(),
+                Some(quoted) if quoted.starts_with('"') && !builder.takes_strings() => {
+                    return Err(builder.refusal(quoted));
+                }
                 Some(quoted) if quoted.starts_with('"') => {
                     let text = json::string(quoted)
                         .ok_or_else(|| format!("column `{}` escapes half of a character", builder.name))?;
@@ -386,6 +400,7 @@ mod tests {
             field_type: FieldType::try_from(text.to_owned()).unwrap(),
             from: Origin::Field,
             format: None,
+            strict: false,
         };
         let limits = ReadLimits { max_batch_bytes: 10_000, ..ReadLimits::default() };
         let mut columns = Columns::new(&[column("a", "Int64"), column("b", "Utf8")], &Format::default(), &limits);

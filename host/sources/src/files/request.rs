@@ -191,6 +191,10 @@ pub(super) struct Column {
     pub(super) format: Option<TimeFormat>,
 }
 
+    /// Whether a value has to be written in the type's own form: the type was inferred from other values, so that a value
+    /// that reads as another text afterwards was never meant to be of that type.
+    #[serde(default)]
+    pub(super) strict: bool,
 /// Where a column's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,13 +5,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use chrono::format::{Fixed, Item, Parsed, StrftimeItems};
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use datakit_model::printable::is_printable;
 use serde::Deserialize;
 
+/// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z.
+const FIRST_MICROS: i64 = -62_135_596_800_000_000;
+const LAST_MICROS: i64 = 253_402_300_799_999_999;
 /// Decimals have at most so many digits.
 const MAX_PRECISION: u8 = 38;
 /// What an error shows of a value, in characters.
@@ -163,11 +167,41 @@ pub(super) fn shown(text: &str) -> String {
     start
 }
 
-/// `true` and `false` in any case, `1` and `0`.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+/// How a value may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// In any form that means the value: `+7`, `007`, `1` for true.
+    Lenient,
+    /// As the type is written, so that nothing of the text is lost: numbers as in JSON, `true` and `false`.
+    Strict,
+}
+
+/// An integer: digits, without zeros before them and only with a minus where the form is strict.
+pub(super) fn integer<T: FromStr>(text: &str, form: Form) -> Option<T> {
+    let is_own_form = || match text.strip_prefix('-').unwrap_or(text).as_bytes() {
+        [b'0'] => text == "0",
+        digits => digits.first() != Some(&b'0') && digits.iter().all(u8::is_ascii_digit),
+    };
+    if form == Form::Strict && !is_own_form() { None } else { text.parse().ok() }
+}
+
+/// Whether a text is a number of JSON.
+fn is_json_number(text: &str) -> bool {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+        None => (text, "0"),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits(whole) && (whole == "0" || !whole.starts_with('0')) && is_digits(fraction) && is_digits(exponent)
+}
+
+/// `true` and `false` in any case, and where the form is not strict `1` and `0`.
+pub(super) fn boolean(text: &str, form: Form) -> Option<bool> {
     match text {
-        "1" => Some(true),
-        "0" => Some(false),
+        "1" if form == Form::Lenient => Some(true),
+        "0" if form == Form::Lenient => Some(false),
         _ if text.eq_ignore_ascii_case("true") => Some(true),
         _ if text.eq_ignore_ascii_case("false") => Some(false),
         _ => None,
@@ -183,9 +217,35 @@ pub(super) fn with_point(text: &str, decimal_comma: bool) -> Option<Cow<'_, str>
     (!text.contains('.')).then(|| Cow::Owned(text.replacen(',', ".", 1)))
 }
 
-/// A number of 64 bits, rounded to the nearest there is: but neither infinite nor nothing in the place of another.
-pub(super) fn double(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|value: &f64| is_near(text, value.is_infinite(), *value == 0.0))
+/// A number of 64 bits, rounded to the nearest there is: but neither infinite nor nothing in the place of another. Where the
+/// form is strict, rounding must lose no digit.
+pub(super) fn double(text: &str, form: Form) -> Option<f64> {
+    if form == Form::Strict && !is_json_number(text) {
+        return None;
+    }
+    let value = text.parse().ok().filter(|value: &f64| is_near(text, value.is_infinite(), *value == 0.0))?;
+    (form == Form::Lenient || keeps_digits(text, value)).then_some(value)
+}
+
+/// Digits that every number of 64 bits keeps.
+const DOUBLE_DIGITS: usize = 15;
+
+/// Whether a number of JSON and the shortest text of its value have the same digits in the same places.
+fn keeps_digits(text: &str, value: f64) -> bool {
+    let digits = significant(text);
+    digits.0.len() <= DOUBLE_DIGITS || digits == significant(&format!("{value:e}"))
+}
+
+/// The digits of a number of JSON without the zeros around them, and the place of the point before the first of them.
+fn significant(text: &str) -> (Vec<u8>, i64) {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+    let Some(first) = digits.iter().position(|digit| *digit != b'0') else { return (Vec::new(), 0) };
+    let last = digits.iter().rposition(|digit| *digit != b'0').unwrap_or(first);
+    let place = i64::try_from(whole.len()).unwrap_or(i64::MAX) - i64::try_from(first).unwrap_or(i64::MAX);
+    (digits[first..=last].to_vec(), place.saturating_add(exponent.parse().unwrap_or(i64::MAX)))
 }
 
 /// A number of 32 bits, likewise.
@@ -202,7 +262,10 @@ fn is_near(text: &str, is_infinite: bool, is_zero: bool) -> bool {
 }
 
 /// All digits, or none: no exponent, no blank, no digit that is lost.
-pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+pub(super) fn decimal(text: &str, precision: u8, scale: i8, form: Form) -> Option<i128> {
+    if form == Form::Strict && !is_json_number(text) {
+        return None;
+    }
     let (negative, digits) = match text.as_bytes() {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -245,7 +308,11 @@ pub(super) fn date(text: &str, format: Option<&TimeFormat>) -> Option<i32> {
     days(date)
 }
 
+/// Of the years 0001 to 9999, which are all that SQL and the row hash have.
 fn days(date: NaiveDate) -> Option<i32> {
+    if !(1..=9999).contains(&date.year()) {
+        return None;
+    }
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
@@ -346,7 +413,9 @@ pub(super) fn timestamp_utc(text: &str, format: Option<&TimeFormat>) -> Option<i
             (iso_timestamp(text.get(..at)?.trim_end_matches(' '))?, offset_seconds(text.get(at..)?)?)
         }
     };
-    micros(moment)?.checked_sub(offset_seconds * 1_000_000)
+    let micros = micros(moment)?.checked_sub(offset_seconds * 1_000_000)?;
+    // The offset may lead out of the years there are.
+    (FIRST_MICROS..=LAST_MICROS).contains(&micros).then_some(micros)
 }
 
 /// `Z`, `±hh:mm`, `±hhmm` or `±hh`
@@ -373,17 +442,17 @@ mod tests {
 
     #[test]
     fn decimals_are_exact_or_refused() {
-        assert_eq!(decimal("12.50", 18, 2), Some(1250));
-        assert_eq!(decimal("-0.5", 18, 2), Some(-50));
-        assert_eq!(decimal("+7", 3, 2), Some(700));
-        assert_eq!(decimal(".5", 3, 2), Some(50));
-        assert_eq!(decimal("1.500", 18, 1), Some(15), "zeros are no digits lost");
+        assert_eq!(decimal("12.50", 18, 2, Form::Lenient), Some(1250));
+        assert_eq!(decimal("-0.5", 18, 2, Form::Lenient), Some(-50));
+        assert_eq!(decimal("+7", 3, 2, Form::Lenient), Some(700));
+        assert_eq!(decimal(".5", 3, 2, Form::Lenient), Some(50));
+        assert_eq!(decimal("1.500", 18, 1, Form::Lenient), Some(15), "zeros are no digits lost");
         let largest = "9".repeat(38);
-        assert_eq!(decimal(&largest, 38, 0), Some(10_i128.pow(38) - 1));
+        assert_eq!(decimal(&largest, 38, 0, Form::Lenient), Some(10_i128.pow(38) - 1));
         for refused in ["", "-", ".", "1.234", "1e3", "1,5", "0x10", "1 ", "١", "10.00"] {
-            assert_eq!(decimal(refused, 3, 2), None, "{refused}");
+            assert_eq!(decimal(refused, 3, 2, Form::Lenient), None, "{refused}");
         }
-        assert_eq!(decimal(&format!("1{largest}"), 38, 0), None);
+        assert_eq!(decimal(&format!("1{largest}"), 38, 0, Form::Lenient), None);
     }
 
     #[test]
@@ -433,14 +502,53 @@ mod tests {
 
     #[test]
     fn a_number_is_not_infinite_because_it_is_large() {
-        assert_eq!(double("0.1"), Some(0.1));
-        assert_eq!(double("-inf"), Some(f64::NEG_INFINITY));
-        assert!(double("NaN").is_some_and(f64::is_nan));
-        assert_eq!((double("-0.0e5"), real("0")), (Some(-0.0), Some(0.0)));
+        assert_eq!(double("0.1", Form::Lenient), Some(0.1));
+        assert_eq!(double("-inf", Form::Lenient), Some(f64::NEG_INFINITY));
+        assert!(double("NaN", Form::Lenient).is_some_and(f64::is_nan));
+        assert_eq!((double("-0.0e5", Form::Lenient), real("0")), (Some(-0.0), Some(0.0)));
         for refused in ["1e400", "-1e400", "1e-400", "0.1e-400", "", "1,5"] {
-            assert_eq!(double(refused), None, "{refused}");
+            assert_eq!(double(refused, Form::Lenient), None, "{refused}");
         }
         assert_eq!((real("1e39"), real("1e-60"), real("1e38")), (None, None, Some(1e38)));
+    }
+
+    #[test]
+    fn strict_form_keeps_every_character_that_means_something() {
+        for (text, value) in [("0", 0), ("7", 7), ("-70", -70), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(integer(text, Form::Strict), Some(value));
+        }
+        for refused in ["00737", "+7", "-0", "", "-", "07", "-07", "1.0", " 1", "9223372036854775808"] {
+            assert_eq!(integer::<i64>(refused, Form::Strict), None, "{refused}");
+        }
+        assert_eq!((integer("+7", Form::Lenient), integer("007", Form::Lenient)), (Some(7), Some(7)));
+        assert_eq!((boolean("TRUE", Form::Strict), boolean("1", Form::Strict)), (Some(true), None));
+        assert_eq!(decimal("12.5", 38, 2, Form::Strict), Some(1250));
+        for refused in ["012.50", "+1.50", ".50", "1."] {
+            assert_eq!(decimal(refused, 38, 2, Form::Strict), None, "{refused}");
+        }
+        let shortest =
+            ["0.30000000000000004", "1e300", "-0.0", "123456789012345000000", "5e-324", "1.7976931348623157e308"];
+        for exact in shortest {
+            assert_eq!(double(exact, Form::Strict), exact.parse().ok(), "{exact}");
+        }
+        for refused in
+            ["0.1234567890123456789", "12345678901234567.25", "NaN", "inf", ".5", "5.", "+1.5", "01.5", "1e400"]
+        {
+            assert_eq!(double(refused, Form::Strict), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn years_that_no_table_has_are_refused() {
+        for refused in ["0000-12-31", "0000-01-01"] {
+            assert_eq!((date(refused, None), timestamp(refused, None)), (None, None), "{refused}");
+        }
+        assert_eq!(timestamp_utc("9999-12-31T23:30:00-01:00", None), None, "the year 10000 of UTC");
+        assert_eq!(timestamp_utc("0001-01-01T00:30:00+01:00", None), None, "before the year 1 of UTC");
+        assert_eq!(timestamp_utc("9999-12-31T23:59:59.999999Z", None), Some(LAST_MICROS));
+        assert_eq!(timestamp_utc("0001-01-01T00:00:00Z", None), Some(FIRST_MICROS));
+        let far = TimeFormat::try_from("%Y-%m-%d".to_owned()).unwrap();
+        assert_eq!(date("+12345-01-01", Some(&far)), None);
     }
 
     #[test]
@@ -463,9 +571,15 @@ mod tests {
         #[test]
         fn any_text_is_a_value_or_none(text in any::<String>(), also in "[-+0-9:TZ. ]{0,32}") {
             for text in [text.as_str(), also.as_str()] {
-                let _ = (decimal(text, 38, 10), date(text, None), time(text, None), timestamp(text, None));
-                let _ = (timestamp_utc(text, None), boolean(text), shown(text));
+                let _ = (decimal(text, 38, 10, Form::Lenient), date(text, None), time(text, None), timestamp(text, None));
+                let _ = (timestamp_utc(text, None), boolean(text, Form::Lenient), shown(text));
             }
+        }
+
+        #[test]
+        fn strict_doubles_print_as_they_were_written(value in any::<f64>().prop_filter("a number", |value| value.is_finite())) {
+            prop_assert_eq!(double(&format!("{value:e}"), Form::Strict).map(f64::to_bits), Some(value.to_bits()));
+            prop_assert_eq!(double(&format!("{value:?}"), Form::Strict).map(f64::to_bits), Some(value.to_bits()));
         }
 
         #[test]
@@ -483,7 +597,7 @@ mod tests {
             let (whole, fraction) = (unscaled.abs() / divisor, unscaled.abs() % divisor);
             let width = usize::try_from(scale).unwrap();
             let text = if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction:0width$}") };
-            prop_assert_eq!(decimal(&text, 38, scale), Some(unscaled));
+            prop_assert_eq!(decimal(&text, 38, scale, Form::Lenient), Some(unscaled));
         }
     }
 }
