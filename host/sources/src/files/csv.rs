@@ -32,6 +32,8 @@ pub(super) struct CsvRecords {
     quotes: Option<Quotes>,
     comment: Option<u8>,
     max_record_bytes: usize,
+    /// Whether an empty line is a record of one empty field.
+    keeps_empty_lines: bool,
     text: Vec<u8>,
     ends: Vec<usize>,
     text_length: usize,
@@ -45,6 +47,15 @@ pub(super) struct CsvRecords {
     /// may be the rest of its end.
     last: Option<u8>,
     problem: Option<&'static str>,
+}
+
+/// What a record begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Text, or the end of the file.
+    Text,
+    /// The end of a line.
+    EmptyLine,
 }
 
 /// Whether a text goes on behind the end of a line.
@@ -88,6 +99,7 @@ impl CsvRecords {
             quotes: Quotes::of(format),
             comment: format.comment.map(Format::byte),
             max_record_bytes,
+            keeps_empty_lines: false,
             text: vec![0; 4096],
             ends: vec![0; 64],
             text_length: 0,
@@ -99,6 +111,12 @@ impl CsvRecords {
             last: None,
             problem: None,
         }
+    }
+
+    /// From here on an empty line is a record of one empty field, as it is in a file of one column. Where records have more fields,
+    /// an empty line is no record.
+    pub(super) fn keep_empty_lines(&mut self, keeps: bool) {
+        self.keeps_empty_lines = keeps;
     }
 
     /// Passes over whole lines before the first record.
@@ -122,9 +140,13 @@ impl CsvRecords {
         if let Some(quotes) = &mut self.quotes {
             quotes.begin();
         }
-        self.skip_to_record()?;
+        let is_empty = self.skip_to_record()? == Start::EmptyLine;
         self.line = self.parser.line();
         self.offset = self.input.position();
+        if is_empty {
+            self.take_empty_line();
+            return Ok(true);
+        }
         let (mut taken, mut is_open) = (0_u64, false);
         loop {
             let at_end = self.input.window().is_empty() && !self.input.fill()?;
@@ -189,18 +211,23 @@ impl CsvRecords {
     }
 
     /// Passes over empty lines and comments, which the parser would take for the start of the record after them.
-    fn skip_to_record(&mut self) -> io::Result<()> {
+    fn skip_to_record(&mut self) -> io::Result<Start> {
         loop {
             let Some(first) = self.input.window().first().copied() else {
                 if self.input.fill()? {
                     continue;
                 }
-                return Ok(());
+                return Ok(Start::Text);
             };
             let is_end = matches!(first, b'\r' | b'\n');
+            let is_rest_of_end = first == b'\n' && self.last == Some(b'\r');
+            let is_empty_line = is_end && !is_rest_of_end && self.keeps_empty_lines;
             // The parser counts lines by `\n`; a `\r` without one is counted here.
-            if first == b'\n' || self.last == Some(b'\r') {
+            if self.last == Some(b'\r') || (first == b'\n' && !is_empty_line) {
                 self.count_line();
+            }
+            if is_empty_line {
+                return Ok(Start::EmptyLine);
             }
             self.last = is_end.then_some(first);
             if is_end {
@@ -210,9 +237,19 @@ impl CsvRecords {
                     self.count_line();
                 }
             } else {
-                return Ok(());
+                return Ok(Start::Text);
             }
         }
+    }
+
+    /// Makes the end of a line at the window's start a record.
+    fn take_empty_line(&mut self) {
+        self.last = self.input.window().first().copied();
+        if self.last == Some(b'\n') {
+            self.count_line();
+        }
+        self.input.take(1);
+        (self.ends[0], self.fields) = (0, 1);
     }
 
     fn grow_text(&mut self) {
@@ -337,6 +374,26 @@ mod tests {
         assert_eq!(records("\"a\" ,\"b\"\n", &format, 100), [(1, problem)]);
         let trimming = Format { trim: true, ..Format::default() };
         assert_eq!(records("\"a\" ,\"b\"\n", &trimming, 100), [(1, fields(&["a ", "b"]))]);
+    }
+
+    #[test]
+    fn empty_lines_of_one_column_are_records_of_an_empty_field() {
+        let format = Format { comment: Some('#'), ..Format::default() };
+        for newline in ["\n", "\r", "\r\n"] {
+            let text = ["", "a", "1", "", "#no", "3", "", "\"\"", "", ""].join(newline);
+            let input = Input::new(Cursor::new(text.into_bytes()), "f", &format, 1000).unwrap();
+            let mut records = CsvRecords::new(input, &format, 100);
+            assert!(records.advance().unwrap());
+            records.keep_empty_lines(true);
+            let mut read = vec![(records.line(), records.lines(), 1)];
+            while records.advance().unwrap() {
+                let fields: Vec<&str> = records.fields().unwrap().iter().collect();
+                assert_eq!(fields.len(), 1);
+                read.push((records.line(), records.lines(), fields[0].len()));
+            }
+            let expected = [(2, 1, 1), (3, 1, 1), (4, 1, 0), (6, 1, 1), (7, 1, 0), (8, 1, 0), (9, 1, 0)];
+            assert_eq!(read, expected, "{newline:?}");
+        }
     }
 
     #[test]

@@ -130,6 +130,7 @@ impl RowReader {
             *from = records.position().saturating_sub(1).max(*from);
             records = self.records(self.input(opened)?);
         }
+        records.keep_empty_lines(map.as_ref().is_some_and(|map| map.fields() == 1));
         Ok((records, map))
     }
 
