@@ -16,3 +16,9 @@ pub const WATERMARK: &str = "FILES-BRONZE-006";
 pub const UNEXPECTED_ANSWER: &str = "FILES-BRONZE-007";
 /// Folders have a column that the table does not have.
 pub const NEW_FOLDER: &str = "FILES-BRONZE-008";
+/// A column of files has a name that no table can have.
+pub const COLUMN_NAME: &str = "FILES-BRONZE-009";
+/// No record of a file can be read, so that nothing says its columns.
+pub const NO_RECORD: &str = "FILES-BRONZE-010";
+/// The files of a table have no row yet, so that nothing says the types of its columns.
+pub const NO_ROW: &str = "FILES-BRONZE-011";

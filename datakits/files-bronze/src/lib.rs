@@ -4,6 +4,7 @@
 //! - [`requests`]: what is asked of the host; [`listing`]: the files there are; [`folders`]: those that are columns;
 //! - [`settings`]: what the operator can choose; [`types`]: types by name; [`formats`]: how dates and times are written;
 //! - [`shape`]: the columns of a table; [`inference`]: their types, where nobody says them; [`members`]: objects of a sample;
+//! - [`names`]: names that a column can have;
 //! - [`memory`]: which files a table holds; [`planning`]: which ones a run loads, and how they are cut;
 //! - [`extraction`]: the rows on their way.
 //!
@@ -18,6 +19,7 @@ pub mod inference;
 pub mod listing;
 pub mod members;
 pub mod memory;
+pub mod names;
 pub mod planning;
 pub mod requests;
 pub mod settings;
@@ -66,7 +68,7 @@ impl Datakit for FilesBronze {
     }
 
     fn discover(run: &Run<Settings>) -> Result<Vec<Table>, Error> {
-        discover(&Connection::open(ROLE)?, &run.settings, run::watermark)
+        discover(&Connection::open(ROLE)?, run, run::watermark)
     }
 
     fn plan(run: &Run<Settings>, tables: &[TableId]) -> Result<Vec<TablePlan>, Error> {
@@ -79,15 +81,16 @@ impl Datakit for FilesBronze {
 }
 
 /// The tables the settings include, with their columns as far as they are known: a table that is not granted is not looked
-/// into, and one that cannot be read must not hide the others.
+/// into, and one that cannot be read must not hide the others. A table without a row so far is left out.
 ///
 /// # Errors
 /// Settings that contradict each other, or a store that does not answer.
 pub fn discover(
     queries: &impl Queries,
-    settings: &Settings,
+    run: &Run<Settings>,
     watermark: impl Fn(&TableId) -> Option<String>,
 ) -> Result<Vec<Table>, Error> {
+    let settings = &run.settings;
     let selection = settings.selection()?;
     let tables = listing::read(queries)?;
     let mut listed = Vec::new();
@@ -96,11 +99,7 @@ pub fn discover(
         if !selection.has_table(&id) {
             continue;
         }
-        let columns = known_columns(queries, &id, files, settings, &watermark);
-        // A table that the rules name, without a file so far, and of which nothing is known.
-        if files.is_empty() && columns.is_empty() {
-            continue;
-        }
+        let Some(columns) = known_columns(queries, &id, files, run, &watermark) else { continue };
         listed.push(Table {
             columns: shape::listed(&columns),
             id,
@@ -117,30 +116,40 @@ pub fn discover(
     Ok(listed)
 }
 
+/// None for a table without a row so far, of which nothing else is known.
 fn known_columns(
     queries: &impl Queries,
     id: &TableId,
     files: &[SourceFile],
-    settings: &Settings,
+    run: &Run<Settings>,
     watermark: &impl Fn(&TableId) -> Option<String>,
-) -> Columns {
+) -> Option<Columns> {
+    let settings = &run.settings;
     let columns = || -> Result<Columns, Error> {
         let memory = match settings.load {
             Load::NewFiles => watermark(id).map(|text| Memory::parse(&text)).transpose()?,
             Load::AllFiles => None,
         };
         let remembered = memory.as_ref().map(|memory| &memory.columns);
-        let mut columns = shape::columns(queries, id, files, remembered, &settings.options(id)?, settings)?;
+        let options = settings.options(id)?;
+        let files = planning::wanted(files, run.started_at_micros, settings, &options);
+        let mut columns = shape::columns(queries, id, &files, remembered, &options, settings)?;
         let selected = shape::selected(id, &columns, settings)?;
         columns.retain(|column| selected.contains(&column.name));
         Ok(columns)
     };
-    columns().unwrap_or_else(|error| {
-        log::debug(
-            "a table's columns are not known",
-            &[("table", format!("{}.{}", id.schema, id.name)), ("code", error.code)],
-        );
-        Columns::new()
+    columns().map(Some).unwrap_or_else(|error| {
+        let has_no_row = error.code == errors::NO_ROW;
+        let fields = [("table", format!("{}.{}", id.schema, id.name)), ("code", error.code)];
+        if has_no_row {
+            // A table that the operator's rules name may wait for its first file.
+            if !files.is_empty() {
+                log::warn("a table is left out until one of its files has a row", &fields);
+            }
+            return None;
+        }
+        log::debug("a table's columns are not known", &fields);
+        Some(Columns::new())
     })
 }
 

@@ -68,7 +68,7 @@ pub fn plan(
 }
 
 /// The files that the settings let be read, loaded or not.
-fn wanted(
+pub(crate) fn wanted(
     files: &[SourceFile],
     started_at_micros: i64,
     settings: &Settings,
@@ -188,7 +188,7 @@ fn partitions(
 
 /// A file, or parts of a large one whose records end where lines end, with the bytes of each.
 fn parts(file: &SourceFile, format: &Format, wanted_bytes: u64) -> Vec<(FilePart, u64)> {
-    let lines_are_records = format.kind == FormatKind::JsonLines || (format.quote.is_none() && format.escape.is_none());
+    let lines_are_records = format.kind != FormatKind::Csv || (format.quote.is_none() && format.escape.is_none());
     let plain = matches!(format.compression, Compression::Auto | Compression::None) && !is_compressed(&file.path);
     let utf8 = ["utf-8", "utf8"].contains(&format.encoding.to_lowercase().as_str());
     let can_be_cut = lines_are_records && plain && utf8 && format.skip_lines == 0;

@@ -146,6 +146,9 @@ pub enum FormatKind {
     Csv,
     /// A JSON object a line.
     JsonLines,
+    /// A JSON object a line, or a document: an array of objects, or objects that take several lines. The start of each file says
+    /// which.
+    Json,
 }
 
 /// How files are compressed.
@@ -199,12 +202,12 @@ pub struct Column {
     /// How dates and times are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-}
-
-/// Where a column's values come from.
     /// Whether a value has to be written as its type is, since the type was inferred.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
+}
+
+/// Where a column's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {

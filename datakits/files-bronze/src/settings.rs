@@ -59,7 +59,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TableOptions {
-    /// `csv` or `json_lines`; by default what the first file's extension says.
+    /// `csv`, `json_lines` or `json`; by default what the first file's extension says.
     pub format: Option<FormatKind>,
     /// The first record names the columns (true). Without it columns are `column_1`, `column_2`, …
     pub header: Option<bool>,
@@ -238,7 +238,8 @@ impl TableOptions {
     pub fn file_format(&self, example: Option<&str>) -> Result<Format, Error> {
         let extension = example.map(extension_of_rows).unwrap_or_default();
         let by_name = match extension.as_str() {
-            "json" | "jsonl" | "ndjson" => FormatKind::JsonLines,
+            "json" => FormatKind::Json,
+            "jsonl" | "ndjson" => FormatKind::JsonLines,
             _ => FormatKind::Csv,
         };
         let standard = Format::default();
@@ -317,6 +318,7 @@ mod tests {
     fn names_say_what_settings_do_not() {
         let format = |name: &str| TableOptions::default().file_format(Some(name)).unwrap();
         assert_eq!(format("a/b.JSONL.gz").kind, FormatKind::JsonLines);
+        assert_eq!((format("b.json").kind, format("b.ndjson").kind), (FormatKind::Json, FormatKind::JsonLines));
         assert_eq!((format("b.tsv").kind, format("b.tsv").delimiter), (FormatKind::Csv, '\t'));
         assert_eq!(format("b"), Format::default());
         let unquoted = TableOptions { quote: Some(String::new()), ..TableOptions::default() };

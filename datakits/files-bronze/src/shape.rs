@@ -1,12 +1,14 @@
 //! The columns of a table: declared, remembered from the first load, or inferred from a sample.
 
+use std::collections::HashMap;
+
 use datakit_sdk::{Error, Field, Queries, Schema, TableId};
 
 use crate::inference::Guess;
 use crate::listing::SourceFile;
 use crate::requests::{Column, Extra, Format, FormatKind, NO_OPTIONS, Origin, Request, Sample, Table};
 use crate::settings::{Settings, TableOptions};
-use crate::{errors, folders, formats, members, types};
+use crate::{errors, folders, formats, members, names, types};
 
 /// Where a row comes from: its file's path below the root.
 pub const SOURCE_FILE: &str = "_source_file";
@@ -31,7 +33,13 @@ pub fn columns(
     let mut columns = match (&options.schema, remembered) {
         (Some(_), _) => declared(options)?,
         (None, Some(remembered)) => of_origin(remembered, Origin::Field),
-        (None, None) => inferred(queries, table, files, options, settings)?,
+        (None, None) => {
+            let (columns, has_rows) = inferred(queries, table, files, options, settings)?;
+            if !has_rows && (columns.is_empty() || columns.iter().any(|column| options.infers(column))) {
+                return Err(no_row(table));
+            }
+            columns
+        }
     };
     match remembered {
         Some(remembered) => {
@@ -53,6 +61,15 @@ pub fn columns(
     Ok(columns)
 }
 
+/// Types that were inferred from nothing would be kept for all rows to come.
+fn no_row(table: &TableId) -> Error {
+    let table = format!("{}.{}", table.schema, table.name);
+    let message = format!("the files of {table} have no row yet, and nothing says the types of its columns");
+    Error::data(errors::NO_ROW, message)
+        .with_hint("run again when a file has rows, or declare the columns by `schema` or `types`")
+        .with_context("table", table)
+}
+
 fn unknown(table: &TableId, name: &str) -> Error {
     let table = format!("{}.{}", table.schema, table.name);
     Error::config(errors::NO_COLUMNS, format!("the settings name the column `{name}`, which {table} does not have"))
@@ -68,6 +85,7 @@ fn declared(options: &TableOptions) -> Result<Columns, Error> {
             arrow_type: types::arrow_type(&setting.column_type)?,
             from: Origin::Field,
             format: setting.format.clone(),
+            strict: false,
         })
     };
     options.schema.iter().flatten().map(column).collect()
@@ -85,7 +103,6 @@ fn of_folders(files: &[SourceFile], options: &TableOptions) -> Columns {
             if let (Some(place), Some(value)) = (place, value) {
                 guesses[place].see(&value);
             }
-            strict: false,
         }
     }
     let column = |(name, guess): (String, Guess)| Column {
@@ -93,6 +110,7 @@ fn of_folders(files: &[SourceFile], options: &TableOptions) -> Columns {
         arrow_type: guess.arrow_type(),
         from: Origin::Constant,
         format: None,
+        strict: false,
     };
     names.into_iter().zip(guesses).map(column).collect()
 }
@@ -110,7 +128,6 @@ fn refuse_new_folders(
 ) -> Result<(), Error> {
     if options.hive_partitions == Some(false) || options.extra_columns == Some(Extra::Ignore) {
         return Ok(());
-        strict: false,
     }
     match folders::names(files).into_iter().find(|name| !known.iter().any(|column| column.name == *name)) {
         None => Ok(()),
@@ -147,18 +164,24 @@ fn check_names(table: &TableId, columns: &Columns) -> Result<(), Error> {
     Ok(())
 }
 
-/// The columns that the first records of some files show.
+/// The columns that the first records of some files show, and whether there is a row among them.
 fn inferred(
     queries: &impl Queries,
     table: &TableId,
     files: &[SourceFile],
     options: &TableOptions,
     settings: &Settings,
-) -> Result<Columns, Error> {
+) -> Result<(Columns, bool), Error> {
     let format = options.file_format(files.first().map(|file| file.path.as_str()))?;
     let header = u32::from(format.kind == FormatKind::Csv && format.header);
-    let mut seen = Seen::default();
-    for file in evenly(files, settings.sample_files) {
+    let mut seen = Seen { leaves_out_unusable: options.extra_columns == Some(Extra::Ignore), ..Seen::default() };
+    let sampled = evenly(files, settings.sample_files);
+    // Files without a row are the smallest ones.
+    let largest = files.iter().max_by_key(|file| file.size).filter(|file| !sampled.contains(file));
+    for file in sampled.into_iter().chain(largest) {
+        if seen.rows > 0 && largest == Some(file) {
+            break;
+        }
         let sample = Sample {
             table: Table::from(table),
             files: vec![file.part()],
@@ -168,13 +191,22 @@ fn inferred(
         let batches = queries.query(&Request::Sample(sample).text()?, &[], NO_OPTIONS)?;
         seen.begin_file();
         for batch in &batches {
-            let records = batch.column("record")?;
+            let (records, problems) = (batch.column("record")?, batch.column("problem")?);
             for row in 0..batch.len() {
-                seen.record(records.text(row)?.unwrap_or_default(), &format)?;
+                match (records.text(row)?, problems.text(row)?) {
+                    (Some(record), _) => seen.record(record, &format)?,
+                    (None, problem) => seen.no_record(table, &file.path, problem.unwrap_or_default()),
+                }
             }
         }
+        seen.new_names().try_for_each(|name| names::check(table, &file.path, name, &format))?;
     }
-    Ok(seen.columns())
+    let has_rows = seen.rows > 0;
+    match seen.problem.take() {
+        // The other files say what the columns are, and reading this one says what is wrong with it.
+        Some(problem) if !has_rows => Err(problem),
+        _ => Ok((seen.columns(), has_rows)),
+    }
 }
 
 /// At most so many files, the first and the last among them.
@@ -192,31 +224,62 @@ fn evenly(files: &[SourceFile], wanted: u32) -> Vec<&SourceFile> {
 struct Seen {
     names: Vec<String>,
     guesses: Vec<Guess>,
+    places: HashMap<String, usize>,
+    rows: u64,
+    /// The first file of which no record can be read.
+    problem: Option<Error>,
+    /// Names of the files before this one.
+    known: usize,
+    /// Columns that no table can have are no columns.
+    leaves_out_unusable: bool,
     /// Of the file at hand: for each field the place of its column; none: its header is still to come.
-    header: Option<Vec<usize>>,
+    header: Option<Vec<Option<usize>>>,
 }
 
 impl Seen {
     fn begin_file(&mut self) {
         self.header = None;
+        self.known = self.names.len();
     }
 
-    fn place(&mut self, name: &str) -> usize {
-        if let Some(place) = self.names.iter().position(|known| known == name) {
-            return place;
+    fn no_record(&mut self, table: &TableId, path: &str, problem: &str) {
+        let error = || {
+            Error::data(errors::NO_RECORD, format!("`{path}`: {problem}"))
+                .with_context("table", format_args!("{}.{}", table.schema, table.name))
+                .with_context("file", path)
+        };
+        self.problem.get_or_insert_with(error);
+    }
+
+    /// The names that this file has brought.
+    fn new_names(&self) -> impl Iterator<Item = &str> {
+        self.names[self.known..].iter().map(String::as_str)
+    }
+
+    /// None for a column that is left out.
+    fn place(&mut self, name: &str) -> Option<usize> {
+        if let Some(place) = self.places.get(name) {
+            return Some(*place);
         }
+        if self.leaves_out_unusable && !names::is_usable(name) {
+            return None;
+        }
+        let place = self.names.len();
         self.names.push(name.to_owned());
         self.guesses.push(Guess::default());
-        self.names.len() - 1
+        self.places.insert(name.to_owned(), place);
+        Some(place)
     }
 
     fn record(&mut self, record: &str, format: &Format) -> Result<(), Error> {
         let wrong = |error: serde_json::Error| Error::datakit(errors::UNEXPECTED_ANSWER, error.to_string());
         match format.kind {
-            FormatKind::JsonLines => {
+            FormatKind::JsonLines | FormatKind::Json => {
+                self.rows += 1;
                 for (name, value) in members::split(record).map_err(wrong)? {
-                    let place = self.place(&name);
-                    self.see_json(place, value);
+                    if let Some(place) = self.place(&name) {
+                        self.see_json(place, value);
+                    }
                 }
             }
             FormatKind::Csv => {
@@ -236,11 +299,12 @@ impl Seen {
             };
             let names: Vec<String> = fields.iter().enumerate().map(named).collect();
             self.header =
-                Some(names.iter().map(|name| if name.is_empty() { usize::MAX } else { self.place(name) }).collect());
+                Some(names.iter().map(|name| if name.is_empty() { None } else { self.place(name) }).collect());
             if format.header {
                 return;
             }
         }
+        self.rows += 1;
         let places = self.header.clone().unwrap_or_default();
         // A record of another length is a bad one, of which nothing is to be learnt.
         if places.len() != fields.len() {
@@ -249,11 +313,8 @@ impl Seen {
         for (place, field) in places.into_iter().zip(fields) {
             let text = if format.trim { field.trim() } else { field };
             let is_null = format.null_values.iter().any(|null| null == text);
-            if let Some(guess) = self.guesses.get_mut(place).filter(|_| !is_null) {
-                match format.decimal_comma && !text.contains('.') {
-                    true => guess.see(&text.replacen(',', ".", 1)),
-                    false => guess.see(text),
-                }
+            if let Some(guess) = place.and_then(|place| self.guesses.get_mut(place)).filter(|_| !is_null) {
+                guess.see_written(text, format.decimal_comma);
             }
         }
     }
@@ -275,6 +336,7 @@ impl Seen {
             arrow_type: guess.arrow_type(),
             from: Origin::Field,
             format: None,
+            strict: false,
         };
         self.names.into_iter().zip(self.guesses).map(column).collect()
     }
@@ -312,4 +374,3 @@ pub fn listed(columns: &Columns) -> Schema {
     };
     columns.iter().map(field).collect()
 }
-            strict: false,

@@ -84,7 +84,13 @@ impl Queries for Store {
             return Err(Error::datakit("DK-SRC-272", "the table is not granted"));
         }
         let records = self.records.get(path).cloned().unwrap_or_default();
-        Ok(vec![rows(vec![("record", strings(records.into_iter()))])])
+        // A record that is none stands for the reason why there is none.
+        let (good, bad): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .map(|record| if record.starts_with(['[', '{']) { (Some(record), None) } else { (None, Some(record)) })
+            .unzip();
+        let texts = |texts: Vec<Option<String>>| -> ArrayRef { Arc::new(StringArray::from(texts)) };
+        Ok(vec![rows(vec![("record", texts(good)), ("problem", texts(bad))])])
     }
 }
 
@@ -92,15 +98,18 @@ fn id(name: &str) -> TableId {
     TableId { schema: "files".into(), name: name.into() }
 }
 
-fn planned(store: &Store, settings: &str, watermark: Option<&str>) -> Result<TablePlan, Error> {
-    let run = Run {
+fn run(settings: &str) -> Run<Settings> {
+    Run {
         run_id: "r".into(),
         batch_id: String::new(),
         started_at_micros: 10_000_000,
         source_system: "S".into(),
         settings: parse_settings::<Settings>(settings).unwrap(),
-    };
-    plan(store, &run, &[id("t")], |_| watermark.map(str::to_owned)).map(|mut plans| plans.remove(0))
+    }
+}
+
+fn planned(store: &Store, settings: &str, watermark: Option<&str>) -> Result<TablePlan, Error> {
+    plan(store, &run(settings), &[id("t")], |_| watermark.map(str::to_owned)).map(|mut plans| plans.remove(0))
 }
 
 fn states(plan: &TablePlan) -> Vec<State> {
@@ -142,7 +151,8 @@ fn each_file_is_loaded_once() {
 
 #[test]
 fn a_changed_file_needs_a_decision() {
-    let store = Store::default().with("t/a.csv", &[r#"["id"]"#]).with("t/b.csv", &[r#"["id"]"#]);
+    let store =
+        Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]).with("t/b.csv", &[r#"["id"]"#, r#"["1"]"#]);
     let left = planned(&store, "{}", None).unwrap().watermark_after.unwrap();
     let store = store.changed("t/a.csv");
     let error = planned(&store, "{}", Some(&left)).unwrap_err();
@@ -156,7 +166,8 @@ fn a_changed_file_needs_a_decision() {
 
 #[test]
 fn a_file_that_comes_back_is_not_loaded_again() {
-    let store = || Store::default().with("t/a.csv", &[r#"["id"]"#]).with("t/b.csv", &[r#"["id"]"#]);
+    let store =
+        || Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]).with("t/b.csv", &[r#"["id"]"#, r#"["1"]"#]);
     let left = planned(&store(), "{}", None).unwrap().watermark_after.unwrap();
     let gone = planned(&store().without("t/a.csv"), "{}", Some(&left)).unwrap().watermark_after.unwrap();
     assert_eq!(paths(&planned(&store(), "{}", Some(&gone)).unwrap()), Vec::<String>::new());
@@ -167,7 +178,8 @@ fn a_file_that_comes_back_is_not_loaded_again() {
 
 #[test]
 fn files_that_are_too_young_wait() {
-    let store = Store::default().with("t/old.csv", &[r#"["id"]"#]).with("t/young.csv", &[r#"["id"]"#]);
+    let store =
+        Store::default().with("t/old.csv", &[r#"["id"]"#, r#"["1"]"#]).with("t/young.csv", &[r#"["id"]"#, r#"["1"]"#]);
     let plan = planned(&store, r#"{"min_age_seconds": 10}"#, None).unwrap();
     assert_eq!(paths(&plan), ["t/old.csv"]);
     assert_eq!(paths(&planned(&store, "{}", plan.watermark_after.as_deref()).unwrap()), ["t/young.csv"]);
@@ -245,7 +257,7 @@ fn a_format_that_would_lose_something_is_refused() {
 
 #[test]
 fn declared_columns_are_what_they_are() {
-    let store = Store::default().with("t/dt=1/a.csv", &[r#"["x"]"#]);
+    let store = Store::default().with("t/dt=1/a.csv", &[r#"["x"]"#, r#"["1"]"#]);
     let declared = r#"{"tables": {"files.t": {
         "schema": [{"name": "id", "type": "integer"}, {"name": "at", "type": "date", "format": "%d.%m.%Y"}],
         "types": {"dt": "text"}}}}"#;
@@ -305,16 +317,95 @@ fn requests_stay_below_the_limit_of_a_text() {
 
 #[test]
 fn discovery_looks_into_no_table_it_may_not_read() {
-    let store = Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]).with("secret/a.csv", &[r#"["id"]"#]);
-    let tables = discover(&store, &Settings::default(), |_| None).unwrap();
+    let store =
+        Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]).with("secret/a.csv", &[r#"["id"]"#, r#"["1"]"#]);
+    let tables = discover(&store, &run("{}"), |_| None).unwrap();
     let listed: Vec<(&str, usize)> = tables.iter().map(|table| (table.id.name.as_str(), table.columns.len())).collect();
     assert_eq!(listed, [("secret", 0), ("t", 1)]);
     assert_eq!(tables[1].estimated_bytes, Some(100));
 }
 
 #[test]
+fn table_without_a_row_is_left_out_and_freezes_no_type() {
+    let store = Store::default().with("t/a.csv", &[r#"["id","born"]"#]).with("other/a.jsonl", &[]);
+    let names = |store: &Store, settings: &str| -> Vec<String> {
+        discover(store, &run(settings), |_| None).unwrap().into_iter().map(|table| table.id.name).collect()
+    };
+    assert_eq!(names(&store, "{}"), [""; 0]);
+    assert_eq!(planned(&store, "{}", None).unwrap_err().code, errors::NO_ROW);
+    let typed = r#"{"tables": {"files.t": {"types": {"id": "bigint", "born": "date"}}}}"#;
+    assert_eq!(names(&store, typed), ["t"]);
+    assert_eq!(types(&planned(&store, typed, None).unwrap()), pairs(&[("id", "Int64"), ("born", "Date32")]));
+    let store = store.with("t/b.csv", &[r#"["id","born"]"#, r#"["1","2000-01-01"]"#]);
+    let plan = planned(&store, "{}", None).unwrap();
+    assert_eq!(types(&plan), pairs(&[("id", "Int64"), ("born", "Date32")]));
+    assert_eq!(paths(&plan), ["t/a.csv", "t/b.csv"], "the file without a row is loaded as well");
+}
+
+#[test]
+fn a_row_in_the_largest_file_is_found_among_files_without_one() {
+    let mut store = Store::default();
+    for number in 0..50 {
+        store = store.with(&format!("t/{number:02}.csv"), &[r#"["id"]"#]);
+    }
+    store.files[17].1 = 200;
+    store.records.insert("t/17.csv".into(), vec![r#"["id"]"#.into(), r#"["1"]"#.into()]);
+    assert_eq!(types(&planned(&store, "{}", None).unwrap()), pairs(&[("id", "Int64")]));
+    assert_eq!(store.sampled.borrow().len(), 6);
+}
+
+#[test]
+fn file_without_a_readable_record_is_named_with_the_reason() {
+    let store =
+        Store::default().with("t/a.jsonl", &["no record can be read; line 1: it is JSON, but no object; hint: set it"]);
+    let error = planned(&store, "{}", None).unwrap_err();
+    assert_eq!(error.code, errors::NO_RECORD);
+    assert_eq!(error.message, "`t/a.jsonl`: no record can be read; line 1: it is JSON, but no object; hint: set it");
+    let store = store.with("t/b.jsonl", &[r#"{"id": 1}"#]);
+    assert_eq!(types(&planned(&store, "{}", None).unwrap()), pairs(&[("id", "Int64")]), "reading says it");
+}
+
+#[test]
+fn names_that_no_table_has_fail_their_table_or_are_left_out() {
+    let long = "x".repeat(1025);
+    let store = Store::default()
+        .with("t/a.jsonl", &[&json!({"": 1, "a\0": 2, &long: 3, "b": 4}).to_string()])
+        .with("u/a.csv", &[r#"["id"]"#, r#"["1"]"#]);
+    let error = planned(&store, "{}", None).unwrap_err();
+    assert_eq!(error.code, errors::COLUMN_NAME);
+    assert!(error.message.contains("t/a.jsonl") && error.message.contains("extra_columns"), "{}", error.message);
+    let tables = discover(&store, &run("{}"), |_| None).unwrap();
+    let listed: Vec<(&str, usize)> = tables.iter().map(|table| (table.id.name.as_str(), table.columns.len())).collect();
+    assert_eq!(listed, [("t", 0), ("u", 1)], "the other table is known");
+    let ignoring = planned(&store, r#"{"defaults": {"extra_columns": "ignore"}}"#, None).unwrap();
+    assert_eq!(types(&ignoring), pairs(&[("b", "Int64")]));
+}
+
+#[test]
+fn inferred_columns_are_strict_and_declared_ones_are_not() {
+    let store = Store::default().with("t/dt=1/a.csv", &[r#"["id","zip"]"#, r#"["1","2"]"#]);
+    let strict = |settings: &str, watermark: Option<&str>| -> Vec<(String, bool)> {
+        let columns = states(&planned(&store, settings, watermark).unwrap()).remove(0).read.columns;
+        columns.into_iter().map(|column| (column.name, column.strict)).collect()
+    };
+    let expected = |list: &[(&str, bool)]| -> Vec<(String, bool)> {
+        let own = [("_source_file", false), ("_source_modified_at", false)];
+        list.iter().chain(&own).map(|(name, strict)| ((*name).to_owned(), *strict)).collect()
+    };
+    let all = expected(&[("id", true), ("zip", true), ("dt", true)]);
+    assert_eq!(strict("{}", None), all);
+    let remembered = planned(&store, "{}", None).unwrap().watermark_after.unwrap();
+    assert!(!remembered.contains("strict"), "it follows from the settings of each run: {remembered}");
+    assert_eq!(strict("{}", Some(&remembered)), all);
+    let typed = r#"{"defaults": {"types": {"zip": "integer"}}}"#;
+    assert_eq!(strict(typed, None), expected(&[("id", true), ("zip", false), ("dt", true)]));
+    let declared = r#"{"defaults": {"schema": [{"name": "id", "type": "bigint"}]}}"#;
+    assert_eq!(strict(declared, None), expected(&[("id", false), ("dt", true)]));
+}
+
+#[test]
 fn a_memory_of_something_else_is_told() {
-    let store = Store::default().with("t/a.csv", &[r#"["id"]"#]);
+    let store = Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]);
     assert_eq!(planned(&store, "{}", Some("2026-01-01")).unwrap_err().code, errors::WATERMARK);
     let memory = Memory::parse(planned(&store, "{}", None).unwrap().watermark_after.as_deref().unwrap()).unwrap();
     assert_eq!(memory.columns.len(), 1);

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::csv::OpenQuote;
+use super::document::Broken;
 use super::error::FilesError;
 use super::storage::OpenFile;
 use crate::delivery::Closing;
@@ -100,6 +101,10 @@ pub(super) fn file_error(path: &str, error: io::Error) -> FilesError {
     let path = || path.to_owned();
     let error = match error.downcast::<OpenQuote>() {
         Ok(OpenQuote { line, problem }) => return FilesError::OpenQuote { path: path(), line, problem },
+        Err(error) => error,
+    };
+    let error = match error.downcast::<Broken>() {
+        Ok(Broken { line, problem }) => return FilesError::BrokenDocument { path: path(), line, problem },
         Err(error) => error,
     };
     error

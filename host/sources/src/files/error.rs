@@ -136,6 +136,16 @@ pub enum FilesError {
         /// Where it does not close.
         problem: &'static str,
     },
+    /// A JSON document that is not JSON.
+    #[error("`{path}`, line {line}: the JSON document is broken: {problem}")]
+    BrokenDocument {
+        /// The file.
+        path: String,
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong there.
+        problem: String,
+    },
     /// A row that cannot be read, and may not be set aside.
     #[error("`{path}`, line {line}: {reason}")]
     BadRow {
@@ -219,6 +229,7 @@ impl Coded for FilesError {
             Self::ExtraColumns { .. } => "DK-SRC-225",
             Self::OpenQuote { .. } => "DK-SRC-226",
             Self::BadRow { .. } => "DK-SRC-230",
+            Self::BrokenDocument { .. } => "DK-SRC-231",
             Self::Timeout { .. } => "DK-SRC-260",
             Self::Request(_) => "DK-SRC-270",
             Self::NotGranted { .. } => "DK-SRC-271",
@@ -273,6 +284,9 @@ impl Coded for FilesError {
             Self::OpenQuote { .. } => {
                 "correct the file: no more can be told of the rows behind that quote; set `quote = \"\"` in the datakit's settings if nothing is quoted, or raise `max_line_bytes` of the connection if the field is as long as that".into()
             }
+            Self::BrokenDocument { .. } => {
+                "correct the file: the rows behind that place cannot be told apart; raise `max_line_bytes` of the connection if a row is as long as that, and set `format = \"json_lines\"` in the datakit's settings if each line is an object".into()
+            }
             Self::BadRow { limit: 0, .. } => "correct the file, or let rows be set aside by the datakit's setting `max_bad_rows`".into(),
             Self::BadRow { .. } => "correct the files, or raise the datakit's setting `max_bad_rows`".into(),
             Self::Timeout { .. } => "read smaller partitions".into(),
@@ -300,7 +314,9 @@ impl Coded for FilesError {
                 pair("line", line.to_string()),
                 pair("max_bad_rows", limit.to_string()),
             ],
-            Self::OpenQuote { path, line, .. } => vec![pair("file", path.clone()), pair("line", line.to_string())],
+            Self::OpenQuote { path, line, .. } | Self::BrokenDocument { path, line, .. } => {
+                vec![pair("file", path.clone()), pair("line", line.to_string())]
+            }
             Self::TooManyFiles { limit, .. } => vec![pair("max_files", limit.to_string())],
             Self::Changed { path }
             | Self::Damaged { path, .. }

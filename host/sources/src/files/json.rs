@@ -125,9 +125,14 @@ impl JsonLines {
 /// The members of an object, with the text of their values.
 pub(super) fn split<'a>(text: &'a str, members: &mut Vec<(Cow<'a, str>, &'a str)>) -> Result<(), String> {
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| format!("the line is no JSON: {}", position(&error)))?;
+    split_valid(text, members)
+}
+
+/// The same of a text that is known to be JSON.
+pub(super) fn split_valid<'a>(text: &'a str, members: &mut Vec<(Cow<'a, str>, &'a str)>) -> Result<(), String> {
     let mut scan = Scan { text, at: 0 };
     if !scan.skip(b'{') {
-        return Err("the line is JSON, but no object".to_owned());
+        return Err("it is JSON, but no object".to_owned());
     }
     if scan.skip(b'}') {
         return Ok(());
@@ -143,7 +148,7 @@ pub(super) fn split<'a>(text: &'a str, members: &mut Vec<(Cow<'a, str>, &'a str)
 }
 
 /// Without its line, which is always the first.
-fn position(error: &serde_json::Error) -> String {
+pub(super) fn position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or_default();
     format!("{what} at column {}", error.column())
@@ -261,11 +266,11 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "1 Some(\"the line is JSON, but no object\")",
+                "1 Some(\"it is JSON, but no object\")",
                 "2 Some(\"the line is no JSON: expected value at column 6\")",
                 "3 Some(\"the line is longer than `max_line_bytes`\")",
                 "4 None",
-                "5 Some(\"the line is JSON, but no object\")",
+                "5 Some(\"it is JSON, but no object\")",
                 "6 Some(\"the line is no JSON: trailing characters at column 8\")",
             ]
         );

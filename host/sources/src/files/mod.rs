@@ -12,7 +12,8 @@
 //! | [`tables`] | which file belongs to which table |
 //! | `storage` | the folder or object store |
 //! | `bytes`, `input` | from its bytes to text: compression, encodings |
-//! | `csv`, `json` | from text to records |
+//! | `csv`, `quotes`, `json`, `document` | from text to records |
+//! | `found` | what a file is of which no record can be read |
 //! | `header`, `values`, `columns` | from records to Arrow |
 //! | `rejects` | rows that are none |
 //! | `rows`, `answers` | a request on its thread |
@@ -22,7 +23,9 @@ mod bytes;
 mod columns;
 pub mod config;
 mod csv;
+mod document;
 pub mod error;
+mod found;
 mod header;
 mod input;
 mod json;

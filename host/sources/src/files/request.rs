@@ -160,6 +160,8 @@ pub(super) enum FormatKind {
     Csv,
     /// An object a line.
     JsonLines,
+    /// An object a line, or a document of objects, as the start of each file says.
+    Json,
 }
 
 /// How files are compressed.
@@ -189,12 +191,12 @@ pub(super) struct Column {
     /// How dates and times are written, in the notation of strftime; none: ISO 8601.
     #[serde(default)]
     pub(super) format: Option<TimeFormat>,
-}
-
     /// Whether a value has to be written in the type's own form: the type was inferred from other values, so that a value
     /// that reads as another text afterwards was never meant to be of that type.
     #[serde(default)]
     pub(super) strict: bool,
+}
+
 /// Where a column's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -332,7 +334,7 @@ impl Format {
     /// Whether every end of a line is the end of a record, so that a file can be cut there.
     fn ends_records_at_lines(&self) -> bool {
         let utf8 = encoding_rs::Encoding::for_label(self.encoding.as_bytes()) == Some(encoding_rs::UTF_8);
-        let unquoted = self.kind == FormatKind::JsonLines || (self.quote.is_none() && self.escape.is_none());
+        let unquoted = self.kind != FormatKind::Csv || (self.quote.is_none() && self.escape.is_none());
         let plain = matches!(self.compression, Compression::Auto | Compression::None);
         utf8 && unquoted && plain && self.skip_lines == 0
     }

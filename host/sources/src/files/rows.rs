@@ -9,10 +9,10 @@ use super::bytes::{FileBytes, file_error};
 use super::columns::{Columns, FileFacts};
 use super::config::FilesConfig;
 use super::csv::{CsvRecords, Fields};
+use super::document::{JsonRecords, is_document};
 use super::error::FilesError;
 use super::header::FieldMap;
 use super::input::{Input, LineEnds, is_whole_only, mark_bytes};
-use super::json::JsonLines;
 use super::rejects::Rejects;
 use super::request::{Extra, FilePart, FormatKind, Read};
 use super::storage::{FoundFile, OpenFile, Storage};
@@ -62,7 +62,7 @@ impl RowReader {
             let Some(mut opened) = self.open(&part).map_err(Stop::Failed)? else { continue };
             match self.request.format.kind {
                 FormatKind::Csv => self.read_csv(&mut opened)?,
-                FormatKind::JsonLines => self.read_json(&mut opened)?,
+                FormatKind::JsonLines | FormatKind::Json => self.read_json(&mut opened)?,
             }
             self.runtime.block_on(opened.file.check()).map_err(Stop::Failed)?;
         }
@@ -94,7 +94,7 @@ impl RowReader {
     fn line_ends(&self) -> LineEnds {
         match self.request.format.kind {
             FormatKind::Csv => LineEnds::NewlineOrReturn,
-            FormatKind::JsonLines => LineEnds::Newline,
+            FormatKind::JsonLines | FormatKind::Json => LineEnds::Newline,
         }
     }
 
@@ -174,7 +174,7 @@ impl RowReader {
     }
 
     fn read_json(&mut self, opened: &mut Opened<'_>) -> Result<(), Stop> {
-        let mut lines = JsonLines::new(self.input(opened).map_err(Stop::Failed)?, self.config.max_line_bytes);
+        let Some(mut lines) = self.json_records(opened).map_err(Stop::Failed)? else { return Ok(()) };
         let opened = &*opened;
         let broken = |error| Stop::Failed(file_error(&opened.part.path, error));
         let names: Vec<String> = self.columns.field_names().map(str::to_owned).collect();
@@ -194,6 +194,25 @@ impl RowReader {
             }
         }
         Ok(())
+    }
+
+    /// None for a part of a document, which its first part reads whole.
+    fn json_records(&self, opened: &mut Opened<'_>) -> Result<Option<JsonRecords>, FilesError> {
+        let path = opened.part.path.as_str();
+        let kind = self.request.format.kind;
+        let mut is_line = kind == FormatKind::JsonLines;
+        if !is_line && opened.part.is_range() {
+            is_line = !is_document(&mut self.whole(opened)?).map_err(|error| file_error(path, error))?;
+            if !is_line && opened.part.start > 0 {
+                return Ok(None);
+            }
+            if !is_line {
+                opened.end = u64::MAX;
+            }
+        }
+        let input = self.input(opened)?;
+        let kind = if is_line { FormatKind::JsonLines } else { kind };
+        JsonRecords::new(input, kind, self.config.max_line_bytes).map(Some).map_err(|error| file_error(path, error))
     }
 
     /// Sets a row aside, by its first line in the file and how many lines it has.

@@ -434,5 +434,139 @@ fn a_sample_shows_records_as_they_are() {
     let (batch, _) = folder.ask(&sample).unwrap();
     let records: Vec<&str> = batch.column(2).as_string::<i32>().iter().flatten().collect();
     assert_eq!(records, [r#"["a","b"]"#, r#"["1;2","x"]"#, r#"["y"]"#]);
+    assert_eq!(batch.column(3).null_count(), 3, "a sample with a record has no problem");
     assert_eq!(batch.column(1).as_primitive::<Int64Type>().values().as_ref(), [1, 2, 5]);
+}
+
+#[test]
+fn sample_without_a_record_says_why_and_what_reads_the_file() {
+    let folder = Folder::new();
+    let told = |path: &str, bytes: &[u8], format: Value| {
+        folder.write(path, bytes);
+        let files = [json!({"path": path, "version": folder.version(path)})];
+        let table = json!({"schema": "files", "name": "t"});
+        let sample = json!({"sample": {"table": table, "files": files, "format": format, "max_rows": 10}});
+        let (batch, _) = folder.ask(&sample).unwrap();
+        assert_eq!(batch.num_rows(), batch.column(2).null_count());
+        batch.column(3).as_string::<i32>().iter().flatten().collect::<Vec<_>>().join("|")
+    };
+    let lines = json!({"kind": "json_lines"});
+    let array = told("t/a.jsonl", br#"[{"a":1},{"a":2}]"#, lines.clone());
+    assert_eq!(
+        array,
+        "no record can be read; line 1: it is JSON, but no object; hint: the file begins as a JSON document does: set `format = \"json\"`"
+    );
+    let header = told("t/a.csv", b"caf\xe9,b\n1,2\n", json!({}));
+    assert!(header.contains("line 1") && header.contains("windows-1252"), "a row is no header: {header}");
+    assert!(told("t/b.jsonl", b"\n\na,b\n1,2\n", json!({"kind": "json"})).contains("line 3"));
+    assert_eq!(told("t/c.jsonl", b"", lines), "", "an empty file has no problem");
+}
+
+#[test]
+fn empty_lines_are_rows_of_a_file_with_one_column() {
+    let folder = Folder::new();
+    let read = |text: &str, header: bool| {
+        folder.write("t/a.csv", text);
+        let files = [json!({"path": "t/a.csv", "version": folder.version("t/a.csv")})];
+        let columns = [json!({"name": "a", "type": "Int64"})];
+        let format = json!({"header": header, "quote": null});
+        let table = json!({"schema": "files", "name": "t"});
+        let whole = json!({"read": {"table": table, "files": files, "format": format, "columns": columns}});
+        let values = |request: &Value| -> Vec<Option<i64>> {
+            folder.ask(request).unwrap().0.column(0).as_primitive::<Int64Type>().iter().collect()
+        };
+        let all = values(&whole);
+        for cut in 1..text.len() {
+            let mut parts = Vec::new();
+            for (start, end) in [(0, json!(cut)), (cut, Value::Null)] {
+                let mut part = whole.clone();
+                part["read"]["files"][0]["start"] = json!(start);
+                part["read"]["files"][0]["end"] = end;
+                parts.extend(values(&part));
+            }
+            assert_eq!(parts, all, "{text:?} cut at {cut}");
+        }
+        all
+    };
+    for newline in ["\n", "\r", "\r\n"] {
+        let text = ["a", "1", "", "3", "", ""].join(newline);
+        assert_eq!(read(&text, true), [Some(1), None, Some(3), None], "{newline:?}");
+        assert_eq!(read(&["", "1", "", ""].join(newline), false), [None, Some(1), None]);
+    }
+    folder.write("t/a.csv", "a,b,c,d,e\n\n1,,,,\n\n");
+    assert_eq!(rows(&folder.ask(&folder.read("t/a.csv", json!({}))).unwrap().0).len(), 1, "of five columns none");
+}
+
+#[test]
+fn documents_are_read_as_lines_are() {
+    let folder = Folder::new();
+    let read = |text: &str, cuts: Vec<u64>| {
+        folder.write("t/a.json", text);
+        let whole = folder.read("t/a.json", json!({"kind": "json"}));
+        parts::in_parts(&folder, &whole, cuts)
+    };
+    let row = |a| (Some(a), Some("x".to_owned()), None, None, None);
+    for text in [
+        "[{\"a\": 1, \"b\": \"x\"}, {\"a\": 2, \"b\": \"x\"}]",
+        "[\n  {\n    \"a\": 1,\n    \"b\": \"x\"\n  },\n  {\"a\": 2, \"b\": \"x\"}\n]\n",
+        "{\n  \"a\": 1,\n  \"b\": \"x\"\n}\n{\n  \"a\": 2,\n  \"b\": \"x\"\n}\n",
+        "{\"a\": 1, \"b\": \"x\"}\n{\"a\": 2, \"b\": \"x\"}\n",
+    ] {
+        for cut in 0..text.len() as u64 {
+            assert_eq!(read(text, vec![cut]), (vec![row(1), row(2)], vec![]), "{text:?} cut at {cut}");
+        }
+    }
+    let (found, rejected) = read("[\n{\"a\": 1, \"b\": \"x\"},\n7,\n{\"a\": \"z\"}, null\n]", vec![]);
+    assert_eq!(found, [row(1)]);
+    let told: Vec<String> = rejected.iter().map(|row| format!("{}: {} {}", row.line, row.reason, row.text)).collect();
+    assert_eq!(
+        told,
+        [
+            "3: it is JSON, but no object 7",
+            "4: column `a`: `z` is not an integer of 64 bits {\"a\": \"z\"}",
+            "4: it is JSON, but no object null"
+        ]
+    );
+    folder.write("t/a.json", "[{\"a\": 1},\n{\"a\": }]");
+    let failure = folder.ask(&folder.read("t/a.json", json!({"kind": "json"}))).map(|_| ()).unwrap_err();
+    assert_eq!(
+        format!("{} {}", failure.code(), failure.message()),
+        "DK-SRC-231 `t/a.json`, line 2: the JSON document is broken: expected value at column 7"
+    );
+}
+
+#[test]
+fn strict_columns_set_aside_what_is_written_in_another_form() {
+    let folder = Folder::new();
+    let read = |path: &str, text: &str, kind: &str| {
+        folder.write(path, text);
+        let mut request = folder.read(path, json!({"kind": kind}));
+        for column in request["read"]["columns"].as_array_mut().unwrap() {
+            column["strict"] = json!(true);
+        }
+        folder.ask(&request).unwrap()
+    };
+    let (batch, rejected) = read(
+        "t/a.csv",
+        "a,b,c,d,e\n1,007,1.5,,\n00737,,,,\n+7,,,,\n-0,,,,\n,,+1.5,,\n,,01.5,,\n2,+7,-1.500,,\n",
+        "csv",
+    );
+    assert_eq!(rows(&batch).iter().map(|row| row.0).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    assert_eq!(rejected.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
+    assert_eq!(
+        rejected[0].reason,
+        "column `a`: `00737` is not written as an integer of 64 bits is, the type that was inferred; the setting `types` declares another"
+    );
+    let lines = ["{\"a\": 1}", "{\"a\": \"007\"}", "{\"a\": \"1\"}", "{\"b\": \"007\", \"d\": \"2026-01-01\"}"];
+    let (batch, rejected) = read("t/a.jsonl", &lines.join("\n"), "json_lines");
+    assert_eq!((batch.num_rows(), rejected.iter().map(|row| row.line).collect::<Vec<_>>()), (2, vec![2, 3]));
+}
+
+#[test]
+fn dates_that_no_row_hash_takes_are_bad_rows() {
+    let folder = Folder::new();
+    folder.write("t/a.csv", "a,b,c,d,e\n1,,,0000-01-01,\n2,,,,0000-12-31T00:00:00\n3,,,9999-12-31,0001-01-01\n");
+    let (batch, rejected) = folder.ask(&folder.read("t/a.csv", json!({}))).unwrap();
+    assert_eq!(batch.num_rows(), 1);
+    assert_eq!(rejected.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 3]);
 }

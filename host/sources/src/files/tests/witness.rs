@@ -1,4 +1,4 @@
-//! The parser of fields against a reader that shares no code with it: Python's own `csv`.
+//! The parsers against readers that share no code with them: Python's own `csv` and `json`.
 
 use std::io::{Cursor, Write as _};
 use std::process::{Command, Stdio};
@@ -7,8 +7,9 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
 use super::super::csv::CsvRecords;
+use super::super::document::JsonRecords;
 use super::super::input::Input;
-use super::super::request::Format;
+use super::super::request::{Format, FormatKind};
 
 /// What Python prints when it runs a script on texts: one JSON value each.
 fn python(script: &str, texts: &[String]) -> Vec<serde_json::Value> {
@@ -77,4 +78,38 @@ fn strict_python_csv_reads_the_same_rows_and_refuses_the_same_quotes() {
     });
     let refused = refused.count();
     assert!((1000..3500).contains(&refused), "{refused} of 4000 texts have misplaced quotes");
+}
+
+const JSON: &str = "
+import json, sys
+def constant(text): raise ValueError(text)
+def read(text):
+    try: document = json.loads(text, parse_constant=constant)
+    except (ValueError, RecursionError): return None
+    return document if isinstance(document, list) else None
+json.dump([read(text) for text in json.load(sys.stdin)], sys.stdout)
+";
+
+#[test]
+fn python_json_reads_the_same_values_of_an_array_and_refuses_the_same_documents() {
+    let mut texts = texts(
+        r#"\[(1|\{"a":("x"|\[1, ?\{\}\])\}|"[\[\],]"|null)(, ?\n?(1|\{"a":\{\}\}|\[\]|"\\""|true)){0,3}\]"#,
+        1000,
+    );
+    texts.extend(self::texts(r#"\[[\[\]{}",:1a \n\\]{0,12}\]?"#, 3000));
+    let read = |text: &str| -> Option<Vec<serde_json::Value>> {
+        let input = Input::new(Cursor::new(text.as_bytes().to_vec()), "f", &Format::default(), 1000).unwrap();
+        let mut records = JsonRecords::new(input, FormatKind::Json, 1000).unwrap();
+        let mut values = Vec::new();
+        while records.advance().ok()? {
+            values.push(serde_json::from_slice(records.raw()).ok()?);
+        }
+        Some(values)
+    };
+    let valid = python(JSON, &texts).into_iter().zip(&texts).filter(|(witness, text)| {
+        assert_eq!(serde_json::json!(read(text)), *witness, "{text:?}");
+        !witness.is_null()
+    });
+    let valid = valid.count();
+    assert!((1000..3000).contains(&valid), "{valid} of 4000 texts are documents");
 }
