@@ -317,7 +317,7 @@ fn source_timeouts(timeouts: &Timeouts) -> SourceTimeouts {
     let seconds = Duration::from_secs;
     SourceTimeouts {
         connect: seconds(timeouts.connect_seconds),
-        query: timeouts.query_seconds.map(seconds),
+        query: seconds(timeouts.query_seconds),
         cancel: seconds(timeouts.cancel_seconds),
     }
 }

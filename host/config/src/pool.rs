@@ -46,15 +46,15 @@ impl Default for Pool {
 pub struct Timeouts {
     /// TCP, TLS and login together, in seconds.
     pub connect_seconds: u64,
-    /// A query without a timeout of its own, in seconds; none: no bound.
-    pub query_seconds: Option<u64>,
+    /// A query, in seconds of the server's time, whatever timeout the datakit asks for.
+    pub query_seconds: u64,
     /// The server's answer to a cancel, in seconds; after it the connection is dropped.
     pub cancel_seconds: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect_seconds: 15, query_seconds: None, cancel_seconds: 5 }
+        Self { connect_seconds: 15, query_seconds: 14_400, cancel_seconds: 5 }
     }
 }
 
@@ -86,7 +86,9 @@ pub(crate) fn read_timeouts(table: &mut TableReader<'_>) -> Timeouts {
     if let Some(found) = reader.integer("connect_seconds", 1, 3_600) {
         timeouts.connect_seconds = found.value;
     }
-    timeouts.query_seconds = reader.integer("query_seconds", 1, DAY_SECONDS).map(|found| found.value);
+    if let Some(found) = reader.integer("query_seconds", 1, DAY_SECONDS) {
+        timeouts.query_seconds = found.value;
+    }
     if let Some(found) = reader.integer("cancel_seconds", 1, 600) {
         timeouts.cancel_seconds = found.value;
     }

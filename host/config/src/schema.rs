@@ -385,7 +385,7 @@ struct Pool {
 struct Timeouts {
     /// TCP, TLS and login together, in seconds; 15 by default.
     connect_seconds: Option<u64>,
-    /// A query without a timeout of its own, in seconds; unbounded by default.
+    /// The server's time for one query, in seconds; a datakit can ask for less, not for more; 14400 by default.
     query_seconds: Option<u64>,
     /// The server's answer to a cancel, in seconds; 5 by default.
     cancel_seconds: Option<u64>,

@@ -41,15 +41,22 @@ impl Default for PoolLimits {
 pub struct Timeouts {
     /// Reaching the server, TLS and login together. Whole seconds; less than one counts as one.
     pub connect: Duration,
-    /// A query without its own timeout; none: no bound.
-    pub query: Option<Duration>,
+    /// A query, in time of the server: what a datakit waits does not count.
+    pub query: Duration,
     /// The server's acknowledgement of a cancel; after it the connection is dropped. Whole seconds.
     pub cancel: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(15), query: None, cancel: Duration::from_secs(5) }
+        Self { connect: Duration::from_secs(15), query: Duration::from_secs(14_400), cancel: Duration::from_secs(5) }
+    }
+}
+
+impl Timeouts {
+    /// The bound on one query: the operator's, or the datakit's where it is smaller.
+    pub(crate) fn of_query(&self, asked: Option<Duration>) -> Duration {
+        asked.map_or(self.query, |asked| asked.min(self.query))
     }
 }
 
@@ -94,4 +101,18 @@ pub(crate) fn comment_safe(run_id: &str) -> String {
         .take(128)
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '+') { c } else { '?' })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_timeout_of_operator_and_datakit_counts() {
+        let timeouts = Timeouts { query: Duration::from_secs(60), ..Timeouts::default() };
+        assert_eq!(timeouts.of_query(None), Duration::from_secs(60));
+        assert_eq!(timeouts.of_query(Some(Duration::from_secs(5))), Duration::from_secs(5));
+        assert_eq!(timeouts.of_query(Some(Duration::from_secs(3_600))), Duration::from_secs(60));
+        assert_eq!(Timeouts::default().of_query(None), Duration::from_secs(14_400));
+    }
 }

@@ -34,17 +34,17 @@ pub(crate) enum Stop<E> {
 pub(crate) struct Delivery<E> {
     sender: mpsc::Sender<Message<E>>,
     memory: MemoryBudget,
-    timeout: Option<Duration>,
-    deadline: Option<Instant>,
+    timeout: Duration,
+    deadline: Instant,
     /// Rows handed over so far.
     rows: u64,
 }
 
 impl<E: Fault> Delivery<E> {
     /// A channel that holds one batch: the next is decoded while one waits.
-    pub(crate) fn new(memory: MemoryBudget, timeout: Option<Duration>) -> (Self, mpsc::Receiver<Message<E>>) {
+    pub(crate) fn new(memory: MemoryBudget, timeout: Duration) -> (Self, mpsc::Receiver<Message<E>>) {
         let (sender, receiver) = mpsc::channel(1);
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = Instant::now() + timeout;
         (Self { sender, memory, timeout, deadline, rows: 0 }, receiver)
     }
 
@@ -70,7 +70,7 @@ impl<E: Fault> Delivery<E> {
     pub(crate) async fn stopped(&self) -> Stop<E> {
         tokio::select! {
             () = self.sender.closed() => Stop::Dropped,
-            () = sleep_until(self.deadline) => Stop::Timeout,
+            () = tokio::time::sleep_until(self.deadline) => Stop::Timeout,
         }
     }
 
@@ -87,7 +87,7 @@ impl<E: Fault> Delivery<E> {
         self.rows += rows;
         let message = Message::Batch(batch, cuts);
         self.sender.send(message).await.map_err(|_| Stop::Dropped)?;
-        self.deadline = self.deadline.map(|deadline| deadline + waiting_since.elapsed());
+        self.deadline += waiting_since.elapsed();
         Ok(())
     }
 
@@ -96,10 +96,7 @@ impl<E: Fault> Delivery<E> {
         let message = match outcome {
             Ok(()) => Message::End,
             Err(Stop::Dropped) => return,
-            Err(Stop::Timeout) => {
-                let seconds = self.timeout.unwrap_or_default().as_secs_f64();
-                Message::Failed(E::query_timeout(seconds))
-            }
+            Err(Stop::Timeout) => Message::Failed(E::query_timeout(self.timeout.as_secs_f64())),
             Err(Stop::Failed(error)) => Message::Failed(error),
         };
         // Nobody waits any more: then nobody is to be told.
@@ -125,12 +122,5 @@ impl<E> Closing<E> {
     /// Waits for that.
     pub(crate) async fn closed(&self) {
         self.0.closed().await;
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

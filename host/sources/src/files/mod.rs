@@ -48,7 +48,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datakit_model::source::{Access, Adjustment, Connection, Query, Reader, RejectedRow, Source};
-use datakit_model::{Failure, TableId, TrackedBatch};
+use datakit_model::{Failure, NameRule, TableId, TrackedBatch};
 use tokio::runtime::Handle;
 
 use self::answers::Sampler;
@@ -60,6 +60,7 @@ use self::request::{FilePart, Read, Request, Sample, Table};
 use self::rows::RowReader;
 use self::storage::Storage;
 pub use self::tables::TableRules;
+use crate::config::Timeouts;
 use crate::delivery::{Delivery, Stop};
 use crate::permissions::{Codes, Permissions, TablePermission};
 use crate::reader::{BatchReader, Busy};
@@ -117,6 +118,7 @@ impl FilesSource {
         Ok(Permissions {
             user: "the host".to_owned(),
             tables: tables.into_iter().map(permission).collect(),
+            names: NameRule::default(),
             codes: Codes { denied: "DK-SRC-211", not_found: "DK-SRC-210" },
         })
     }
@@ -147,7 +149,7 @@ impl Connection for FilesSession {
         if !query.parameters.is_empty() {
             return Err(FilesError::request("it has parameters, which no request for files takes").into());
         }
-        let timeout = query.options.timeout;
+        let timeout = Timeouts::default().of_query(query.options.timeout);
         let reader = match Request::parse(&query.sql)? {
             Request::List(_) => self.list(timeout, busy).await?,
             Request::Sample(sample) => self.sample(sample, timeout, busy)?,
@@ -158,7 +160,7 @@ impl Connection for FilesSession {
 }
 
 impl FilesSession {
-    async fn list(&self, timeout: Option<Duration>, busy: Busy) -> Result<FilesReader, FilesError> {
+    async fn list(&self, timeout: Duration, busy: Busy) -> Result<FilesReader, FilesError> {
         let Shared { config, storage, .. } = self.shared.as_ref();
         let batches = answers::listing(storage.list(config.max_files).await?, &config.tables)?;
         let (delivery, messages) = Delivery::new(self.access.memory.clone(), timeout);
@@ -166,7 +168,7 @@ impl FilesSession {
         Ok(FilesReader::new(BatchReader::new(answers::listing_schema(), Vec::new(), messages, busy)))
     }
 
-    fn sample(&self, sample: Sample, timeout: Option<Duration>, busy: Busy) -> Result<FilesReader, FilesError> {
+    fn sample(&self, sample: Sample, timeout: Duration, busy: Busy) -> Result<FilesReader, FilesError> {
         self.check(&sample.table, &sample.files)?;
         let (delivery, messages) = Delivery::new(self.access.memory.clone(), timeout);
         let sampler = Sampler {
@@ -182,7 +184,7 @@ impl FilesSession {
         Ok(FilesReader::new(BatchReader::new(answers::sample_schema(), Vec::new(), messages, busy)))
     }
 
-    fn read(&self, read: Read, timeout: Option<Duration>, busy: Busy) -> Result<FilesReader, FilesError> {
+    fn read(&self, read: Read, timeout: Duration, busy: Busy) -> Result<FilesReader, FilesError> {
         let table = self.check(&read.table, &read.files)?;
         let Shared { config, storage, tally } = self.shared.as_ref();
         let (delivery, messages) = Delivery::new(self.access.memory.clone(), timeout);

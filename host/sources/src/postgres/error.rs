@@ -435,7 +435,10 @@ impl Coded for PostgresError {
             Self::CellTooLarge { .. } => "raise `limits.read.max_cell_bytes`, or exclude the column".into(),
             Self::ColumnName(_) => "give every column of the query a name of its own with AS".into(),
             Self::NoResult => "a query must be one SELECT".into(),
-            Self::QueryTimeout { .. } => "raise the timeout, or read smaller partitions".into(),
+            Self::QueryTimeout { .. } => {
+                "raise `timeouts.query_seconds` of the connection, and the datakit's own timeout where it is smaller, or read smaller partitions"
+                    .into()
+            },
             Self::PoolTimeout { .. } => {
                 "lower `--parallel`, or raise `pool.max_connections` or the `max_connections` of the server".into()
             }

@@ -186,17 +186,21 @@ async fn tiberius_serves_on_after_a_dropped_reader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_ends_at_its_timeout_and_the_next_one_works() {
+async fn query_ends_at_the_smaller_timeout_and_the_next_one_works() {
     let world = World::of(THREE);
-    for reader in READERS {
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(3_600));
+    for (reader, operator, datakit) in
+        READERS.into_iter().flat_map(|r| [(r, long, Some(short)), (r, short, Some(long)), (r, short, None)])
+    {
         let source = world.source_with(reader, |c| {
             c.pool.max_connections = 1;
             c.timeouts.cancel = Duration::from_secs(1);
+            c.timeouts.query = operator;
         });
         for after_rows in [0, 1] {
             world.engine.add_fault(fault(Effect::Pause(Duration::from_secs(60)), after_rows));
             let mut slow = query(SELECT_THREE, vec![]);
-            slow.options.timeout = Some(Duration::from_millis(300));
+            slow.options.timeout = datakit;
             let failure = read(&source, slow).await.unwrap_err();
             assert_eq!(failure.code(), "DK-SRC-060", "{}", told(&failure));
         }

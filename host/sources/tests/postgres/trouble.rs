@@ -85,21 +85,24 @@ async fn a_reader_dropped_in_the_middle_ends_the_query_on_the_server() {
 }
 
 #[tokio::test]
-async fn a_query_ends_at_its_timeout_and_the_next_one_works() {
+async fn query_ends_at_the_smaller_timeout_and_the_next_one_works() {
     let world = World::of("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS i; CREATE TABLE s.n AS SELECT i FROM generate_series(1, 3000) AS i").await;
-    let source = world.source();
-    let session = source.connect(access("run-1")).await.unwrap();
     let slow = "SELECT count(*) AS n FROM s.n AS a CROSS JOIN s.n AS b CROSS JOIN s.n AS c";
-    let options = QueryOptions { timeout: Some(Duration::from_millis(300)), ..QueryOptions::default() };
-    // The server announces a copy together with its first rows.
-    let failure = session.query(Query { options, ..query(slow) }).await.err().unwrap();
-    assert_eq!(failure.code(), "DK-SRC-160");
-    world
-        .wait_until(
-            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'datakit' AND state = 'active')",
-        )
-        .await;
-    assert_eq!(read(&source, "SELECT i FROM s.t").await.unwrap().rows(), 1);
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(3_600));
+    for (operator, datakit) in [(long, Some(short)), (short, Some(long)), (short, None)] {
+        let source = world.source_with(|c| c.timeouts.query = operator);
+        let session = source.connect(access("run-1")).await.unwrap();
+        let options = QueryOptions { timeout: datakit, ..QueryOptions::default() };
+        // The server announces a copy together with its first rows.
+        let failure = session.query(Query { options, ..query(slow) }).await.err().unwrap();
+        assert_eq!(failure.code(), "DK-SRC-160");
+        world
+            .wait_until(
+                "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'datakit' AND state = 'active')",
+            )
+            .await;
+        assert_eq!(read(&source, "SELECT i FROM s.t").await.unwrap().rows(), 1);
+    }
 }
 
 #[tokio::test]
