@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 /// Settings of the datakit postgres-bronze.
 ///
-/// A pattern of tables is SCHEMA.TABLE with `*` for any characters and `?` for one, in any case; a part in brackets or double
-/// quotes is taken literally: `public.*`, `sales.order_?`, `"odd.schema".[50%*]`.
+/// A pattern of tables is SCHEMA.TABLE with `*` for any characters and `?` for one; case counts, except in what is left out. A part in
+/// brackets or double quotes is taken literally: `public.*`, `sales.order_?`, `"odd.schema".[50%*]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -151,7 +151,7 @@ impl Settings {
     /// # Errors
     /// The first text that is no pattern.
     pub fn selection(&self) -> Result<Selection, Error> {
-        Selection::new(&self.include, &self.exclude, &self.columns)
+        Ok(Selection::new(&self.include, &self.exclude, &self.columns)?.counting_case())
     }
 }
 

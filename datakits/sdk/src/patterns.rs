@@ -1,4 +1,4 @@
-//! Names with wildcards: `*` for any number of characters, `?` for one, letters of any case.
+//! Names with wildcards: `*` for any number of characters, `?` for one. Case counts where a source says so, as in PostgreSQL.
 //!
 //! The same rules as the `tables` of a warehouse file, so that an operator learns them once: the first dot parts schema
 //! from name; a part in brackets or double quotes is taken literally (`dbo.[50%*]`).
@@ -8,7 +8,11 @@ use crate::errors::codes;
 
 /// A pattern for one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamePattern(Vec<Token>);
+pub struct NamePattern {
+    exact: Vec<Token>,
+    /// In lower case.
+    folded: Vec<Token>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token {
@@ -28,13 +32,13 @@ impl NamePattern {
             Some(_) => return Err(unclosed(text)),
             None => Self::wildcards(text),
         };
-        if pattern.0.is_empty() { Err(empty(text)) } else { Ok(pattern) }
+        if pattern.exact.is_empty() { Err(empty(text)) } else { Ok(pattern) }
     }
 
     /// The one name it stands for, in lower case; none when it has wildcards.
     #[must_use]
     pub fn literal(&self) -> Option<String> {
-        self.0
+        self.folded
             .iter()
             .map(|token| match token {
                 Token::Char(c) => Some(*c),
@@ -43,42 +47,38 @@ impl NamePattern {
             .collect()
     }
 
-    /// Whether the name fits. Linear in practice: on a mismatch only the last `*` is tried one character further.
+    /// Whether the name fits, upper and lower case being the same.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let text: Vec<char> = name.chars().flat_map(char::to_lowercase).collect();
-        let (mut at, mut token) = (0, 0);
-        let mut star = None;
-        while at < text.len() {
-            match self.0.get(token) {
-                Some(Token::Any) => {
-                    star = Some((token, at));
-                    token += 1;
-                }
-                Some(Token::One) => (at, token) = (at + 1, token + 1),
-                Some(Token::Char(c)) if *c == text[at] => (at, token) = (at + 1, token + 1),
-                _ => match star {
-                    Some((any, matched)) => {
-                        star = Some((any, matched + 1));
-                        (at, token) = (matched + 1, any + 1);
-                    }
-                    None => return false,
-                },
+        matches(&self.folded, &text)
+    }
+
+    /// Whether the name fits in its case too.
+    #[must_use]
+    pub fn matches_exactly(&self, name: &str) -> bool {
+        let text: Vec<char> = name.chars().collect();
+        matches(&self.exact, &text)
+    }
+
+    fn new(exact: Vec<Token>) -> Self {
+        let mut folded = Vec::with_capacity(exact.len());
+        for token in &exact {
+            match token {
+                Token::Char(c) => folded.extend(c.to_lowercase().map(Token::Char)),
+                wildcard => folded.push(*wildcard),
             }
         }
-        self.0[token..].iter().all(|token| *token == Token::Any)
+        Self { exact, folded }
     }
 
     fn wildcards(text: &str) -> Self {
-        let mut tokens = Vec::with_capacity(text.len());
-        for c in text.chars() {
-            match c {
-                '*' => tokens.push(Token::Any),
-                '?' => tokens.push(Token::One),
-                c => tokens.extend(c.to_lowercase().map(Token::Char)),
-            }
-        }
-        Self(tokens)
+        let token = |c| match c {
+            '*' => Token::Any,
+            '?' => Token::One,
+            c => Token::Char(c),
+        };
+        Self::new(text.chars().map(token).collect())
     }
 
     /// A part in brackets or double quotes, the closing one doubled inside, and what follows it.
@@ -92,15 +92,39 @@ impl NamePattern {
         let mut chars = text.char_indices().skip(1).peekable();
         while let Some((at, c)) = chars.next() {
             if c != close {
-                literal.extend(c.to_lowercase().map(Token::Char));
+                literal.push(Token::Char(c));
             } else if chars.next_if(|(_, next)| *next == close).is_some() {
                 literal.push(Token::Char(close));
             } else {
-                return Ok(Some((Self(literal), &text[at + close.len_utf8()..])));
+                return Ok(Some((Self::new(literal), &text[at + close.len_utf8()..])));
             }
         }
         Err(unclosed(text))
     }
+}
+
+/// Linear in practice: on a mismatch only the last `*` is tried one character further.
+fn matches(pattern: &[Token], text: &[char]) -> bool {
+    let (mut at, mut token) = (0, 0);
+    let mut star = None;
+    while at < text.len() {
+        match pattern.get(token) {
+            Some(Token::Any) => {
+                star = Some((token, at));
+                token += 1;
+            }
+            Some(Token::One) => (at, token) = (at + 1, token + 1),
+            Some(Token::Char(c)) if *c == text[at] => (at, token) = (at + 1, token + 1),
+            _ => match star {
+                Some((any, matched)) => {
+                    star = Some((any, matched + 1));
+                    (at, token) = (matched + 1, any + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[token..].iter().all(|token| *token == Token::Any)
 }
 
 /// A pattern for the two names of a table: `dbo.*`, `[odd.schema].order_?`.
@@ -127,16 +151,22 @@ impl TablePattern {
                 (NamePattern::wildcards(schema), rest)
             }
         };
-        if schema.0.is_empty() {
+        if schema.exact.is_empty() {
             return Err(empty(text));
         }
         Ok(Self { schema, name: NamePattern::parse(rest)? })
     }
 
-    /// Whether both names fit.
+    /// Whether both names fit, upper and lower case being the same.
     #[must_use]
     pub fn matches(&self, table: &TableId) -> bool {
         self.schema.matches(&table.schema) && self.name.matches(&table.name)
+    }
+
+    /// Whether both names fit in their case too.
+    #[must_use]
+    pub fn matches_exactly(&self, table: &TableId) -> bool {
+        self.schema.matches_exactly(&table.schema) && self.name.matches_exactly(&table.name)
     }
 
     /// Whether it stands for one table only.

@@ -30,6 +30,7 @@ pub struct Selection {
     include: Vec<TablePattern>,
     exclude: Vec<TablePattern>,
     rules: Vec<CompiledRule>,
+    case_counts: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -59,32 +60,52 @@ impl Selection {
             include: tables(include)?,
             exclude: tables(exclude)?,
             rules: columns.iter().map(rule).collect::<Result<_, Error>>()?,
+            case_counts: false,
         })
+    }
+
+    /// The same selection of a source where case counts in names. What leaves out ignores case still: it errs on the side of
+    /// leaving out.
+    #[must_use]
+    pub fn counting_case(self) -> Self {
+        Self { case_counts: true, ..self }
     }
 
     /// Whether the table is listed.
     #[must_use]
     pub fn has_table(&self, table: &TableId) -> bool {
-        let any = |patterns: &[TablePattern]| patterns.iter().any(|pattern| pattern.matches(table));
-        any(&self.include) && !any(&self.exclude)
+        let included = |pattern: &TablePattern| match self.case_counts {
+            true => pattern.matches_exactly(table),
+            false => pattern.matches(table),
+        };
+        self.include.iter().any(included) && !self.exclude.iter().any(|pattern| pattern.matches(table))
     }
 
     /// Whether a column of the table is read.
     #[must_use]
     pub fn has_column(&self, table: &TableId, column: &str) -> bool {
-        let any = |patterns: &[NamePattern]| patterns.iter().any(|pattern| pattern.matches(column));
-        self.rules_for(table).all(|rule| any(&rule.include) && !any(&rule.exclude))
+        let included = |pattern: &NamePattern| match self.case_counts {
+            true => pattern.matches_exactly(column),
+            false => pattern.matches(column),
+        };
+        self.rules_for(table).all(|rule| {
+            rule.include.iter().any(included) && !rule.exclude.iter().any(|pattern| pattern.matches(column))
+        })
     }
 
     /// A column that a rule for this very table names and that is not among `columns`, in lower case. A misspelt exclusion
     /// would load what the operator meant to keep out.
     #[must_use]
     pub fn unknown_column(&self, table: &TableId, columns: &[&str]) -> Option<String> {
-        self.rules_for(table)
-            .filter(|rule| rule.table.is_literal())
-            .flat_map(|rule| rule.include.iter().chain(&rule.exclude))
-            .filter(|pattern| !columns.iter().any(|column| pattern.matches(column)))
-            .find_map(NamePattern::literal)
+        let known = |pattern: &NamePattern| columns.iter().any(|column| pattern.matches(column));
+        let included = |pattern: &NamePattern| match self.case_counts {
+            true => columns.iter().any(|column| pattern.matches_exactly(column)),
+            false => known(pattern),
+        };
+        self.rules_for(table).filter(|rule| rule.table.is_literal()).find_map(|rule| {
+            let included = rule.include.iter().filter(|pattern| !included(pattern));
+            included.chain(rule.exclude.iter().filter(|pattern| !known(pattern))).find_map(NamePattern::literal)
+        })
     }
 
     fn rules_for<'a>(&'a self, table: &'a TableId) -> impl Iterator<Item = &'a CompiledRule> {

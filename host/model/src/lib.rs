@@ -16,6 +16,7 @@
 pub mod credential;
 pub mod exit;
 pub mod failure;
+mod glob;
 pub mod limits;
 pub mod memory;
 pub mod names;
@@ -29,6 +30,6 @@ pub use exit::Exit;
 pub use failure::{Coded, Failure, Kind, Retry};
 pub use limits::{GuestLimits, ReadLimits, RunLimits};
 pub use memory::{MemoryBudget, Reservation, TrackedBatch};
-pub use names::{TableId, TablePattern, TablePatterns};
+pub use names::{NameRule, TableId, TablePattern, TablePatterns};
 pub use run::{RunIdentity, TableState};
 pub use secret::{Secret, SecretBytes};

@@ -2,6 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::glob::Glob;
+pub use crate::glob::plain;
 
 /// A table or view of a source, by its two names as the server spells them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -40,8 +44,8 @@ fn write_part(f: &mut fmt::Formatter<'_>, part: &str, odd: &[char], odd_at_start
 
 /// One pattern of a `tables` list: `dbo.*`, `sales.order_?`, `!dbo.audit_*`.
 ///
-/// `*` stands for any number of characters and `?` for one, both within a name; comparison ignores case, as SQL Server's
-/// default collations do. The first dot parts schema from name, unless the schema stands in brackets or double quotes
+/// `*` stands for any number of characters and `?` for one, both within a name. Which names are the same is the source's
+/// to say ([`NameRule`]). The first dot parts schema from name, unless the schema stands in brackets or double quotes
 /// (`[odd.schema].*`). In the name, `[` has no special meaning; a name in brackets is taken literally, so that
 /// `dbo.[50%*]` matches the table `50%*` alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,19 @@ pub struct TablePattern {
     exclude: bool,
     schema: Glob,
     name: Glob,
+}
+
+/// How a source compares the names of its tables, the least strict first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum NameRule {
+    /// Upper and lower case are the same, as in SQL Server's default collations, and what else is the same is not known: an
+    /// exclusion takes away whatever it could mean.
+    #[default]
+    CaseIgnored,
+    /// Case counts. Whether accents, widths or characters without weight count is not known.
+    CaseCounts,
+    /// Names that differ are names of different tables, as in PostgreSQL.
+    Bytes,
 }
 
 /// Why a text is not a table pattern.
@@ -76,13 +93,26 @@ impl TablePattern {
     /// Whether it names one table, without a wildcard.
     #[must_use]
     pub fn is_literal(&self) -> bool {
-        [&self.schema, &self.name].iter().all(|glob| glob.0.iter().all(|token| matches!(token, Token::Char(_))))
+        self.schema.is_literal() && self.name.is_literal()
     }
 
-    /// Whether schema and name match, exclusion or not.
+    /// Whether schema and name match, upper and lower case being the same; exclusion or not.
     #[must_use]
     pub fn matches(&self, table: &TableId) -> bool {
         self.schema.matches(&table.schema) && self.name.matches(&table.name)
+    }
+
+    /// Whether schema and name match in their case too.
+    #[must_use]
+    pub fn matches_exactly(&self, table: &TableId) -> bool {
+        self.schema.matches_exactly(&table.schema) && self.name.matches_exactly(&table.name)
+    }
+
+    /// Whether schema and name match for a server that may fold whatever any collation folds: accents, circled letters, wide
+    /// forms, blanks at the end, characters that it gives no weight.
+    #[must_use]
+    pub fn could_match(&self, table: &TableId) -> bool {
+        self.schema.could_match(&table.schema) && self.name.could_match(&table.name)
     }
 }
 
@@ -114,131 +144,64 @@ impl FromStr for TablePattern {
 ///
 /// It is a selection (which of the discovered tables to read) and a grant (which tables a datakit may name in SQL).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TablePatterns(Vec<TablePattern>);
+pub struct TablePatterns {
+    patterns: Arc<[TablePattern]>,
+    rule: NameRule,
+}
 
 impl TablePatterns {
     /// The list as given. An empty one, and one of exclusions only, holds no table: deny by default.
     #[must_use]
     pub fn new(patterns: Vec<TablePattern>) -> Self {
-        Self(patterns)
+        Self { patterns: patterns.into(), rule: NameRule::default() }
     }
 
-    /// Whether the table is selected and granted.
+    /// The same list for a source that compares names by this rule.
+    #[must_use]
+    pub fn under(&self, rule: NameRule) -> Self {
+        Self { patterns: Arc::clone(&self.patterns), rule }
+    }
+
+    /// How names are compared.
+    #[must_use]
+    pub fn rule(&self) -> NameRule {
+        self.rule
+    }
+
+    /// Whether the table is selected and granted. An exclusion ignores case under every rule: it errs on the side of taking away.
     #[must_use]
     pub fn allows(&self, table: &TableId) -> bool {
-        let matching = |exclude: bool| self.0.iter().any(|p| p.exclude == exclude && p.matches(table));
-        matching(false) && !matching(true)
+        let included = |p: &TablePattern| match self.rule {
+            NameRule::CaseIgnored => p.matches(table),
+            NameRule::CaseCounts | NameRule::Bytes => p.matches_exactly(table),
+        };
+        let excluded = |p: &TablePattern| match self.rule {
+            NameRule::CaseIgnored | NameRule::CaseCounts => p.matches(table) || p.could_match(table),
+            NameRule::Bytes => p.matches(table),
+        };
+        self.patterns.iter().any(|p| !p.exclude && included(p))
+            && !self.patterns.iter().any(|p| p.exclude && excluded(p))
+    }
+
+    /// Whether the table is in the list only if upper and lower case are the same.
+    #[must_use]
+    pub fn depends_on_case(&self, table: &TableId) -> bool {
+        self.rule == NameRule::CaseIgnored && self.allows(table) && !self.under(NameRule::CaseCounts).allows(table)
     }
 
     /// The patterns, as given.
     #[must_use]
     pub fn patterns(&self) -> &[TablePattern] {
-        &self.0
+        &self.patterns
     }
 }
 
 impl fmt::Display for TablePatterns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, pattern) in self.0.iter().enumerate() {
+        for (i, pattern) in self.patterns.iter().enumerate() {
             write!(f, "{}{pattern}", if i == 0 { "" } else { ", " })?;
         }
         Ok(())
-    }
-}
-
-/// A name with wildcards, folded to lower case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Glob(Vec<Token>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
-    Char(char),
-    One,
-    Any,
-}
-
-impl Glob {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn parse_until_dot<'a>(part: &'a str, whole: &str) -> Result<(Self, Option<&'a str>), PatternError> {
-        if let Some((literal, rest)) = Self::parse_quoted(part, whole)? {
-            return match rest.strip_prefix('.') {
-                Some(rest) => Ok((literal, Some(rest))),
-                None => Err(PatternError::NoSchema(whole.to_owned())),
-            };
-        }
-        Ok(match part.split_once('.') {
-            Some((schema, rest)) => (Self::wildcards(schema), Some(rest)),
-            None => (Self::wildcards(part), None),
-        })
-    }
-
-    fn parse_whole(part: &str, whole: &str) -> Result<Self, PatternError> {
-        match Self::parse_quoted(part, whole)? {
-            Some((literal, "")) => Ok(literal),
-            Some(_) => Err(PatternError::Unclosed(whole.to_owned())),
-            None => Ok(Self::wildcards(part)),
-        }
-    }
-
-    /// A part in brackets or double quotes, the closing one doubled inside, and what follows it.
-    fn parse_quoted<'a>(part: &'a str, whole: &str) -> Result<Option<(Self, &'a str)>, PatternError> {
-        let close = match part.chars().next() {
-            Some('[') => ']',
-            Some('"') => '"',
-            _ => return Ok(None),
-        };
-        let mut literal = Vec::new();
-        let mut chars = part.char_indices().skip(1).peekable();
-        while let Some((at, c)) = chars.next() {
-            if c != close {
-                literal.extend(c.to_lowercase().map(Token::Char));
-            } else if chars.next_if(|(_, next)| *next == close).is_some() {
-                literal.push(Token::Char(close));
-            } else {
-                return Ok(Some((Self(literal), &part[at + close.len_utf8()..])));
-            }
-        }
-        Err(PatternError::Unclosed(whole.to_owned()))
-    }
-
-    fn wildcards(text: &str) -> Self {
-        let mut tokens = Vec::with_capacity(text.len());
-        for c in text.chars() {
-            match c {
-                '*' => tokens.push(Token::Any),
-                '?' => tokens.push(Token::One),
-                c => tokens.extend(c.to_lowercase().map(Token::Char)),
-            }
-        }
-        Self(tokens)
-    }
-
-    /// Linear in practice: on a mismatch only the last `*` is tried one character further.
-    fn matches(&self, text: &str) -> bool {
-        let text: Vec<char> = text.chars().flat_map(char::to_lowercase).collect();
-        let (mut t, mut p) = (0, 0);
-        let mut star = None;
-        while t < text.len() {
-            match self.0.get(p) {
-                Some(Token::Any) => {
-                    star = Some((p, t));
-                    p += 1;
-                }
-                Some(Token::One) => (t, p) = (t + 1, p + 1),
-                Some(Token::Char(c)) if *c == text[t] => (t, p) = (t + 1, p + 1),
-                _ => match star {
-                    Some((at, matched)) => {
-                        star = Some((at, matched + 1));
-                        (t, p) = (matched + 1, at + 1);
-                    }
-                    None => return false,
-                },
-            }
-        }
-        self.0[p..].iter().all(|token| *token == Token::Any)
     }
 }
 
@@ -279,6 +242,60 @@ mod tests {
     }
 
     #[test]
+    fn case_counts_where_the_source_says_so() {
+        let list = patterns(&["public.t", "public.Big*"]);
+        let tables = [("public", "t"), ("public", "T"), ("Public", "t"), ("public", "BIG"), ("public", "Bigger")];
+        let allowed = |rule| {
+            let list = list.under(rule);
+            tables.iter().filter(|(s, n)| list.allows(&TableId::new(*s, *n))).map(|(_, n)| *n).collect::<Vec<_>>()
+        };
+        assert_eq!(allowed(NameRule::CaseIgnored), ["t", "T", "t", "BIG", "Bigger"]);
+        assert_eq!(allowed(NameRule::CaseCounts), ["t", "Bigger"]);
+        assert_eq!(allowed(NameRule::Bytes), ["t", "Bigger"]);
+        assert!(list.depends_on_case(&TableId::new("public", "T")));
+        assert!(!list.depends_on_case(&TableId::new("public", "t")));
+        assert!(!list.depends_on_case(&TableId::new("public", "other")));
+    }
+
+    /// Each of these is `secret` to some collation of SQL Server: without accents, without width, without case, without the
+    /// weight of characters that were not yet in Unicode, without blanks at the end.
+    #[test]
+    fn exclusion_takes_away_what_any_collation_could_mean() {
+        let list = patterns(&["dbo.*", "!dbo.secret", "!dbo.größe", "!dbo.audit_*"]);
+        let refused = [
+            "SECRET",
+            "secret ",
+            "sécrèt",
+            "s\u{65}\u{301}cret",
+            "ⓢecret",
+            "ｓｅｃｒｅｔ",
+            "se\u{AD}cret",
+            "\u{1D4FC}ecret",
+            "sec\u{1F980}ret",
+            "\u{17F}ecret",
+            "secret\u{3000}",
+            "s\u{200B}ecret",
+            "ſ\u{1D4EE}c\u{301}ret",
+            "GRÖSSE",
+            "grosse",
+            "gro\u{308}ße",
+            "Größe",
+            "áudit_log",
+            "\u{1F980}audit_x",
+        ];
+        for name in refused {
+            for rule in [NameRule::CaseIgnored, NameRule::CaseCounts] {
+                assert!(!list.under(rule).allows(&TableId::new("dbo", name)), "{name:?} under {rule:?}");
+            }
+        }
+        for name in ["secrets", "sekret", "секрет", "заказы", "注文", "größer", "audit", "übersicht"] {
+            assert!(list.allows(&TableId::new("dbo", name)), "{name:?}");
+        }
+        // PostgreSQL folds nothing.
+        assert!(list.under(NameRule::Bytes).allows(&TableId::new("dbo", "sécrèt")));
+    }
+
+    #[test]
     fn nothing_is_allowed_by_default() {
         assert!(!TablePatterns::default().allows(&TableId::new("dbo", "t")));
         assert!(!patterns(&["!dbo.x"]).allows(&TableId::new("dbo", "t")));
@@ -304,6 +321,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_matches_could_match(pattern in "[a-zA-Zéß*?_]{1,12}\\.[a-zA-Zéß*?_]{1,12}", name in "[a-zA-Zéß_ ]{1,12}") {
+            let pattern: TablePattern = pattern.parse().unwrap();
+            let table = TableId::new(&name, name.trim_end());
+            prop_assert!(!pattern.matches_exactly(&table) || pattern.matches(&table));
+            prop_assert!(!pattern.name.matches(&table.name) || pattern.name.could_match(&table.name));
+        }
+
         #[test]
         fn a_bracketed_name_matches_itself(schema in ".{1,20}", name in ".{1,20}") {
             let quote = |s: &str| format!("[{}]", s.replace(']', "]]"));

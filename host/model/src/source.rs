@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::failure::Failure;
 use crate::memory::{MemoryBudget, TrackedBatch};
-use crate::names::TablePatterns;
+use crate::names::{TableId, TablePatterns};
 
 /// A configured place to read from: server, credentials, pool. One for all partitions and tables of a run.
 #[async_trait]
@@ -25,6 +25,16 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// A [`Failure`] of kind `source` when the server cannot be reached or refuses the login.
     async fn connect(&self, access: Access) -> Result<Box<dyn Connection>, Failure>;
+
+    /// The same patterns, comparing names as this source does. The server is asked, once, where its answer decides about one of
+    /// `tables`.
+    ///
+    /// # Errors
+    /// The server cannot be reached or does not say.
+    async fn compared(&self, patterns: &TablePatterns, tables: &[TableId]) -> Result<TablePatterns, Failure> {
+        let _ = tables;
+        Ok(patterns.clone())
+    }
 
     /// What its pool of connections has done so far; none where there is no pool.
     fn pool(&self) -> Option<PoolStatistics> {

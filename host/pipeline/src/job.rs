@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use datakit_model::source::Source;
 use datakit_model::{Failure, MemoryBudget, Retry, RunIdentity, RunLimits, TableId, TablePatterns};
 use datakit_sinks::{Sink, WriteMode};
-use datakit_wasm::{Datakit, Info, Session, Watermarks};
+use datakit_wasm::{Datakit, Discovery, Info, Session, Watermarks};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -132,6 +132,20 @@ impl Job {
                 observer.event(Event::Connections { pool: &pool, is_last });
             }
         }
+    }
+
+    /// The selection, comparing names as the sources do that are read: the strictest of them.
+    pub(crate) async fn selection(&self, discovery: &Discovery) -> Result<TablePatterns, Failure> {
+        let valid = discovery.tables.iter().map(|table| &table.id);
+        let tables: Vec<TableId> = valid.chain(discovery.invalid.iter().map(|table| &table.id)).cloned().collect();
+        let mut selection = self.tables.clone();
+        for source in self.roles.values() {
+            let compared = source.compared(&self.tables, &tables).await?;
+            if compared.rule() > selection.rule() {
+                selection = compared;
+            }
+        }
+        Ok(selection)
     }
 
     /// What the datakit's instances see of the host while they read; watermarks come from the sink's state, where there is a

@@ -24,8 +24,9 @@ pub struct Prepared {
 /// What concerns all tables: the source cannot be reached, the datakit fails, no table matches.
 pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
     observer.event(Event::Discovering);
-    let Selected { discovered, tables, invalid, unmatched } =
-        select(job.datakit.discover(session).await?, &job.tables)?;
+    let discovery = job.datakit.discover(session).await?;
+    let selection = job.selection(&discovery).await?;
+    let Selected { discovered, tables, invalid, unmatched } = select(discovery, &selection)?;
     observer.event(Event::Selected { discovered, selected: tables.len() + invalid.len() });
     for (pattern, nearest) in &unmatched {
         observer.event(Event::Unmatched { pattern, nearest });

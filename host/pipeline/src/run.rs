@@ -42,11 +42,13 @@ pub struct Discovered {
 /// The source cannot be reached, or the datakit fails.
 pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<Discovered>, Failure> {
     observer.event(Event::Discovering);
-    let Discovery { tables, invalid } = job.datakit.discover(&job.planning_session(None)).await?;
+    let discovery = job.datakit.discover(&job.planning_session(None)).await?;
+    let selection = job.selection(&discovery).await?;
+    let Discovery { tables, invalid } = discovery;
     let valid = tables.into_iter().map(|table| (table.id.clone(), Ok(table)));
     let all = valid.chain(invalid.into_iter().map(|table| (table.id, Err(table.failure))));
     let mut discovered: Vec<Discovered> =
-        all.map(|(id, table)| Discovered { selected: job.tables.allows(&id), id, table }).collect();
+        all.map(|(id, table)| Discovered { selected: selection.allows(&id), id, table }).collect();
     discovered.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(discovered)
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Kind, TableId, TablePatterns, printable};
+use datakit_model::{Coded, Kind, NameRule, TableId, TablePatterns, printable};
 
 use crate::postgres::error::ROW_SECURITY_HINT;
 
@@ -16,6 +16,8 @@ pub struct Permissions {
     pub user: String,
     /// Tables and views that people made.
     pub tables: Vec<TablePermission>,
+    /// How the server compares the names of tables.
+    pub names: NameRule,
     pub(crate) codes: Codes,
 }
 
@@ -111,6 +113,7 @@ impl Permissions {
     /// [`PermissionError`]: a chosen table may not be read, or is not to be seen.
     pub fn check(&self, patterns: &TablePatterns) -> Result<usize, PermissionError> {
         let user = self.user.clone();
+        let patterns = &patterns.under(self.names);
         let chosen: Vec<&TablePermission> = self.tables.iter().filter(|it| patterns.allows(&it.table)).collect();
         let denied: Vec<TablePermission> =
             chosen.iter().filter(|it| !it.missing_grants.is_empty()).map(|it| (*it).clone()).collect();
@@ -121,7 +124,10 @@ impl Permissions {
         if !hidden.is_empty() {
             return Err(PermissionError::HiddenRows { user, chosen: chosen.len(), names: hidden });
         }
-        let is_seen = |pattern: &datakit_model::TablePattern| self.tables.iter().any(|it| pattern.matches(&it.table));
+        let is_seen = |pattern: &datakit_model::TablePattern| {
+            let only = TablePatterns::new(vec![pattern.clone()]).under(self.names);
+            self.tables.iter().any(|it| only.allows(&it.table))
+        };
         let by_name = patterns.patterns().iter().filter(|pattern| !pattern.is_exclusion() && pattern.is_literal());
         let names: Vec<String> = by_name.filter(|pattern| !is_seen(pattern)).map(ToString::to_string).collect();
         if !names.is_empty() {
@@ -218,7 +224,12 @@ mod tests {
             hides_rows: false,
         };
         let codes = Codes { denied: "DK-TST-001", not_found: "DK-TST-002" };
-        Permissions { user: "svc".into(), tables: tables.iter().map(table).collect(), codes }
+        Permissions {
+            user: "svc".into(),
+            tables: tables.iter().map(table).collect(),
+            names: NameRule::default(),
+            codes,
+        }
     }
 
     fn patterns(texts: &[&str]) -> TablePatterns {

@@ -26,10 +26,14 @@ impl<D: Dialect> Walk<'_, D> {
             expression = left;
         }
         match expression {
-            Expr::Identifier(ident) => name::<D>(ident),
+            Expr::Identifier(ident) => {
+                name::<D>(ident)?;
+                self.bare_column(ident)
+            }
             Expr::CompoundIdentifier(parts) => {
                 none(parts.len() <= 3, "a column name of more than three parts")?;
-                parts.iter().try_for_each(name::<D>)
+                parts.iter().try_for_each(name::<D>)?;
+                self.column_of(parts)
             }
             Expr::Value(value) => literal::<D>(&value.value),
             Expr::Nested(inner) | Expr::IsNull(inner) | Expr::IsNotNull(inner) => self.expression(inner),
@@ -60,9 +64,9 @@ impl<D: Dialect> Walk<'_, D> {
             }
             Expr::InSubquery { expr, subquery, .. } => {
                 self.expression(expr)?;
-                self.query(subquery)
+                self.subquery(subquery)
             }
-            Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => self.query(subquery),
+            Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => self.subquery(subquery),
             Expr::AnyOp { left, compare_op, right, .. } | Expr::AllOp { left, compare_op, right } => {
                 binary(compare_op)?;
                 self.expressions([&**left, &**right])
@@ -106,7 +110,14 @@ impl<D: Dialect> Walk<'_, D> {
                 )?;
                 self.expression(expr)
             }
-            Expr::Substring { expr, substring_from, substring_for, .. } => {
+            Expr::Substring { expr, substring_from, substring_for, shorthand, .. } => {
+                // With a text in its place the server takes it for a regular expression, whatever the syntax.
+                none(
+                    D::SUBSTRING_TAKES_NUMBERS
+                        || *shorthand
+                        || [substring_from, substring_for].into_iter().flatten().all(|e| is_integer(e)),
+                    "a substring by anything but numbers, lengths and positions, or casts to integers,",
+                )?;
                 self.expression(expr)?;
                 self.expressions(substring_from.as_deref())?;
                 self.expressions(substring_for.as_deref())
@@ -131,7 +142,7 @@ impl<D: Dialect> Walk<'_, D> {
             over,
             within_group,
         } = function;
-        listed::<D>(function_name)?;
+        D::check_call(listed::<D>(function_name)?, args)?;
         none(
             !uses_odbc_syntax && matches!(parameters, FunctionArguments::None) && filter.is_none(),
             "this form of a function call",
@@ -144,14 +155,14 @@ impl<D: Dialect> Walk<'_, D> {
                 list.args.iter().try_for_each(|argument| self.argument(argument))?;
             }
         }
-        self.order_list(within_group)?;
+        self.order_list(within_group, &[])?;
         match over {
             None => Ok(()),
             Some(WindowType::NamedWindow(_)) => construct("a named window"),
             Some(WindowType::WindowSpec(window)) => {
                 none(window.window_name.is_none(), "a named window")?;
                 self.expressions(&window.partition_by)?;
-                self.order_list(&window.order_by)?;
+                self.order_list(&window.order_by, &[])?;
                 window.window_frame.as_ref().map_or(Ok(()), |frame| self.frame(frame))
             }
         }
@@ -174,14 +185,35 @@ impl<D: Dialect> Walk<'_, D> {
 }
 
 /// A function without schema or quotes, so that no function of a person is called, nor a method of a type.
-fn listed<D: Dialect>(name: &ObjectName) -> Result<(), Refusal> {
+fn listed<D: Dialect>(name: &ObjectName) -> Result<&str, Refusal> {
     let bare = match name.0.as_slice() {
         [part] => part.as_ident().filter(|ident| ident.quote_style.is_none()),
         _ => None,
     };
     match bare {
-        Some(ident) if D::is_function(&ident.value) => Ok(()),
+        Some(ident) if D::is_function(&ident.value) => Ok(&ident.value),
         _ => Err(Refusal::Function(excerpt(&name.to_string()))),
+    }
+}
+
+/// Whether the expression is an integer by its form alone.
+fn is_integer(expression: &Expr) -> bool {
+    const CASTS: [&str; 6] = ["int", "integer", "int2", "int4", "smallint", "bigint"];
+    const FUNCTIONS: [&str; 5] = ["length", "char_length", "character_length", "octet_length", "strpos"];
+    match expression {
+        Expr::Value(value) => matches!(&value.value, Value::Number(..)),
+        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => {
+            is_integer(inner)
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right } => {
+            is_integer(left) && is_integer(right)
+        }
+        Expr::Cast { data_type, .. } => CASTS.contains(&data_type.to_string().to_ascii_lowercase().as_str()),
+        Expr::Function(function) => {
+            let name = function.name.to_string();
+            FUNCTIONS.iter().any(|listed| listed.eq_ignore_ascii_case(&name))
+        }
+        _ => false,
     }
 }
 

@@ -7,39 +7,60 @@
 //!
 //! This is a second fence. The first, and the real one, is a login that may do no more than SELECT.
 
+mod catalog;
 mod expressions;
+#[cfg(test)]
+pub(crate) mod second_reading;
+#[cfg(test)]
+pub(crate) mod testing;
 mod walk;
+mod work;
 
 use datakit_model::TablePatterns;
-use sqlparser::ast::{Expr, Ident, Query};
+use sqlparser::ast::{Expr, FunctionArguments, Ident, Query};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 pub(crate) use self::walk::{Walk, construct};
+pub(crate) use self::work::Work;
 use crate::config::SqlLimits;
+use crate::fault::Fault;
 
 /// What differs from one kind of server to another.
 pub(crate) trait Dialect {
     /// Its name, for messages.
     const NAME: &'static str;
-    /// A common table expression may be named within itself.
-    const COMMON_TABLES_SEE_THEMSELVES: bool;
+    /// A common table expression may name itself in its recursive members, without the word RECURSIVE.
+    const COMMON_TABLES_RECUR: bool;
+    /// A table's alias may be followed by names for its columns. In T-SQL the same place holds table hints.
+    const TABLES_RENAME_COLUMNS: bool;
+    /// SUBSTRING takes positions alone, never a pattern.
+    const SUBSTRING_TAKES_NUMBERS: bool;
     /// TRUE and FALSE are literals.
     const BOOLEANS: bool;
     /// LIMIT is a clause.
     const LIMIT: bool;
 
-    /// The parser's word for it.
-    fn parser() -> &'static dyn sqlparser::dialect::Dialect;
+    /// The parser's word for it; each attempt at an expression is a step of `work`.
+    fn grammar(work: Work) -> Box<dyn sqlparser::dialect::Dialect>;
     /// A name as the server compares it with names of tables.
     fn compared(ident: &Ident) -> String;
-    /// Whether the view belongs to the listed catalog.
-    fn is_catalog_view(schema: &str, name: &str) -> bool;
+    /// The readable columns of a catalog view, parted by blanks; none for a view that is not listed.
+    fn catalog_columns(schema: &str, name: &str) -> Option<&'static str>;
+    /// Whether the name stands for a table of the session alone, whatever schema is written before it.
+    fn is_temporary(name: &Ident) -> bool;
     /// Whether the grant holds the table, whatever the server may take the name for; never one of the system's own.
     fn is_granted(grant: &TablePatterns, schema: &str, name: &str) -> bool;
     /// Whether the function may be called.
     fn is_function(name: &str) -> bool;
+    /// Holds a call of a listed function to the forms that are allowed of it.
+    ///
+    /// # Errors
+    /// A form that reaches further than the function's usual one.
+    fn check_call(name: &str, arguments: &FunctionArguments) -> Result<(), Refusal>;
+    /// Whether `table.name` can call a function of this name, one that is not on the list, with the whole row.
+    fn is_function_of_rows(name: &str) -> bool;
     /// Whether a cast may name the type, given in the parser's spelling.
     fn is_type(text: &str) -> bool;
     /// Whether the bare word cannot be a name.
@@ -83,6 +104,14 @@ pub enum Refusal {
     /// A function that is not on the list.
     #[error("the function {0} is not on the list of allowed functions")]
     Function(String),
+    /// A column of a catalog view that is not on the list.
+    #[error("the column {column} of the catalog view {view} is not on the list of readable columns")]
+    Column {
+        /// As the datakit wrote it, `*` included.
+        column: String,
+        /// The view.
+        view: String,
+    },
     /// A table outside the grant.
     #[error("{0} is not granted")]
     NotGranted(String),
@@ -93,14 +122,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// The stable code, of those a source has for refusals, in the order of the variants.
-    pub(crate) fn code(&self, codes: &[&'static str; 7]) -> &'static str {
-        let [limit, unreadable, not_one_query, construct, function, not_granted, name_parts] = *codes;
+    pub(crate) fn code(&self, codes: &[&'static str; 8]) -> &'static str {
+        let [limit, unreadable, not_one_query, construct, function, column, not_granted, name_parts] = *codes;
         match self {
             Self::Limit { .. } => limit,
             Self::Unreadable { .. } => unreadable,
             Self::NotOneQuery(_) => not_one_query,
             Self::Construct(_) => construct,
             Self::Function(_) => function,
+            Self::Column { .. } => column,
             Self::NotGranted(_) => not_granted,
             Self::NameParts(_) => name_parts,
         }
@@ -113,12 +143,16 @@ impl Refusal {
                 format!("raise `limits.guest.{limit_name}` if the datakit is right to need it")
             }
             Self::NotGranted(_) => {
-                "if the datakit is right to read it, add it to `tables`; catalog views are listed in the documentation"
+                "if the datakit is right to read it, add it to `tables`; catalog views are listed in docs/sql.md"
+                    .to_owned()
+            }
+            Self::Column { .. } => {
+                "name each column of a catalog view with the view's alias, and only columns that docs/sql.md lists; `*` is not allowed"
                     .to_owned()
             }
             Self::NameParts(_) => "write schema and table; other databases and servers cannot be granted".to_owned(),
             Self::Unreadable { .. } | Self::NotOneQuery(_) | Self::Construct(_) | Self::Function(_) => {
-                "a datakit may send one SELECT made of the constructs and functions that the documentation lists"
+                "a datakit may send one SELECT made of the constructs and functions that docs/sql.md lists"
                     .to_owned()
             }
         }
@@ -131,6 +165,9 @@ impl Refusal {
                 vec![((*limit_name).to_owned(), limit.to_string()), ("value".to_owned(), value.to_string())]
             }
             Self::Function(name) => vec![("function".to_owned(), name.clone())],
+            Self::Column { column, view } => {
+                vec![("column".to_owned(), column.clone()), ("table".to_owned(), view.clone())]
+            }
             Self::NotGranted(name) | Self::NameParts(name) => vec![("table".to_owned(), name.clone())],
             _ => Vec::new(),
         }
@@ -156,21 +193,28 @@ pub(crate) fn check_size(sql: &str, parameters: usize, limits: &SqlLimits) -> Re
 
 /// One query and then the end. The parser's own loop over statements stops at a bare END and leaves the rest unread.
 ///
+/// The parser tries one reading after another, and some texts make it try each part again for every part around it: its steps
+/// are bounded by the number of tokens.
+///
 /// # Errors
 /// What the parser does not understand, or more than one query.
 pub(crate) fn parse<D: Dialect>(tokens: Vec<Token>, limits: &SqlLimits) -> Result<Query, Refusal> {
+    let unreadable = |reason: String| Refusal::Unreadable { dialect: D::NAME, reason };
     // The parser counts several steps for one level of ours, and grows its stack as needed.
     let depth = usize::try_from(limits.max_syntax_depth.saturating_mul(4)).unwrap_or(usize::MAX);
     if tokens.is_empty() {
         return Err(Refusal::NotOneQuery("empty".to_owned()));
     }
     check_chains(&tokens)?;
-    let mut parser = Parser::new(D::parser()).with_recursion_limit(depth).with_tokens(tokens);
+    let work = Work::of(tokens.len());
+    let grammar = D::grammar(work.clone());
+    let mut parser = Parser::new(&*grammar).with_recursion_limit(depth).with_tokens(tokens);
     let query = parser.parse_query().map_err(|error| match error {
+        _ if work.is_exceeded() => unreadable("its parts can be read in too many ways".to_owned()),
         ParserError::RecursionLimitExceeded => too_deep(limits),
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
             // Positions of a parser that was given tokens are all zero.
-            Refusal::Unreadable { dialect: D::NAME, reason: text.replace(" at Line: 0, Column: 0", "") }
+            unreadable(text.replace(" at Line: 0, Column: 0", ""))
         }
     })?;
     let next = parser.peek_token();
@@ -211,6 +255,34 @@ fn check_chains(tokens: &[Token]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Stack of a check. The parser recurses for each level of syntax, which is bounded, with frames of some kilobytes.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Runs a check on a thread of its own: the threads that serve connections, and answer whether the host is alive, do not wait for it.
+///
+/// # Errors
+/// The refusal; that there is no thread to be had.
+pub(crate) async fn apart<T, E>(check: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: Fault + From<Refusal>,
+{
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let run = move || {
+        // Nobody waits any more: then nobody is to be told.
+        let _ = sender.send(check());
+    };
+    std::thread::Builder::new()
+        .name("guard".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(run)
+        .map_err(|error| E::internal(format!("no thread to check a datakit's SQL on: {error}")))?;
+    match receiver.await {
+        Ok(checked) => checked.map_err(E::from),
+        Err(_) => Err(E::internal("the thread that checks a datakit's SQL ended".to_owned())),
+    }
 }
 
 pub(crate) fn at_most(what: &'static str, value: u64, limit_name: &'static str, limit: u64) -> Result<(), Refusal> {

@@ -4,11 +4,12 @@ use std::marker::PhantomData;
 
 use datakit_model::{TableId, TablePatterns};
 use sqlparser::ast::{
-    Distinct, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy, OrderByExpr,
-    OrderByKind, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
-    TableFactor, TableWithJoins, TopQuantity, WildcardAdditionalOptions,
+    Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy,
+    OrderByExpr, OrderByKind, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    SetOperator, SetQuantifier, TableAlias, TableFactor, TableWithJoins, TopQuantity, WildcardAdditionalOptions,
 };
 
+use super::catalog::CatalogTable;
 use super::{Dialect, Refusal, too_deep};
 use crate::config::SqlLimits;
 
@@ -20,12 +21,16 @@ pub(crate) struct Walk<'a, D> {
     /// Names of the common table expressions in scope, exactly as written: in a case-sensitive database `T` does not
     /// hide a table `t`.
     common: Vec<String>,
+    /// The common table expression whose recursive member is walked, for the tables of this member alone.
+    recursive: Option<String>,
+    /// The catalog views that a column's name can reach here.
+    pub(super) catalog: Vec<CatalogTable>,
     /// The granted tables it reads, one entry a mention.
     pub(crate) tables: Vec<TableId>,
     /// A table is read without waiting for those who change it.
     pub(crate) dirty_reads: bool,
-    /// A catalog view is read.
-    catalog_views: bool,
+    /// The catalog views it reads, one entry a mention.
+    pub(crate) catalog_views: Vec<TableId>,
     dialect: PhantomData<D>,
 }
 
@@ -45,16 +50,18 @@ impl<'a, D: Dialect> Walk<'a, D> {
             limits,
             depth: 0,
             common: Vec::new(),
+            recursive: None,
+            catalog: Vec::new(),
             tables: Vec::new(),
             dirty_reads: false,
-            catalog_views: false,
+            catalog_views: Vec::new(),
             dialect: PhantomData,
         }
     }
 
     /// Whether every table that was met is a catalog view, and there is one.
     pub(crate) fn reads_only_the_catalog(&self) -> bool {
-        self.catalog_views && self.tables.is_empty()
+        !self.catalog_views.is_empty() && self.tables.is_empty()
     }
 
     /// Runs one step deeper.
@@ -69,6 +76,19 @@ impl<'a, D: Dialect> Walk<'a, D> {
     }
 
     pub(crate) fn query(&mut self, query: &Query) -> Result<(), Refusal> {
+        self.query_of(query, None)
+    }
+
+    /// A query whose tables no name outside of it can reach.
+    pub(super) fn subquery(&mut self, query: &Query) -> Result<(), Refusal> {
+        let reached = self.catalog.len();
+        self.query(query)?;
+        self.catalog.truncate(reached);
+        Ok(())
+    }
+
+    /// A query, or the definition of the common table expression `own`.
+    fn query_of(&mut self, query: &Query, own: Option<&str>) -> Result<(), Refusal> {
         let Query {
             with,
             body,
@@ -87,22 +107,21 @@ impl<'a, D: Dialect> Walk<'a, D> {
             "a clause of another dialect",
         )?;
         let outer = self.common.len();
+        let outer_recursive = self.recursive.take();
         none(with.as_ref().is_none_or(|with| !with.recursive), "RECURSIVE")?;
         for table in with.iter().flat_map(|with| &with.cte_tables) {
             none(table.from.is_none() && table.materialized.is_none(), "a clause of another dialect")?;
             self.alias(&table.alias)?;
+            none(!D::is_temporary(&table.alias.name), "the name of a temporary table")?;
             let name = D::compared(&table.alias.name);
-            if D::COMMON_TABLES_SEE_THEMSELVES {
-                self.common.push(name);
-                self.deeper(|walk| walk.query(&table.query))?;
-            } else {
-                self.deeper(|walk| walk.query(&table.query))?;
-                self.common.push(name);
-            }
+            let reached = self.catalog.len();
+            self.deeper(|walk| walk.query_of(&table.query, D::COMMON_TABLES_RECUR.then_some(name.as_str())))?;
+            self.catalog.truncate(reached);
+            self.common.push(name);
         }
-        self.set_expression(body)?;
+        self.set_expression(body, own.filter(|_| with.is_none()))?;
         if let Some(order_by) = order_by {
-            self.order_by(order_by)?;
+            self.order_by(order_by, &result_names::<D>(body))?;
         }
         match limit_clause {
             None => {}
@@ -118,18 +137,36 @@ impl<'a, D: Dialect> Walk<'a, D> {
             self.expression(quantity)?;
         }
         self.common.truncate(outer);
+        self.recursive = outer_recursive;
         Ok(())
     }
 
     /// A chain of UNIONs leans to the left, so it is followed in a loop: its length is bounded by tokens, not by depth.
-    fn set_expression(&mut self, body: &SetExpr) -> Result<(), Refusal> {
-        let mut body = body;
-        while let SetExpr::SetOperation { left, right, .. } = body {
-            self.deeper(|walk| walk.set_expression(right))?;
+    ///
+    /// Members after the first may read the common table expression `own` that the chain defines, if nothing but UNION ALL stands
+    /// before and after them. Elsewhere its name is that of a table: that is how servers read it which know no recursion there.
+    fn set_expression(&mut self, body: &SetExpr, own: Option<&str>) -> Result<(), Refusal> {
+        let (mut body, mut own) = (body, own);
+        let mut chained = false;
+        let reached = self.catalog.len();
+        while let SetExpr::SetOperation { op, set_quantifier, left, right } = body {
+            own = own.filter(|_| *op == SetOperator::Union && *set_quantifier == SetQuantifier::All);
+            self.deeper(|walk| match (&**right, own) {
+                (SetExpr::Select(select), Some(own)) => {
+                    walk.recursive = Some(own.to_owned());
+                    walk.select(select)?;
+                    walk.recursive = None;
+                    Ok(())
+                }
+                (right, _) => walk.set_expression(right, None),
+            })?;
+            self.catalog.truncate(reached);
+            chained = true;
             body = left;
         }
         match body {
             SetExpr::Select(select) => self.select(select),
+            // ORDER BY behind a query in parentheses reaches into it, so what it reaches is kept.
             SetExpr::Query(query) => self.deeper(|walk| walk.query(query)),
             SetExpr::Values(values) => {
                 values.rows.iter().flat_map(|row| &row.content).try_for_each(|value| self.expression(value))
@@ -138,7 +175,11 @@ impl<'a, D: Dialect> Walk<'a, D> {
                 construct("a statement that writes")
             }
             _ => construct("this form of a query"),
+        }?;
+        if chained {
+            self.catalog.truncate(reached);
         }
+        Ok(())
     }
 
     fn select(&mut self, select: &Select) -> Result<(), Refusal> {
@@ -160,10 +201,12 @@ impl<'a, D: Dialect> Walk<'a, D> {
                 && matches!(select.flavor, SelectFlavor::Standard),
             "a clause of another dialect",
         )?;
+        let reached = self.catalog.len();
+        self.reach_catalog(&select.from)?;
         if let Some(TopQuantity::Expr(quantity)) = select.top.as_ref().and_then(|top| top.quantity.as_ref()) {
             self.expression(quantity)?;
         }
-        select.projection.iter().try_for_each(|item| self.item(item))?;
+        select.projection.iter().try_for_each(|item| self.item(item, reached))?;
         select.from.iter().try_for_each(|table| self.joined(table))?;
         match &select.group_by {
             GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => {
@@ -174,34 +217,44 @@ impl<'a, D: Dialect> Walk<'a, D> {
         select.selection.iter().chain(&select.having).try_for_each(|e| self.expression(e))
     }
 
-    fn item(&mut self, item: &SelectItem) -> Result<(), Refusal> {
+    fn item(&mut self, item: &SelectItem, reached: usize) -> Result<(), Refusal> {
         match item {
             SelectItem::UnnamedExpr(expression) => self.expression(expression),
             SelectItem::ExprWithAlias { expr, alias } => {
                 new_name::<D>(alias)?;
                 self.expression(expr)
             }
-            SelectItem::Wildcard(options) => plain_wildcard(options),
+            SelectItem::Wildcard(options) => {
+                self.wildcard(reached)?;
+                plain_wildcard(options)
+            }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), options) => {
-                table.0.iter().filter_map(|part| part.as_ident()).try_for_each(name::<D>)?;
+                table.0.iter().filter_map(|part| part.as_ident()).try_for_each(|part| {
+                    name::<D>(part)?;
+                    self.wildcard_of(part)
+                })?;
                 plain_wildcard(options)
             }
             _ => construct("this form of a column"),
         }
     }
 
-    pub(super) fn order_by(&mut self, order_by: &OrderBy) -> Result<(), Refusal> {
+    fn order_by(&mut self, order_by: &OrderBy, names: &[String]) -> Result<(), Refusal> {
         none(order_by.interpolate.is_none(), "INTERPOLATE")?;
         match &order_by.kind {
-            OrderByKind::Expressions(list) => self.order_list(list),
+            OrderByKind::Expressions(list) => self.order_list(list, names),
             OrderByKind::All(_) => construct("ORDER BY ALL"),
         }
     }
 
-    pub(super) fn order_list(&mut self, list: &[OrderByExpr]) -> Result<(), Refusal> {
+    /// `names` are those of the result's columns, as far as this ORDER BY knows them.
+    pub(super) fn order_list(&mut self, list: &[OrderByExpr], names: &[String]) -> Result<(), Refusal> {
         list.iter().try_for_each(|order| {
             none(order.with_fill.is_none() && order.options.nulls_first.is_none(), "this form of ORDER BY")?;
-            self.expression(&order.expr)
+            match &order.expr {
+                Expr::Identifier(ident) if names.contains(&D::compared(ident)) => name::<D>(ident),
+                expression => self.expression(expression),
+            }
         })
     }
 
@@ -257,7 +310,13 @@ impl<'a, D: Dialect> Walk<'a, D> {
                         && index_hints.is_empty(),
                     "this form of a table",
                 )?;
-                alias.iter().try_for_each(|alias| self.alias(alias))?;
+                if let Some(alias) = alias {
+                    self.alias(alias)?;
+                    none(
+                        D::TABLES_RENAME_COLUMNS || alias.columns.is_empty(),
+                        "a list in parentheses behind the name of a table, which the server takes for table hints,",
+                    )?;
+                }
                 for hint in with_hints {
                     self.dirty_reads |= D::table_hint(hint)?;
                 }
@@ -265,10 +324,10 @@ impl<'a, D: Dialect> Walk<'a, D> {
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
                 alias.iter().try_for_each(|alias| self.alias(alias))?;
-                self.deeper(|walk| walk.query(subquery))
+                self.deeper(|walk| walk.subquery(subquery))
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
-                alias.iter().try_for_each(|alias| self.alias(alias))?;
+                none(alias.is_none(), "an alias of a join")?;
                 self.deeper(|walk| walk.joined(table_with_joins))
             }
             TableFactor::Function { name, .. } => Err(Refusal::Function(name.to_string())),
@@ -286,12 +345,16 @@ impl<'a, D: Dialect> Walk<'a, D> {
     fn granted(&mut self, table: &ObjectName) -> Result<(), Refusal> {
         let parts: Option<Vec<&Ident>> = table.0.iter().map(|part| part.as_ident()).collect();
         parts.iter().flatten().try_for_each(|part| name::<D>(part))?;
+        if let Some(name) = parts.as_deref().and_then(<[_]>::last) {
+            none(!D::is_temporary(name), "a temporary table")?;
+        }
         match parts.as_deref() {
             Some([one]) if self.common.contains(&D::compared(one)) => Ok(()),
+            Some([one]) if self.recursive.as_ref() == Some(&D::compared(one)) => Ok(()),
             Some([schema, name]) if !schema.value.is_empty() && !name.value.is_empty() => {
                 let (schema, name) = (D::compared(schema), D::compared(name));
-                if D::is_catalog_view(&schema, &name) {
-                    self.catalog_views = true;
+                if D::catalog_columns(&schema, &name).is_some() {
+                    self.catalog_views.push(TableId::new(schema, name));
                     return Ok(());
                 }
                 let table = TableId::new(&schema, &name);
@@ -304,6 +367,16 @@ impl<'a, D: Dialect> Walk<'a, D> {
             _ => Err(Refusal::NameParts(table.to_string())),
         }
     }
+}
+
+/// The names that a SELECT gives to its columns: a bare name in its ORDER BY means one of these before any other.
+fn result_names<D: Dialect>(body: &SetExpr) -> Vec<String> {
+    let SetExpr::Select(select) = body else { return Vec::new() };
+    let named = |item: &SelectItem| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(D::compared(alias)),
+        _ => None,
+    };
+    select.projection.iter().filter_map(named).collect()
 }
 
 /// A name that something gets. `SELECT @P1 = x` assigns; it reads as an alias.

@@ -59,7 +59,8 @@ pub(super) async fn permissions(
     let failed = |error| PostgresError::of_query(config, error, 0);
     let rows = ask(config, pool, PERMISSIONS).await?;
     let tables: Result<Vec<TablePermission>, _> = rows.iter().map(|row| permission(row, config)).collect();
-    Ok(Permissions { user: config.user.clone(), tables: tables.map_err(failed)?, codes: CODES })
+    let names = datakit_model::NameRule::Bytes;
+    Ok(Permissions { user: config.user.clone(), tables: tables.map_err(failed)?, names, codes: CODES })
 }
 
 /// One question in a transaction of its own: what it sets ends with it.

@@ -31,8 +31,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datakit_model::Failure;
 use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
+use datakit_model::{Failure, NameRule, TableId, TablePatterns};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
@@ -129,6 +129,10 @@ impl Source for PostgresSource {
         }))
     }
 
+    async fn compared(&self, patterns: &TablePatterns, _tables: &[TableId]) -> Result<TablePatterns, Failure> {
+        Ok(patterns.under(NameRule::Bytes))
+    }
+
     fn pool(&self) -> Option<PoolStatistics> {
         Some(self.shared.pool.statistics())
     }
@@ -146,11 +150,13 @@ impl Connection for PostgresSession {
     async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
         let busy = Busy::take(&self.reading).ok_or(PostgresError::Busy)?;
         let config = &self.shared.config;
-        let accepted = guard::check(&query.sql, query.parameters.len(), &self.access.tables, &config.sql)
-            .map_err(PostgresError::from)?;
+        let (sql, number) = (query.sql, query.parameters.len());
+        let (grant, limits) = (self.access.tables.under(NameRule::Bytes), config.sql);
+        let accepted: Accepted =
+            crate::guard::apart::<_, PostgresError>(move || guard::check(&sql, number, &grant, &limits)).await?;
         let literals = parameters::literals(&query.parameters)?;
         let text = if accepted.tables.is_empty() {
-            parameters::splice(accepted.query, &accepted.parameters, &literals)
+            parameters::splice(&accepted.query, &accepted.parameters, &literals)
         } else {
             accepted.qualified(&literals).map_err(PostgresError::from)?
         };
@@ -169,7 +175,7 @@ impl Connection for PostgresSession {
             keeps_not_null: accepted.keeps_not_null,
             filtered: Arc::clone(&filtered),
         };
-        let timeout = query.options.timeout.or(config.timeouts.query);
+        let timeout = config.timeouts.of_query(query.options.timeout);
         let (columns, messages) = self.start(job, timeout).await?;
         let reader: BatchReader<PostgresError> = BatchReader::new(types::schema(&columns), Vec::new(), messages, busy);
         Ok(Box::new(reader.at_moment(moment).filtered_when(filtered)))
@@ -184,7 +190,7 @@ impl PostgresSession {
     /// asks for another isolation.
     async fn snapshot(
         &self,
-        accepted: &Accepted<'_>,
+        accepted: &Accepted,
         isolation: Option<Isolation>,
     ) -> Result<Option<Arc<Snapshot>>, PostgresError> {
         let wanted = matches!(isolation, None | Some(Isolation::Snapshot | Isolation::RepeatableRead));
@@ -200,7 +206,7 @@ impl PostgresSession {
     }
 
     /// Starts the task and waits for the columns, or for the error that came instead of them.
-    async fn start(&self, job: Job, timeout: Option<Duration>) -> Result<Started, PostgresError> {
+    async fn start(&self, job: Job, timeout: Duration) -> Result<Started, PostgresError> {
         // Each connection that has lost its driver's statements is closed: there are no more of them than the pool has.
         for _ in 0..self.shared.config.pool.max_connections {
             match self.attempt(job.clone(), timeout).await {
@@ -211,7 +217,7 @@ impl PostgresSession {
         self.attempt(job, timeout).await
     }
 
-    async fn attempt(&self, job: Job, timeout: Option<Duration>) -> Result<Started, PostgresError> {
+    async fn attempt(&self, job: Job, timeout: Duration) -> Result<Started, PostgresError> {
         let config = Arc::clone(&self.shared.config);
         let lease = self.shared.pool.lease::<PostgresConnection>().await?;
         let (delivery, mut messages) = Delivery::new(self.access.memory.clone(), timeout);

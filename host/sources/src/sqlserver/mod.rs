@@ -7,7 +7,7 @@
 //! | [`guard`] | which SQL of a datakit may reach the server |
 //! | `statement`, `parameters` | what is sent |
 //! | `reach`, `tls` | connections |
-//! | `permissions` | which tables the login may read |
+//! | `permissions`, `collation` | which tables the login may read, and whether case counts in their names |
 //! | `types`, `text`, `temporal`, `builders` | from the wire's types to Arrow's |
 //! | `bulk` | the reader on `mssql-tds` |
 //! | `rows` | catalog and control queries and the second reader, on tiberius |
@@ -16,6 +16,7 @@
 
 mod builders;
 mod bulk;
+mod collation;
 pub mod config;
 mod delivery;
 pub mod error;
@@ -35,9 +36,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
-use datakit_model::Failure;
 use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
-use tokio::sync::oneshot;
+use datakit_model::{Failure, NameRule, TableId, TablePatterns};
+use tokio::sync::{OnceCell, oneshot};
 
 use self::bulk::BulkConnection;
 pub use self::config::{Encrypt, Login, PoolLimits, ReaderKind, ServerLimit, SqlLimits, SqlServerConfig, Timeouts};
@@ -61,6 +62,14 @@ pub struct SqlServerSource {
 struct Shared {
     config: Arc<SqlServerConfig>,
     pool: Pool<SqlServerConfig>,
+    names: OnceCell<NameRule>,
+}
+
+impl Shared {
+    /// How the database compares names; the server is asked once.
+    async fn names(&self) -> Result<NameRule, SourceError> {
+        self.names.get_or_try_init(|| collation::ask(&self.config, &self.pool)).await.copied()
+    }
 }
 
 impl SqlServerSource {
@@ -72,7 +81,7 @@ impl SqlServerSource {
         config.validate()?;
         let config = Arc::new(config);
         let pool = Pool::new(&config);
-        Ok(Self { shared: Arc::new(Shared { config, pool }) })
+        Ok(Self { shared: Arc::new(Shared { config, pool, names: OnceCell::new() }) })
     }
 
     /// Logs in and asks the server who it is.
@@ -109,7 +118,8 @@ impl SqlServerSource {
     /// # Errors
     /// What connecting or the query says.
     pub async fn permissions(&self) -> Result<Permissions, SourceError> {
-        permissions::ask(&self.shared.config, &self.shared.pool).await
+        let permissions = permissions::ask(&self.shared.config, &self.shared.pool).await?;
+        Ok(Permissions { names: self.shared.names().await?, ..permissions })
     }
 }
 
@@ -125,6 +135,14 @@ impl Source for SqlServerSource {
             access,
             reading: Arc::new(AtomicBool::new(false)),
         }))
+    }
+
+    async fn compared(&self, patterns: &TablePatterns, tables: &[TableId]) -> Result<TablePatterns, Failure> {
+        let patterns = patterns.under(NameRule::CaseIgnored);
+        if !tables.iter().any(|table| patterns.depends_on_case(table)) {
+            return Ok(patterns);
+        }
+        Ok(patterns.under(self.shared.names().await?))
     }
 
     fn pool(&self) -> Option<PoolStatistics> {
@@ -144,16 +162,15 @@ impl Connection for SqlServerConnection {
     async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
         let busy = Busy::take(&self.reading).ok_or(SourceError::Busy)?;
         let config = &self.shared.config;
-        let accepted = guard::check(&query.sql, query.parameters.len(), &self.access.tables, &config.sql)
-            .map_err(SourceError::from)?;
+        let accepted = self.check(&query).await?;
         let parameters = parameters::check(&query.parameters)?;
         let by_tiberius = match driver(config, accepted.catalog) {
             ReaderKind::MssqlTds => None,
-            ReaderKind::Tiberius => self.rows(accepted.query, &query, parameters.clone()).await?,
+            ReaderKind::Tiberius => self.rows(&accepted.query, &query, parameters.clone()).await?,
         };
         let (columns, messages) = match by_tiberius {
             Some(started) => started,
-            None => self.bulk(accepted.query, &query, parameters).await?,
+            None => self.bulk(&accepted.query, &query, parameters).await?,
         };
         let cuts = columns.iter().map(types::Column::cut).collect();
         let mut reader = SqlServerReader::new(types::schema(&columns), cuts, messages, busy);
@@ -171,8 +188,22 @@ fn driver(config: &SqlServerConfig, catalog: bool) -> ReaderKind {
 }
 
 impl SqlServerConnection {
+    /// Holds the query to its grant. The server is asked how it compares names only where the answer depends on it.
+    async fn check(&self, query: &Query) -> Result<guard::Accepted, SourceError> {
+        let (sql, parameters) = (query.sql.clone(), query.parameters.len());
+        let (grant, limits) = (self.access.tables.under(NameRule::CaseIgnored), self.shared.config.sql);
+        let accepted =
+            crate::guard::apart::<_, SourceError>(move || guard::check(&sql, parameters, &grant, &limits)).await?;
+        match &accepted.granted_if_case_is_ignored {
+            Some(table) if self.shared.names().await? != NameRule::CaseIgnored => {
+                Err(guard::Refusal::NotGranted(table.to_string()).into())
+            }
+            _ => Ok(accepted),
+        }
+    }
+
     fn delivery(&self, query: &Query) -> (Delivery, Messages) {
-        let timeout = query.options.timeout.or(self.shared.config.timeouts.query);
+        let timeout = self.shared.config.timeouts.of_query(query.options.timeout);
         Delivery::new(self.access.memory.clone(), timeout)
     }
 

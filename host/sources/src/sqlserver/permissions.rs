@@ -1,6 +1,6 @@
 //! Which tables and views the login may read.
 
-use datakit_model::TableId;
+use datakit_model::{NameRule, TableId};
 
 use super::bulk::{self, BulkConnection};
 use super::config::{ReaderKind, SqlServerConfig};
@@ -47,7 +47,7 @@ pub(super) async fn ask(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) 
     };
     let user = rows.first().map(|row| row.user.clone()).unwrap_or_default();
     let tables = rows.chunk_by(|a, b| (&a.schema, &a.name) == (&b.schema, &b.name)).filter_map(permission).collect();
-    Ok(Permissions { tables, user, codes: CODES })
+    Ok(Permissions { tables, user, names: NameRule::default(), codes: CODES })
 }
 
 /// Of the rows of one table.

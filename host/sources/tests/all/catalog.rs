@@ -18,7 +18,7 @@ const CATALOG: [&str; 3] = [
     "SELECT s.name AS schema_name, o.name AS object_name, RTRIM(o.type) AS kind FROM sys.objects AS o \
      INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.type IN ('U', 'V')",
     "SELECT c.name AS name, c.max_length AS max_length, c.precision AS numeric_precision, c.is_nullable AS is_nullable \
-     FROM sys.columns AS c WHERE c.object_id = OBJECT_ID(@P1)",
+     FROM sys.columns AS c WHERE c.object_id = OBJECT_ID(N'dbo.t') AND c.name <> @P1",
     "WITH q AS (SELECT TABLE_NAME AS n FROM INFORMATION_SCHEMA.TABLES) SELECT n AS n FROM q",
 ];
 

@@ -14,6 +14,7 @@ mod common;
 mod decimals;
 mod described;
 mod foreign;
+mod grants;
 mod named;
 mod pool;
 mod replay;

@@ -8,7 +8,7 @@ const FORBIDDEN_WORDS: &str = "\
     CONSTRAINT COPY CREATE CURRENT_CATALOG CURRENT_ROLE CURRENT_SCHEMA CURRENT_USER DEALLOCATE DECLARE DEFAULT \
     DEFERRABLE DELETE DISCARD DO DROP EXECUTE EXPLAIN FOR FOREIGN FREEZE GRANT GRANTS INITIALLY INSERT INTO LATERAL LISTEN \
     LOAD LOCALTIME LOCALTIMESTAMP LOCK MERGE NATURAL NOTIFY OVERLAPS PLACING PREPARE PRIMARY REASSIGN REFERENCES \
-    REFRESH REINDEX RETURNING REVOKE ROLLBACK SAVEPOINT SESSION_USER SET SIMILAR SYMMETRIC TABLE TABLESAMPLE TRAILING \
+    REFRESH REINDEX RETURNING REVOKE ROLLBACK SAVEPOINT SESSION_USER SET SIMILAR SYMMETRIC SYSTEM_USER TABLE TABLESAMPLE TRAILING \
     TRUNCATE UNIQUE UNLISTEN UPDATE USER USING VACUUM VARIADIC VERBOSE WINDOW XMLTABLE JSON_TABLE";
 
 /// The other reserved words: they build queries, and are no names either.
@@ -18,27 +18,74 @@ const STRUCTURE_WORDS: &str = "\
     OFFSET ON ONLY OR ORDER OUTER RIGHT SELECT SOME THEN TO TRUE UNION VALUES WHEN WHERE WITH";
 
 /// Functions a query may call, by their bare names: values in, value out, and of the server nothing but what its catalog says of
-/// tables and types. CAST, SUBSTRING, TRIM, CEIL and FLOOR are syntax of their own.
-const FUNCTIONS: &str = "\
+/// types. CAST, SUBSTRING, TRIM, CEIL and FLOOR are syntax of their own.
+pub(super) const FUNCTIONS: &str = "\
     abs array_to_json ascii avg bit_length bool_and bool_or btrim cbrt ceil ceiling char_length character_length chr coalesce \
-    col_description concat concat_ws count cume_dist date_part date_trunc decode degrees dense_rank encode every exp \
+    concat concat_ws count cume_dist date_part date_trunc decode degrees dense_rank encode every exp \
     first_value floor format_type greatest hashtext isfinite lag last_value lead least left length ln log lower lpad \
-    ltrim make_date make_timestamp max md5 min mod ntile nullif obj_description octet_length percent_rank pg_relation_size \
-    pg_table_size pg_typeof pi position power radians rank repeat replace reverse right round row_number rpad rtrim \
-    scale sha224 sha256 sha384 sha512 sign split_part sqrt stddev string_agg strpos substr substring sum timezone to_char \
+    ltrim make_date make_timestamp max md5 min mod ntile nullif octet_length percent_rank \
+    pg_typeof pi position power radians rank repeat replace reverse right round row_number rpad rtrim \
+    scale sha224 sha256 sha384 sha512 sign split_part sqrt stddev string_agg strpos substr sum timezone to_char \
     to_date to_json to_jsonb to_number to_timestamp translate trim trim_scale trunc upper variance width_bucket";
 
-/// Catalog tables every session may name: which tables there are, of which columns, keys and sizes; nothing of roles, sessions,
-/// functions' texts, or samples of values (`pg_statistic`).
-const CATALOG: &str = "\
-    pg_attribute pg_class pg_collation pg_constraint pg_description pg_enum pg_index pg_inherits pg_matviews pg_namespace \
-    pg_partitioned_table pg_range pg_tables pg_type pg_views";
+/// Functions that are not on the list and can be called with one row: `t.row_to_json` is the column of that name where there is
+/// one, and `row_to_json(t)` where there is none. A test asks the server for them.
+pub(super) const FUNCTIONS_OF_ROWS: &str = "\
+    any_out any_value anycompatible_out anycompatiblenonarray_out anyelement_out anynonarray_out array_agg hash_record json_agg \
+    json_agg_strict json_build_array json_build_object jsonb_agg jsonb_agg_strict jsonb_build_array jsonb_build_object \
+    num_nonnulls num_nulls pg_collation_for pg_column_compression pg_column_size pg_column_toast_chunk_id quote_literal \
+    quote_nullable record_out record_send row_to_json";
 
-const INFORMATION_SCHEMA: &str = "\
-    columns domains key_column_usage referential_constraints schemata sql_implementation_info table_constraints tables views";
+/// Catalog views every session may read, and of each the columns: which tables there are, of which columns, keys and sizes;
+/// nothing of roles, rights, sessions, definitions, defaults, comments, or samples of values (`pg_statistic`).
+pub(super) const CATALOG: [(&str, &str, &str); 10] = [
+    (
+        "pg_catalog",
+        "pg_class",
+        "oid relname relnamespace relkind relpersistence relpages reltuples relallvisible relnatts relhasindex \
+         relispartition relispopulated relam reltoastrelid relrowsecurity relforcerowsecurity",
+    ),
+    ("pg_catalog", "pg_namespace", "oid nspname"),
+    (
+        "pg_catalog",
+        "pg_attribute",
+        "attrelid attname atttypid attlen attnum attndims atttypmod attnotnull atthasdef attisdropped attidentity \
+         attgenerated attcollation",
+    ),
+    (
+        "pg_catalog",
+        "pg_type",
+        "oid typname typnamespace typlen typtype typcategory typisdefined typrelid typelem typarray typnotnull typbasetype \
+         typtypmod typndims typcollation",
+    ),
+    (
+        "pg_catalog",
+        "pg_constraint",
+        "oid conname connamespace contype convalidated conrelid contypid conindid conparentid confrelid conkey confkey",
+    ),
+    (
+        "pg_catalog",
+        "pg_index",
+        "indexrelid indrelid indnatts indnkeyatts indisunique indisprimary indisvalid indisready indislive indkey",
+    ),
+    ("pg_catalog", "pg_inherits", "inhrelid inhparent inhseqno"),
+    ("information_schema", "tables", "table_catalog table_schema table_name table_type"),
+    (
+        "information_schema",
+        "columns",
+        "table_catalog table_schema table_name column_name ordinal_position is_nullable data_type character_maximum_length \
+         character_octet_length numeric_precision numeric_precision_radix numeric_scale datetime_precision udt_schema udt_name \
+         is_identity is_generated",
+    ),
+    (
+        "information_schema",
+        "sql_implementation_info",
+        "implementation_info_id implementation_info_name integer_value character_value",
+    ),
+];
 
 /// Types that a cast may name: the system's own. By the path or by their schema they are what they are called.
-const TYPES: &str = "\
+pub(super) const TYPES: &str = "\
     bigint bit bool boolean box bpchar bytea char character cidr circle date decimal float float4 float8 inet int int2 int4 \
     int8 integer interval json jsonb line lseg macaddr macaddr8 money name numeric oid path pg_lsn point polygon real \
     smallint text tid time timestamp timestamptz timetz tsquery tsvector uuid varbit varchar xml";
@@ -72,10 +119,14 @@ pub(super) fn is_function(name: &str) -> bool {
     holds(FUNCTIONS, name)
 }
 
-/// Whether the view belongs to the listed catalog. Names are as the server compares them: lower case.
-pub(super) fn is_catalog_view(schema: &str, name: &str) -> bool {
-    let listed = |list: &str| list.split_ascii_whitespace().any(|entry| entry == name);
-    (schema == "pg_catalog" && listed(CATALOG)) || (schema == "information_schema" && listed(INFORMATION_SCHEMA))
+/// Whether a row can be the function's argument.
+pub(super) fn is_function_of_rows(name: &str) -> bool {
+    FUNCTIONS_OF_ROWS.split_ascii_whitespace().any(|entry| entry == name)
+}
+
+/// The readable columns of a catalog view. Names are as the server compares them: lower case.
+pub(super) fn catalog_columns(schema: &str, name: &str) -> Option<&'static str> {
+    CATALOG.iter().find(|(s, n, _)| *s == schema && *n == name).map(|(_, _, columns)| *columns)
 }
 
 /// Whether the schema is the system's, so that no pattern can grant it. `pg_` is reserved for it.

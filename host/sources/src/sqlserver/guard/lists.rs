@@ -26,49 +26,75 @@ const STRUCTURE_WORDS: &str = "\
 
 /// Functions a query may call, by their bare names: values in, value out, nothing of the login, the session or the
 /// server. CAST, CONVERT, TRY_CAST, TRY_CONVERT, SUBSTRING, TRIM, CEILING and FLOOR are syntax of their own.
-const FUNCTIONS: &str = "\
+pub(super) const FUNCTIONS: &str = "\
     ABS ACOS ASCII ASIN ATAN ATN2 AVG BINARY_CHECKSUM CEILING CHAR CHARINDEX CHECKSUM CHECKSUM_AGG CHOOSE COALESCE \
-    COLUMNPROPERTY COL_LENGTH COL_NAME CONCAT CONCAT_WS COS COT COUNT COUNT_BIG CUME_DIST CURRENT_TIMESTAMP \
+    COL_NAME CONCAT CONCAT_WS COS COT COUNT COUNT_BIG CUME_DIST CURRENT_TIMESTAMP \
     DATALENGTH DATEADD DATEDIFF DATEDIFF_BIG DATEFROMPARTS DATENAME DATEPART DATETIME2FROMPARTS DATETIMEFROMPARTS \
     DATETIMEOFFSETFROMPARTS DATETRUNC DATE_BUCKET DAY DEGREES DENSE_RANK EOMONTH EXP FIRST_VALUE FLOOR FORMAT \
-    GETDATE GETUTCDATE GREATEST HASHBYTES IIF INDEXPROPERTY INDEX_COL ISDATE ISJSON ISNULL ISNUMERIC JSON_QUERY \
+    GETDATE GETUTCDATE GREATEST HASHBYTES IIF ISDATE ISJSON ISNULL ISNUMERIC JSON_QUERY \
     JSON_VALUE LAG LAST_VALUE LEAD LEAST LEFT LEN LOG LOG10 LOWER LTRIM MAX MIN MONTH NCHAR NTILE NULLIF \
-    OBJECTPROPERTY OBJECTPROPERTYEX OBJECT_ID OBJECT_NAME OBJECT_SCHEMA_NAME PATINDEX PERCENTILE_CONT \
+    OBJECT_ID OBJECT_NAME OBJECT_SCHEMA_NAME PATINDEX PERCENTILE_CONT \
     PERCENTILE_DISC PERCENT_RANK PI POWER QUOTENAME RADIANS RANK REPLACE REVERSE RIGHT ROUND ROW_NUMBER RTRIM \
-    SCHEMA_ID SCHEMA_NAME SIGN SIN SMALLDATETIMEFROMPARTS SQL_VARIANT_PROPERTY SQRT SQUARE STATS_DATE STDEV STDEVP \
+    SCHEMA_ID SCHEMA_NAME SIGN SIN SMALLDATETIMEFROMPARTS SQL_VARIANT_PROPERTY SQRT SQUARE STDEV STDEVP \
     STR STRING_AGG STUFF SUBSTRING SUM SWITCHOFFSET SYSDATETIME SYSDATETIMEOFFSET SYSUTCDATETIME TAN TIMEFROMPARTS \
     TODATETIMEOFFSET TRANSLATE TYPE_ID TYPE_NAME UNICODE UPPER VAR VARP YEAR";
 
-/// Catalog views every session may name: which tables there are, of which columns, keys and sizes; nothing of logins,
-/// sessions, modules' texts or the server.
-const CATALOG_VIEWS: [(&str, &str); 27] = [
-    ("sys", "all_columns"),
-    ("sys", "all_objects"),
-    ("sys", "allocation_units"),
-    ("sys", "columns"),
-    ("sys", "computed_columns"),
-    ("sys", "dm_db_partition_stats"),
-    ("sys", "extended_properties"),
-    ("sys", "foreign_key_columns"),
-    ("sys", "foreign_keys"),
-    ("sys", "identity_columns"),
-    ("sys", "index_columns"),
-    ("sys", "indexes"),
-    ("sys", "key_constraints"),
-    ("sys", "objects"),
-    ("sys", "partitions"),
-    ("sys", "periods"),
-    ("sys", "schemas"),
-    ("sys", "tables"),
-    ("sys", "types"),
-    ("sys", "views"),
-    ("information_schema", "columns"),
-    ("information_schema", "key_column_usage"),
-    ("information_schema", "schemata"),
-    ("information_schema", "table_constraints"),
-    ("information_schema", "tables"),
-    ("information_schema", "view_column_usage"),
-    ("information_schema", "views"),
+/// Functions of an id in this database; a second argument would name another database.
+const OF_ONE_ID: &str = "OBJECT_NAME OBJECT_SCHEMA_NAME SCHEMA_NAME SCHEMA_ID TYPE_NAME";
+
+/// Functions of a name, which may begin with another database.
+const OF_ONE_NAME: &str = "OBJECT_ID TYPE_ID";
+
+/// Catalog views every session may read, and of each the columns: which tables there are, of which columns, keys and sizes;
+/// nothing of logins, owners, sessions, definitions, defaults or the server.
+pub(super) const CATALOG: [(&str, &str, &str); 13] = [
+    (
+        "sys",
+        "objects",
+        "object_id name schema_id parent_object_id type type_desc create_date modify_date is_ms_shipped",
+    ),
+    ("sys", "all_objects", "object_id name schema_id type type_desc is_ms_shipped"),
+    ("sys", "all_columns", "object_id column_id name"),
+    (
+        "sys",
+        "tables",
+        "object_id name schema_id parent_object_id type type_desc create_date modify_date is_ms_shipped is_filetable \
+         is_memory_optimized temporal_type temporal_type_desc history_table_id is_external is_node is_edge ledger_type \
+         ledger_type_desc",
+    ),
+    ("sys", "views", "object_id name schema_id parent_object_id type type_desc create_date modify_date is_ms_shipped"),
+    ("sys", "schemas", "schema_id name"),
+    (
+        "sys",
+        "columns",
+        "object_id column_id name system_type_id user_type_id max_length precision scale collation_name is_nullable \
+         is_rowguidcol is_identity is_computed is_filestream is_xml_document is_sparse is_column_set is_hidden is_masked \
+         generated_always_type generated_always_type_desc encryption_type encryption_type_desc graph_type graph_type_desc",
+    ),
+    (
+        "sys",
+        "types",
+        "name system_type_id user_type_id schema_id max_length precision scale collation_name is_nullable is_user_defined \
+         is_assembly_type is_table_type",
+    ),
+    (
+        "sys",
+        "indexes",
+        "object_id index_id name type type_desc is_unique is_primary_key is_unique_constraint is_disabled has_filter",
+    ),
+    (
+        "sys",
+        "index_columns",
+        "object_id index_id index_column_id column_id key_ordinal partition_ordinal is_descending_key is_included_column",
+    ),
+    ("sys", "partitions", "partition_id object_id index_id partition_number rows"),
+    ("information_schema", "tables", "table_catalog table_schema table_name table_type"),
+    (
+        "information_schema",
+        "columns",
+        "table_catalog table_schema table_name column_name ordinal_position is_nullable data_type character_maximum_length \
+         character_octet_length numeric_precision numeric_precision_radix numeric_scale datetime_precision collation_name",
+    ),
 ];
 
 /// Compatibility views that answer to `dbo.` as well as `sys.`, whatever a pattern like `dbo.*` was meant for.
@@ -90,7 +116,7 @@ const TABLE_HINTS: &str = "\
 const DIRTY_READS: &str = "NOLOCK READUNCOMMITTED";
 
 /// Types that CAST and CONVERT may name: the system's own, since a CLR type runs code when converted to.
-const TYPES: &str = "\
+pub(super) const TYPES: &str = "\
     bigint binary bit char character date datetime datetime2 datetimeoffset dec decimal float geography geometry \
     hierarchyid image int integer json money nchar ntext numeric nvarchar real rowversion smalldatetime smallint \
     smallmoney sql_variant sysname text time timestamp tinyint uniqueidentifier varbinary varchar xml";
@@ -119,9 +145,22 @@ pub(super) fn is_function(name: &str) -> bool {
     holds(FUNCTIONS, name)
 }
 
-/// Whether the view belongs to the listed catalog.
-pub(super) fn is_catalog_view(schema: &str, name: &str) -> bool {
-    CATALOG_VIEWS.iter().any(|(s, n)| s.eq_ignore_ascii_case(schema) && n.eq_ignore_ascii_case(name))
+/// Whether the function takes an id alone.
+pub(super) fn takes_one_id(name: &str) -> bool {
+    holds(OF_ONE_ID, name)
+}
+
+/// Whether the function takes a name alone.
+pub(super) fn takes_one_name(name: &str) -> bool {
+    holds(OF_ONE_NAME, name)
+}
+
+/// The readable columns of a catalog view.
+pub(super) fn catalog_columns(schema: &str, name: &str) -> Option<&'static str> {
+    CATALOG
+        .iter()
+        .find(|(s, n, _)| s.eq_ignore_ascii_case(schema) && n.eq_ignore_ascii_case(name))
+        .map(|(_, _, columns)| *columns)
 }
 
 /// Whether the name belongs to the system, so that no pattern can grant it.

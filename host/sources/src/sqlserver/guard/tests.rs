@@ -6,11 +6,11 @@ fn patterns(list: &[&str]) -> TablePatterns {
     TablePatterns::new(list.iter().map(|p| p.parse().unwrap()).collect())
 }
 
-fn grant() -> TablePatterns {
+pub(super) fn grant() -> TablePatterns {
     patterns(&["dbo.*", "[odd.schema].*", "!dbo.secret*"])
 }
 
-fn verdict(sql: &str, parameters: usize) -> Result<Accepted<'_>, Refusal> {
+pub(super) fn verdict(sql: &str, parameters: usize) -> Result<Accepted, Refusal> {
     check(sql, parameters, &grant(), &SqlLimits::default())
 }
 
@@ -24,7 +24,7 @@ fn verdicts(texts: &[&str]) -> String {
 }
 
 /// What a datakit honestly sends.
-const HONEST: [&str; 32] = [
+pub(super) const HONEST: &[&str] = &[
     "SELECT c.max_length AS max_length, c.precision AS numeric_precision, c.scale AS numeric_scale FROM sys.columns AS c",
     "SELECT s.name AS schema_name, o.name AS object_name FROM sys.objects AS o INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0",
     "SELECT p.object_id AS object_id, SUM(p.rows) AS row_count FROM sys.partitions AS p WHERE p.index_id IN (0, 1) GROUP BY p.object_id",
@@ -55,12 +55,19 @@ const HONEST: [&str; 32] = [
     "SELECT a FROM dbo.t WHERE a > ALL (SELECT b FROM dbo.u)",
     "-- what is read\nSELECT a /* the /* nested */ one */ FROM dbo.t -- all\n;",
     "SELECT a\r\nFROM dbo.t;",
-    "SELECT OBJECT_ID(N'dbo.t') AS id, SCHEMA_NAME(1) AS s, TYPE_NAME(56) AS t",
+    "SELECT OBJECT_ID(N'dbo.t') AS id, OBJECT_NAME(7) AS o, OBJECT_ID('[a.b].\"c.d\"') AS i, SCHEMA_NAME(1) AS s, TYPE_NAME(56) AS t",
+    "SELECT name FROM sys.tables WHERE object_id = OBJECT_ID('dbo.t') ORDER BY name",
+    "SELECT sys.columns.name, COUNT(*) AS n FROM sys.columns GROUP BY sys.columns.name ORDER BY n DESC",
+    "SELECT q.* FROM (SELECT o.name AS name FROM sys.objects AS o) AS q",
+    "SELECT o.name FROM sys.objects AS o CROSS APPLY (SELECT COUNT(*) AS n FROM sys.columns AS c WHERE c.object_id = o.object_id) AS x WHERE x.n > 1",
+    "WITH q (a) AS (SELECT t.a FROM dbo.t AS t UNION ALL SELECT q.a + 1 FROM q WHERE q.a < 10 UNION ALL SELECT t.a FROM dbo.t AS t INNER JOIN q ON q.a = t.a) SELECT * FROM q",
+    "SELECT floor, position FROM dbo.t",
+    "SELECT a FROM ((dbo.t INNER JOIN dbo.u ON t.id = u.id) INNER JOIN dbo.v ON v.id = u.id)",
     "SELECT 'DROP TABLE dbo.t; --' AS a, [EXEC xp_cmdshell] FROM dbo.t",
 ];
 
 /// What somebody tries.
-const ATTACKS: [&str; 89] = [
+const ATTACKS: &[&str] = &[
     // More than a query.
     "",
     "-- nothing",
@@ -135,7 +142,78 @@ const ATTACKS: [&str; 89] = [
     "WITH a AS (SELECT * FROM people), people AS (SELECT 1 AS x) SELECT * FROM a",
     "WITH People AS (SELECT 1 AS x) SELECT * FROM people",
     "SELECT * FROM (WITH t AS (SELECT 1 AS x) SELECT * FROM t) AS a, t",
+    // A common table expression that names itself is the table of that name to some servers.
+    "WITH secret AS (SELECT * FROM secret) SELECT * FROM secret",
+    "WITH syslogins AS (SELECT * FROM syslogins) SELECT * FROM syslogins",
+    "WITH secret AS (SELECT * FROM secret UNION ALL SELECT 1) SELECT * FROM secret",
+    "WITH secret AS (SELECT 1 AS a UNION SELECT a FROM secret) SELECT * FROM secret",
+    "WITH secret AS (SELECT 1 AS a EXCEPT SELECT a FROM secret) SELECT * FROM secret",
+    "WITH secret AS (SELECT 1 AS a UNION SELECT a FROM secret UNION ALL SELECT 2) SELECT * FROM secret",
+    "WITH secret AS (SELECT 1 AS a UNION ALL (SELECT a FROM secret)) SELECT * FROM secret",
+    "WITH secret AS (SELECT 1 AS a UNION ALL SELECT a FROM dbo.t WHERE a IN (SELECT a FROM secret)) SELECT * FROM secret",
+    "WITH secret AS (SELECT 1 AS a UNION ALL SELECT a FROM (SELECT * FROM secret) AS x) SELECT * FROM secret",
+    "WITH secret AS (SELECT 1 AS a UNION ALL SELECT (SELECT TOP 1 b FROM secret) FROM dbo.t) SELECT * FROM secret",
+    "WITH a AS (SELECT 1 AS x UNION ALL SELECT x FROM a) SELECT * FROM (SELECT * FROM a) AS b, secret",
+    // Names of temporary tables, with whatever schema.
+    "SELECT * FROM dbo.[#t]",
+    "SELECT * FROM dbo.[##t]",
+    "SELECT * FROM dbo.\"#t\"",
+    "WITH [#t] AS (SELECT 1 AS a) SELECT * FROM [#t]",
+    // Table hints in the place of names for columns.
+    "SELECT a FROM dbo.t AS x (NOLOCK)",
+    "SELECT a FROM dbo.t AS x (TABLOCKX)",
+    "SELECT a FROM dbo.t x (READPAST)",
+    "SELECT a FROM dbo.t x (XLOCK, HOLDLOCK)",
+    "SELECT a FROM dbo.t x (UPDLOCK) WITH (NOLOCK)",
+    "SELECT a FROM dbo.t INNER JOIN dbo.u AS y (UPDLOCK) ON t.id = y.id",
+    "SELECT a FROM dbo.t CROSS APPLY dbo.u AS y (XLOCK)",
+    "SELECT a FROM (dbo.t AS x (XLOCK) INNER JOIN dbo.u ON x.id = u.id)",
+    "SELECT a FROM (dbo.t AS x INNER JOIN dbo.u ON x.id = u.id) AS j (XLOCK)",
+    "WITH q AS (SELECT a FROM dbo.t) SELECT a FROM q AS x (XLOCK)",
+    // Columns of the catalog that are not on the list, and ways around a list of columns.
+    "SELECT VIEW_DEFINITION FROM INFORMATION_SCHEMA.VIEWS",
+    "SELECT v.* FROM sys.tables AS v",
+    "SELECT * FROM sys.tables",
+    "SELECT * FROM (SELECT * FROM sys.objects) AS o",
+    "SELECT principal_id FROM sys.tables",
+    "SELECT s.principal_id FROM sys.schemas AS s",
+    "SELECT S.PRINCIPAL_ID FROM sys.schemas AS s",
+    "SELECT [s ].principal_id FROM sys.schemas AS s",
+    "SELECT sys.schemas.principal_id FROM sys.schemas",
+    "SELECT schemas.principal_id FROM sys.schemas",
+    "SELECT definition FROM sys.computed_columns",
+    "SELECT value FROM sys.extended_properties",
+    "SELECT i.filter_definition FROM sys.indexes AS i",
+    "SELECT s.name FROM sys.schemas AS s ORDER BY s.principal_id",
+    "SELECT s.name FROM sys.schemas AS s ORDER BY principal_id",
+    "SELECT s.name AS principal_id FROM sys.schemas AS s ORDER BY principal_id + 1",
+    "SELECT s.name FROM sys.schemas AS s WHERE s.principal_id = 1",
+    "SELECT s.name FROM sys.schemas AS s WHERE EXISTS (SELECT 1 FROM dbo.t WHERE principal_id = 1)",
+    "SELECT s.name FROM sys.schemas AS s WHERE EXISTS (SELECT 1 FROM dbo.t AS t WHERE s.principal_id = t.a)",
+    "SELECT s.name FROM sys.schemas AS s CROSS APPLY (SELECT s.principal_id AS p) AS x",
+    "SELECT s.name FROM sys.schemas AS s INNER JOIN dbo.t AS t ON t.a = s.principal_id",
+    "SELECT x.name FROM (sys.schemas AS s INNER JOIN sys.objects AS x ON s.principal_id = x.schema_id)",
+    "SELECT c.default_object_id FROM dbo.t AS t, sys.columns AS c",
+    "SELECT COLUMN_DEFAULT FROM INFORMATION_SCHEMA.COLUMNS",
+    "SELECT s.name FROM sys.schemas AS [ｓ]",
+    // Functions of the catalog that reach other databases or say more than names.
+    "SELECT OBJECT_NAME(5, 2) AS a",
+    "SELECT OBJECT_SCHEMA_NAME(5, 2) AS a",
+    "SELECT OBJECT_ID('other.dbo.t') AS a",
+    "SELECT OBJECT_ID(N'[other].[dbo].[t]') AS a",
+    "SELECT OBJECT_ID('tempdb..#t') AS a",
+    "SELECT OBJECT_ID('t') AS a",
+    "SELECT OBJECT_ID(a) AS a FROM dbo.t",
+    "SELECT OBJECT_ID('other' + '.dbo.t') AS a",
+    "SELECT OBJECT_ID(@P1) AS a",
+    "SELECT OBJECT_ID('dbo.t', 'U') AS a",
+    "SELECT TYPE_ID('other.dbo.t') AS a",
+    "SELECT SCHEMA_NAME() AS a",
+    "SELECT COL_LENGTH('other.dbo.t', 'a') AS a",
+    "SELECT INDEX_COL('other.dbo.t', 1, 1) AS a",
+    "SELECT OBJECTPROPERTY(5, 'OwnerId') AS a",
     // The system's own.
+    "SELECT SYSTEM_USER AS a",
     "SELECT * FROM sys.sql_logins",
     "SELECT * FROM sys.dm_exec_sessions",
     "SELECT * FROM [SYS].[server_principals]",
@@ -159,6 +237,11 @@ const ATTACKS: [&str; 89] = [
 ];
 
 #[test]
+fn documentation_names_what_is_allowed() {
+    crate::guard::testing::check_page("SQL Server", lists::FUNCTIONS, lists::TYPES, &lists::CATALOG);
+}
+
+#[test]
 fn honest_queries_pass() {
     let refused: Vec<String> =
         HONEST.iter().filter_map(|sql| verdict(sql, 2).err().map(|refusal| format!("{sql}\n    {refusal}"))).collect();
@@ -167,7 +250,7 @@ fn honest_queries_pass() {
 
 #[test]
 fn attacks_are_refused() {
-    let all = verdicts(&ATTACKS);
+    let all = verdicts(ATTACKS);
     assert!(!all.contains("PASSED"), "{all}");
     insta::assert_snapshot!(all);
 }
@@ -227,34 +310,28 @@ fn nothing_is_granted_by_an_empty_grant_but_the_catalog() {
     assert!(check("SELECT * FROM [ｓys].sql_logins", 0, &all, &limits).is_err());
 }
 
-mod any_text {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn is_never_a_panic(text in "\\PC{0,200}") {
-            let _ = verdict(&text, 1);
-        }
-
-        #[test]
-        fn of_sql_words_is_never_a_panic(words in proptest::collection::vec(
-            prop_oneof![
-                Just("SELECT"), Just("FROM"), Just("("), Just(")"), Just("dbo.t"), Just("'x'"), Just("[a]"), Just(","),
-                Just("CASE"), Just("WHEN"), Just("END"), Just("UNION"), Just("JOIN"), Just("ON"), Just("1"), Just("."),
-                Just("*"), Just("WITH"), Just("AS"), Just("OVER"), Just("BETWEEN"), Just("NOT"), Just("IN"), Just("TOP"),
-            ],
-            0..40,
-        )) {
-            let _ = verdict(&words.join(" "), 1);
-        }
-
-        #[test]
-        fn a_bracketed_table_is_granted_by_its_pattern_alone(name in "[^\\p{Cc}\u{2028}\u{2029}]{1,30}") {
-            let quoted = name.replace(']', "]]");
-            let sql = format!("SELECT a FROM [hr].[{quoted}]");
-            prop_assert!(matches!(verdict(&sql, 0), Err(Refusal::NotGranted(_))));
-        }
+/// Texts that make the parser read each part again for every part around it: 2.8 times the work for each level of the first.
+#[test]
+fn texts_that_can_be_read_in_many_ways_are_refused_after_a_bounded_number_of_steps() {
+    let nested = |open: &str, inner: &str, close: &str| {
+        format!("SELECT {}{inner}{} AS a FROM dbo.t", open.repeat(30), close.repeat(30))
+    };
+    for open in ["FLOOR(", "CEILING(", "CAST(", "NOT (", "CASE (", "CURRENT_TIMESTAMP(", "SUBSTRING(", "TRIM(", "t.f("]
+    {
+        let text = nested(open, "1 1", ")");
+        assert!(verdict(&text, 0).is_err(), "{text}");
+    }
+    for open in ["1 IN ((SELECT ", "(SELECT a FROM (("] {
+        let text = nested(open, "1 1", "))");
+        assert!(verdict(&text, 0).is_err(), "{text}");
+    }
+    insta::assert_snapshot!(
+        verdict(&nested("FLOOR(", "1 1", ")"), 0).unwrap_err().to_string(),
+        @"it cannot be read as T-SQL: its parts can be read in too many ways"
+    );
+    for open in ["UPPER(", "FLOOR(", "("] {
+        let text = nested(open, "1", ")");
+        assert!(verdict(&text, 0).is_ok(), "{:?}", verdict(&text, 0));
     }
 }
 
@@ -273,7 +350,7 @@ fn queries_of_the_catalog_alone_are_told_apart() {
         "SELECT 1 AS a",
         "SELECT a FROM dbo.t",
         "SELECT v.a FROM (VALUES (1)) AS v(a)",
-        "SELECT a FROM dbo.t CROSS JOIN sys.types",
+        "SELECT t.a FROM dbo.t AS t CROSS JOIN sys.types AS y",
         "SELECT name FROM sys.tables WHERE EXISTS (SELECT 1 FROM dbo.t)",
         "SELECT name FROM sys.tables UNION ALL SELECT a FROM dbo.t",
     ] {
