@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datakit_config::{Config, Ingest, Mode, Overrides};
+use datakit_http::Endpoint;
 use datakit_model::{Coded, Exit, printable};
 use datakit_pipeline::{RunStatus, Summary, TableError, TableStatus, TableSummary};
 use datakit_sinks::Sink;
@@ -15,7 +16,7 @@ use super::{Connections, JobRequest, connections, job_of, overrides, selection};
 use crate::arguments::{OutputFormat, Run, WriteMode};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::health::{self, Checks, Endpoint};
+use crate::health::{self, Checks};
 use crate::progress::{Progress, Waiting};
 use crate::report::{Report, Reports, Style};
 use crate::terminal::{aligned, grouped, megabytes};

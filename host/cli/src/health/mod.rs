@@ -1,34 +1,25 @@
-//! An endpoint for whoever watches: `/health/live`, `/health/startup`, `/health/ready`, as Kubernetes' probes ask.
+//! Routes for whoever watches: `/health/live`, `/health/startup`, `/health/ready`, as Kubernetes' probes ask.
 
 mod checks;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
+use datakit_http::axum::Router;
+use datakit_http::axum::extract::State;
+use datakit_http::axum::http::StatusCode;
+use datakit_http::axum::response::Response;
+use datakit_http::axum::routing::get;
+use datakit_http::{Bounds, Endpoint, bounded, raw_json};
 use datakit_model::printable;
 use serde::Serialize;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 pub(crate) use self::checks::Checks;
 use self::checks::Readiness;
 use crate::error::CliError;
 
-/// The longest request that is read, in bytes.
-const MAX_REQUEST_BYTES: u64 = 8 << 10;
-/// The longest a client may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Connections open at one time. Whoever connects gets a place: where all are taken, the one that is open longest is closed, so that
-/// no number of half-sent requests keeps a liveness answer from being given.
-const MAX_CLIENTS: usize = 256;
-
-/// Clients that wait for readiness at one time: each for a few seconds at most. The others are told to ask again.
+/// No more clients wait for readiness at one time: each for a few seconds at most.
 const MAX_WAITING: usize = 32;
 
 /// What there is to answer. That there is an answer says that the process lives.
@@ -86,123 +77,57 @@ impl Answer {
     }
 }
 
-/// An endpoint that answers; closed when dropped.
-pub(crate) struct Endpoint {
-    address: SocketAddr,
-    listening: JoinHandle<()>,
-}
-
-impl Endpoint {
-    /// Where.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.listening.abort();
-    }
-}
-
 /// Listens from now on.
 pub(crate) async fn serve(address: SocketAddr, health: Arc<dyn Health>) -> Result<Endpoint, CliError> {
     let failed = |source| CliError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    let listening = tokio::spawn(listen(listener, health));
-    Ok(Endpoint { address, listening })
+    datakit_http::serve(address, routes(health), Bounds::default()).await.map_err(failed)
 }
 
-async fn listen(listener: TcpListener, health: Arc<dyn Health>) {
-    let waiting = Arc::new(Semaphore::new(MAX_WAITING));
-    let mut clients = Clients::default();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (health, waiting) = (Arc::clone(&health), Arc::clone(&waiting));
-                clients.make_room(MAX_CLIENTS);
-                clients.begin(async move {
-                    // A client that goes away is its own affair.
-                    let _ = tokio::time::timeout(PATIENCE, answer(stream, health.as_ref(), &waiting)).await;
-                });
-            }
-            Err(error) => {
-                tracing::warn!(target: "datakit", %error, "the health endpoint cannot accept");
-                // Where the process is out of files, a client less is a file more.
-                clients.make_room(clients.oldest_first.len());
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+fn routes(health: Arc<dyn Health>) -> Router {
+    let ready = Router::new().route("/health/ready", get(ready)).with_state(Arc::clone(&health));
+    Router::new()
+        .route("/health/live", get(|| async { told(Ok(()).into()) }))
+        .route("/health/startup", get(started))
+        .with_state(health)
+        .merge(bounded(ready, MAX_WAITING))
+        .fallback(unknown)
+}
+
+async fn started(State(health): State<Arc<dyn Health>>) -> Response {
+    told(health.has_started().into())
+}
+
+async fn ready(State(health): State<Arc<dyn Health>>) -> Response {
+    told(health.is_ready().await)
+}
+
+async fn unknown() -> Response {
+    let known = "one of /health/live, /health/startup, /health/ready".to_owned();
+    as_json(StatusCode::NOT_FOUND, &Answer { status: "unknown", reason: Some(known), readiness: None })
+}
+
+fn told(answer: Answer) -> Response {
+    as_json(if answer.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &answer)
+}
+
+/// Reasons hold names and messages of others, and somebody reads them in a terminal.
+fn as_json(status: StatusCode, answer: &Answer) -> Response {
+    match serde_json::to_string(answer) {
+        Ok(text) => raw_json(status, printable::json(&text).into_owned()),
+        Err(error) => raw_json(StatusCode::INTERNAL_SERVER_ERROR, format!("{{\"status\":\"{error}\"}}")),
     }
-}
-
-/// The clients that are being answered.
-#[derive(Default)]
-struct Clients {
-    tasks: JoinSet<()>,
-    oldest_first: VecDeque<AbortHandle>,
-}
-
-impl Clients {
-    fn begin(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        let handle = self.tasks.spawn(work);
-        self.oldest_first.push_back(handle);
-    }
-
-    /// Closes as many of the oldest as are too many for one more.
-    fn make_room(&mut self, max_clients: usize) {
-        while self.tasks.try_join_next().is_some() {}
-        self.oldest_first.retain(|client| !client.is_finished());
-        while self.oldest_first.len() >= max_clients.max(1) {
-            if let Some(oldest) = self.oldest_first.pop_front() {
-                oldest.abort();
-            }
-        }
-    }
-}
-
-async fn answer(mut stream: TcpStream, health: &dyn Health, waiting: &Semaphore) -> std::io::Result<()> {
-    let (reading, mut writing) = stream.split();
-    let mut lines = BufReader::new(reading.take(MAX_REQUEST_BYTES)).lines();
-    let request = lines.next_line().await?.unwrap_or_default();
-    // The headers say nothing of interest, but a client may not like to be cut off while it writes them.
-    while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
-    let path = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
-    let answer = match path {
-        Some("/health/live") => Some(Ok(()).into()),
-        Some("/health/startup") => Some(health.has_started().into()),
-        Some("/health/ready") => Some(match waiting.try_acquire() {
-            Ok(_place) => health.is_ready().await,
-            Err(_) => Err("too many clients ask at one time: ask again".to_owned()).into(),
-        }),
-        _ => None,
-    };
-    let (status, answer) = match answer {
-        Some(answer) if answer.is_ok() => ("200 OK", answer),
-        Some(answer) => ("503 Service Unavailable", answer),
-        None => {
-            let known = "one of /health/live, /health/startup, /health/ready".to_owned();
-            ("404 Not Found", Answer { status: "unknown", reason: Some(known), readiness: None })
-        }
-    };
-    let body = serde_json::to_string(&answer)?;
-    // Reasons hold names and messages of others, and somebody reads them in a terminal.
-    let body = printable::json(&body);
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    );
-    writing.write_all(head.as_bytes()).await?;
-    writing.write_all(body.as_bytes()).await?;
-    writing.shutdown().await
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
 
     /// Never ready, and never answers whether it is.
     struct Slow;
@@ -239,7 +164,7 @@ mod tests {
     async fn half_sent_requests_take_no_place_from_a_liveness_question() {
         let endpoint = endpoint().await;
         let mut half = Vec::new();
-        for _ in 0..MAX_CLIENTS + 50 {
+        for _ in 0..Bounds::default().max_connections + 50 {
             half.push(begun(&endpoint, "GET /health/live HTTP/1.1\r\nHo").await);
         }
         let begin = Instant::now();
@@ -263,6 +188,8 @@ mod tests {
         let answer = get(&endpoint, "/health/ready").await;
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("ask again"), "{answer}");
         assert!(get(&endpoint, "/health/live").await.starts_with("HTTP/1.1 200"));
+        let unknown = get(&endpoint, "/health").await;
+        assert!(unknown.starts_with("HTTP/1.1 404") && unknown.contains("/health/ready"), "{unknown}");
         let started = get(&endpoint, "/health/startup").await;
         assert!(started.contains("table a\\u202eb"), "{started}");
     }
