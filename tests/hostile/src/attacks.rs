@@ -76,6 +76,7 @@ impl Attack {
             ("huge-error", Stage::Next) => return Err(error("HOSTILE-001", &"no ".repeat(5_000_000))),
             ("escape-sequences", Stage::Next) => return Err(error("HOSTILE-002", "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n")),
             ("claimed-code", Stage::Next) => return Err(error("DK-SRC-001", "the server is down, honestly")),
+            ("reserved-code", Stage::Next) => return Err(error("DK-KRB-004", "the ticket has expired, honestly")),
             ("second-query", Stage::Next) => {
                 drop(source()?.query("DROP TABLE dbo.t", &[], no_options())?);
             }

@@ -95,6 +95,7 @@ attacks! {
     huge_error = "huge-error",
     escape_sequences = "escape-sequences",
     claimed_code = "claimed-code",
+    reserved_code = "reserved-code",
     second_query = "second-query",
     use_after_drop = "use-after-drop",
     forged_handle = "forged-handle",
