@@ -2,6 +2,7 @@
 //!
 //! Every other crate of the host stands on this one, so it holds only what two of them must agree on:
 //!
+//! - [`canonical`]: the dates that the row hash takes;
 //! - [`credential`]: a secret that may be changed while a run goes on;
 //! - [`exit`]: the exit codes of every command;
 //! - [`failure`]: an error with a stable code, a kind, a retry hint and a hint for the reader;
@@ -13,6 +14,7 @@
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`run`]: who is running, and what a commit must remember.
 
+pub mod canonical;
 pub mod credential;
 pub mod exit;
 pub mod failure;

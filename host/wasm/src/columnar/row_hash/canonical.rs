@@ -1,8 +1,7 @@
 //! Canonical bytes of single values, written without allocation.
 
-/// Days from 1970-01-01 to 0001-01-01 and to 9999-12-31.
-const FIRST_DAY: i64 = -719_162;
-const LAST_DAY: i64 = 2_932_896;
+use datakit_model::canonical::{FIRST_DAY, LAST_DAY};
+
 const SECONDS_PER_DAY: i64 = 86_400;
 const NANOS_PER_DAY: i64 = SECONDS_PER_DAY * 1_000_000_000;
 
