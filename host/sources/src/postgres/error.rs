@@ -133,6 +133,20 @@ pub enum PostgresError {
         /// What to do.
         hint: &'static str,
     },
+    /// A row over `max_row_bytes`.
+    #[error(
+        "row {row}: the values up to column `{column}` have {bytes} bytes, over the limit `max_row_bytes` of {limit}"
+    )]
+    RowTooLarge {
+        /// Counted from 1 within this query.
+        row: u64,
+        /// The column that was too much.
+        column: String,
+        /// The size of the row up to there.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A value over `max_cell_bytes`.
     #[error("row {row}, column `{column}`: a value of {bytes} bytes is over the limit `max_cell_bytes` of {limit}")]
     CellTooLarge {
@@ -360,7 +374,7 @@ impl Coded for PostgresError {
             Self::Server { state, .. } => meaning_of(state).code,
             Self::UnsupportedType { .. } => "DK-SRC-150",
             Self::Value { .. } => "DK-SRC-151",
-            Self::CellTooLarge { .. } => "DK-SRC-152",
+            Self::CellTooLarge { .. } | Self::RowTooLarge { .. } => "DK-SRC-152",
             Self::ColumnName(_) => "DK-SRC-153",
             Self::NoResult => "DK-SRC-154",
             Self::QueryTimeout { .. } => "DK-SRC-160",
@@ -432,6 +446,7 @@ impl Coded for PostgresError {
                 "exclude the column, or let the query cast it to a type of the type table, such as text".into()
             }
             Self::Value { hint, .. } => (*hint).into(),
+            Self::RowTooLarge { .. } => "raise `limits.read.max_row_bytes`, or exclude some of its columns".into(),
             Self::CellTooLarge { .. } => "raise `limits.read.max_cell_bytes`, or exclude the column".into(),
             Self::ColumnName(_) => "give every column of the query a name of its own with AS".into(),
             Self::NoResult => "a query must be one SELECT".into(),
@@ -483,6 +498,12 @@ impl Coded for PostgresError {
                 vec![pair("sqlstate", state.clone()), pair("rows_before", rows_before.to_string())]
             }
             Self::Value { row, column, .. } => vec![pair("row", row.to_string()), pair("column", column.clone())],
+            Self::RowTooLarge { row, column, bytes, limit } => vec![
+                pair("row", row.to_string()),
+                pair("column", column.clone()),
+                pair("bytes", bytes.to_string()),
+                pair("max_row_bytes", limit.to_string()),
+            ],
             Self::CellTooLarge { row, column, bytes, limit } => vec![
                 pair("row", row.to_string()),
                 pair("column", column.clone()),

@@ -155,6 +155,20 @@ pub enum SourceError {
         /// What to do.
         hint: &'static str,
     },
+    /// A row over `max_row_bytes`.
+    #[error(
+        "row {row}: the values up to column `{column}` have {bytes} bytes, over the limit `max_row_bytes` of {limit}"
+    )]
+    RowTooLarge {
+        /// Counted from 1 within this query.
+        row: u64,
+        /// The column that was too much.
+        column: String,
+        /// The size of the row up to there.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A value over `max_cell_bytes`.
     #[error("row {row}, column `{column}`: a value of {bytes} bytes is over the limit `max_cell_bytes` of {limit}")]
     CellTooLarge {
@@ -309,7 +323,7 @@ impl Coded for SourceError {
             Self::TicketLogin(_) => TICKET_LOGIN.code,
             Self::UnsupportedType { .. } => "DK-SRC-050",
             Self::Value { .. } => "DK-SRC-051",
-            Self::CellTooLarge { .. } => "DK-SRC-052",
+            Self::CellTooLarge { .. } | Self::RowTooLarge { .. } => "DK-SRC-052",
             Self::ColumnName(_) => "DK-SRC-053",
             Self::NoResult => "DK-SRC-054",
             Self::QueryTimeout { .. } => "DK-SRC-060",
@@ -368,6 +382,7 @@ impl Coded for SourceError {
             Self::TicketLogin(_) => TICKET_LOGIN.hint.into(),
             Self::UnsupportedType { .. } => "exclude the column, or CAST it to a type of the type table".into(),
             Self::Value { hint, .. } => (*hint).into(),
+            Self::RowTooLarge { .. } => "raise `limits.read.max_row_bytes`, or exclude some of its columns".into(),
             Self::CellTooLarge { .. } => "raise `limits.read.max_cell_bytes`, or exclude the column".into(),
             Self::ColumnName(_) => "give every column of the query a name of its own with AS".into(),
             Self::NoResult => "a query must be one SELECT".into(),
@@ -403,6 +418,12 @@ impl Coded for SourceError {
             }
             Self::TicketLogin(error) => error.context().into(),
             Self::Value { row, column, .. } => vec![pair("row", row.to_string()), pair("column", column.clone())],
+            Self::RowTooLarge { row, column, bytes, limit } => vec![
+                pair("row", row.to_string()),
+                pair("column", column.clone()),
+                pair("bytes", bytes.to_string()),
+                pair("max_row_bytes", limit.to_string()),
+            ],
             Self::CellTooLarge { row, column, bytes, limit } => vec![
                 pair("row", row.to_string()),
                 pair("column", column.clone()),

@@ -51,6 +51,7 @@ pub(super) struct Decoder {
     max_batch_bytes: usize,
     max_batch_rows: usize,
     max_cell_bytes: usize,
+    max_row_bytes: usize,
 }
 
 impl Decoder {
@@ -75,6 +76,7 @@ impl Decoder {
             max_batch_bytes,
             max_batch_rows,
             max_cell_bytes: size(limits.max_cell_bytes),
+            max_row_bytes: size(limits.max_row_bytes),
         }
     }
 
@@ -210,8 +212,8 @@ impl Decoder {
         Ok(batch)
     }
 
-    /// The length of a row at the front; none when it has not arrived whole. A cell that is too large is refused by its announced
-    /// size: nothing of it is copied, and its end is not waited for.
+    /// The length of a row at the front; none when it has not arrived whole. A cell or row that is too large is refused by its
+    /// announced size: nothing of it is copied, and its end is not waited for.
     #[inline]
     fn row_length(&self, bytes: &[u8]) -> Result<Option<usize>, PostgresError> {
         let mut at = 2;
@@ -225,6 +227,9 @@ impl Decoder {
                         self.check_cell(index, size)?;
                     }
                     at += size;
+                    if at > self.max_row_bytes {
+                        return Err(self.row_too_large(index, at));
+                    }
                 }
                 Err(_) if size == -1 => {}
                 Err(_) => return Err(malformed("a field of negative length")),
@@ -250,6 +255,16 @@ impl Decoder {
         let column = &self.described[index];
         let (reason, hint) = wrong.words(&column.source_type);
         PostgresError::Value { row: self.total_rows() + 1, column: column.name.clone(), reason, hint }
+    }
+
+    #[cold]
+    fn row_too_large(&self, index: usize, bytes: usize) -> PostgresError {
+        PostgresError::RowTooLarge {
+            row: self.total_rows() + 1,
+            column: self.described[index].name.clone(),
+            bytes: bytes as u64,
+            limit: self.max_row_bytes as u64,
+        }
     }
 
     #[cold]

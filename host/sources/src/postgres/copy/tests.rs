@@ -122,7 +122,7 @@ fn a_stream_that_is_none_is_refused() {
 
 #[test]
 fn batches_are_cut_by_rows_and_bytes() {
-    let limits = ReadLimits { max_batch_bytes: 100, max_batch_rows: 7, max_cell_bytes: 50 };
+    let limits = ReadLimits { max_batch_bytes: 100, max_batch_rows: 7, max_cell_bytes: 50, ..ReadLimits::default() };
     let mut numbers = decoder(vec![column("c", Shape::Int32)], &limits);
     numbers.push(&header()).unwrap();
     while !numbers.is_full() {
@@ -137,6 +137,20 @@ fn batches_are_cut_by_rows_and_bytes() {
     assert_eq!(texts.rows(), 3);
     let error = texts.push(&row(&[Some(&[b'x'; 51])])).unwrap_err().to_string();
     assert_eq!(error, "row 4, column `c`: a value of 51 bytes is over the limit `max_cell_bytes` of 50");
+}
+
+#[test]
+fn a_row_that_is_too_large_is_refused_at_the_cell_that_is_too_much() {
+    let limits = ReadLimits { max_cell_bytes: 50, max_row_bytes: 120, ..ReadLimits::default() };
+    let columns = || ["a", "b", "c"].map(|name| column(name, Shape::Text)).to_vec();
+    let cell = || Some(&[b'x'; 40][..]);
+    let mut fits = decoder(columns(), &limits);
+    fits.push(&header()).unwrap();
+    fits.push(&row(&[cell(), cell(), None])).unwrap();
+    let large = row(&[cell(), cell(), cell()]);
+    // The last cell is announced, and nothing of it is there.
+    let error = fits.push(&large[..2 + 3 * 4 + 2 * 40]).unwrap_err().to_string();
+    assert_eq!(error, "row 2: the values up to column `c` have 134 bytes, over the limit `max_row_bytes` of 120");
 }
 
 /// The size is announced before the cell: neither its end nor a copy of it is needed to refuse it.

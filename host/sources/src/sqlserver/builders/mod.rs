@@ -33,9 +33,12 @@ pub(super) struct BatchBuilder {
     row_bytes: usize,
     /// Bytes of texts and binaries so far.
     value_bytes: usize,
+    /// What of them is not of the row that is being read.
+    value_bytes_before: usize,
     max_batch_bytes: usize,
     max_batch_rows: usize,
     max_cell_bytes: usize,
+    max_row_bytes: usize,
     failure: Option<SourceError>,
 }
 
@@ -57,9 +60,11 @@ impl BatchBuilder {
             rows_finished: 0,
             row_bytes,
             value_bytes: 0,
+            value_bytes_before: 0,
             max_batch_bytes,
             max_batch_rows,
             max_cell_bytes: size(limits.max_cell_bytes),
+            max_row_bytes: size(limits.max_row_bytes),
             failure: None,
         }
     }
@@ -88,6 +93,7 @@ impl BatchBuilder {
     #[inline]
     pub(super) fn end_row(&mut self) {
         self.rows += 1;
+        self.value_bytes_before = self.value_bytes;
     }
 
     /// Whether the batch has reached its size.
@@ -124,6 +130,7 @@ impl BatchBuilder {
         self.rows_finished += self.rows as u64;
         self.rows = 0;
         self.value_bytes = 0;
+        self.value_bytes_before = 0;
         Ok((batch, cuts))
     }
 
@@ -140,6 +147,23 @@ impl BatchBuilder {
         let (row, column) = (self.total_rows() + 1, self.name(col));
         let (bytes, limit) = (bytes as u64, self.max_cell_bytes as u64);
         self.failure.get_or_insert(SourceError::CellTooLarge { row, column, bytes, limit });
+    }
+
+    /// Counts the bytes of a value. Once a row is too large, nothing more of it is kept.
+    #[inline]
+    fn grow(&mut self, col: usize, added: usize) {
+        self.value_bytes += added;
+        if self.value_bytes - self.value_bytes_before > self.max_row_bytes {
+            self.fail_row(col);
+        }
+    }
+
+    /// Remembers a row over the limit.
+    #[cold]
+    fn fail_row(&mut self, col: usize) {
+        let (row, column) = (self.total_rows() + 1, self.name(col));
+        let (bytes, limit) = ((self.value_bytes - self.value_bytes_before) as u64, self.max_row_bytes as u64);
+        self.failure.get_or_insert(SourceError::RowTooLarge { row, column, bytes, limit });
     }
 
     /// Remembers that the server sent a value that its own metadata excludes.
@@ -173,6 +197,9 @@ impl BatchBuilder {
             self.fail_size(col, bytes.len());
             return self.null_place(col);
         }
+        if self.has_failure() {
+            return self.null_place(col);
+        }
         match self.columns.get_mut(col) {
             Some(column) if matches!(column.values, Values::Binary { .. }) => {
                 if let Values::Binary { offsets, data } = &mut column.values {
@@ -180,7 +207,7 @@ impl BatchBuilder {
                     offsets.push(offset(data.len()));
                 }
                 column.valid();
-                self.value_bytes += bytes.len();
+                self.grow(col, bytes.len());
             }
             _ => self.unexpected(col, values::Scalar::Binary(bytes)),
         }
@@ -189,6 +216,9 @@ impl BatchBuilder {
     /// A text in the encoding of its column; `in_variant` is the encoding of a text in a `sql_variant`.
     #[inline]
     pub(super) fn text(&mut self, col: usize, bytes: &[u8], in_variant: impl FnOnce() -> TextEncoding) {
+        if self.has_failure() {
+            return self.null_place(col);
+        }
         let Some(column) = self.columns.get_mut(col) else { return };
         let (outcome, added) = match &mut column.values {
             Values::Text { encoding, offsets, data } => column::append_text(encoding, bytes, offsets, data),
@@ -196,7 +226,7 @@ impl BatchBuilder {
             _ => return self.fail_type_in_place(col, "a text"),
         };
         column.valid();
-        self.value_bytes += added;
+        self.grow(col, added);
         if added > self.max_cell_bytes {
             self.fail_size(col, added);
         }
@@ -211,6 +241,9 @@ impl BatchBuilder {
 
     /// A text that the driver has decoded already.
     pub(super) fn decoded_text(&mut self, col: usize, text: &str) {
+        if self.has_failure() {
+            return self.null_place(col);
+        }
         let Some(column) = self.columns.get_mut(col) else { return };
         let (Values::Text { offsets, data, .. } | Values::Variant { offsets, data }) = &mut column.values else {
             return self.fail_type_in_place(col, "a text");
@@ -218,7 +251,7 @@ impl BatchBuilder {
         data.extend_from_slice(text.as_bytes());
         offsets.push(offset(data.len()));
         column.valid();
-        self.value_bytes += text.len();
+        self.grow(col, text.len());
         if text.len() > self.max_cell_bytes {
             self.fail_size(col, text.len());
         }

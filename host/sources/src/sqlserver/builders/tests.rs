@@ -75,6 +75,33 @@ fn a_value_over_the_limit_is_an_error_with_its_size() {
 }
 
 #[test]
+fn a_row_over_the_limit_is_an_error_and_nothing_more_of_it_is_kept() {
+    let columns = ["a", "b", "c"].map(|name| column(name, Shape::Binary, true)).to_vec();
+    let limits = ReadLimits { max_cell_bytes: 50, max_row_bytes: 90, ..ReadLimits::default() };
+    let mut b = builder(columns, &limits);
+    for _ in 0..3 {
+        b.binary(0, &[7; 40]);
+        b.binary(1, &[7; 40]);
+        b.null(2);
+        b.end_row();
+    }
+    assert!(!b.has_failure());
+    for col in 0..3 {
+        b.binary(col, &[7; 50]);
+    }
+    b.end_row();
+    assert_eq!(
+        b.take_failure().unwrap().to_string(),
+        "row 4: the values up to column `b` have 100 bytes, over the limit `max_row_bytes` of 90"
+    );
+    let batch = b.finish().unwrap().0;
+    assert_eq!(batch.num_rows(), 4);
+    let bytes: i32 =
+        batch.columns().iter().map(|column| *column.as_binary::<i32>().value_offsets().last().unwrap()).sum();
+    assert_eq!(bytes, 3 * 80 + 100);
+}
+
+#[test]
 fn what_the_metadata_excludes_is_an_error() {
     let mut b = builder(vec![column("id", Shape::Int32, false)], &ReadLimits::default());
     b.null(0);
