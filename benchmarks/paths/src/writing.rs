@@ -7,12 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datakit_model::memory::ByteLimit;
 use datakit_model::source::{Reader, Source};
-use datakit_model::{Failure, GuestLimits, TableId, TrackedBatch};
+use datakit_model::{Failure, GuestLimits, RunLimits, TableId, TrackedBatch};
 use datakit_sinks::delta::{DeltaConfig, DeltaSink};
 use datakit_sinks::{CommitNote, Sink as _, Target, WriteMode};
 use datakit_wasm::columnar::{ColumnExpression, Projection};
-use datakit_wasm::{Datakit, Extraction, Partition, Runtime, RuntimeConfig, Session, Watermarks};
+use datakit_wasm::{Datakit, Extraction, Partition, RunLog, Runtime, RuntimeConfig, Session, Watermarks};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -133,6 +134,8 @@ pub(crate) fn session(source: Arc<dyn Source>, settings: &str) -> Result<Session
         roles: HashMap::from([("source".to_owned(), source)]),
         tables: patterns()?,
         memory: memory(),
+        log: RunLog::default(),
+        set_aside: ByteLimit::new(RunLimits::default().max_rejected_bytes),
         watermarks: Arc::new(NoWatermarks),
     })
 }

@@ -136,7 +136,9 @@ impl Context {
     /// The engine that runs datakits.
     pub(crate) fn runtime(&self, config: &Config) -> Result<Runtime, Reports> {
         let code_cache = Some(self.cache_folder(config)?.join("code"));
-        Ok(Runtime::new(RuntimeConfig { limits: config.limits.guest.clone(), code_cache })?)
+        // This very program, also where its file was replaced meanwhile.
+        let bounded_program = Some(PathBuf::from("/proc/self/exe"));
+        Ok(Runtime::new(RuntimeConfig { limits: config.limits.guest.clone(), code_cache, bounded_program })?)
     }
 
     /// The bound on a connection's server: one for all connections that go there.

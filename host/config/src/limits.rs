@@ -51,7 +51,8 @@ pub(crate) fn read(root: &mut TableReader<'_>) -> Limits {
         limits.guest = read_guest(reader);
     }
     if let Some(reader) = table.table("read") {
-        limits.read = read_limits!(reader, ReadLimits { max_batch_bytes, max_batch_rows, max_cell_bytes });
+        limits.read =
+            read_limits!(reader, ReadLimits { max_batch_bytes, max_batch_rows, max_cell_bytes, max_row_bytes });
     }
     if let Some(reader) = table.table("run") {
         limits.run = read_limits!(
@@ -59,6 +60,7 @@ pub(crate) fn read(root: &mut TableReader<'_>) -> Limits {
             RunLimits {
                 max_memory_bytes,
                 max_encoding_bytes,
+                max_rejected_bytes,
                 max_parallel_partitions,
                 max_attempts,
                 retry_backoff_ms,
@@ -81,6 +83,7 @@ fn read_guest(reader: TableReader<'_>) -> GuestLimits {
             max_host_calls,
             max_handles,
             max_live_batch_bytes,
+            max_empty_batches,
             max_ipc_bytes,
             max_ipc_rows,
             max_columns,
@@ -97,7 +100,11 @@ fn read_guest(reader: TableReader<'_>) -> GuestLimits {
             max_watermark_bytes,
             max_log_bytes,
             max_log_messages,
+            max_run_log_bytes,
             max_component_bytes,
+            max_compile_cpu_ms,
+            max_compile_memory_bytes,
+            max_schema_cpu_ms,
         }
     )
 }

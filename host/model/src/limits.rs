@@ -16,14 +16,16 @@ pub struct GuestLimits {
     pub max_guest_table_elements: u64,
     /// The guest's own stack, in bytes.
     pub max_guest_stack_bytes: u64,
-    /// Processor time of one call of an export, waiting for the host not counted, in milliseconds.
+    /// Processor time of one call of an export, host calls included, waiting not counted, in milliseconds.
     pub max_guest_cpu_ms: u64,
     /// Host calls during one call of an export.
     pub max_host_calls: u64,
     /// Live resource handles (connections, readers, batches, projections) of an instance.
     pub max_handles: u64,
-    /// Bytes of all live batches of an instance.
+    /// Bytes that an instance may make the host hold: live batches, projections with their literals.
     pub max_live_batch_bytes: u64,
+    /// Calls of one extraction in a row that return no row without having read one.
+    pub max_empty_batches: u64,
     /// One Arrow IPC stream, in or out, in bytes.
     pub max_ipc_bytes: u64,
     /// Rows of one batch handed over by the guest.
@@ -54,10 +56,18 @@ pub struct GuestLimits {
     pub max_watermark_bytes: u64,
     /// One log message with its fields, in bytes; longer ones are cut and say so.
     pub max_log_bytes: u64,
-    /// Log messages of one instance; further ones are dropped and counted.
+    /// Log messages of one instance; further ones are dropped.
     pub max_log_messages: u64,
+    /// Log messages of all instances of a run, with their fields, in bytes; further ones are dropped.
+    pub max_run_log_bytes: u64,
     /// One component file, in bytes.
     pub max_component_bytes: u64,
+    /// Processor time of the process that compiles a component, in milliseconds, counted in whole seconds.
+    pub max_compile_cpu_ms: u64,
+    /// Memory of the process that compiles a component or checks settings, in bytes of its address space.
+    pub max_compile_memory_bytes: u64,
+    /// Processor time of the process that checks settings against a datakit's schema, in milliseconds, counted in whole seconds.
+    pub max_schema_cpu_ms: u64,
 }
 
 impl Default for GuestLimits {
@@ -70,6 +80,7 @@ impl Default for GuestLimits {
             max_host_calls: 1_000_000,
             max_handles: 64,
             max_live_batch_bytes: 64 * MIB,
+            max_empty_batches: 100_000,
             max_ipc_bytes: 64 * MIB,
             max_ipc_rows: 4_000_000,
             // The 4,096 columns of one SELECT of SQL Server (PostgreSQL: 1,664), and what a datakit adds.
@@ -88,7 +99,11 @@ impl Default for GuestLimits {
             max_watermark_bytes: MIB,
             max_log_bytes: 8 * KIB,
             max_log_messages: 10_000,
+            max_run_log_bytes: 16 * MIB,
             max_component_bytes: 64 * MIB,
+            max_compile_cpu_ms: 120_000,
+            max_compile_memory_bytes: 3_072 * MIB,
+            max_schema_cpu_ms: 5_000,
         }
     }
 }
@@ -104,11 +119,13 @@ pub struct ReadLimits {
     pub max_batch_rows: u64,
     /// One value, in bytes of its Arrow form; a longer one fails the table, naming row and column.
     pub max_cell_bytes: u64,
+    /// The texts and binaries of one row together, in bytes; a larger row fails the table.
+    pub max_row_bytes: u64,
 }
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self { max_batch_bytes: 4 * MIB, max_batch_rows: 8192, max_cell_bytes: 32 * MIB }
+        Self { max_batch_bytes: 4 * MIB, max_batch_rows: 8192, max_cell_bytes: 32 * MIB, max_row_bytes: 64 * MIB }
     }
 }
 
@@ -121,6 +138,8 @@ pub struct RunLimits {
     pub max_memory_bytes: u64,
     /// Rows that a sink holds encoded before it can write them (row groups of Parquet), about, over the whole run, in bytes.
     pub max_encoding_bytes: u64,
+    /// Rejected rows that are held until their tables are committed, over the whole run, in bytes.
+    pub max_rejected_bytes: u64,
     /// Partitions worked on at one time; by default as many as there are processors, from 2 to 4.
     #[cfg_attr(feature = "schema", schemars(transform = of_the_machine))]
     pub max_parallel_partitions: u64,
@@ -148,6 +167,7 @@ impl Default for RunLimits {
         Self {
             max_memory_bytes: 12 * MIB,
             max_encoding_bytes: 16 * MIB,
+            max_rejected_bytes: 128 * MIB,
             max_parallel_partitions: parallel_partitions(),
             max_attempts: 3,
             retry_backoff_ms: 500,

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
 use crate::failure::Failure;
-use crate::memory::{MemoryBudget, TrackedBatch};
+use crate::memory::{ByteLimit, Charge, MemoryBudget, Overfull, TrackedBatch};
 use crate::names::{TableId, TablePatterns};
 
 /// A configured place to read from: server, credentials, pool. One for all partitions and tables of a run.
@@ -171,6 +171,40 @@ pub struct RejectedRow {
     pub reason: String,
     /// How it reads, cut to a bound; what is no text is replaced.
     pub text: String,
+}
+
+/// Rows that were set aside, with their share of what the run may hold of them.
+#[derive(Debug, Default)]
+pub struct SetAside {
+    rows: Vec<RejectedRow>,
+    charges: Vec<Charge>,
+}
+
+impl SetAside {
+    /// What a row takes besides its texts, in bytes.
+    const ROW_BYTES: u64 = 96;
+
+    /// These rows, charged to `limit`.
+    ///
+    /// # Errors
+    /// The limit.
+    pub fn new(rows: Vec<RejectedRow>, limit: &ByteLimit) -> Result<Self, Overfull> {
+        let bytes = rows.iter().map(|row| (row.reason.len() + row.text.len()) as u64 + Self::ROW_BYTES).sum();
+        let charge = limit.charge(bytes)?;
+        Ok(Self { rows, charges: vec![charge] })
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn rows(&self) -> &[RejectedRow] {
+        &self.rows
+    }
+
+    /// Takes others in.
+    pub fn append(&mut self, mut more: Self) {
+        self.rows.append(&mut more.rows);
+        self.charges.append(&mut more.charges);
+    }
 }
 
 /// One query of a datakit.

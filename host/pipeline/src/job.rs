@@ -2,10 +2,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use datakit_model::memory::ByteLimit;
 use datakit_model::source::Source;
 use datakit_model::{Failure, MemoryBudget, Retry, RunIdentity, RunLimits, TableId, TablePatterns};
 use datakit_sinks::{Sink, WriteMode};
-use datakit_wasm::{Datakit, Discovery, Info, Session, Watermarks};
+use datakit_wasm::{Datakit, Discovery, Info, RunLog, Session, Verdict, Watermarks};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -63,6 +64,8 @@ pub struct Job {
     roles: HashMap<String, Arc<dyn Source>>,
     settings: String,
     memory: MemoryBudget,
+    set_aside: ByteLimit,
+    log: RunLog,
     planned_from: PlannedFrom,
     unreadable: Unreadable,
 }
@@ -77,7 +80,7 @@ impl Job {
         let info = parts.datakit.describe().await?;
         check_name(&info, &parts.artifact)?;
         check_roles(&info, &parts.roles)?;
-        check_settings(&info, &parts.settings)?;
+        check_settings(&info, parts.datakit.check_settings(&parts.settings).await?)?;
         // The first role is the one the rows come from.
         let source_system = info
             .roles
@@ -98,6 +101,8 @@ impl Job {
             datakit: parts.datakit,
             run,
             memory: MemoryBudget::new(parts.limits.max_memory_bytes),
+            set_aside: ByteLimit::new(parts.limits.max_rejected_bytes),
+            log: RunLog::default(),
             limits: parts.limits,
             tables: parts.tables,
             info,
@@ -174,6 +179,8 @@ impl Job {
             roles: self.roles.clone(),
             tables: self.tables.clone(),
             memory: self.memory.clone(),
+            set_aside: self.set_aside.clone(),
+            log: self.log.clone(),
             watermarks: Arc::new(SinkState {
                 sink,
                 source_system: self.run.source_system.clone(),
@@ -299,41 +306,18 @@ fn check_roles(info: &Info, roles: &RoleSources) -> Result<(), RunError> {
     Ok(())
 }
 
-fn check_settings(info: &Info, settings: &serde_json::Value) -> Result<(), RunError> {
-    let broken = |problem: String| RunError::SettingsSchema { datakit: info.name.clone(), problem };
-    let schema: serde_json::Value = serde_json::from_str(&info.settings_schema).map_err(|e| broken(e.to_string()))?;
-    let validator = jsonschema::validator_for(&schema).map_err(|e| broken(e.to_string()))?;
-    let problems: Vec<String> = validator
-        .iter_errors(settings)
-        .map(|error| match error.instance_path().to_string() {
-            path if path.is_empty() => error.to_string(),
-            path => format!("at `{path}`: {error}"),
-        })
-        .collect();
-    if problems.is_empty() { Ok(()) } else { Err(RunError::Settings { datakit: info.name.clone(), problems }) }
+fn check_settings(info: &Info, verdict: Verdict) -> Result<(), RunError> {
+    let datakit = info.name.clone();
+    match verdict {
+        Verdict::Problems(problems) if problems.is_empty() => Ok(()),
+        Verdict::Problems(problems) => Err(RunError::Settings { datakit, problems }),
+        Verdict::BadSchema(problem) => Err(RunError::SettingsSchema { datakit, problem }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn info() -> Info {
-        Info {
-            name: "kit".into(),
-            version: "0.1.0".into(),
-            summary: String::new(),
-            roles: vec![],
-            settings_schema: r#"{"type":"object","properties":{"maxdop":{"type":"integer","minimum":0}},"additionalProperties":false}"#.into(),
-        }
-    }
-
-    #[test]
-    fn settings_are_checked_against_the_datakits_schema() {
-        assert!(check_settings(&info(), &serde_json::json!({ "maxdop": 4 })).is_ok());
-        let error = check_settings(&info(), &serde_json::json!({ "maxdop": "four", "typo": 1 })).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("/maxdop") && text.contains("typo"), "{text}");
-    }
 
     #[test]
     fn a_batch_id_depends_on_the_run_id_alone() {

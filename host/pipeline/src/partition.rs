@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::datatypes::SchemaRef;
-use datakit_model::source::{Adjustment, RejectedRow};
+use datakit_model::source::{Adjustment, SetAside};
 use datakit_model::{Failure, TrackedBatch};
 use datakit_sinks::{PartitionWriter, RetryUnit, TableWriter, Written};
 use datakit_wasm::{Extraction, Partition};
@@ -22,7 +22,7 @@ pub(crate) struct PartitionResult {
     pub(crate) written: Written,
     pub(crate) adjustments: Vec<Adjustment>,
     /// Rows that are none of the table.
-    pub(crate) rejected: Vec<RejectedRow>,
+    pub(crate) rejected: SetAside,
     pub(crate) approximate: bool,
     pub(crate) filtered: bool,
     /// The moment its rows are of, where other partitions can be of the same.
@@ -113,9 +113,9 @@ async fn pump(
 }
 
 async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>) -> Result<PartitionResult, Failure> {
-    let mut rejected = Vec::new();
+    let mut rejected = SetAside::default();
     while let Some(batch) = extraction.next().await? {
-        rejected.append(&mut extraction.take_rejected());
+        rejected.append(extraction.take_rejected());
         if batch.batch().num_rows() == 0 {
             continue;
         }
@@ -124,7 +124,7 @@ async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>
             break;
         }
     }
-    rejected.append(&mut extraction.take_rejected());
+    rejected.append(extraction.take_rejected());
     Ok(PartitionResult {
         written: Written::default(),
         rejected,

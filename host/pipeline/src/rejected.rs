@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use datakit_model::source::RejectedRow;
+use datakit_model::source::{RejectedRow, SetAside};
 use datakit_model::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
 use datakit_sinks::{BRONZE_COLUMNS, CommitNote, Target};
 use datakit_wasm::TablePlan;
@@ -20,16 +20,19 @@ use crate::table::TableContext;
 const SUFFIX: &str = "__rejected";
 
 /// Takes the rows out of all partitions.
-pub(crate) fn taken(results: &mut [PartitionResult]) -> Vec<RejectedRow> {
-    results.iter_mut().flat_map(|result| std::mem::take(&mut result.rejected)).collect()
+pub(crate) fn taken(results: &mut [PartitionResult]) -> SetAside {
+    let mut all = SetAside::default();
+    results.iter_mut().for_each(|result| all.append(std::mem::take(&mut result.rejected)));
+    all
 }
 
 /// Commits the rows, unless the same plan has done so before.
 pub(crate) async fn keep(
     context: &TableContext,
     plan: &TablePlan,
-    rows: Vec<RejectedRow>,
+    set_aside: SetAside,
 ) -> Result<Option<RejectedRows>, Failure> {
+    let rows = set_aside.rows();
     if rows.is_empty() || context.stop.is_cancelled() {
         return Ok(None);
     }
@@ -42,7 +45,7 @@ pub(crate) async fn keep(
         return Ok(Some(kept));
     }
     let crash = |error: ArrowError| RunError::Crashed { table: table.clone(), message: error.to_string() };
-    let batch = batch(&rows, &run).map_err(crash)?;
+    let batch = batch(rows, &run).map_err(crash)?;
     let target = Target { table: table.clone(), schema: batch.schema(), mode: context.destination.mode, run };
     let writer = sink.open(target).await?;
     let written = async {

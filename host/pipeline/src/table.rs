@@ -135,7 +135,8 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
         table: &plan.table,
         target,
         partitions: plan.partitions.len(),
-        estimated_rows: (!estimates.is_empty()).then(|| estimates.iter().sum()),
+        estimated_rows: (!estimates.is_empty())
+            .then(|| estimates.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows))),
     });
     let mut attempt = 1;
     loop {

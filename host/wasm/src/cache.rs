@@ -52,41 +52,32 @@ impl CodeCache {
         Self { directory, engine_hash: hasher.0.finalize().into() }
     }
 
-    /// The component of this digest, from the cache if it has it, else compiled and put there.
-    pub(crate) fn load(
-        &self,
-        engine: &Engine,
-        digest: &str,
-        compile: impl FnOnce() -> Result<Component, WasmError>,
-    ) -> Result<Component, WasmError> {
-        let key = self.key(digest);
-        let directory = match open_directory(&self.directory) {
-            Ok(directory) => directory,
-            Err(source) => {
-                self.warn(&WasmError::CodeCache { path: self.directory.clone(), source });
-                return compile();
+    /// The component of this digest, if the cache has it.
+    pub(crate) fn find(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        // What is wrong with the directory is said when code is kept in it.
+        let directory = open_directory(&self.directory).ok()?;
+        match read(&directory, &self.key(digest)) {
+            Ok(code) => deserialize(engine, &code)
+                .inspect_err(|error| tracing::debug!(%error, "compiled code of another engine"))
+                .ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(%digest, %error, "compiled code is not used, and made again");
+                None
             }
-        };
-        match read(&directory, &key) {
-            Ok(code) => match deserialize(engine, &code) {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::debug!(%error, "compiled code of another engine"),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%digest, %error, "compiled code is not used, and made again"),
         }
-        let component = compile()?;
-        if let Err(source) = self.keep(&directory, &key, &component) {
-            self.warn(&WasmError::CodeCache { path: self.directory.clone(), source });
-        }
-        Ok(component)
     }
 
-    fn keep(&self, directory: &OwnedFd, key: &Key, component: &Component) -> io::Result<()> {
-        let code = component.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
-        write(directory, key, &code)?;
-        remove_stale(directory, &self.directory);
-        Ok(())
+    /// Keeps compiled code. A cache that cannot is no reason to fail.
+    pub(crate) fn keep(&self, digest: &str, code: &[u8]) {
+        let kept = open_directory(&self.directory).and_then(|directory| {
+            write(&directory, &self.key(digest), code)?;
+            remove_stale(&directory, &self.directory);
+            Ok(())
+        });
+        if let Err(source) = kept {
+            self.warn(&WasmError::CodeCache { path: self.directory.clone(), source });
+        }
     }
 
     fn key(&self, digest: &str) -> Key {
@@ -214,6 +205,16 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `read` returned these bytes from a file that only this user could write, in a directory only this user could
     // write, whose SHA-256 is the one in its header: they are what `Component::serialize` gave for an engine of the same
     // compatibility hash, which wasmtime checks once more.
+    unsafe {
+        Component::deserialize(engine, code)
+    }
+}
+
+/// Code that this program has just made of a component, here or in a process of its own.
+pub(crate) fn deserialize_own(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    #[expect(unsafe_code, reason = "wasmtime cannot check compiled code")]
+    // SAFETY: `Engine::precompile_component` of this very program made these bytes, in this process or in a child that sent
+    // them over a pipe that only the two have; wasmtime checks that the engine is the same.
     unsafe {
         Component::deserialize(engine, code)
     }

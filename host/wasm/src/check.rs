@@ -1,8 +1,9 @@
 //! The trust boundary of what a guest returns: counts, sizes, names, and that it answers what was asked.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datakit_model::{GuestLimits, TableId};
 
 use crate::bindings::{kit, types};
@@ -17,8 +18,14 @@ const MAX_NAME_BYTES: usize = 1024;
 const MAX_DATAKIT_NAME_BYTES: usize = 64;
 /// A sentence for a person.
 const MAX_SENTENCE_BYTES: usize = 4096;
+/// The metadata of a column that the WIT names.
+const EXTENSION_NAME: &str = "ARROW:extension:name";
+const UUID_EXTENSION: &str = "arrow.uuid";
+const SOURCE_TYPE: &str = "datakit.source-type";
 /// Roles of a datakit, and kinds of a role.
 const MAX_ROLES: usize = 64;
+/// Rows or bytes that a datakit may estimate: more is no count, and sums of estimates stay within 64 bits.
+const MAX_ESTIMATE: u64 = i64::MAX as u64;
 /// A settings schema, in bytes.
 const MAX_SETTINGS_SCHEMA_BYTES: usize = 1024 * 1024;
 
@@ -161,6 +168,11 @@ fn discovered(id: TableId, table: kit::Table, limits: &GuestLimits) -> Result<Ta
             )));
         }
     }
+    for (what, estimate) in [("rows", table.estimated_rows), ("bytes", table.estimated_bytes)] {
+        if estimate.is_some_and(|estimate| estimate > MAX_ESTIMATE) {
+            return Err(bad(format!("{} has an estimate of more than {MAX_ESTIMATE} {what}", shown(&id))));
+        }
+    }
     Ok(Table {
         id,
         kind: match table.kind {
@@ -222,6 +234,11 @@ fn partitions(
         let what = format!("the datakit plans {} partitions for {}", partitions.len(), shown(table));
         return Err(WasmError::over(Limit::Partitions, limits.max_partitions, what, Call::Plan));
     }
+    let estimates = partitions.iter().filter_map(|partition| partition.estimated_rows);
+    if estimates.fold(0, u64::saturating_add) > MAX_ESTIMATE {
+        let problem = format!("the partitions of {} have estimates of more than {MAX_ESTIMATE} rows", shown(table));
+        return Err(bad(problem));
+    }
     let mut checked = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let (bytes, max) = (partition.state.len() as u64, limits.max_partition_state_bytes);
@@ -277,12 +294,26 @@ fn schema(fields: Vec<types::Field>, limits: &GuestLimits, call: Call) -> Result
     for field in &fields {
         server_name("a column", &field.name).map_err(Refused::Problem)?;
     }
-    schema_from_wire(&convert::fields_from_wire(fields), limits).map_err(|error| match error {
+    let schema = schema_from_wire(&convert::fields_from_wire(fields), limits).map_err(|error| match error {
         ColumnarError::Limit { .. } => Refused::Limit(WasmError::host(error.into())),
         // A schema returned has no side of a projection.
         ColumnarError::DuplicateColumn { column, .. } => Refused::Problem(format!("two columns named `{column}`")),
         error => Refused::Problem(error.to_string()),
-    })
+    })?;
+    let known = schema.fields().iter().map(|field| field.as_ref().clone().with_metadata(known_metadata(field)));
+    Ok(Arc::new(Schema::new(known.collect::<Vec<_>>())))
+}
+
+/// What of a column's metadata goes on to sinks: what the WIT names. Other keys mean something to readers of a table that the
+/// datakit has no say in, such as `__CHAR_VARCHAR_TYPE_STRING` to Spark.
+fn known_metadata(field: &Field) -> HashMap<String, String> {
+    let is_known = |key: &str, value: &str| match key {
+        EXTENSION_NAME => value == UUID_EXTENSION,
+        SOURCE_TYPE => value.len() <= MAX_NAME_BYTES && !value.contains(char::is_control),
+        _ => false,
+    };
+    let pairs = field.metadata().iter().filter(|(key, value)| is_known(key, value));
+    pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// Whether a batch has exactly the columns that were announced. Says the first difference.
@@ -308,7 +339,8 @@ pub(crate) fn same_columns(announced: &SchemaRef, found: &SchemaRef) -> Result<(
                 words(expected.is_nullable())
             ));
         }
-        if expected.metadata() != got.metadata() {
+        // The announced columns have nothing but known metadata.
+        if *expected.metadata() != known_metadata(got) {
             return bad(format!("`{name}` has other metadata"));
         }
     }

@@ -32,18 +32,20 @@ impl Text {
         Self::escaped(text, 256)
     }
 
-    /// Cut at `max_bytes`, then escaped: what it was cut from shows as `…`.
+    /// Escaped, and cut at `max_bytes` of what is shown: what it was cut from shows as `…`.
     pub(crate) fn escaped(text: &str, max_bytes: usize) -> Self {
-        let kept = cut(text, max_bytes);
-        let mut escaped = String::with_capacity(kept.len() + 3);
-        for c in kept.chars() {
-            match c {
+        let mut escaped = String::with_capacity(text.len().min(max_bytes) + '…'.len_utf8());
+        for character in text.chars() {
+            let from = escaped.len();
+            match character {
                 c if is_printable(c) => escaped.push(c),
                 c => escaped.extend(c.escape_default()),
             }
-        }
-        if kept.len() < text.len() {
-            escaped.push('…');
+            if escaped.len() > max_bytes {
+                escaped.truncate(from);
+                escaped.push('…');
+                break;
+            }
         }
         Self(escaped)
     }
@@ -166,6 +168,10 @@ mod tests {
     #[test]
     fn texts_are_cut_between_characters_and_escaped() {
         assert_eq!(Text::escaped("añb", 2).into_inner(), "a…");
+        assert_eq!(Text::escaped("ab", 2).into_inner(), "ab");
+        // What is shown is bounded, not what it was made of.
+        let bell = Text::escaped(&"\u{7}".repeat(1_000), 20).into_inner();
+        assert_eq!(bell, format!("{}…", "\\u{7}".repeat(4)));
         assert_eq!(Text::escaped("a\u{1b}[31m\u{202e}\r\n", 100).into_inner(), "a\\u{1b}[31m\\u{202e}\\r\\n");
         assert_eq!(Text::escaped("ünïcode 🦀", 100).into_inner(), "ünïcode 🦀");
     }

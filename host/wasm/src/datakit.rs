@@ -6,6 +6,7 @@ use datakit_model::{GuestLimits, TableId};
 use tokio::sync::OnceCell;
 
 use crate::bindings::{SourceDatakitPre, kit};
+use crate::bounded::{self, Place, Verdict};
 use crate::check;
 use crate::convert;
 use crate::engine::Ticker;
@@ -23,6 +24,7 @@ struct Inner {
     component: SourceDatakitPre<State>,
     ticker: Arc<Ticker>,
     limits: Arc<GuestLimits>,
+    place: Place,
     digest: String,
     described: OnceCell<Described>,
 }
@@ -43,9 +45,10 @@ impl Datakit {
         component: SourceDatakitPre<State>,
         ticker: Arc<Ticker>,
         limits: Arc<GuestLimits>,
+        place: Place,
         digest: String,
     ) -> Self {
-        Self(Arc::new(Inner { component, ticker, limits, digest, described: OnceCell::new() }))
+        Self(Arc::new(Inner { component, ticker, limits, place, digest, described: OnceCell::new() }))
     }
 
     /// What the datakit is. Asked once; the answer is kept.
@@ -54,6 +57,28 @@ impl Datakit {
     /// The guest's end, or an answer that is not acceptable.
     pub async fn describe(&self) -> Result<Info, WasmError> {
         Ok(self.described().await?.info.clone())
+    }
+
+    /// What settings break of the datakit's schema.
+    ///
+    /// # Errors
+    /// As [`Self::describe`]; a schema that takes too much to check.
+    pub async fn check_settings(&self, settings: &serde_json::Value) -> Result<Verdict, WasmError> {
+        let schema = &self.described().await?.info.settings_schema;
+        bounded::check_settings(&self.0.place, &self.0.limits, schema, settings).await
+    }
+
+    /// Whether settings can be checked against the datakit's schema at all.
+    ///
+    /// # Errors
+    /// As [`Self::check_settings`]; a schema that is none.
+    pub async fn check_schema(&self) -> Result<(), WasmError> {
+        match self.check_settings(&serde_json::json!({})).await? {
+            Verdict::Problems(_) => Ok(()),
+            Verdict::BadSchema(problem) => {
+                Err(WasmError::BadInfo { problem: format!("the settings schema is not valid: {problem}") })
+            }
+        }
     }
 
     async fn described(&self) -> Result<&Described, WasmError> {
@@ -141,7 +166,8 @@ impl Datakit {
             },
             None => Speaker { run_id: String::new(), datakit: self.0.digest.clone() },
         };
-        let log = GuestLog::new(speaker, Arc::clone(limits));
+        let run = session.as_ref().map(|session| session.log.clone()).unwrap_or_default();
+        let log = GuestLog::new(speaker, Arc::clone(limits), run);
         let state = State::new(Arc::clone(limits), self.0.ticker.clock(), session, roles, log);
         Instance::new(self.0.component.engine(), &self.0.ticker, &self.0.component, state).await
     }

@@ -97,6 +97,14 @@ limits! {
     WatermarkBytes = "DK-KIT-044" "max_watermark_bytes",
     /// Bytes of one component.
     ComponentBytes = "DK-KIT-045" "max_component_bytes",
+    /// Calls that return no row and have read none.
+    EmptyBatches = "DK-KIT-051" "max_empty_batches",
+    /// Memory of the process that compiles.
+    CompileMemory = "DK-KIT-053" "max_compile_memory_bytes",
+    /// Processor time of the process that compiles.
+    CompileCpu = "DK-KIT-054" "max_compile_cpu_ms",
+    /// Processor time of the process that checks settings.
+    SchemaCpu = "DK-KIT-055" "max_schema_cpu_ms",
 }
 
 /// An error of the runtime or of a datakit in it.
@@ -252,6 +260,36 @@ pub enum WasmError {
         /// The WASI call.
         import: &'static str,
     },
+    /// DK-KIT-050: the guest waits for rows that need the memory it holds itself.
+    #[error(
+        "the datakit waits for rows in `{call}` and holds {held_bytes} bytes of batches meanwhile; all of the run's memory for \
+         batches is in the hands of such waits; limits.run.max_memory_bytes = {capacity_bytes}"
+    )]
+    Starved {
+        /// During this.
+        call: Call,
+        /// What its batches and the readers it does not read hold.
+        held_bytes: u64,
+        /// The limit.
+        capacity_bytes: u64,
+    },
+    /// DK-KIT-052: more rows were set aside than a run may hold until it commits them.
+    #[error(
+        "rows that are rejected are held until their table is committed, and would be more than \
+         limits.run.max_rejected_bytes = {capacity_bytes}"
+    )]
+    SetAside {
+        /// The limit.
+        capacity_bytes: u64,
+    },
+    /// DK-KIT-056: the process that compiles, or that checks settings, broke down.
+    #[error("{what} ended its process by {how}")]
+    Unbounded {
+        /// What it did.
+        what: &'static str,
+        /// How it ended.
+        how: String,
+    },
     /// DK-KIT-025: the host panicked in a host call of this instance. A bug of ours.
     #[error("the host failed in a call of the datakit: {message}")]
     HostPanicked {
@@ -366,6 +404,9 @@ impl Coded for WasmError {
             Self::BadBatch { .. } => "DK-KIT-022",
             Self::Wait { .. } => "DK-KIT-023",
             Self::HostPanicked { .. } => "DK-KIT-025",
+            Self::Starved { .. } => "DK-KIT-050",
+            Self::SetAside { .. } => "DK-KIT-052",
+            Self::Unbounded { .. } => "DK-KIT-056",
             Self::OverLimit { limit, .. } => limit.code(),
             Self::Guest(error) => return Cow::Owned(error.code.clone()),
             Self::Host { failure, .. } => return Cow::Owned(failure.code().to_owned()),
@@ -381,6 +422,7 @@ impl Coded for WasmError {
             | Self::UnmappedRole { .. }
             | Self::RoleKind { .. } => Kind::User,
             Self::Engine { .. } | Self::Unusable | Self::HostPanicked { .. } => Kind::Internal,
+            Self::SetAside { .. } => Kind::Source,
             Self::Guest(error) => error.kind,
             Self::Host { failure, .. } => failure.kind(),
             _ => Kind::Datakit,
@@ -417,6 +459,12 @@ impl Coded for WasmError {
                 return Some(format!("map it in the ingest: roles = {{ {role} = \"CONNECTION\" }}"));
             }
             Self::RoleKind { role, .. } => return Some(format!("map `{role}` to a connection of a kind it needs")),
+            Self::SetAside { .. } => {
+                "repair the rows, let fewer tables run at a time, or raise limits.run.max_rejected_bytes"
+            }
+            Self::Starved { .. } => {
+                "let the datakit drop its batches and readers before it reads on, or raise limits.run.max_memory_bytes"
+            }
             Self::OverLimit { limit, .. } => {
                 return Some(format!("raise {} if the datakit is right to need more", limit.setting()));
             }
@@ -439,6 +487,16 @@ impl Coded for WasmError {
             Self::OverLimit { limit, value, call, .. } => vec![
                 ("limit".to_owned(), limit.setting().to_owned()),
                 ("value".to_owned(), value.to_string()),
+                ("call".to_owned(), call.to_string()),
+            ],
+            Self::SetAside { capacity_bytes } => vec![
+                ("limit".to_owned(), "limits.run.max_rejected_bytes".to_owned()),
+                ("value".to_owned(), capacity_bytes.to_string()),
+            ],
+            Self::Starved { call, held_bytes, capacity_bytes } => vec![
+                ("limit".to_owned(), "limits.run.max_memory_bytes".to_owned()),
+                ("value".to_owned(), capacity_bytes.to_string()),
+                ("held".to_owned(), held_bytes.to_string()),
                 ("call".to_owned(), call.to_string()),
             ],
             Self::Guest(error) => error.context.clone(),

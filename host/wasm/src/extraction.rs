@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datakit_model::TrackedBatch;
-use datakit_model::source::{Adjustment, RejectedRow};
+use datakit_model::source::{Adjustment, SetAside};
 use wasmtime::component::ResourceAny;
 
 use crate::check;
-use crate::error::{Call, WasmError};
+use crate::error::{Call, Limit, WasmError};
 use crate::instance::{Instance, guarded};
 
 /// A partition on its way. Dropping it ends the instance and cancels its queries.
@@ -19,6 +19,8 @@ pub struct Extraction {
     schema: SchemaRef,
     /// The schema of the last batch that was found equal: batches of one reader share theirs, so one check does for all.
     accepted: Option<SchemaRef>,
+    /// Calls in a row that returned no row and had read none.
+    empty_calls: u64,
     complete: bool,
 }
 
@@ -30,7 +32,7 @@ impl std::fmt::Debug for Extraction {
 
 impl Extraction {
     pub(crate) fn new(instance: Instance, extraction: ResourceAny, schema: SchemaRef) -> Self {
-        Self { instance, extraction, schema, accepted: None, complete: false }
+        Self { instance, extraction, schema, accepted: None, empty_calls: 0, complete: false }
     }
 
     /// The columns of every batch.
@@ -62,13 +64,35 @@ impl Extraction {
             let state = self.instance.store.data_mut();
             let rows = state.take_batch(handle).map_err(|error| WasmError::BadBatch { problem: error.to_string() })?;
             match self.accept(rows) {
-                Ok(rows) if rows.batch().num_rows() > 0 => return Ok(Some(rows)),
-                // A filter may leave nothing of a batch. A guest that makes empty ones for ever must not keep the thread.
-                Ok(_) => tokio::task::yield_now().await,
+                Ok(rows) if rows.batch().num_rows() > 0 => {
+                    self.empty_calls = 0;
+                    return Ok(Some(rows));
+                }
+                // A filter may leave nothing of a batch, of a million batches even; their rows come to an end. A guest that
+                // reads nothing, or begins the same query again and again, does not.
+                Ok(_) => {
+                    self.count_empty()?;
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => return Err(self.instance.fail(|_| error)),
             }
         }
         Ok(None)
+    }
+
+    fn count_empty(&mut self) -> Result<(), WasmError> {
+        let state = self.instance.store.data();
+        if state.has_read_on {
+            return Ok(());
+        }
+        self.empty_calls += 1;
+        let max = state.limits.max_empty_batches;
+        if self.empty_calls <= max {
+            return Ok(());
+        }
+        let what = format!("the datakit returned no row {} times without reading one", self.empty_calls);
+        let error = WasmError::over(Limit::EmptyBatches, max, what, Call::ExtractionNext);
+        Err(self.instance.fail(|_| error))
     }
 
     /// What sources had to adjust so far, summed over this instance's readers.
@@ -78,7 +102,7 @@ impl Extraction {
     }
 
     /// Rows that sources set aside since the last call.
-    pub fn take_rejected(&mut self) -> Vec<RejectedRow> {
+    pub fn take_rejected(&mut self) -> SetAside {
         std::mem::take(&mut self.instance.store.data_mut().rejected)
     }
 
@@ -98,8 +122,7 @@ impl Extraction {
     /// none when there is no such moment.
     #[must_use]
     pub fn moment(&self) -> Option<Arc<str>> {
-        let (first, others) = self.instance.store.data().moments.split_first()?;
-        others.iter().all(|other| other == first).then(|| first.clone()).flatten()
+        self.instance.store.data().moment()
     }
 
     /// Holds a batch to the announced schema, and gives it that very schema.

@@ -5,6 +5,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::bindings::{EXPORT, IMPORTS, PACKAGE, VERSION};
+use crate::convert::Text;
 use crate::error::WasmError;
 use crate::wasi;
 
@@ -41,11 +42,11 @@ pub(crate) fn names(engine: &Engine, component: &Component) -> Result<Needs, Was
             Some(ours) => {
                 ours.check_version()?;
                 if !IMPORTS.contains(&ours.interface) {
-                    return Err(WasmError::ForbiddenImport { import: name.to_owned() });
+                    return Err(WasmError::ForbiddenImport { import: Text::name(name).into_inner() });
                 }
             }
             None if wasi::serves(name) => needs.wasi = true,
-            None => return Err(WasmError::ForbiddenImport { import: name.to_owned() }),
+            None => return Err(WasmError::ForbiddenImport { import: Text::name(name).into_inner() }),
         }
     }
     Ok(needs)
@@ -67,7 +68,7 @@ impl<'a> Ours<'a> {
 
     /// Within 0.x, versions of one minor number fit, and a guest may be older than the host, never newer.
     fn check_version(&self) -> Result<(), WasmError> {
-        let unknown = || WasmError::UnknownWit { found: self.whole.to_owned(), served: VERSION };
+        let unknown = || WasmError::UnknownWit { found: Text::name(self.whole).into_inner(), served: VERSION };
         let parse = |text: &str| Version::parse(text).map_err(|_| unknown());
         let (theirs, ours) = (parse(self.version)?, parse(VERSION)?);
         let fits = theirs.pre.is_empty()
@@ -83,7 +84,8 @@ fn list(names: &[&str]) -> String {
         return "nothing".to_owned();
     }
     let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let shown: Vec<String> =
+        names.iter().take(SHOWN).map(|name| format!("`{}`", Text::name(name).into_inner())).collect();
     format!("{}{more}", shown.join(", "))
 }
 

@@ -9,11 +9,12 @@
 //! only through a role it declared and the operator mapped ([`Session::roles`]). What it breaks is its own instance: it
 //! ends with a [`WasmError`] that names what happened, and the host and every other instance go on.
 //!
-//! The rooms inside: `engine` (wasmtime, the epoch ticker), `cache` (compiled code on disk), `inspect` (is it a datakit,
+//! The rooms inside: `engine` (wasmtime, the epoch ticker), `bounded` (compiling, in a process of its own), `cache` (compiled code on disk), `inspect` (is it a datakit,
 //! what does it import), `state` (what an instance holds and may still use), `imports` (the host calls), `check` (what a
 //! guest returned), `columnar` (projections, Arrow IPC, the text form of types).
 
 mod bindings;
+pub mod bounded;
 mod cache;
 mod check;
 pub mod columnar;
@@ -32,8 +33,11 @@ mod state;
 pub mod testing;
 mod wasi;
 
+pub use bounded::Verdict;
 pub use datakit::Datakit;
 pub use error::{Call, Cause, GuestError, Limit, WasmError};
 pub use extraction::Extraction;
 pub use runtime::{Runtime, RuntimeConfig};
-pub use session::{Discovery, Info, InvalidTable, Partition, Role, Session, Table, TableKind, TablePlan, Watermarks};
+pub use session::{
+    Discovery, Info, InvalidTable, Partition, Role, RunLog, Session, Table, TableKind, TablePlan, Watermarks,
+};

@@ -9,12 +9,14 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::bindings::SourceDatakitPre;
+use crate::bounded::Place;
 use crate::cache::CodeCache;
+use crate::convert::Text;
 use crate::datakit::Datakit;
 use crate::engine::{Ticker, engine};
 use crate::error::{Limit, WasmError};
 use crate::state::State;
-use crate::{Call, imports, inspect, wasi};
+use crate::{Call, bounded, cache, imports, inspect, wasi};
 
 /// How to run datakits.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,9 @@ pub struct RuntimeConfig {
     /// Where compiled code is kept; none: compiled anew every time. The directory must be the user's own: code in it is
     /// executed.
     pub code_cache: Option<PathBuf>,
+    /// The program that compiles and checks schemas in a process of its own, started with [`crate::bounded::ARGUMENT`]; none:
+    /// this process does, without bounds.
+    pub bounded_program: Option<PathBuf>,
 }
 
 /// Compiles and runs datakits. Cheap to clone.
@@ -35,6 +40,7 @@ struct Inner {
     ticker: Arc<Ticker>,
     limits: Arc<GuestLimits>,
     cache: Option<CodeCache>,
+    place: Place,
     linker: Linker<State>,
     linker_with_wasi: Linker<State>,
 }
@@ -60,6 +66,7 @@ impl Runtime {
         Ok(Self(Arc::new(Inner {
             ticker: Arc::new(Ticker::start(&engine)?),
             cache: config.code_cache.map(|directory| CodeCache::new(directory, &engine)),
+            place: config.bounded_program.map_or(Place::Here, Place::Process),
             engine,
             limits: Arc::new(config.limits),
             linker,
@@ -73,16 +80,44 @@ impl Runtime {
     /// # Errors
     /// Bytes that are no datakit of a version this host serves, or not those of the digest.
     pub async fn load(&self, component: impl Into<Vec<u8>>, digest: &str) -> Result<Datakit, WasmError> {
-        let (runtime, bytes, digest) = (Arc::clone(&self.0), component.into(), digest.to_owned());
-        // Compiling takes from 40 ms to seconds.
-        tokio::task::spawn_blocking(move || runtime.load(&bytes, &digest))
-            .await
-            .map_err(|error| WasmError::Engine { reason: format!("compilation was cut off: {error}") })?
+        let (runtime, component, digest) = (Arc::clone(&self.0), component.into(), digest.to_owned());
+        // Hashing and reading files takes some milliseconds for a large component.
+        let (component, digest, found) = off_thread(&self.0, move |inner| {
+            inner.check(&component, &digest)?;
+            let found = inner.cache.as_ref().and_then(|cache| cache.find(&inner.engine, &digest));
+            Ok((component, digest, found))
+        })
+        .await?;
+        if let Some(found) = found {
+            return off_thread(&self.0, move |inner| inner.link(&found, digest)).await;
+        }
+        let code = bounded::compile(&runtime.place, &runtime.limits, component).await?;
+        off_thread(&self.0, move |inner| {
+            let component = cache::deserialize_own(&inner.engine, &code)
+                .map_err(|error| WasmError::Engine { reason: format!("compiled code does not load: {error:#}") })?;
+            if let Some(cache) = &inner.cache {
+                cache.keep(&digest, &code);
+            }
+            inner.link(&component, digest)
+        })
+        .await
     }
 }
 
+/// Runs what blocks.
+async fn off_thread<T: Send + 'static>(
+    inner: &Arc<Inner>,
+    work: impl FnOnce(&Arc<Inner>) -> Result<T, WasmError> + Send + 'static,
+) -> Result<T, WasmError> {
+    let inner = Arc::clone(inner);
+    tokio::task::spawn_blocking(move || work(&inner))
+        .await
+        .map_err(|error| WasmError::Engine { reason: format!("loading was cut off: {error}") })?
+}
+
 impl Inner {
-    fn load(&self, bytes: &[u8], digest: &str) -> Result<Datakit, WasmError> {
+    /// What can be known of the bytes without compiling them.
+    fn check(&self, bytes: &[u8], digest: &str) -> Result<(), WasmError> {
         let (size, max) = (bytes.len() as u64, self.limits.max_component_bytes);
         if size > max {
             let what = format!("the component has {size} bytes");
@@ -92,24 +127,21 @@ impl Inner {
         if found != digest {
             return Err(WasmError::Digest { expected: digest.to_owned(), found });
         }
-        inspect::header(bytes)?;
-        let component = self.compile(bytes, digest)?;
-        let needs = inspect::names(&self.engine, &component)?;
-        let linker = if needs.wasi { &self.linker_with_wasi } else { &self.linker };
-        let misfit = |error: wasmtime::Error| WasmError::Misfit { reason: format!("{error:#}") };
-        let linked = linker.instantiate_pre(&component).map_err(misfit)?;
-        let linked = SourceDatakitPre::new(linked).map_err(misfit)?;
-        Ok(Datakit::new(linked, Arc::clone(&self.ticker), Arc::clone(&self.limits), digest.to_owned()))
+        inspect::header(bytes)
     }
 
-    fn compile(&self, bytes: &[u8], digest: &str) -> Result<Component, WasmError> {
-        let compile = || {
-            Component::from_binary(&self.engine, bytes)
-                .map_err(|error| WasmError::Invalid { reason: format!("{error:#}") })
-        };
-        match &self.cache {
-            Some(cache) => cache.load(&self.engine, digest, compile),
-            None => compile(),
-        }
+    /// Checks that a component is a datakit, and links it.
+    fn link(&self, component: &Component, digest: String) -> Result<Datakit, WasmError> {
+        let needs = inspect::names(&self.engine, component)?;
+        let linker = if needs.wasi { &self.linker_with_wasi } else { &self.linker };
+        let misfit = |error: wasmtime::Error| WasmError::Misfit { reason: told(&error) };
+        let linked = linker.instantiate_pre(component).map_err(misfit)?;
+        let linked = SourceDatakitPre::new(linked).map_err(misfit)?;
+        Ok(Datakit::new(linked, Arc::clone(&self.ticker), Arc::clone(&self.limits), self.place.clone(), digest))
     }
+}
+
+/// What wasmtime says of a component may hold names of the component.
+fn told(error: &wasmtime::Error) -> String {
+    Text::message(&format!("{error:#}")).into_inner()
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datakit_model::memory::ByteLimit;
 use datakit_model::source::Source;
 use datakit_model::{Failure, MemoryBudget, RunIdentity, TableId, TablePatterns};
+
+pub use crate::state::RunLog;
 
 /// One run's side of the boundary: what a datakit may know and reach.
 #[derive(Clone)]
@@ -21,6 +24,10 @@ pub struct Session {
     pub tables: TablePatterns,
     /// What batches are charged to.
     pub memory: MemoryBudget,
+    /// What rows are charged to that sources set aside, until their table is committed.
+    pub set_aside: ByteLimit,
+    /// What all instances of the run have logged.
+    pub log: RunLog,
     /// What earlier commits left.
     pub watermarks: Arc<dyn Watermarks>,
 }

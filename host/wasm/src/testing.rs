@@ -1,6 +1,7 @@
 //! A source in memory: datakits run against it in tests, without a server.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,9 +9,11 @@ use arrow::array::Array as _;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use datakit_model::source::{Access, Adjustment, Connection, Query, Reader, Source};
-use datakit_model::{Failure, Kind, MemoryBudget, Retry, TableId, TrackedBatch};
+use datakit_model::source::{Access, Adjustment, Connection, Query, Reader, RejectedRow, Source};
+use datakit_model::{Failure, GuestLimits, Kind, MemoryBudget, Retry, TableId, TrackedBatch};
 
+use crate::bounded::{self, Place, Verdict};
+use crate::error::WasmError;
 use crate::session::Watermarks;
 
 /// What a query gets: the schema, and the batches in order. An error in their place ends the rows.
@@ -22,13 +25,15 @@ pub struct Answer {
     pub batches: Vec<Result<RecordBatch, Failure>>,
     /// What the reader says it changed.
     pub adjustments: Vec<Adjustment>,
+    /// What the reader sets aside, before its first batch.
+    pub rejected: Vec<RejectedRow>,
 }
 
 impl Answer {
     /// These batches of one schema.
     #[must_use]
     pub fn rows(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
-        Self { schema, batches: batches.into_iter().map(Ok).collect(), adjustments: Vec::new() }
+        Self { schema, batches: batches.into_iter().map(Ok).collect(), adjustments: Vec::new(), rejected: Vec::new() }
     }
 }
 
@@ -108,6 +113,7 @@ impl Connection for MemoryConnection {
             schema: answer.schema,
             batches: answer.batches.into_iter(),
             adjustments: answer.adjustments,
+            rejected: answer.rejected,
             memory: self.memory.clone(),
             counts,
         }))
@@ -118,6 +124,7 @@ struct MemoryReader {
     schema: SchemaRef,
     batches: std::vec::IntoIter<Result<RecordBatch, Failure>>,
     adjustments: Vec<Adjustment>,
+    rejected: Vec<RejectedRow>,
     memory: MemoryBudget,
     counts: Arc<Counts>,
 }
@@ -140,6 +147,10 @@ impl Reader for MemoryReader {
     fn adjustments(&self) -> Vec<Adjustment> {
         self.adjustments.clone()
     }
+
+    fn take_rejected(&mut self) -> Vec<RejectedRow> {
+        std::mem::take(&mut self.rejected)
+    }
 }
 
 impl Drop for MemoryReader {
@@ -157,4 +168,17 @@ impl Watermarks for MemoryWatermarks {
     async fn watermark(&self, table: &TableId) -> Result<Option<String>, Failure> {
         Ok(self.0.get(table).cloned())
     }
+}
+
+/// Checks settings in a process of `program`, which serves [`crate::bounded::serve`].
+///
+/// # Errors
+/// As [`crate::Datakit::check_settings`].
+pub async fn check_settings_in(
+    program: PathBuf,
+    limits: &GuestLimits,
+    schema: &str,
+    settings: &serde_json::Value,
+) -> Result<Verdict, WasmError> {
+    bounded::check_settings(&Place::Process(program), limits, schema, settings).await
 }

@@ -6,7 +6,7 @@ use crate::bindings::datakit::kit::batches::{Batch, Column, Expression, Projecti
 use crate::bindings::datakit::kit::connections::{Connection, Reader};
 use crate::bindings::datakit::kit::log::{self, Level};
 use crate::bindings::datakit::kit::run;
-use crate::bindings::datakit::kit::types::{Error, ErrorKind, Retry, Schema, TableId, Value};
+use crate::bindings::datakit::kit::types::{Error, ErrorKind, Field, Retry, Schema, TableId, Value};
 use crate::bindings::exports::datakit::kit::datakit::{Partition, Table, TablePlan};
 use crate::{QUERY, field, ipc, no_options, settings, source};
 
@@ -72,6 +72,16 @@ impl Attack {
                 let nested = format!("{}Int8{}", "List(".repeat(50_000), ")".repeat(50_000));
                 drop(Projection::compile(&[field("id", &nested)], &[], None)?);
             }
+            ("literal-hoard", Stage::Open) => loop {
+                let literal = [text_column("a", &"x".repeat(1_000))];
+                std::mem::forget(Projection::compile(&[], &literal, None)?);
+            },
+            ("huge-literal", Stage::Open) => {
+                drop(Projection::compile(&[], &[text_column("a", &"x".repeat(60 << 20))], None)?);
+            }
+            ("huge-name", Stage::Open) => {
+                drop(Projection::compile(&[], &[text_column(&"x".repeat(60 << 20), "a")], None)?);
+            }
             ("log-flood", Stage::Next) => flood_the_log(),
             ("huge-error", Stage::Next) => return Err(error("HOSTILE-001", &"no ".repeat(5_000_000))),
             ("escape-sequences", Stage::Next) => return Err(error("HOSTILE-002", "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n")),
@@ -101,6 +111,7 @@ impl Attack {
                 .collect(),
             "many-columns" => vec![Table { columns: vec![field("c", "Int8"); 5_000], ..honest }],
             "unknown-type" => vec![Table { columns: vec![field("id", "Int65")], ..honest }],
+            "huge-estimate" => vec![Table { estimated_rows: Some(u64::MAX), ..honest }],
             "nameless-table" => vec![Table { id: TableId { schema: "dbo".to_owned(), name: String::new() }, ..honest }],
             _ => vec![honest],
         }
@@ -119,6 +130,10 @@ impl Attack {
             "ordinals-with-gaps" => first.partitions = vec![partition(0, vec![]), partition(2, vec![])],
             "many-partitions" => first.partitions = (0..20_000).map(|i| partition(i, vec![])).collect(),
             "million-partitions" => first.partitions = (0..1_000_000).map(|i| partition(i, vec![])).collect(),
+            "huge-estimates" => {
+                let huge = |ordinal| Partition { estimated_rows: Some(u64::MAX / 2), ..partition(ordinal, vec![]) };
+                first.partitions = (0..3).map(huge).collect();
+            }
             "huge-state" => first.partitions[0].state = vec![7; 2 << 20],
             "huge-plan" => first.partitions = (0..150).map(|i| partition(i, vec![7; 1 << 20])).collect(),
             "huge-watermark" => first.watermark_after = Some("9".repeat((1 << 20) + 1)),
@@ -144,12 +159,48 @@ impl Attack {
         projection: &Projection,
         kept: &mut Vec<u32>,
     ) -> Result<Option<Batch>, Error> {
+        match self.0.as_str() {
+            "hoard" => {
+                while let Some(input) = reader.next()? {
+                    std::mem::forget(input);
+                }
+                return Ok(None);
+            }
+            "empty-forever" => {
+                if kept.is_empty()
+                    && let Some(input) = reader.next()?
+                {
+                    kept.push(input.handle());
+                    std::mem::forget(input);
+                }
+                let input = std::mem::ManuallyDrop::new(again(kept[0]));
+                return nothing_of(&reader.schema(), &input).map(Some);
+            }
+            "query-forever" => {
+                let again = source()?.query(QUERY, &[], no_options())?;
+                let Some(input) = again.next()? else { return Ok(None) };
+                return nothing_of(&again.schema(), &input).map(Some);
+            }
+            _ => {}
+        }
         let Some(input) = reader.next()? else { return Ok(None) };
         let forged = match self.0.as_str() {
             "wrong-schema" => return Ok(Some(input)),
             "batch-leak" => loop {
                 std::mem::forget(Batch::from_arrow(&input.to_arrow()?)?);
             },
+            "constant-hoard" => loop {
+                let literal = [text_column("a", &"x".repeat(200))];
+                let projection = Projection::compile(&reader.schema(), &literal, None)?;
+                drop(projection.apply(&input)?);
+                std::mem::forget(projection);
+            },
+            // The column `name` is what the settings say.
+            "expression" => {
+                let [id, name, added] = crate::columns();
+                let name = Column { value: Expression::Sql(settings::sql()), ..name };
+                return Ok(Some(Projection::compile(&reader.schema(), &[id, name, added], None)?.apply(&input)?));
+            }
             "batch-twice" => match kept.pop() {
                 Some(handle) => return Ok(Some(again(handle))),
                 None => {
@@ -170,6 +221,11 @@ impl Attack {
         };
         Ok(Some(Batch::from_arrow(&forged)?))
     }
+}
+
+/// Nothing of the rows, in the announced columns.
+fn nothing_of(schema: &[Field], input: &Batch) -> Result<Batch, Error> {
+    Projection::compile(schema, &crate::columns(), Some("FALSE"))?.apply(input)
 }
 
 fn endless() {

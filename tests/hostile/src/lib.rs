@@ -111,12 +111,7 @@ impl GuestExtraction for HostileExtraction {
         let attack = Attack::chosen();
         attack.strike(Stage::Open)?;
         let reader = source()?.query(QUERY, &[], no_options())?;
-        let columns = [
-            Column { name: "id".to_owned(), value: Expression::Input("id".to_owned()) },
-            Column { name: "name".to_owned(), value: Expression::Input("name".to_owned()) },
-            Column { name: "added".to_owned(), value: Expression::Text("x".to_owned()) },
-        ];
-        let projection = Projection::compile(&reader.schema(), &columns, None)?;
+        let projection = Projection::compile(&reader.schema(), &columns(), None)?;
         Ok(Extraction::new(Self { attack, reader, projection, kept: RefCell::new(Vec::new()) }))
     }
 
@@ -128,6 +123,15 @@ impl GuestExtraction for HostileExtraction {
         self.attack.strike(Stage::Next)?;
         self.attack.returned(&self.reader, &self.projection, &mut self.kept.borrow_mut())
     }
+}
+
+/// What a batch becomes.
+fn columns() -> [Column; 3] {
+    [
+        Column { name: "id".to_owned(), value: Expression::Input("id".to_owned()) },
+        Column { name: "name".to_owned(), value: Expression::Input("name".to_owned()) },
+        Column { name: "added".to_owned(), value: Expression::Text("x".to_owned()) },
+    ]
 }
 
 fn source() -> Result<Connection, Error> {

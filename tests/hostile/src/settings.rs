@@ -1,4 +1,4 @@
-//! What the test asks for: `{"attack": "…", "ipc": "…"}`.
+//! What the test asks for: `{"attack": "…", "ipc": "…", "sql": "…"}`.
 
 use serde_json::Value;
 
@@ -7,6 +7,11 @@ use crate::bindings::datakit::kit::run;
 /// The attack's name; empty: none.
 pub fn attack() -> String {
     text("attack")
+}
+
+/// An expression of the language of projections.
+pub fn sql() -> String {
+    text("sql")
 }
 
 /// Bytes of an Arrow IPC stream, from their hexadecimal form.

@@ -31,6 +31,8 @@ pub(crate) async fn publish(arguments: Publish, context: &Context) -> Result<(),
     let digest = Digest::of(&component);
     let datakit = context.runtime(&config)?.load(component.as_slice(), digest.as_str()).await?;
     let info = datakit.describe().await?;
+    // A schema that is none, or that nobody could check settings against.
+    datakit.check_schema().await?;
     let registry = context.registry(&config)?;
     let description = Description { name: info.name, version: info.version, summary: info.summary };
     let published = registry.publish(&component, &description).await?;

@@ -111,3 +111,40 @@ fn an_invalid_table_is_kept_with_its_reason_and_the_others_are_valid() {
     let twice = vec![table(vec![field("id")], "id"), table(vec![field("id")], "id")];
     assert!(tables(twice, &limits).unwrap_err().to_string().contains("the table dbo.t twice"));
 }
+
+#[test]
+fn only_the_metadata_that_the_wit_names_goes_on_to_sinks() {
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let field = types::Field {
+        name: "id".to_owned(),
+        arrow_type: "FixedSizeBinary(16)".to_owned(),
+        nullable: true,
+        metadata: vec![
+            pair("ARROW:extension:name", "arrow.uuid"),
+            pair("ARROW:extension:metadata", "{}"),
+            pair("datakit.source-type", "uniqueidentifier"),
+            pair("__CHAR_VARCHAR_TYPE_STRING", "varchar(1)"),
+            pair("delta.generationExpression", "1"),
+            pair("comment", "said by the datakit"),
+        ],
+    };
+    let announced = output(vec![field.clone()], &GuestLimits::default()).unwrap();
+    let kept = |schema: &SchemaRef| {
+        let mut kept: Vec<_> = schema.field(0).metadata().clone().into_iter().collect();
+        kept.sort();
+        kept
+    };
+    let known = [pair("ARROW:extension:name", "arrow.uuid"), pair("datakit.source-type", "uniqueidentifier")];
+    assert_eq!(kept(&announced), known);
+    // A batch may have more, which it loses on the way; what is known has to be what was announced.
+    let found = schema_from_wire(&convert::fields_from_wire(vec![field.clone()]), &GuestLimits::default()).unwrap();
+    same_columns(&announced, &found).unwrap();
+    let other = types::Field { metadata: vec![pair("datakit.source-type", "int")], ..field.clone() };
+    let other = schema_from_wire(&convert::fields_from_wire(vec![other]), &GuestLimits::default()).unwrap();
+    assert!(same_columns(&announced, &other).is_err());
+    let unfit = types::Field {
+        metadata: vec![pair("ARROW:extension:name", "arrow.json"), pair("datakit.source-type", "a\nb")],
+        ..field
+    };
+    assert_eq!(kept(&output(vec![unfit], &GuestLimits::default()).unwrap()), []);
+}

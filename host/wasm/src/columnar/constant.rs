@@ -85,12 +85,19 @@ impl Value {
 #[derive(Debug)]
 pub(super) struct Constant {
     value: Value,
-    built: RwLock<Option<ArrayRef>>,
+    built: RwLock<Built>,
+}
+
+/// What is kept for the next batch, and how often it was made.
+#[derive(Debug, Default)]
+struct Built {
+    array: Option<ArrayRef>,
+    builds: u64,
 }
 
 impl Constant {
     pub(super) fn new(value: Value) -> Self {
-        Self { value, built: RwLock::new(None) }
+        Self { value, built: RwLock::default() }
     }
 
     pub(super) fn output_bytes(&self, rows: usize) -> usize {
@@ -102,7 +109,7 @@ impl Constant {
         {
             // A poisoned lock holds a whole array or none: it is replaced, never changed.
             let built = self.built.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(array) = built.as_ref().filter(|array| array.len() >= rows) {
+            if let Some(array) = built.array.as_ref().filter(|array| array.len() >= rows) {
                 return Ok(array.slice(0, rows));
             }
         }
@@ -110,7 +117,18 @@ impl Constant {
             .value
             .build(rows)
             .map_err(|message| ColumnarError::Unexpected { what: "building a literal column", message })?;
-        *self.built.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&array));
+        let mut built = self.built.write().unwrap_or_else(PoisonError::into_inner);
+        *built = Built { array: Some(Arc::clone(&array)), builds: built.builds + 1 };
         Ok(array)
+    }
+
+    /// How often the array was built.
+    pub(super) fn builds(&self) -> u64 {
+        self.built.read().unwrap_or_else(PoisonError::into_inner).builds
+    }
+
+    /// The array that is kept.
+    pub(super) fn built(&self) -> Option<ArrayRef> {
+        self.built.read().unwrap_or_else(PoisonError::into_inner).array.clone()
     }
 }

@@ -110,6 +110,18 @@ pub enum ColumnarError {
         /// What is wrong with it.
         message: String,
     },
+    /// A value of a guest that its column's declared type does not have: too many digits, a time outside its day.
+    #[error("row {row} of column `{column}` holds a value that is not {data_type}: {reason}")]
+    ValueOutsideType {
+        /// The column.
+        column: String,
+        /// Its type.
+        data_type: String,
+        /// The row within the batch, from 0.
+        row: usize,
+        /// Why the value does not fit.
+        reason: String,
+    },
     /// A batch of another shape than the projection was compiled for.
     #[error("the batch does not have the schema the projection was compiled for: {message}")]
     OtherSchema {
@@ -177,6 +189,7 @@ impl Coded for ColumnarError {
             Self::InvalidIpc(_) => "DK-KIT-113",
             Self::Encode(_) => "DK-KIT-114",
             Self::Unexpected { .. } => "DK-KIT-115",
+            Self::ValueOutsideType { .. } => "DK-KIT-116",
         }
         .into()
     }
@@ -208,6 +221,7 @@ impl Coded for ColumnarError {
             Self::ValueOutOfRange { .. } => {
                 "correct the value in the source, leave the column out, or turn the row hash off by the datakit's setting (`row_hash = false` of the bronze datakits)".into()
             }
+            Self::ValueOutsideType { .. } => "give the column a type that holds its values".into(),
             Self::OtherSchema { .. } => "compile a projection for this reader's schema".into(),
             Self::InvalidIpc(_) => {
                 "send one uncompressed stream: the schema, one batch, the end marker, and nothing after it".into()
@@ -236,6 +250,9 @@ impl Coded for ColumnarError {
                 let mut context = vec![pair("input", input), pair("row", row), pair("reason", message)];
                 context.extend(key.iter().map(|(name, value)| ("key".to_owned(), format!("{name} = {value}"))));
                 context
+            }
+            Self::ValueOutsideType { column, row, reason, .. } => {
+                vec![pair("column", column), pair("row", row), pair("reason", reason)]
             }
             Self::OtherSchema { .. } | Self::InvalidIpc(_) | Self::Encode(_) | Self::Unexpected { .. } => Vec::new(),
         }

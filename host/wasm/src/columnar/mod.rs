@@ -15,9 +15,14 @@ mod row_hash;
 #[cfg(test)]
 mod tests;
 mod type_text;
+mod values;
 mod wire;
+mod work;
 
 pub use error::ColumnarError;
 pub use ipc::{decode_ipc, encode_ipc};
+pub(crate) use projection::compile_units;
 pub use projection::{ColumnExpression, Projection};
+pub(crate) use wire::wire_units;
 pub use wire::{WireField, schema_from_wire, schema_to_wire};
+pub use work::Meter;

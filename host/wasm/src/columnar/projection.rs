@@ -16,7 +16,8 @@ use super::expression::Expression;
 use super::expression::syntax::{self, Parsed, Tokens};
 use super::row_hash::RowHash;
 use super::type_text;
-use super::wire;
+use super::wire::{self, TextBudget};
+use super::work::{self, Meter};
 
 /// How a filter is called in messages.
 const FILTER: &str = "filter";
@@ -54,6 +55,7 @@ struct Inner {
     steps: Vec<Step>,
     output: SchemaRef,
     max_bytes: u64,
+    kept_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -77,8 +79,20 @@ impl Projection {
         filter: Option<&str>,
         limits: &GuestLimits,
     ) -> Result<Self, ColumnarError> {
+        Self::compile_counted(input, columns, filter, limits, &Meter::unlimited())
+    }
+
+    /// As [`Self::compile`]; the work is counted.
+    pub(crate) fn compile_counted(
+        input: &SchemaRef,
+        columns: &[(String, ColumnExpression)],
+        filter: Option<&str>,
+        limits: &GuestLimits,
+        meter: &Meter,
+    ) -> Result<Self, ColumnarError> {
         check_columns(input, columns, limits)?;
         let (tokens, largest) = tokenize(columns, filter, limits)?;
+        meter.charge(units_of(input.fields().len() + columns.len(), tokens.total))?;
         let compile = || compile(input, columns, tokens, limits);
         if largest == 0 {
             return compile();
@@ -106,7 +120,49 @@ impl Projection {
     /// # Errors
     /// A batch of another schema; a value a kernel refuses; a limit on the bytes made.
     pub fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch, ColumnarError> {
+        self.apply_counted(batch, &Meter::unlimited())
+    }
+
+    /// About what [`Self::apply_counted`] counts for a batch, in units of work.
+    pub(crate) fn estimate(&self, batch: &RecordBatch) -> u64 {
         let inner = &*self.0;
+        let Ok(batch) = batch.project(&inner.used) else { return 0 };
+        let steps = inner.steps.iter().map(|step| match step {
+            Step::Input(_) => 0,
+            Step::Expression(expression) => expression.estimate(&batch),
+            Step::Constant(constant) => constant.output_bytes(batch.num_rows()) as u64,
+            Step::RowHash(hash) => hash.units(&batch),
+        });
+        let filter = inner.filter.as_ref().map_or(0, |filter| filter.estimate(&batch));
+        steps.fold(filter, u64::saturating_add)
+    }
+
+    /// What it keeps for itself, in bytes: schemas, literals, compiled expressions.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.0.kept_bytes
+    }
+
+    /// How often its literal columns have been built.
+    pub(crate) fn builds(&self) -> u64 {
+        self.constants().map(Constant::builds).sum()
+    }
+
+    /// Its literal columns, as they are kept for the next batch.
+    pub(crate) fn built(&self) -> Vec<ArrayRef> {
+        self.constants().filter_map(Constant::built).collect()
+    }
+
+    fn constants(&self) -> impl Iterator<Item = &Constant> {
+        self.0.steps.iter().filter_map(|step| match step {
+            Step::Constant(constant) => Some(constant),
+            _ => None,
+        })
+    }
+
+    /// As [`Self::apply`]; the work is counted, and ends when it is too much or when it is stopped.
+    pub(crate) fn apply_counted(&self, batch: &RecordBatch, meter: &Meter) -> Result<RecordBatch, ColumnarError> {
+        let inner = &*self.0;
+        let _entered = meter.enter();
         check_schema(&inner.input, batch)?;
         let unexpected = |error: arrow::error::ArrowError| ColumnarError::Unexpected {
             what: "applying a projection",
@@ -116,6 +172,7 @@ impl Projection {
         if let Some(filter) = &inner.filter {
             let keep = keep(filter, &batch)?;
             if keep.true_count() < batch.num_rows() {
+                meter.charge(batch.columns().iter().map(|column| work::units(column)).sum())?;
                 batch = filter_record_batch(&batch, &keep).map_err(unexpected)?;
             }
         }
@@ -137,16 +194,56 @@ impl Projection {
                 }
                 Step::Constant(constant) => {
                     charge(constant.output_bytes(rows))?;
+                    meter.charge(constant.output_bytes(rows) as u64)?;
                     constant.evaluate(rows)?
                 }
                 Step::RowHash(hash) => {
                     charge(RowHash::output_bytes(rows))?;
+                    meter.charge(hash.units(&batch))?;
                     hash.evaluate(&batch)?
                 }
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(Arc::clone(&inner.output), arrays, &options).map_err(unexpected)
+    }
+}
+
+/// What a projection takes, roughly: a field in two schemas, and a token's part of a syntax tree and a physical expression.
+const FIELD_BYTES: u64 = 512;
+const TOKEN_BYTES: u64 = 512;
+/// What compiling costs, in units of work.
+const FIELD_UNITS: u64 = 1_000;
+const TOKEN_UNITS: u64 = 10_000;
+
+/// About what [`Projection::compile_counted`] counts, by the sizes of what it is given.
+pub(crate) fn compile_units(fields: usize, columns: &[(String, ColumnExpression)], filter: Option<&str>) -> u64 {
+    let text = columns.iter().map(|(_, expression)| match expression {
+        ColumnExpression::Sql(text) => text.len(),
+        _ => 0,
+    });
+    // A token of code has two bytes or more, as a rule.
+    let tokens = (text.sum::<usize>() + filter.map_or(0, str::len)).div_ceil(2);
+    units_of(fields + columns.len(), tokens)
+}
+
+fn units_of(fields: usize, tokens: usize) -> u64 {
+    (fields as u64).saturating_mul(FIELD_UNITS).saturating_add((tokens as u64).saturating_mul(TOKEN_UNITS))
+}
+
+fn kept_bytes(input: &Schema, columns: &[(String, ColumnExpression)], tokens: usize) -> u64 {
+    let metadata = |field: &Field| field.metadata().iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    let fields: usize = input.fields().iter().map(|field| field.name().len() + metadata(field)).sum();
+    let text: usize = columns.iter().map(|(name, expression)| name.len() + literal_bytes(expression)).sum();
+    let counts = (input.fields().len() + columns.len()) as u64 * FIELD_BYTES + tokens as u64 * TOKEN_BYTES;
+    counts.saturating_add((2 * fields + text) as u64)
+}
+
+fn literal_bytes(expression: &ColumnExpression) -> usize {
+    match expression {
+        ColumnExpression::Text(text) => text.len(),
+        ColumnExpression::RowHash(names) => names.iter().map(String::len).sum(),
+        _ => 0,
     }
 }
 
@@ -166,6 +263,15 @@ fn check_columns(
         _ => 0,
     });
     check("columns of all row hashes of a projection", hashed.sum())?;
+    let literals = columns.iter().map(|(_, expression)| literal_bytes(expression)).fold(0, usize::saturating_add);
+    ColumnarError::check(
+        || "bytes of the literals of a projection".to_owned(),
+        LIVE_BYTES,
+        limits.max_live_batch_bytes,
+        literals,
+    )?;
+    let mut names = TextBudget::default();
+    columns.iter().try_for_each(|(name, _)| names.add(name.len(), limits))?;
     wire::refuse_duplicates(input, "input")?;
     let mut seen = HashSet::with_capacity(columns.len());
     let twice = columns.iter().find(|(name, _)| !seen.insert(name));
@@ -176,6 +282,7 @@ fn check_columns(
 struct AllTokens {
     columns: Vec<Option<Tokens>>,
     filter: Option<Tokens>,
+    total: usize,
 }
 
 /// Cuts all expressions into tokens; returns them and the largest count.
@@ -204,7 +311,7 @@ fn tokenize(
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     // An expression without a token is parsed, too, to be refused by the parser.
     let any = filter.is_some() || columns.iter().any(Option::is_some);
-    Ok((AllTokens { columns, filter }, if any { largest.max(1) } else { 0 }))
+    Ok((AllTokens { columns, filter, total }, if any { largest.max(1) } else { 0 }))
 }
 
 fn compile(
@@ -213,6 +320,7 @@ fn compile(
     tokens: AllTokens,
     limits: &GuestLimits,
 ) -> Result<Projection, ColumnarError> {
+    let kept_bytes = kept_bytes(input, columns, tokens.total);
     let filter = tokens.filter.map(|tokens| syntax::parse(tokens, FILTER, limits)).transpose()?;
     let parsed = columns
         .iter()
@@ -234,7 +342,7 @@ fn compile(
     }
     let output = Arc::new(Schema::new(fields));
     let max_bytes = limits.max_live_batch_bytes;
-    Ok(Projection(Arc::new(Inner { input: Arc::clone(input), used, filter, steps, output, max_bytes })))
+    Ok(Projection(Arc::new(Inner { input: Arc::clone(input), used, filter, steps, output, max_bytes, kept_bytes })))
 }
 
 /// Positions of the input columns that anything reads, in order.

@@ -109,3 +109,11 @@ pub fn schema_to_wire(schema: &Schema) -> Vec<WireField> {
     };
     schema.fields().iter().map(wire).collect()
 }
+
+/// What handing a schema to a guest costs, in units of work.
+pub(crate) fn wire_units(fields: &[WireField]) -> u64 {
+    const FIELD_UNITS: usize = 500;
+    let metadata = |field: &WireField| field.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    let bytes = fields.iter().map(|field| field.name.len() + field.arrow_type.len() + metadata(field) + FIELD_UNITS);
+    bytes.sum::<usize>() as u64
+}

@@ -1,12 +1,13 @@
 //! Connections by role, queries, and their rows.
 
-use datakit_model::source::{Access, Query};
+use datakit_model::memory::{Overfull, Starved};
+use datakit_model::source::{Access, Query, RejectedRow, SetAside};
 use datakit_model::{Failure, TrackedBatch};
 use wasmtime::component::Resource;
 
 use crate::bindings::connections::{Host, HostConnection, HostReader, QueryOptions};
 use crate::bindings::types::{Error, ErrorKind, Field, Value};
-use crate::columnar::schema_to_wire;
+use crate::columnar::{schema_to_wire, wire_units};
 use crate::convert::{Text, fields_to_wire, options_from_wire, value_from_wire};
 use crate::error::{Limit, WasmError};
 use crate::state::{BatchHandle, ConnectionHandle, ReaderHandle, State};
@@ -47,13 +48,16 @@ impl HostConnection for State {
         };
         // Waiting for the budget with a reservation in hand could wait for itself.
         self.release_covering();
-        let started = self.table.get(&connection)?.connection.query(query).await;
+        let (held_bytes, idle) = self.held_while_waiting(None);
+        let (starved, handle) = (self.starved(), self.table.get(&connection)?);
+        let memory = handle.memory.clone();
+        let started = memory.holding(held_bytes, &idle, handle.connection.query(query)).await.map_err(starved)?;
         self.budget.host_call_ended(call);
         match started {
             Ok(reader) => {
-                let (schema, number) = (reader.schema(), self.next_reader());
+                let (schema, number) = (reader.schema(), self.begin_reader(memory));
                 self.approximate |= reader.approximate();
-                self.moments.push(reader.moment());
+                self.note_moment(reader.moment());
                 Ok(Ok(self.push(ReaderHandle { reader, schema, number, ended: false })?))
             }
             Err(failure) => Ok(Err(self.failures.tell(failure))),
@@ -70,6 +74,7 @@ impl HostReader for State {
     async fn schema(&mut self, reader: Resource<ReaderHandle>) -> wasmtime::Result<Vec<Field>> {
         let call = self.budget.host_call()?;
         let fields = schema_to_wire(&self.table.get(&reader)?.schema);
+        self.budget.charge_work(wire_units(&fields))?;
         self.budget.host_call_ended(call);
         Ok(fields_to_wire(fields))
     }
@@ -93,7 +98,8 @@ impl HostReader for State {
     }
 
     async fn drop(&mut self, reader: Resource<ReaderHandle>) -> wasmtime::Result<()> {
-        self.delete(reader)?;
+        let number = self.delete(reader)?.number;
+        self.end_reader(number)?;
         Ok(())
     }
 }
@@ -116,15 +122,32 @@ impl State {
             let (found, needed) = (kind.to_owned(), declared.kinds.join(" or "));
             return Ok(Err(self.deny(WasmError::RoleKind { role: role.to_owned(), found, needed })));
         }
-        let access = Access {
-            tables: session.tables.clone(),
-            run_id: session.run.run_id.clone(),
-            memory: session.memory.clone(),
-        };
+        // One reader of a connection at a time.
+        let memory = session.memory.for_reader();
+        let access =
+            Access { tables: session.tables.clone(), run_id: session.run.run_id.clone(), memory: memory.clone() };
         match source.connect(access).await {
-            Ok(connection) => Ok(Ok(ConnectionHandle { kind, connection })),
+            Ok(connection) => Ok(Ok(ConnectionHandle { kind, connection, memory })),
             Err(failure) => Ok(Err(self.failures.tell(failure))),
         }
+    }
+
+    /// A wait of this call that has no end.
+    fn starved(&self) -> impl FnOnce(Starved) -> WasmError + use<> {
+        let call = self.call();
+        move |Starved { held_bytes, capacity_bytes }| WasmError::Starved { call, held_bytes, capacity_bytes }
+    }
+
+    /// Rows that a reader set aside are held until their table is committed.
+    fn set_aside(&mut self, rows: Vec<RejectedRow>) -> Result<(), WasmError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let session = self.session("reader.next")?;
+        let over = |Overfull { capacity_bytes }| WasmError::SetAside { capacity_bytes };
+        let more = SetAside::new(rows, &session.set_aside).map_err(over)?;
+        self.rejected.append(more);
+        Ok(())
     }
 
     fn deny(&mut self, error: WasmError) -> Error {
@@ -150,17 +173,28 @@ impl State {
         &mut self,
         reader: &Resource<ReaderHandle>,
     ) -> wasmtime::Result<Result<Option<TrackedBatch>, Failure>> {
-        let handle = self.table.get_mut(reader)?;
+        let number = self.table.get(reader)?.number;
+        let (held_bytes, idle) = self.held_while_waiting(Some(number));
+        let memory = self.live_readers.get(&number).cloned();
+        let (starved, handle) = (self.starved(), self.table.get_mut(reader)?);
         if handle.ended {
             return Ok(Ok(None));
         }
-        let read = handle.reader.next().await;
+        let next = handle.reader.next();
+        let read = match memory {
+            Some(memory) => memory.holding(held_bytes, &idle, next).await.map_err(starved)?,
+            None => next.await,
+        };
         handle.ended = !matches!(read, Ok(Some(_)));
-        let (number, adjustments) = (handle.number, handle.reader.adjustments());
+        let adjustments = handle.reader.adjustments();
         let (rejected, filtered) = (handle.reader.take_rejected(), handle.reader.filtered());
         self.filtered |= filtered;
+        if let Ok(Some(rows)) = &read {
+            rows.delivered();
+            self.note_rows(number);
+        }
         self.note_adjustments(number, adjustments);
-        self.rejected.extend(rejected);
+        self.set_aside(rejected)?;
         Ok(read)
     }
 }

@@ -17,6 +17,7 @@ impl Host for State {
             source_system: session.run.source_system.clone(),
             settings: session.settings.clone(),
         };
+        self.budget.charge_work(info.settings.len() as u64)?;
         self.budget.host_call_ended(call);
         Ok(info)
     }

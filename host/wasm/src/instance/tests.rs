@@ -4,7 +4,7 @@ use wasmtime::component::{Component, Linker};
 
 use super::*;
 use crate::engine::engine;
-use crate::state::{GuestLog, Speaker};
+use crate::state::{GuestLog, RunLog, Speaker};
 
 /// `(module (table 0 funcref) (func $start …) (start $start))`
 fn module(start: &[u8]) -> Vec<u8> {
@@ -34,7 +34,11 @@ async fn instantiate(start: &[u8], limits: GuestLimits) -> Result<(), WasmError>
     let engine = engine(&limits).unwrap();
     let ticker = Ticker::start(&engine).unwrap();
     let limits = Arc::new(limits);
-    let log = GuestLog::new(Speaker { run_id: String::new(), datakit: String::new() }, Arc::clone(&limits));
+    let log = GuestLog::new(
+        Speaker { run_id: String::new(), datakit: String::new() },
+        Arc::clone(&limits),
+        RunLog::default(),
+    );
     let mut store = Store::new(&engine, State::new(limits, ticker.clock(), None, Arc::from([]), log));
     configure(&mut store);
     let _running = ticker.run();

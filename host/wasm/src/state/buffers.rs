@@ -1,9 +1,8 @@
-//! The memory behind an instance's live batches, each buffer counted once.
+//! The memory behind an instance's live batches and the literal columns that projections keep, each buffer counted once.
 
 use std::collections::HashMap;
 
-use arrow::array::Array as _;
-use arrow::array::ArrayData;
+use arrow::array::{Array as _, ArrayData, ArrayRef};
 use arrow::buffer::Buffer;
 use arrow::record_batch::RecordBatch;
 
@@ -26,7 +25,11 @@ impl LiveBuffers {
     }
 
     pub(crate) fn add(&mut self, batch: &RecordBatch) {
-        visit(batch, &mut |buffer| {
+        batch.columns().iter().for_each(|column| self.add_array(column));
+    }
+
+    pub(crate) fn add_array(&mut self, array: &ArrayRef) {
+        visit(&array.to_data(), &mut |buffer| {
             let bytes = buffer.capacity() as u64;
             let entry = self.uses.entry(address(buffer)).or_insert(Use { count: 0, bytes });
             if entry.count == 0 {
@@ -37,7 +40,11 @@ impl LiveBuffers {
     }
 
     pub(crate) fn remove(&mut self, batch: &RecordBatch) {
-        visit(batch, &mut |buffer| {
+        batch.columns().iter().for_each(|column| self.remove_array(column));
+    }
+
+    pub(crate) fn remove_array(&mut self, array: &ArrayRef) {
+        visit(&array.to_data(), &mut |buffer| {
             let Some(entry) = self.uses.get_mut(&address(buffer)) else { return };
             entry.count -= 1;
             if entry.count == 0 {
@@ -53,19 +60,13 @@ fn address(buffer: &Buffer) -> usize {
     buffer.data_ptr().as_ptr() as usize
 }
 
-fn visit(batch: &RecordBatch, each: &mut impl FnMut(&Buffer)) {
-    for column in batch.columns() {
-        visit_data(&column.to_data(), each);
-    }
-}
-
-fn visit_data(data: &ArrayData, each: &mut impl FnMut(&Buffer)) {
+fn visit(data: &ArrayData, each: &mut impl FnMut(&Buffer)) {
     data.buffers().iter().for_each(&mut *each);
     if let Some(nulls) = data.nulls() {
         each(nulls.buffer());
     }
     for child in data.child_data() {
-        visit_data(child, each);
+        visit(child, each);
     }
 }
 

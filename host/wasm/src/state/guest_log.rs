@@ -1,8 +1,8 @@
 //! A guest's log: bounded, escaped, and sent on as `tracing` events with the target `datakit`.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datakit_model::GuestLimits;
 
@@ -21,18 +21,53 @@ pub(crate) struct Speaker {
     pub(crate) datakit: String,
 }
 
+/// What all instances of one run have logged together. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct RunLog(Arc<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    bytes: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl RunLog {
+    /// Bytes of the messages that were shown.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Messages that were not shown.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many bytes more may be shown.
+    fn admit(&self, bytes: u64, max: u64) -> bool {
+        let more = |said: u64| said.checked_add(bytes).filter(|sum| *sum <= max);
+        self.0.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Counts a message that is not shown; says whether it is the first.
+    fn drop_one(&self) -> bool {
+        self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0
+    }
+}
+
 /// The log of one instance.
 pub(crate) struct GuestLog {
     speaker: Speaker,
     limits: Arc<GuestLimits>,
+    run: RunLog,
     messages: u64,
-    dropped: u64,
     kept: VecDeque<String>,
 }
 
 impl GuestLog {
-    pub(crate) fn new(speaker: Speaker, limits: Arc<GuestLimits>) -> Self {
-        Self { speaker, limits, messages: 0, dropped: 0, kept: VecDeque::new() }
+    pub(crate) fn new(speaker: Speaker, limits: Arc<GuestLimits>, run: RunLog) -> Self {
+        Self { speaker, limits, run, messages: 0, kept: VecDeque::new() }
     }
 
     /// A call begins: what was said before does not explain its traps.
@@ -48,7 +83,7 @@ impl GuestLog {
     /// One message.
     pub(crate) fn emit(&mut self, level: Level, message: &str, fields: &[(String, String)]) {
         if self.messages >= self.limits.max_log_messages {
-            self.dropped += 1;
+            self.drop_one("max_log_messages", self.limits.max_log_messages);
             return;
         }
         self.messages += 1;
@@ -62,7 +97,23 @@ impl GuestLog {
             let line = if fields.is_empty() { message.clone() } else { format!("{message} ({fields})") };
             self.kept.push_back(cut(&line, KEPT_BYTES).to_owned());
         }
-        self.send(level, &message, &fields);
+        let bytes = (message.len() + fields.len()) as u64;
+        if self.run.admit(bytes, self.limits.max_run_log_bytes) {
+            self.send(level, &message, &fields);
+        } else {
+            self.drop_one("max_run_log_bytes", self.limits.max_run_log_bytes);
+        }
+    }
+
+    /// Said once a run, however many instances it has.
+    fn drop_one(&self, setting: &str, value: u64) {
+        if self.run.drop_one() {
+            let Speaker { run_id, datakit } = &self.speaker;
+            tracing::warn!(
+                target: "datakit", %run_id, %datakit,
+                "the datakit logs more than is shown; limits.guest.{setting} = {value}",
+            );
+        }
     }
 
     fn send(&self, level: Level, message: &str, fields: &str) {
@@ -76,33 +127,21 @@ impl GuestLog {
     }
 }
 
-impl Drop for GuestLog {
-    fn drop(&mut self) {
-        if self.dropped > 0 {
-            let Speaker { run_id, datakit } = &self.speaker;
-            tracing::warn!(
-                target: "datakit", %run_id, %datakit,
-                "{} more log messages were dropped; limits.guest.max_log_messages = {}",
-                self.dropped, self.limits.max_log_messages,
-            );
-        }
-    }
-}
-
 /// `name="value" name="value"`, cut at `max_bytes`.
 fn join(fields: &[(String, String)], max_bytes: usize) -> String {
     let mut text = String::new();
     for (name, value) in fields {
-        if text.len() >= max_bytes {
-            text.push_str(" …");
-            break;
-        }
-        let room = max_bytes - text.len();
+        let room = max_bytes.saturating_sub(text.len());
         let name = Text::escaped(name, room).into_inner();
         let value = Text::escaped(value, room).into_inner().replace('"', "\\\"");
         let separator = if text.is_empty() { "" } else { " " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{name}=\"{value}\"");
+        let field = format!("{separator}{name}=\"{value}\"");
+        if field.len() > room {
+            text.push_str(cut(&field, room));
+            text.push('…');
+            break;
+        }
+        text.push_str(&field);
     }
     text
 }
@@ -112,7 +151,11 @@ mod tests {
     use super::*;
 
     fn log(limits: GuestLimits) -> GuestLog {
-        GuestLog::new(Speaker { run_id: "r".to_owned(), datakit: "d".to_owned() }, Arc::new(limits))
+        log_of(&RunLog::default(), limits)
+    }
+
+    fn log_of(run: &RunLog, limits: GuestLimits) -> GuestLog {
+        GuestLog::new(Speaker { run_id: "r".to_owned(), datakit: "d".to_owned() }, Arc::new(limits), run.clone())
     }
 
     #[test]
@@ -121,9 +164,31 @@ mod tests {
         for i in 0..100 {
             log.emit(Level::Error, &format!("line {i}\u{1b}[2J"), &[]);
         }
-        assert_eq!((log.messages, log.dropped), (20, 80));
+        assert_eq!((log.messages, log.run.dropped()), (20, 80));
         assert_eq!(log.kept().len(), KEPT_LINES);
         assert_eq!(log.kept().last().unwrap(), "line 19\\u{1b}[2J");
+    }
+
+    #[test]
+    fn a_message_is_bounded_as_it_is_shown() {
+        let run = RunLog::default();
+        let bells = "\u{7}".repeat(100_000);
+        let mut log = log_of(&run, GuestLimits { max_log_bytes: 1_000, ..GuestLimits::default() });
+        log.emit(Level::Warn, &bells, &[(bells.clone(), bells.clone())]);
+        assert!((990..1_100).contains(&run.bytes()), "{}", run.bytes());
+    }
+
+    #[test]
+    fn all_instances_of_a_run_share_a_bound() {
+        let run = RunLog::default();
+        let limits = GuestLimits { max_run_log_bytes: 1_000, ..GuestLimits::default() };
+        for _ in 0..50 {
+            let mut log = log_of(&run, limits.clone());
+            for _ in 0..10 {
+                log.emit(Level::Info, "ten bytes.", &[]);
+            }
+        }
+        assert_eq!((run.bytes(), run.dropped()), (1_000, 400));
     }
 
     #[test]

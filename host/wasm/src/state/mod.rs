@@ -6,13 +6,15 @@ mod failures;
 mod growth;
 mod guest_log;
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datakit_model::source::{Adjustment, Connection, Reader, RejectedRow};
-use datakit_model::{GuestLimits, TrackedBatch};
+use datakit_model::source::{Adjustment, Connection, Reader, SetAside};
+use datakit_model::{GuestLimits, MemoryBudget, TrackedBatch};
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 
@@ -21,11 +23,15 @@ use crate::engine::Clock;
 use crate::error::{Call, Limit, WasmError};
 use crate::session::{Role, Session};
 
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Budget, compute};
 use buffers::LiveBuffers;
 pub(crate) use failures::Failures;
 pub(crate) use growth::Growth;
+pub use guest_log::RunLog;
 pub(crate) use guest_log::{GuestLog, Speaker};
+
+/// What an entry of [`State::adjustments`] takes besides its text.
+const ADJUSTMENT_BYTES: u64 = 128;
 
 /// A batch a guest has a handle to.
 pub struct BatchHandle {
@@ -35,19 +41,25 @@ pub struct BatchHandle {
 /// A compiled projection a guest has a handle to.
 pub struct ProjectionHandle {
     pub(crate) projection: Projection,
+    /// What it keeps for itself, in bytes.
+    bytes: u64,
+    /// Its literal columns that are counted with the batches: those of how many builds, and which.
+    counted: (u64, Vec<ArrayRef>),
 }
 
 /// A session with a source a guest has a handle to.
 pub struct ConnectionHandle {
     pub(crate) kind: &'static str,
     pub(crate) connection: Box<dyn Connection>,
+    /// What its readers reserve from.
+    pub(crate) memory: MemoryBudget,
 }
 
 /// A running query a guest has a handle to.
 pub struct ReaderHandle {
     pub(crate) reader: Box<dyn Reader>,
     pub(crate) schema: SchemaRef,
-    /// Its place in [`State::adjustments`].
+    /// The readers of an instance are numbered in the order in which they were begun.
     pub(crate) number: u64,
     pub(crate) ended: bool,
 }
@@ -65,18 +77,31 @@ pub(crate) struct State {
     pub(crate) session: Option<Session>,
     /// What `describe` declared.
     pub(crate) roles: Arc<[Role]>,
+    /// What readers that live have adjusted so far.
     adjustments: BTreeMap<u64, Vec<Adjustment>>,
+    /// What readers that are gone have adjusted, by column and kind.
+    adjusted: BTreeMap<(String, String), u64>,
     /// Rows that readers of the instance set aside, and nobody has taken yet.
-    pub(crate) rejected: Vec<RejectedRow>,
+    pub(crate) rejected: SetAside,
     /// A query of the instance allowed dirty reads.
     pub(crate) approximate: bool,
     /// A query of the instance was filtered by row-level security.
     pub(crate) filtered: bool,
-    /// The moments of the instance's queries, where they are shared with others.
-    pub(crate) moments: Vec<Option<Arc<str>>>,
+    /// The moment of all queries of the instance, as far as they share one: none before the first query.
+    moment: Option<Option<Arc<str>>>,
     readers: u64,
+    /// How many readers had been begun when the call began.
+    readers_before: u64,
+    /// A reader that was begun in an earlier call gave rows in this one.
+    pub(crate) has_read_on: bool,
+    /// What each live reader reserves from.
+    pub(crate) live_readers: BTreeMap<u64, MemoryBudget>,
+    /// The shares of the run's budget behind live batches: how many have it, and its bytes.
+    shares: HashMap<usize, (u64, u64)>,
     handles: u64,
     buffers: LiveBuffers,
+    /// Bytes that the host keeps for the guest besides batches: projections, what readers adjusted.
+    kept_bytes: u64,
     /// Whose reservation covers a batch the guest makes itself: the last one it read in this call.
     covering: Option<TrackedBatch>,
 }
@@ -100,13 +125,19 @@ impl State {
             session,
             roles,
             adjustments: BTreeMap::new(),
-            rejected: Vec::new(),
+            adjusted: BTreeMap::new(),
+            rejected: SetAside::default(),
             approximate: false,
             filtered: false,
-            moments: Vec::new(),
+            moment: None,
             readers: 0,
+            readers_before: 0,
+            has_read_on: false,
+            live_readers: BTreeMap::new(),
+            shares: HashMap::new(),
             handles: 0,
             buffers: LiveBuffers::default(),
+            kept_bytes: 0,
             covering: None,
         }
     }
@@ -143,11 +174,9 @@ impl State {
     /// A handle for a batch, whose memory counts as live until it is taken or dropped.
     pub(crate) fn push_batch(&mut self, rows: TrackedBatch) -> wasmtime::Result<Resource<BatchHandle>> {
         self.buffers.add(rows.batch());
-        let (live, max) = (self.buffers.bytes(), self.limits.max_live_batch_bytes);
-        if live > max {
-            let what = format!("the datakit's live batches would hold {live} bytes");
-            return Err(WasmError::over(Limit::LiveBatchBytes, max, what, self.call()).into());
-        }
+        self.check_held()?;
+        let (share, bytes) = rows.share();
+        self.shares.entry(share).or_insert((0, bytes)).0 += 1;
         self.push(BatchHandle { rows })
     }
 
@@ -155,7 +184,53 @@ impl State {
     pub(crate) fn take_batch(&mut self, resource: Resource<BatchHandle>) -> wasmtime::Result<TrackedBatch> {
         let rows = self.delete(resource)?.rows;
         self.buffers.remove(rows.batch());
+        let (share, _) = rows.share();
+        if let Some((count, _)) = self.shares.get_mut(&share) {
+            *count -= 1;
+            if *count == 0 {
+                self.shares.remove(&share);
+            }
+        }
         Ok(rows)
+    }
+
+    /// All that the host holds for the guest is one sum: batches, projections with their literals, what readers adjusted.
+    fn check_held(&self) -> Result<(), WasmError> {
+        let (held, max) = (self.buffers.bytes().saturating_add(self.kept_bytes), self.limits.max_live_batch_bytes);
+        if held <= max {
+            return Ok(());
+        }
+        let what = format!("the host would hold {held} bytes of batches and projections for the datakit");
+        Err(WasmError::over(Limit::LiveBatchBytes, max, what, self.call()))
+    }
+
+    /// A handle for a projection, whose literals count as long as it lives.
+    pub(crate) fn push_projection(&mut self, projection: Projection) -> wasmtime::Result<Resource<ProjectionHandle>> {
+        let bytes = projection.kept_bytes();
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
+        self.check_held()?;
+        self.push(ProjectionHandle { projection, bytes, counted: (0, Vec::new()) })
+    }
+
+    /// Counts the literal columns that a projection has built since it was counted, and keeps for the next batch.
+    pub(crate) fn count_literals(&mut self, resource: &Resource<ProjectionHandle>) -> wasmtime::Result<()> {
+        let handle = self.table.get_mut(resource)?;
+        let builds = handle.projection.builds();
+        if handle.counted.0 != builds {
+            let built = handle.projection.built();
+            built.iter().for_each(|array| self.buffers.add_array(array));
+            handle.counted.1.iter().for_each(|array| self.buffers.remove_array(array));
+            handle.counted = (builds, built);
+        }
+        Ok(())
+    }
+
+    /// A projection is gone.
+    pub(crate) fn drop_projection(&mut self, resource: Resource<ProjectionHandle>) -> wasmtime::Result<()> {
+        let handle = self.delete(resource)?;
+        self.kept_bytes = self.kept_bytes.saturating_sub(handle.bytes);
+        handle.counted.1.iter().for_each(|array| self.buffers.remove_array(array));
+        Ok(())
     }
 
     /// A batch that a reader returned: what the guest makes in this call may share its reservation.
@@ -177,10 +252,54 @@ impl State {
         }
     }
 
-    /// A number for one more reader.
-    pub(crate) fn next_reader(&mut self) -> u64 {
+    /// A number for one more reader, which reserves from `memory`.
+    pub(crate) fn begin_reader(&mut self, memory: MemoryBudget) -> u64 {
         self.readers += 1;
+        self.live_readers.insert(self.readers, memory);
         self.readers
+    }
+
+    /// A reader is gone. What it adjusted is kept as a sum, whatever the number of readers.
+    pub(crate) fn end_reader(&mut self, number: u64) -> Result<(), WasmError> {
+        self.live_readers.remove(&number);
+        for Adjustment { column, what, values } in self.adjustments.remove(&number).unwrap_or_default() {
+            let bytes = (column.len() + what.len()) as u64 + ADJUSTMENT_BYTES;
+            match self.adjusted.entry((column, what)) {
+                Entry::Occupied(mut sum) => *sum.get_mut() = sum.get().saturating_add(values),
+                Entry::Vacant(place) => {
+                    place.insert(values);
+                    self.kept_bytes = self.kept_bytes.saturating_add(bytes);
+                }
+            }
+        }
+        self.check_held()
+    }
+
+    /// A query of the instance is of this moment.
+    pub(crate) fn note_moment(&mut self, moment: Option<Arc<str>>) {
+        match &mut self.moment {
+            None => self.moment = Some(moment),
+            Some(shared) if *shared != moment => *shared = None,
+            Some(_) => {}
+        }
+    }
+
+    /// The one moment of all queries.
+    pub(crate) fn moment(&self) -> Option<Arc<str>> {
+        self.moment.clone().flatten()
+    }
+
+    /// A reader gave rows.
+    pub(crate) fn note_rows(&mut self, number: u64) {
+        self.has_read_on |= number <= self.readers_before;
+    }
+
+    /// What the guest holds of the run's budget while it waits for the reader of this number, if for one: the bytes behind its
+    /// batches, and the readers it does not read.
+    pub(crate) fn held_while_waiting(&self, awaited: Option<u64>) -> (u64, Vec<MemoryBudget>) {
+        let held_bytes = self.shares.values().map(|(_, bytes)| bytes).sum();
+        let idle = self.live_readers.iter().filter(|(number, _)| Some(**number) != awaited);
+        (held_bytes, idle.map(|(_, memory)| memory.clone()).collect())
     }
 
     /// What a reader has adjusted so far.
@@ -193,8 +312,12 @@ impl State {
     /// What all readers of the instance have adjusted so far, summed by column and kind.
     pub(crate) fn adjustments(&self) -> Vec<Adjustment> {
         let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for ((column, what), values) in &self.adjusted {
+            sums.insert((column, what), *values);
+        }
         for adjustment in self.adjustments.values().flatten() {
-            *sums.entry((&adjustment.column, &adjustment.what)).or_default() += adjustment.values;
+            let sum = sums.entry((&adjustment.column, &adjustment.what)).or_default();
+            *sum = sum.saturating_add(adjustment.values);
         }
         sums.into_iter()
             .map(|((column, what), values)| Adjustment { column: column.to_owned(), what: what.to_owned(), values })
@@ -204,6 +327,8 @@ impl State {
     /// A call begins: its budgets are full again.
     pub(crate) fn begin(&mut self, call: Call) {
         self.budget.begin(call);
+        self.readers_before = self.readers;
+        self.has_read_on = false;
         self.log.begin();
         self.growth.forget_denied();
     }
@@ -217,7 +342,10 @@ impl State {
     pub(crate) fn abandon(&mut self) {
         self.release_covering();
         self.table = ResourceTable::new();
+        self.live_readers.clear();
+        self.shares.clear();
         self.handles = 0;
+        self.kept_bytes = 0;
         self.buffers = LiveBuffers::default();
     }
 }

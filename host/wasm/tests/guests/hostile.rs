@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::Int32Type;
+use arrow::array::{
+    ArrayRef, Decimal128Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    Time64NanosecondArray, TimestampSecondArray,
+};
+use arrow::datatypes::{DataType, Int32Type};
 use arrow::ipc::writer::StreamWriter;
-use datakit_model::GuestLimits;
-use datakit_wasm::WasmError;
+use datakit_model::source::RejectedRow;
+use datakit_model::{GuestLimits, MemoryBudget};
+use datakit_wasm::testing::{Answer, MemorySource};
+use datakit_wasm::{Datakit, Session, WasmError};
 
-use crate::support::{load, run, runtime, session, source, told};
+use crate::support::{QUERY, batches, load, run, runtime, session, source, told};
 
 /// Small enough that every attack is over soon, large enough for honest work.
 fn limits(settings: &str) -> GuestLimits {
@@ -21,7 +26,8 @@ fn limits(settings: &str) -> GuestLimits {
             10_000
         },
         max_host_calls: 60_000,
-        max_live_batch_bytes: 4 << 10,
+        max_live_batch_bytes: 8 << 10,
+        max_empty_batches: 200,
         max_log_messages: 100,
         ..GuestLimits::default()
     }
@@ -39,15 +45,20 @@ async fn attack_with(settings: &str) -> Result<(), WasmError> {
     assert!(half_way.next().await.unwrap().is_some());
 
     let attacked_source = source();
-    let attacked = session(&attacked_source, settings);
-    let memory = attacked.memory.clone();
-    let ended = run(&datakit, &attacked).await.map(|_| ());
-    assert_eq!(attacked_source.live_readers(), 0, "its queries are cancelled");
-    assert_eq!(memory.available_bytes(), memory.capacity_bytes(), "its memory is given back");
+    let ended = attacked(&datakit, &attacked_source, session(&attacked_source, settings)).await;
 
     assert!(half_way.next().await.unwrap().is_some());
     assert!(half_way.next().await.unwrap().is_none());
     assert_eq!(run(&datakit, &session(&honest_source, "{}")).await.unwrap().len(), 2);
+    ended
+}
+
+/// A run that is attacked; whatever it held is free again when it has ended.
+async fn attacked(datakit: &Datakit, source: &MemorySource, session: Session) -> Result<(), WasmError> {
+    let ended = run(datakit, &session).await.map(|_| ());
+    assert_eq!(source.live_readers(), 0, "its queries are cancelled");
+    assert_eq!(session.memory.available_bytes(), session.memory.capacity_bytes(), "its memory is given back");
+    assert_eq!(session.set_aside.held_bytes(), 0, "its rejected rows are gone");
     ended
 }
 
@@ -104,6 +115,14 @@ attacks! {
     many_columns = "many-columns",
     unknown_type = "unknown-type",
     nameless_table = "nameless-table",
+    huge_estimate = "huge-estimate",
+    huge_estimates = "huge-estimates",
+    literal_hoard = "literal-hoard",
+    constant_hoard = "constant-hoard",
+    huge_literal = "huge-literal",
+    huge_name = "huge-name",
+    empty_forever = "empty-forever",
+    query_forever = "query-forever",
     plan_not_requested = "plan-not-requested",
     partition_of_another_table = "partition-of-another-table",
     no_partitions = "no-partitions",
@@ -151,4 +170,105 @@ async fn a_dictionary_that_unfolds_is_refused() {
 async fn a_valid_stream_of_other_columns_is_not_what_was_announced() {
     let batch = RecordBatch::try_from_iter([("a", Arc::new(StringArray::from(vec!["x"])) as ArrayRef)]).unwrap();
     insta::assert_snapshot!("ipc-other-columns", attack_with_stream(&batch).await);
+}
+
+fn one_column(name: &str, array: ArrayRef) -> RecordBatch {
+    RecordBatch::try_from_iter([(name, array)]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decimal_beyond_its_precision_is_refused() {
+    let decimals = Decimal128Array::from(vec![7, 1 << 126]).with_data_type(DataType::Decimal128(5, 0));
+    insta::assert_snapshot!("ipc-decimal", attack_with_stream(&one_column("d", Arc::new(decimals))).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_outside_of_its_day_is_refused() {
+    let times = Time64NanosecondArray::from(vec![86_400_000_000_000]);
+    insta::assert_snapshot!("ipc-time", attack_with_stream(&one_column("t", Arc::new(times))).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_moment_that_no_sink_can_count_is_refused() {
+    let moments = TimestampSecondArray::from(vec![0, i64::MAX]);
+    insta::assert_snapshot!("ipc-timestamp", attack_with_stream(&one_column("at", Arc::new(moments))).await);
+}
+
+fn answering(batches: Vec<RecordBatch>, rejected: Vec<RejectedRow>) -> MemorySource {
+    let answer = Answer { rejected, ..Answer::rows(batches[0].schema(), batches) };
+    MemorySource::by_text("memory", [(QUERY.to_owned(), answer)])
+}
+
+/// Thirteen batches of a KiB each, and a run that may hold twelve.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_datakit_that_keeps_all_batches_is_told_so_instead_of_waiting_for_itself() {
+    let datakit = load(&runtime(GuestLimits::default()), "hostile").await;
+    let source = answering(vec![batches()[0].clone(); 13], Vec::new());
+    let session = Session { memory: MemoryBudget::new(12 * 1024), ..session(&source, "{\"attack\":\"hoard\"}") };
+    let started = std::time::Instant::now();
+    insta::assert_snapshot!("hoard", told(&attacked(&datakit, &source, session).await.unwrap_err()));
+    show("a datakit that keeps all batches", started);
+}
+
+/// A source that sets rows aside does so for every query again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_rejected_again_and_again_are_bounded() {
+    let datakit = load(&runtime(GuestLimits::default()), "hostile").await;
+    let row = |line| RejectedRow { file: "a.csv".into(), line, reason: "bad".to_owned(), text: "x".repeat(1_000) };
+    let source = answering(batches(), (0..100).map(row).collect());
+    let session = session(&source, "{\"attack\":\"query-forever\"}");
+    insta::assert_snapshot!("rejected-forever", told(&attacked(&datakit, &source, session).await.unwrap_err()));
+    // 100 rows of about 1,100 bytes each time, and 1 MiB of them.
+    assert_eq!(source.opened_readers(), 11);
+}
+
+/// One row of 200 kB.
+fn long_text() -> MemorySource {
+    let columns: [(&str, ArrayRef, bool); 2] = [
+        ("id", Arc::new(Int64Array::from(vec![1])), true),
+        ("name", Arc::new(StringArray::from(vec!["b".repeat(200_000)])), true),
+    ];
+    answering(vec![RecordBatch::try_from_iter_with_nullable(columns).unwrap()], Vec::new())
+}
+
+/// Evaluates an expression over 200 kB within so many milliseconds of counted work.
+async fn evaluate(sql: &str, max_guest_cpu_ms: u64) -> Result<(), WasmError> {
+    let limits = GuestLimits { max_guest_cpu_ms, ..GuestLimits::default() };
+    let datakit = load(&runtime(limits), "hostile").await;
+    let source = long_text();
+    let settings = format!("{{\"attack\":\"expression\",\"sql\":\"{sql}\"}}");
+    let started = std::time::Instant::now();
+    let ended = attacked(&datakit, &source, session(&source, &settings)).await;
+    show(&sql[..sql.len().min(40)], started);
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kernels_that_were_quadratic_are_linear() {
+    // 40 units of work for each byte.
+    for sql in [
+        "TRIM(BOTH concat(upper(name), name) FROM name)".to_owned(),
+        "TRIM(LEADING concat(upper(name), name) FROM name)".to_owned(),
+        format!("CASE WHEN name LIKE '{}' THEN 'y' END", "_".repeat(4_000)),
+        format!("CASE WHEN name LIKE '%{}%' THEN 'y' END", "_".repeat(4_000)),
+        format!("CASE WHEN name LIKE '{}' THEN 'y' END", "%_".repeat(2_000)),
+        format!("CASE WHEN name LIKE '{}' THEN 'y' END", "%b".repeat(2_000)),
+    ] {
+        evaluate(&sql, 60).await.unwrap_or_else(|error| panic!("{sql}: {}", told(&error)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_of_host_calls_is_the_datakits_time() {
+    let pattern = format!("CASE WHEN name LIKE '%b{}a%' THEN 'y' END", "_".repeat(4_000));
+    insta::assert_snapshot!("work-of-like", told(&evaluate(&pattern, 300).await.unwrap_err()));
+    let nested = format!("{}name{}", "upper(".repeat(100), ")".repeat(100));
+    let many = vec![format!("length({nested})"); 8].join(" + ");
+    let cast = format!("CAST({many} AS VARCHAR)");
+    insta::assert_snapshot!("work-of-functions", told(&evaluate(&cast, 60).await.unwrap_err()));
+}
+
+#[expect(clippy::print_stderr, reason = "wall time is shown, not asserted")]
+fn show(what: &str, since: std::time::Instant) {
+    eprintln!("{what}: {:?}", since.elapsed());
 }

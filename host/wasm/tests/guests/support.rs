@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datakit_model::memory::ByteLimit;
 use datakit_model::source::{Adjustment, Source};
 use datakit_model::{Coded, GuestLimits, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use datakit_wasm::testing::{Answer, MemorySource, MemoryWatermarks};
-use datakit_wasm::{Datakit, InvalidTable, Runtime, RuntimeConfig, Session, WasmError};
+use datakit_wasm::{Datakit, InvalidTable, RunLog, Runtime, RuntimeConfig, Session, WasmError};
 use sha2::{Digest as _, Sha256};
 
 /// The query the hostile datakit sends.
@@ -35,7 +36,7 @@ pub async fn load(runtime: &Runtime, name: &str) -> Datakit {
 /// All tests share one cache of compiled code: each is a process of its own under nextest.
 pub fn runtime(limits: GuestLimits) -> Runtime {
     let code_cache = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-code"));
-    Runtime::new(RuntimeConfig { limits, code_cache }).unwrap()
+    Runtime::new(RuntimeConfig { limits, code_cache, ..RuntimeConfig::default() }).unwrap()
 }
 
 /// Two batches of three rows.
@@ -74,6 +75,8 @@ pub fn session(source: &MemorySource, settings: &str) -> Session {
         roles: HashMap::from([("source".to_owned(), Arc::clone(&source)), ("other-kind".to_owned(), source)]),
         tables: TablePatterns::new(vec!["dbo.*".parse().unwrap()]),
         memory: MemoryBudget::new(48 * 1024 * 1024),
+        set_aside: ByteLimit::new(1024 * 1024),
+        log: RunLog::default(),
         watermarks: Arc::new(MemoryWatermarks::default()),
     }
 }

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
 use datakit_model::{Coded, GuestLimits};
 
 use super::goldens::evaluate;
-use crate::columnar::tests::batch;
+use crate::columnar::tests::{batch, decimals};
 use crate::columnar::{ColumnExpression, Projection};
 
 #[test]
@@ -161,6 +161,22 @@ fn text_that_would_fill_the_memory_is_refused_before_it_is_made() {
     ];
     let lines: Vec<_> = refused.into_iter().map(|result| result.unwrap_err().to_string()).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// 128 bits hold more than the 38 digits of the widest decimal.
+#[test]
+fn a_decimal_of_more_digits_than_its_type_is_an_error() {
+    let nines = 10_i128.pow(38) - 1;
+    let batch = batch(vec![("wide", Arc::new(decimals(&[Some(nines), None], 38, 0)) as ArrayRef)]);
+    let evaluate = |sql: &str| {
+        let columns = [("out".to_owned(), ColumnExpression::Sql(sql.to_owned()))];
+        Projection::compile(&batch.schema(), &columns, None, &GuestLimits::default()).unwrap().apply(&batch).map(|_| ())
+    };
+    assert_eq!(evaluate("wide - 1"), Ok(()));
+    for sql in ["wide + 1", "-wide - 1", "CASE WHEN wide > 0 THEN wide + wide - wide + 1 END"] {
+        let error = evaluate(sql).unwrap_err();
+        assert_eq!(error.code(), "DK-KIT-110", "{sql}: {error}");
+    }
 }
 
 #[test]

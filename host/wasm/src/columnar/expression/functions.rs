@@ -1,4 +1,4 @@
-//! The functions of the language: DataFusion's kernels, with a bound on the text they make, and three of our own.
+//! The functions of the language: DataFusion's kernels, with a bound on the text they make, and some of our own.
 //!
 //! Our own evaluate each argument once. DataFusion plans COALESCE and BETWEEN by writing an argument twice, so that
 //! nesting them would double the work with every level.
@@ -16,6 +16,8 @@ use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion_functions::{core, string, unicode};
+
+use super::trim::Trim;
 
 /// Text made by all steps of one expression together, in multiples of what one step may make.
 const STEPS: u64 = 8;
@@ -91,12 +93,7 @@ pub(super) fn lower() -> Function {
 
 /// `trim(text)`, `TRIM(LEADING|TRAILING|BOTH 'x' FROM text)`.
 pub(super) fn trim(leading: bool, trailing: bool) -> Function {
-    let udf = match (leading, trailing) {
-        (true, false) => string::ltrim(),
-        (false, true) => string::rtrim(),
-        _ => string::btrim(),
-    };
-    Function::metered(udf, Growth::First)
+    Function::metered(Arc::new(ScalarUDF::new_from_impl(Trim::new(leading, trailing))), Growth::First)
 }
 
 /// `substr(text, start [, length])`.

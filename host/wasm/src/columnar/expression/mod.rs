@@ -10,11 +10,14 @@ mod bounds;
 mod functions;
 #[cfg(test)]
 mod goldens;
+mod like;
 mod literal;
 #[cfg(test)]
 mod refusals;
+mod step;
 pub(super) mod syntax;
 mod translate;
+mod trim;
 mod typing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +34,7 @@ use datakit_model::GuestLimits;
 use self::functions::Meter;
 use self::syntax::Parsed;
 use super::error::{ColumnarError, shorten};
+use super::{values, work};
 
 /// Rows evaluated at one time, so that what lies between two steps of an expression stays small.
 const CHUNK_ROWS: usize = 65_536;
@@ -49,6 +53,8 @@ pub(super) struct Expression {
     reads: Vec<usize>,
     data_type: DataType,
     chunk_rows: usize,
+    /// How often all steps together look at every row.
+    passes: u64,
     max_text_bytes: u64,
     max_output_bytes: u64,
 }
@@ -75,6 +81,7 @@ impl Expression {
         let literal_bytes = parsed.literal_bytes().max(1);
         Ok(Self {
             column: column.to_owned(),
+            passes: step::count(&physical),
             physical,
             reads,
             data_type,
@@ -87,6 +94,13 @@ impl Expression {
     /// The type of every result.
     pub(super) fn data_type(&self) -> &DataType {
         &self.data_type
+    }
+
+    /// About what [`Self::evaluate`] counts for a batch.
+    pub(super) fn estimate(&self, batch: &RecordBatch) -> u64 {
+        let read = self.reads.iter().filter_map(|index| batch.columns().get(*index)).map(|array| work::units(array));
+        let rows = (batch.num_rows() as u64).saturating_mul(work::ROW_UNITS);
+        read.fold(rows, u64::saturating_add).saturating_mul(self.passes)
     }
 
     /// The values for all rows. The batch has the schema compiled for.
@@ -113,6 +127,7 @@ impl Expression {
                 .evaluate(&chunk)
                 .and_then(|value| value.into_array(chunk.num_rows()))
                 .map_err(|error| self.failed(&error, &meter))?;
+            self.check_digits(&array)?;
             bytes += array.to_data().get_slice_memory_size().map_err(|error| self.unexpected(&error.to_string()))?;
             self.check_output(bytes)?;
             chunks.push(array);
@@ -125,6 +140,17 @@ impl Expression {
                 concat(&arrays).map_err(|error| self.unexpected(&error.to_string()))
             }
         }
+    }
+
+    /// Arrow's decimal arithmetic stops at 128 bits, which hold more than the 38 digits of the widest decimal.
+    fn check_digits(&self, array: &ArrayRef) -> Result<(), ColumnarError> {
+        if !matches!(self.data_type, DataType::Decimal128(..)) {
+            return Ok(());
+        }
+        let message = |misfit: values::Misfit| format!("the result is too large: {}", misfit.reason);
+        values::misfit(array).map_or(Ok(()), |misfit| {
+            Err(ColumnarError::Evaluation { column: shorten(&self.column), message: message(misfit) })
+        })
     }
 
     fn check_output(&self, bytes: usize) -> Result<(), ColumnarError> {
@@ -141,6 +167,9 @@ impl Expression {
                 value: self.max_text_bytes,
                 requested,
             };
+        }
+        if let Some(refused) = work_refused(error) {
+            return refused;
         }
         let mut root = error.find_root();
         while let DataFusionError::Context(_, inner) = root {
@@ -160,4 +189,16 @@ impl Expression {
             message: format!("column `{}`: {}", shorten(&self.column), shorten(message)),
         }
     }
+}
+
+/// What the meter said, somewhere in a kernel.
+fn work_refused(error: &DataFusionError) -> Option<ColumnarError> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(ours) = error.downcast_ref::<ColumnarError>() {
+            return Some(ours.clone());
+        }
+        next = error.source();
+    }
+    None
 }

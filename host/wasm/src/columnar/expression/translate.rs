@@ -7,8 +7,7 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::Operator;
 use datafusion_physical_expr::expressions::{
-    BinaryExpr, CaseExpr, CastExpr, Column, Literal, NegativeExpr, TryCastExpr, in_list, is_not_null, is_null, like,
-    not,
+    BinaryExpr, CaseExpr, CastExpr, Column, Literal, NegativeExpr, TryCastExpr, in_list, is_not_null, is_null, not,
 };
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datakit_model::GuestLimits;
@@ -18,7 +17,9 @@ use sqlparser::ast::{
 };
 
 use super::functions::{self, Function};
+use super::like;
 use super::literal;
+use super::step::Step;
 use super::typing::{self, Family, Operand};
 use crate::columnar::error::{ColumnarError, shorten};
 use crate::columnar::type_text::{self, TypeBudget};
@@ -51,7 +52,7 @@ struct Typed {
 
 impl Typed {
     fn new(physical: Arc<dyn PhysicalExpr>, data_type: DataType) -> Self {
-        Self { physical, data_type, literal: None }
+        Self { physical: Step::wrap(physical), data_type, literal: None }
     }
 
     fn literal(value: ScalarValue) -> Self {
@@ -109,10 +110,14 @@ impl Translator<'_> {
                 let mut operands = vec![&**expr];
                 operands.extend(list);
                 let mut operands = self.comparable(&operands, "IN")?;
-                let list = operands.split_off(1).into_iter().map(|item| item.physical).collect();
+                let items = operands.split_off(1);
+                // Literals are hashed once; what else is in the list is compared with every row.
+                let passes = 1 + items.iter().filter(|item| item.literal.is_none()).count();
+                let list: Vec<_> = items.into_iter().map(|item| item.physical).collect();
                 match operands.pop() {
-                    Some(value) if !Vec::is_empty(&list) => {
-                        self.boolean(in_list(value.physical, list, negated, self.schema))
+                    Some(value) if !list.is_empty() => {
+                        let physical = in_list(value.physical, list, negated, self.schema);
+                        self.boolean(physical.map(|physical| Step::wrap_passes(physical, passes)))
                     }
                     _ => self.refuse("IN with an empty list"),
                 }
@@ -242,10 +247,7 @@ impl Translator<'_> {
         let operand = self.text(expr, "LIKE")?;
         // Compiled once; a pattern of each row would be compiled for each row.
         match self.expression(pattern)?.literal {
-            Some(pattern @ ScalarValue::Utf8(_)) => {
-                let pattern = self.convert(Typed::literal(pattern), &operand.data_type)?;
-                self.boolean(like(negated, false, operand.physical, pattern.physical, self.schema))
-            }
+            Some(ScalarValue::Utf8(Some(pattern))) => self.call(&like::like(&pattern, negated), vec![operand]),
             _ => Err(self.mismatch("the pattern of LIKE is a text literal")),
         }
     }

@@ -25,15 +25,17 @@ use datakit_model::GuestLimits;
 
 use super::error::{ColumnarError, shorten};
 use super::type_text::{self, TypeBudget};
+use super::values;
 use super::wire;
 
 const LIMIT_BYTES: &str = "limits.guest.max_ipc_bytes";
 
-/// Reads the batch a guest handed over. Metadata of the schema as a whole is dropped, that of its fields is kept.
+/// Reads the batch a guest handed over. Metadata of the schema as a whole and of nested fields is dropped, that of columns is
+/// kept.
 ///
 /// # Errors
-/// A limit (bytes, rows, columns, nesting), or [`ColumnarError::InvalidIpc`] for everything that is not exactly one
-/// valid batch.
+/// A limit (bytes, rows, columns, nesting), [`ColumnarError::ValueOutsideType`], or [`ColumnarError::InvalidIpc`] for
+/// everything that is not exactly one valid batch.
 pub fn decode_ipc(bytes: &[u8], limits: &GuestLimits) -> Result<RecordBatch, ColumnarError> {
     let what = || "bytes of an Arrow IPC stream".to_owned();
     ColumnarError::check(what, LIMIT_BYTES, limits.max_ipc_bytes, bytes.len())?;
@@ -41,9 +43,11 @@ pub fn decode_ipc(bytes: &[u8], limits: &GuestLimits) -> Result<RecordBatch, Col
     let schema: SchemaRef = Arc::new(schema::read(&stream.schema, limits)?);
     let batch = layout::check(&stream, &schema, limits)?;
     let body = Buffer::from(stream.body);
-    RecordBatchDecoder::try_new(&body, batch, schema, &HashMap::new(), &stream.version)
+    let batch = RecordBatchDecoder::try_new(&body, batch, schema, &HashMap::new(), &stream.version)
         .and_then(RecordBatchDecoder::read_record_batch)
-        .map_err(|error| invalid(&error.to_string()))
+        .map_err(|error| invalid(&error.to_string()))?;
+    values::check(&batch)?;
+    Ok(batch)
 }
 
 /// Writes a batch for a guest.

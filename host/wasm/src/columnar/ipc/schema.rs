@@ -60,6 +60,11 @@ impl Reader<'_> {
         Ok(Field::new(name, data_type, field.nullable()).with_metadata(metadata))
     }
 
+    /// A field of a list or struct. The text form of a type has no place for its metadata.
+    fn nested(&mut self, field: ipc::Field<'_>) -> Result<Field, ColumnarError> {
+        Ok(self.field(field)?.with_metadata(HashMap::new()))
+    }
+
     fn data_type(&mut self, name: &str, field: ipc::Field<'_>) -> Result<DataType, ColumnarError> {
         let refuse = || {
             let text = field.type_type().variant_name().unwrap_or("unknown");
@@ -133,12 +138,12 @@ impl Reader<'_> {
             ipc::Type::List => {
                 let mut children = field.children().into_iter().flatten();
                 match (children.next(), children.next()) {
-                    (Some(item), None) => DataType::List(Arc::new(self.field(item)?)),
+                    (Some(item), None) => DataType::List(Arc::new(self.nested(item)?)),
                     _ => return Err(unsupported(name, "List", "a list has one child")),
                 }
             }
             ipc::Type::Struct_ => {
-                let children = field.children().into_iter().flatten().map(|child| self.field(child));
+                let children = field.children().into_iter().flatten().map(|child| self.nested(child));
                 DataType::Struct(children.collect::<Result<Fields, _>>()?)
             }
             _ => return Err(refuse()),

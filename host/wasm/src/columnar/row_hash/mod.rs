@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 
 use self::canonical::Scratch;
 use super::error::{ColumnarError, shorten};
-use super::type_text;
+use super::{type_text, work};
 
 /// Values up to this size are gathered into one buffer and hashed together; longer ones are hashed where they lie.
 const GATHERED_BYTES: usize = 4096;
@@ -132,6 +132,13 @@ impl RowHash {
     /// Bytes of the hashes of `rows` rows.
     pub(super) fn output_bytes(rows: usize) -> usize {
         rows.saturating_mul(HEX_LEN + size_of::<i32>())
+    }
+
+    /// What hashing a batch costs, in units of work.
+    pub(super) fn units(&self, batch: &RecordBatch) -> u64 {
+        let hashed = self.columns.iter().filter_map(|column| batch.columns().get(column.index));
+        let rows = (batch.num_rows() * HEX_LEN) as u64;
+        hashed.map(|array| work::units(array)).fold(rows, u64::saturating_add)
     }
 
     /// The hashes of all rows, never null. The batch has the schema compiled for.

@@ -1,0 +1,142 @@
+//! Work on a stranger's bytes, in a process that may use little.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use datakit_model::GuestLimits;
+use datakit_wasm::testing::check_settings_in;
+use datakit_wasm::{Runtime, RuntimeConfig, Verdict, WasmError};
+use serde_json::{Value, json};
+
+use crate::support::{component, digest, run, session, source, told};
+
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_datakit-bounded"))
+}
+
+fn runtime(limits: GuestLimits) -> Runtime {
+    let config = RuntimeConfig { limits, bounded_program: Some(program()), ..RuntimeConfig::default() };
+    Runtime::new(config).unwrap()
+}
+
+async fn refused(limits: GuestLimits, component: Vec<u8>) -> WasmError {
+    let started = Instant::now();
+    let digest = digest(&component);
+    let bytes = component.len();
+    let error = runtime(limits).load(component, &digest).await.unwrap_err();
+    show(&format!("a component of {bytes} bytes"), started);
+    error
+}
+
+#[expect(clippy::print_stderr, reason = "wall time is shown, not asserted")]
+fn show(what: &str, since: Instant) {
+    eprintln!("{what}: {:?}", since.elapsed());
+}
+
+/// Unsigned LEB128.
+fn leb(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id][..], &leb(content.len()), content].concat()
+}
+
+fn component_of(sections: &[u8]) -> Vec<u8> {
+    [b"\0asm\x0d\0\x01\0", sections].concat()
+}
+
+/// One function: `loops` loops in one another, each of which any of `locals` variables may come around.
+fn module_of_loops(loops: usize, locals: usize) -> Vec<u8> {
+    let mut body = [&[1][..], &leb(locals), &[0x7e]].concat();
+    (0..loops).for_each(|_| body.extend([0x03, 0x40]));
+    for local in (0..locals).map(leb) {
+        body.extend([&[0x20][..], &local, &[0x42, 0x01, 0x7c, 0x21], &local].concat());
+    }
+    for depth in (0..loops).map(leb) {
+        body.extend([&[0x41, 0x00, 0x0d][..], &depth].concat());
+    }
+    body.extend(vec![0x0b; loops + 1]);
+    let code = [&[1][..], &leb(body.len()), &body].concat();
+    [&b"\0asm\x01\0\0\0"[..], &section(1, &[1, 0x60, 0, 0]), &section(3, &[1, 0]), &section(10, &code)].concat()
+}
+
+#[tokio::test]
+async fn a_small_module_that_compiles_for_minutes_is_ended() {
+    let bomb = component_of(&section(1, &module_of_loops(3_000, 2_000)));
+    let limits = GuestLimits { max_compile_cpu_ms: 2_000, ..GuestLimits::default() };
+    insta::assert_snapshot!("compile-cpu", told(&refused(limits, bomb).await));
+}
+
+#[tokio::test]
+async fn a_small_module_that_takes_gigabytes_to_compile_is_ended() {
+    let bomb = component_of(&section(1, &module_of_loops(3_000, 2_000)));
+    let limits = GuestLimits { max_compile_memory_bytes: 300 << 20, ..GuestLimits::default() };
+    insta::assert_snapshot!("compile-memory", told(&refused(limits, bomb).await));
+}
+
+#[tokio::test]
+async fn components_in_one_another_are_bounded() {
+    let mut nested = component_of(&[]);
+    for _ in 0..2_000 {
+        nested = component_of(&section(4, &nested));
+    }
+    let limits = GuestLimits { max_compile_cpu_ms: 5_000, ..GuestLimits::default() };
+    let beside = component_of(&section(4, &component_of(&[])).repeat(15_000));
+    for bomb in [nested, beside] {
+        let told = told(&refused(limits.clone(), bomb).await);
+        assert!(told.starts_with("DK-KIT-0"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_honest_datakit_compiles_within_the_bounds() {
+    let component = component("hostile");
+    let datakit = runtime(GuestLimits::default()).load(component.clone(), &digest(&component)).await.unwrap();
+    assert_eq!(run(&datakit, &session(&source(), "{}")).await.unwrap().len(), 2);
+    assert_eq!(datakit.check_settings(&json!({})).await.unwrap(), Verdict::Problems(vec![]));
+    let Verdict::Problems(problems) = datakit.check_settings(&json!([])).await.unwrap() else { panic!() };
+    insta::assert_snapshot!(problems.join("\n"), @r#"[] is not of type "object""#);
+    datakit.check_schema().await.unwrap();
+}
+
+/// Definitions that name the next one twice each: 2.8 kB that double forty times.
+fn doubling(steps: usize) -> String {
+    let next = |step: usize| json!({ "$ref": format!("#/$defs/d{step}") });
+    let definition = |step: usize| (format!("d{step}"), json!({ "allOf": [next(step + 1), next(step + 1)] }));
+    let mut definitions: serde_json::Map<String, Value> = (0..steps).map(definition).collect();
+    definitions.insert(format!("d{steps}"), json!({ "type": "object" }));
+    json!({ "$ref": "#/$defs/d0", "$defs": definitions }).to_string()
+}
+
+#[tokio::test]
+async fn a_schema_that_doubles_forty_times_is_ended() {
+    let bomb = doubling(40);
+    assert!(bomb.len() < 4_000);
+    let limits = GuestLimits { max_schema_cpu_ms: 1_000, max_compile_memory_bytes: 1 << 30, ..GuestLimits::default() };
+    let started = Instant::now();
+    let error = check_settings_in(program(), &limits, &bomb, &json!({})).await.unwrap_err();
+    show("a schema that doubles", started);
+    insta::assert_snapshot!("schema-bomb", told(&error));
+    assert_eq!(
+        check_settings_in(program(), &limits, &doubling(4), &json!({})).await.unwrap(),
+        Verdict::Problems(vec![])
+    );
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_be_started_is_told() {
+    let config = RuntimeConfig { bounded_program: Some("/does/not/exist".into()), ..RuntimeConfig::default() };
+    let component = component("hostile");
+    let error = Runtime::new(config).unwrap().load(component.clone(), &digest(&component)).await.unwrap_err();
+    assert!(told(&error).starts_with("DK-KIT-009"), "{}", told(&error));
+}
