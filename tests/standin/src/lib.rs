@@ -7,8 +7,9 @@
 //!
 //! [`fast`] describes generated tables that are served from pre-encoded bytes. [`kdc`] starts a Kerberos realm, for logins with
 //! tickets, [`vault`] keeps their secrets. [`collations`] serves text of every code page, [`foreign`] answers as a server that is
-//! not SQL Server. [`named`] reads which other server tests are to use instead.
+//! not SQL Server, [`browser`] as SQL Server Browser. [`named`] reads which other server tests are to use instead.
 
+pub mod browser;
 pub mod collations;
 pub mod engine;
 pub mod erp;
@@ -22,4 +23,4 @@ pub mod tds;
 pub mod values;
 pub mod vault;
 
-pub use server::{Certificate, Encrypt, Options, Running, Standin, StandinError};
+pub use server::{Certificate, Encrypt, Options, Running, SendOn, Standin, StandinError};

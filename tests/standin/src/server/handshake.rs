@@ -1,12 +1,13 @@
 //! From the first byte to the session: PRELOGIN, TLS, LOGIN7.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use tokio::net::TcpStream;
 use tokio_native_tls::TlsStream;
 
 use super::connection::{ConnectionError, Message, Wire};
-use super::options::Encrypt;
+use super::options::{Encrypt, SendOn};
 use super::response::{Context, write_changed_database};
 use super::transport::{HandshakeStream, Transport};
 use super::{Shared, kerberos};
@@ -123,6 +124,13 @@ async fn login(mut wire: Wire, shared: &Shared, then_plain: bool) -> Result<Opti
     }
     let proved = prove(&mut wire, &mut request, shared).await?;
     match open(&request, proved, shared).await? {
+        Ok(_) if let Some(to) = sent_on(&request, shared) => {
+            shared.sent_on.fetch_add(1, Ordering::Relaxed);
+            wire.respond(&routing(&request, to), DEFAULT_PACKET_BYTES).await?;
+            // The client closes the connection (MS-TDS, 3.2.5.4.2).
+            while wire.message(MAX_LOGIN_BYTES).await?.is_some() {}
+            Ok(None)
+        }
         Ok(session) => {
             let context = settle(&request, shared);
             let tokens = welcome(&request, &context, &session.database());
@@ -141,12 +149,35 @@ async fn login(mut wire: Wire, shared: &Shared, then_plain: bool) -> Result<Opti
     }
 }
 
+/// Where this login is to be sent on to.
+fn sent_on<'s>(request: &LoginRequest, shared: &'s Shared) -> Option<&'s SendOn> {
+    shared.options.send_on.as_ref().filter(|to| request.read_only || !to.only_readers)
+}
+
+/// The answer to a login that another server is to serve: acknowledged, and with the other's address (MS-TDS 2.2.7.9, type 20).
+fn routing(request: &LoginRequest, to: &SendOn) -> Vec<u8> {
+    let mut tokens = Vec::new();
+    acknowledge(&mut tokens, request);
+    token::env_change(&mut tokens, &EnvChange::Routing { host: &to.host, port: to.port });
+    Done { kind: DoneKind::Done, status: 0, command: command::NONE, rows: 0 }.write(&mut tokens);
+    tokens
+}
+
+fn acknowledge(tokens: &mut Vec<u8>, request: &LoginRequest) {
+    let version = if request.tds_version == TDS_8_0 { TDS_8_0 } else { TDS_7_4.min(request.tds_version) };
+    token::login_ack(tokens, version);
+}
+
 /// Checks a ticket: then the request's user is who it says, and the client was shown that the server has the service's key.
 async fn prove(wire: &mut Wire, request: &mut LoginRequest, shared: &Shared) -> Result<bool, ConnectionError> {
     let (true, Some(keytab)) = (request.integrated, shared.options.keytab.clone()) else { return Ok(false) };
     let token = std::mem::take(&mut request.sspi);
     let accepted = tokio::task::spawn_blocking(move || kerberos::accept(&keytab, &token)).await;
     match accepted.map_err(|_| ConnectionError::Engine)? {
+        Ok(accepted) if shared.options.extended_protection && !accepted.login.channel_bound => {
+            tracing::info!(principal = accepted.login.principal, "a ticket that is bound to no channel was refused");
+            Ok(false)
+        }
         Ok(accepted) => {
             request.user = accepted.login.user();
             let known = &shared.options.kerberos_logins;
@@ -237,10 +268,7 @@ fn welcome(request: &LoginRequest, context: &Context, database: &str) -> Vec<u8>
     token::env_change(&mut tokens, &EnvChange::Language("us_english", ""));
     let info = SqlError::new(5703, "Changed language setting to us_english.").with_class(0);
     token::info(&mut tokens, &info, &context.server_name);
-    token::login_ack(
-        &mut tokens,
-        if request.tds_version == TDS_8_0 { TDS_8_0 } else { TDS_7_4.min(request.tds_version) },
-    );
+    acknowledge(&mut tokens, request);
     let acknowledged: Vec<(u8, Vec<u8>)> = request
         .features
         .iter()

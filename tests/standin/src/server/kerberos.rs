@@ -14,6 +14,11 @@ use libgssapi_sys::{
     gss_key_value_element_desc, gss_key_value_set_desc,
 };
 
+/// gssapi_ext.h of MIT krb5 since 1.19, which `libgssapi-sys` does not bind.
+const GSS_C_CHANNEL_BOUND_FLAG: u32 = 2048;
+/// No client of ours knows the server's TLS channel: whatever is bound to is not this.
+const CHANNEL: &[u8] = b"tls-unique:";
+
 /// One login with a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KerberosLogin {
@@ -21,6 +26,8 @@ pub struct KerberosLogin {
     pub principal: String,
     /// Whether the client handed its whole identity over.
     pub delegated: bool,
+    /// Whether the client bound its ticket to a channel.
+    pub channel_bound: bool,
 }
 
 impl KerberosLogin {
@@ -41,9 +48,12 @@ pub(super) struct Accepted {
 /// Takes a client's token. Blocks.
 pub(super) fn accept(keytab: &Path, token: &[u8]) -> Result<Accepted, Error> {
     let mut context = ServerCtx::new(Some(credential(keytab)?));
-    let reply = context.step(token, None)?.map(|reply| reply.to_vec()).unwrap_or_default();
+    // A client without bindings passes for MIT, and is told apart by the flag (RFC 4121, 4.1.1.2; GSS_C_CHANNEL_BOUND_FLAG).
+    let reply = context.step(token, Some(CHANNEL))?.map(|reply| reply.to_vec()).unwrap_or_default();
     let principal = String::from_utf8_lossy(&context.source_name()?.display_name()?).into_owned();
-    Ok(Accepted { login: KerberosLogin { principal, delegated: context.delegated_cred().is_some() }, reply })
+    let channel_bound = context.flags()?.bits() & GSS_C_CHANNEL_BOUND_FLAG != 0;
+    let delegated = context.delegated_cred().is_some();
+    Ok(Accepted { login: KerberosLogin { principal, delegated, channel_bound }, reply })
 }
 
 fn credential(keytab: &Path) -> Result<Cred, Error> {

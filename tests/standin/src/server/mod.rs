@@ -11,13 +11,14 @@ mod work;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 pub use kerberos::KerberosLogin;
-pub use options::{Certificate, Encrypt, Options};
+pub use options::{Certificate, Encrypt, Options, SendOn};
 
 use crate::engine::Engine;
 use crate::fast::TemplateCache;
@@ -63,6 +64,8 @@ pub struct Shared {
     password_logins: Mutex<PasswordLogins>,
     connections: Mutex<Connections>,
     kerberos_logins: Mutex<Vec<KerberosLogin>>,
+    /// Logins that were sent on.
+    sent_on: AtomicUsize,
 }
 
 /// Clients that are connected.
@@ -140,6 +143,7 @@ impl Standin {
             password_logins: Mutex::default(),
             connections: Mutex::default(),
             kerberos_logins: Mutex::default(),
+            sent_on: AtomicUsize::new(0),
         });
         let listener = std::net::TcpListener::bind(listen).map_err(|error| StandinError::Listen(listen, error))?;
         listener.set_nonblocking(true).map_err(StandinError::Start)?;
@@ -208,6 +212,11 @@ impl Running {
     /// Who has logged in with Kerberos so far, in that order.
     pub fn kerberos_logins(&self) -> Vec<KerberosLogin> {
         self.shared.kerberos_logins.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many logins were sent on to another server so far.
+    pub fn sent_on(&self) -> usize {
+        self.shared.sent_on.load(Ordering::Relaxed)
     }
 
     /// The authority that clients should trust, as PEM; empty where encryption is off.

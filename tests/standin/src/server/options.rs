@@ -25,6 +25,8 @@ pub enum Certificate {
     /// A leaf for `localhost`, `127.0.0.1` and `::1`, signed by an authority of its own.
     #[default]
     Valid,
+    /// The same for these names and addresses alone.
+    Naming(Vec<String>),
     /// The same for a host that is not this one.
     WrongHost,
     /// The same, but it ended in 2021.
@@ -40,6 +42,17 @@ pub enum Certificate {
     },
 }
 
+/// Where a login is sent on to: read-only routing of an availability group, or Azure SQL's redirect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendOn {
+    /// The other server's name or address; Azure SQL appends `\instance`.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Logins that declare to only read, and no others.
+    pub only_readers: bool,
+}
+
 /// Settings of a stand-in.
 #[derive(Clone)]
 pub struct Options {
@@ -53,6 +66,10 @@ pub struct Options {
     pub keytab: Option<PathBuf>,
     /// The principals that have a login; empty: all that come with a ticket.
     pub kerberos_logins: Vec<String>,
+    /// Extended Protection `Required`: a ticket without a binding to its TLS channel is refused.
+    pub extended_protection: bool,
+    /// Logins that another server is to serve.
+    pub send_on: Option<SendOn>,
     /// Encryption.
     pub encrypt: Encrypt,
     /// Certificate.
@@ -73,6 +90,8 @@ impl Default for Options {
             password: "Pl4nted 1!".to_owned(),
             keytab: None,
             kerberos_logins: Vec::new(),
+            extended_protection: false,
+            send_on: None,
             encrypt: Encrypt::default(),
             certificate: Certificate::default(),
             certificate_directory: None,

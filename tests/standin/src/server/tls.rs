@@ -62,12 +62,13 @@ struct Material {
 }
 
 fn material(certificate: &Certificate) -> Result<Material, StandinError> {
-    let names: &[&str] = match certificate {
+    let names: Vec<&str> = match certificate {
         Certificate::Given { chain_pem, key_pem, ca_pem } => {
             return Ok(Material { chain_pem: chain_pem.clone(), key_pem: key_pem.clone(), ca_pem: ca_pem.clone() });
         }
-        Certificate::WrongHost => &["elsewhere.invalid"],
-        Certificate::Valid | Certificate::Expired => &["localhost", "127.0.0.1", "::1"],
+        Certificate::Naming(names) => names.iter().map(String::as_str).collect(),
+        Certificate::WrongHost => vec!["elsewhere.invalid"],
+        Certificate::Valid | Certificate::Expired => vec!["localhost", "127.0.0.1", "::1"],
     };
     let mut authority = CertificateParams::default();
     // Each by a name of its own: of two authorities of one name a client tries only the first.

@@ -154,6 +154,13 @@ pub enum EnvChange<'a> {
     TransactionRolledBack(u64),
     /// The session was reset, as the client asked.
     ResetDone,
+    /// Another server is to be asked.
+    Routing {
+        /// Its name or address.
+        host: &'a str,
+        /// Its port.
+        port: u16,
+    },
 }
 
 /// Writes ENVCHANGE.
@@ -168,8 +175,20 @@ pub fn env_change(to: &mut Vec<u8>, change: &EnvChange<'_>) {
         EnvChange::TransactionCommitted(id) => two_values(&mut body, 9, &[], &id.to_le_bytes()),
         EnvChange::TransactionRolledBack(id) => two_values(&mut body, 10, &[], &id.to_le_bytes()),
         EnvChange::ResetDone => two_values(&mut body, 18, &[], &[]),
+        EnvChange::Routing { host, port } => routing(&mut body, host, *port),
     }
     with_length(to, ENV_CHANGE, &body);
+}
+
+/// `RoutingData`, whose lengths are of 16 bits: protocol TCP, the port, the name; and an old value that is empty.
+fn routing(body: &mut Vec<u8>, host: &str, port: u16) {
+    let mut data = vec![0];
+    data.extend_from_slice(&port.to_le_bytes());
+    long_text(&mut data, host);
+    body.push(20);
+    body.extend_from_slice(&(data.len() as u16).to_le_bytes());
+    body.extend(data);
+    body.extend_from_slice(&[0, 0]);
 }
 
 fn two_texts(body: &mut Vec<u8>, kind: u8, new: &str, old: &str) {

@@ -15,6 +15,7 @@ mod describe;
 mod erp;
 mod fast;
 mod logins;
+mod places;
 mod program;
 mod replay;
 mod requests;
