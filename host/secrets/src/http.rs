@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use datakit_net::Traffic;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
@@ -11,7 +12,6 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use native_tls::{Certificate, TlsConnector};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use url::Url;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -68,7 +68,8 @@ async fn connect(vault: &str, url: &Url, tls: &TlsConnector) -> Result<Box<dyn S
     };
     // Brackets of an IPv6 address are of URLs only.
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let tcp = TcpStream::connect((host, port)).await.map_err(|error| unreachable(error.to_string()))?;
+    let tcp = datakit_net::connect(host, port, Traffic::Asks, CONNECT_TIMEOUT).await;
+    let tcp = tcp.map_err(|(_, reason)| unreachable(reason))?;
     if url.scheme() != "https" {
         return Ok(Box::new(tcp));
     }

@@ -34,7 +34,7 @@ pub struct PostgresConfig {
     pub certificate_file: Option<PathBuf>,
     /// Trust whatever certificate the server shows: protects against listeners, not against impostors.
     pub trust_certificate: bool,
-    /// For connecting, not for statements.
+    /// TCP, TLS and login together; not for statements.
     pub connect_timeout: Duration,
     /// What the server's views show.
     pub application_name: String,
@@ -65,6 +65,11 @@ impl PostgresConfig {
 
     /// Whether TLS is used.
     pub(crate) fn encrypts(&self) -> bool {
-        self.encrypt == Encrypt::Required && !self.host.starts_with('/')
+        self.encrypt == Encrypt::Required && !self.uses_socket()
+    }
+
+    /// Whether the host is the directory of a Unix socket.
+    pub(crate) fn uses_socket(&self) -> bool {
+        self.host.starts_with('/')
     }
 }

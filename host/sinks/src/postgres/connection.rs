@@ -4,10 +4,14 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use datakit_model::Secret;
-use native_tls::{Certificate, TlsConnector};
-use postgres_native_tls::MakeTlsConnector;
+use datakit_net::Traffic;
+use native_tls::Certificate;
+use postgres_native_tls::TlsConnector;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::TlsConnect;
 use tokio_postgres::{Client, NoTls};
 
 use super::config::PostgresConfig;
@@ -23,30 +27,62 @@ pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, SinkError
 }
 
 async fn attempt(config: &PostgresConfig, password: Option<&Secret>) -> Result<Client, SinkError> {
+    let logged_in = tokio::time::timeout(config.connect_timeout, log_in(config, password)).await;
+    logged_in.unwrap_or_else(|_| Err(late(config, " to the login")))
+}
+
+async fn log_in(config: &PostgresConfig, password: Option<&Secret>) -> Result<Client, SinkError> {
     let mut options = tokio_postgres::Config::new();
-    options
-        .host(&config.host)
-        .port(config.port)
-        .dbname(&config.database)
-        .user(&config.user)
-        .application_name(&config.application_name)
-        .connect_timeout(config.connect_timeout)
-        .keepalives(true);
+    options.dbname(&config.database).user(&config.user).application_name(&config.application_name);
     if let Some(password) = password {
         options.password(password.expose());
     }
-    let failed = |error| connect_error(config, error);
-    if config.encrypts() {
-        options.ssl_mode(SslMode::Require);
-        let (client, connection) = options.connect(connector(config)?).await.map_err(failed)?;
-        tokio::spawn(watch(connection));
-        Ok(client)
+    options.ssl_mode(if config.encrypts() { SslMode::Require } else { SslMode::Disable });
+    if config.uses_socket() {
+        converse(config, &options, unix_socket(config).await?, NoTls).await
+    } else if config.encrypts() {
+        let tls = TlsConnector::new(connector(config)?, &config.host);
+        converse(config, &options, tcp(config).await?, tls).await
     } else {
-        options.ssl_mode(SslMode::Disable);
-        let (client, connection) = options.connect(NoTls).await.map_err(failed)?;
-        tokio::spawn(watch(connection));
-        Ok(client)
+        converse(config, &options, tcp(config).await?, NoTls).await
     }
+}
+
+async fn converse<S, T>(
+    config: &PostgresConfig,
+    options: &tokio_postgres::Config,
+    stream: S,
+    tls: T,
+) -> Result<Client, SinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: TlsConnect<S>,
+    T::Stream: Send + 'static,
+{
+    let connected = options.connect_raw(stream, tls).await;
+    let (client, connection) = connected.map_err(|error| connect_error(config, error))?;
+    tokio::spawn(watch(connection));
+    Ok(client)
+}
+
+/// A connection by TCP.
+pub(crate) async fn tcp(config: &PostgresConfig) -> Result<TcpStream, SinkError> {
+    let stream = datakit_net::connect(&config.host, config.port, Traffic::Writes, config.connect_timeout).await;
+    stream.map_err(|(_, reason)| SinkError::Connect { server: config.server(), source: reason.into() })
+}
+
+/// A connection by the socket of this machine.
+pub(crate) async fn unix_socket(config: &PostgresConfig) -> Result<UnixStream, SinkError> {
+    let opening = UnixStream::connect(format!("{}/.s.PGSQL.{}", config.host, config.port));
+    match tokio::time::timeout(config.connect_timeout, opening).await {
+        Ok(opened) => opened.map_err(|e| SinkError::Connect { server: config.server(), source: Box::new(e) }),
+        Err(_) => Err(late(config, "")),
+    }
+}
+
+fn late(config: &PostgresConfig, to: &str) -> SinkError {
+    let seconds = config.connect_timeout.as_secs();
+    SinkError::Connect { server: config.server(), source: format!("no answer{to} within {seconds} s").into() }
 }
 
 /// What goes wrong here is also told to whoever waits for an answer.
@@ -56,8 +92,8 @@ async fn watch(connection: impl Future<Output = Result<(), tokio_postgres::Error
     }
 }
 
-fn connector(config: &PostgresConfig) -> Result<MakeTlsConnector, SinkError> {
-    let mut builder = TlsConnector::builder();
+fn connector(config: &PostgresConfig) -> Result<native_tls::TlsConnector, SinkError> {
+    let mut builder = native_tls::TlsConnector::builder();
     if let Some(path) = &config.certificate_file {
         let failed = |source: Cause| SinkError::Certificate { path: path.display().to_string(), source };
         let pem = std::fs::read(path).map_err(|e| failed(Box::new(e)))?;
@@ -67,8 +103,7 @@ fn connector(config: &PostgresConfig) -> Result<MakeTlsConnector, SinkError> {
     }
     builder.danger_accept_invalid_certs(config.trust_certificate);
     builder.danger_accept_invalid_hostnames(config.trust_certificate);
-    let connector = builder.build().map_err(|e| SinkError::Tls { server: config.server(), source: Box::new(e) })?;
-    Ok(MakeTlsConnector::new(connector))
+    builder.build().map_err(|e| SinkError::Tls { server: config.server(), source: Box::new(e) })
 }
 
 fn connect_error(config: &PostgresConfig, error: tokio_postgres::Error) -> SinkError {

@@ -1,12 +1,9 @@
 //! Who is on the other side, and whether a table could be written there: asked, not tried.
 
-use std::time::Duration;
-
-use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::Client;
 
 use super::config::PostgresConfig;
-use super::connection::{connect, statement_error};
+use super::connection::{connect, statement_error, tcp, unix_socket};
 use super::ledger::{LEDGER, SCHEMA};
 use super::names::quote;
 use crate::error::SinkError;
@@ -35,17 +32,7 @@ LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'le
 
 /// Whether somebody listens, without a word of PostgreSQL.
 pub(crate) async fn reach(config: &PostgresConfig) -> Result<(), SinkError> {
-    let opening = async {
-        if config.host.starts_with('/') {
-            UnixStream::connect(format!("{}/.s.PGSQL.{}", config.host, config.port)).await.map(drop)
-        } else {
-            TcpStream::connect((config.host.as_str(), config.port)).await.map(drop)
-        }
-    };
-    let late = |bound: Duration| std::io::Error::other(format!("no answer within {} s", bound.as_secs()));
-    let opened = tokio::time::timeout(config.connect_timeout, opening).await;
-    let opened = opened.unwrap_or_else(|_| Err(late(config.connect_timeout)));
-    opened.map_err(|error| SinkError::Connect { server: config.server(), source: Box::new(error) })
+    if config.uses_socket() { unix_socket(config).await.map(drop) } else { tcp(config).await.map(drop) }
 }
 
 /// Logs in and asks.
