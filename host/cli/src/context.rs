@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
 use datakit_config::{
-    Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Layers, Overrides, Pool, PostgresConnection, Reader,
-    RowSecurity, SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource, Timeouts, load,
+    ApplicationIntent, Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Layers, Overrides, Pool,
+    PostgresConnection, Reader, RowSecurity, SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource,
+    Timeouts, load,
 };
 use datakit_kerberos::{Origin, Service, TicketSettings, Tickets};
 use datakit_model::{Credential, Secret};
@@ -327,6 +328,11 @@ fn source_timeouts(timeouts: &Timeouts) -> SourceTimeouts {
 fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, config: &Config) -> SqlServerConfig {
     SqlServerConfig {
         port: connection.port,
+        instance: connection.instance.clone(),
+        application_intent: match connection.application_intent {
+            ApplicationIntent::ReadWrite => sqlserver::ApplicationIntent::ReadWrite,
+            ApplicationIntent::ReadOnly => sqlserver::ApplicationIntent::ReadOnly,
+        },
         encrypt: match connection.encrypt {
             Encrypt::Required => sqlserver::Encrypt::Required,
             Encrypt::Strict => sqlserver::Encrypt::Strict,

@@ -24,6 +24,8 @@ pub(crate) const ENCRYPT: [(&str, Encrypt); 3] =
     [("required", Encrypt::Required), ("strict", Encrypt::Strict), ("off", Encrypt::Off)];
 pub(crate) const ROW_SECURITY: [(&str, RowSecurity); 2] =
     [("refuse", RowSecurity::Refuse), ("filter", RowSecurity::Filter)];
+pub(crate) const INTENTS: [(&str, ApplicationIntent); 2] =
+    [("read-write", ApplicationIntent::ReadWrite), ("read-only", ApplicationIntent::ReadOnly)];
 pub(crate) const READERS: [(&str, Reader); 2] = [("mssql-tds", Reader::MssqlTds), ("tiberius", Reader::Tiberius)];
 
 /// A configured place rows come from.
@@ -71,12 +73,16 @@ pub struct SqlServerConnection {
     pub source_system: String,
     /// Host name or address, without port.
     pub host: String,
-    /// TCP port.
+    /// The instance whose port SQL Server Browser is asked for; none where the port is known.
+    pub instance: Option<String>,
+    /// TCP port, where there is no `instance`.
     pub port: u16,
     /// The database.
     pub database: String,
     /// Who logs in.
     pub auth: Auth,
+    /// What the session is for.
+    pub application_intent: ApplicationIntent,
     /// Whether and how the way is encrypted.
     pub encrypt: Encrypt,
     /// Whether any certificate is taken.
@@ -119,6 +125,16 @@ pub enum Encrypt {
     Off,
 }
 
+/// What a session is for, as the login says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ApplicationIntent {
+    /// The primary replica serves it.
+    #[default]
+    ReadWrite,
+    /// An availability group's listener sends it on to a secondary replica, where read-only routing is set up.
+    ReadOnly,
+}
+
 /// The driver that reads rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reader {
@@ -150,10 +166,11 @@ impl Connection {
         }
     }
 
-    /// `host:port` in lower case: connections with the same go to one server.
+    /// `host:port`, or `host\instance`, in lower case: connections with the same go to one server.
     #[must_use]
     pub fn address(&self) -> String {
         let (host, port) = match self {
+            Self::SqlServer(connection) if connection.instance.is_some() => return connection.address().to_lowercase(),
             Self::SqlServer(connection) => (&connection.host, connection.port),
             Self::Postgres(connection) => (&connection.server.host, connection.server.port),
             // No server, and no two of them the same.
@@ -184,6 +201,17 @@ impl Connection {
     }
 }
 
+impl SqlServerConnection {
+    /// `host:port`, or `host\instance`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match &self.instance {
+            Some(instance) => format!("{}\\{instance}", self.host),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
 pub(crate) fn read(name: &str, mut table: TableReader<'_>) -> Option<Connection> {
     let kind = table.kind("write `kind = \"sqlserver\"`, `kind = \"postgres\"` or `kind = \"files\"`")?;
     match kind.value.as_str() {
@@ -202,6 +230,7 @@ fn read_sqlserver(name: &str, mut table: TableReader<'_>) -> Option<SqlServerCon
     let server = read_server(&mut table);
     let database = table.required_string("database", "write `database = \"NAME\"`, or set MSSQL_DATABASE");
     let auth = read_auth(&mut table);
+    let intent = table.choice("application_intent", &INTENTS);
     let trust = Trust {
         encrypt: table.choice("encrypt", &ENCRYPT),
         trust_certificate: table.boolean("trust_certificate"),
@@ -213,14 +242,16 @@ fn read_sqlserver(name: &str, mut table: TableReader<'_>) -> Option<SqlServerCon
     let timeouts = read_timeouts(&mut table);
     trust.check(table.problems());
     table.finish();
-    let (host, port) = server?;
+    let Place { host, instance, port } = server?;
     Some(SqlServerConnection {
         name: name.to_owned(),
         source_system: source_system?,
         host,
+        instance,
         port,
         database: database?.value,
         auth: auth?,
+        application_intent: intent.map(|found| found.value).unwrap_or_default(),
         encrypt: trust.encrypt.map(|found| found.value).unwrap_or_default(),
         trust_certificate: trust.trust_certificate.is_some_and(|found| found.value),
         certificate_file: trust.certificate_file.map(|found| found.value),
@@ -297,10 +328,19 @@ fn read_auth(table: &mut TableReader<'_>) -> Option<Auth> {
     }
 }
 
-fn read_server(table: &mut TableReader<'_>) -> Option<(String, u16)> {
+/// Where a SQL Server is.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    host: String,
+    /// None where the port is known.
+    instance: Option<String>,
+    port: u16,
+}
+
+fn read_server(table: &mut TableReader<'_>) -> Option<Place> {
     let port = table.integer("port", 1, u64::from(u16::MAX));
     let server = table.required_string("server", "write `server = \"HOST\"`, or set MSSQL_SERVER")?;
-    let (host, own_port) = match parse_server(&server.value) {
+    let Named { host, instance, port: own_port } = match parse_server(&server.value) {
         Ok(parsed) => parsed,
         Err((problem, hint)) => {
             let path = table.path_of("server");
@@ -315,13 +355,17 @@ fn read_server(table: &mut TableReader<'_>) -> Option<(String, u16)> {
                 let both = ["`server` with a port", "`port`"];
                 contradiction(table.problems(), &port.origin, both, "give the port once");
             }
-            if layer(&server.origin) >= layer(&port.origin) { own } else { as_port(port.value) }
+            if layer(&server.origin) >= layer(&port.origin) { Some(own) } else { Some(as_port(port.value)) }
         }
-        (Some(own), _) => own,
-        (None, Some(port)) => as_port(port.value),
-        (None, None) => DEFAULT_PORT,
+        (Some(own), _) => Some(own),
+        // The name of an instance says which port, unless the same layer or a stronger one says more.
+        (None, Some(port)) if instance.is_some() && layer(&server.origin) > layer(&port.origin) => None,
+        (None, Some(port)) => Some(as_port(port.value)),
+        (None, None) => None,
     };
-    Some((host, port))
+    // With a port nobody has to be asked for it, as with Microsoft's clients.
+    let instance = instance.filter(|_| port.is_none());
+    Some(Place { host, instance, port: port.unwrap_or(DEFAULT_PORT) })
 }
 
 fn layer(origin: &Origin) -> u8 {
@@ -337,21 +381,24 @@ fn as_port(value: u64) -> u16 {
     u16::try_from(value).unwrap_or(DEFAULT_PORT)
 }
 
-/// `host`, `host,port`, `host:port`, `tcp:host,port`, `[v6]:port`; the error is a problem and a hint.
-fn parse_server(text: &str) -> Result<(String, Option<u16>), (&'static str, &'static str)> {
-    const FORMS: &str = "write HOST, HOST,PORT or HOST:PORT";
+/// A server as an operator names it.
+#[derive(Debug, PartialEq, Eq)]
+struct Named {
+    host: String,
+    instance: Option<String>,
+    port: Option<u16>,
+}
+
+/// `host`, `host,port`, `host:port`, `host\instance`, `host\instance,port`, `[v6]:port`, each with or without `tcp:`; the error is a
+/// problem and a hint.
+fn parse_server(text: &str) -> Result<Named, (&'static str, &'static str)> {
+    const FORMS: &str = "write HOST, HOST,PORT, HOST:PORT or HOST\\INSTANCE";
     let text = text.trim();
     let text = text.strip_prefix("tcp:").unwrap_or(text);
     if text.contains('@') || text.contains("//") || text.contains(';') {
         return Err((
             "is an URL or a connection string",
             "write the host alone; user, password and database have keys of their own",
-        ));
-    }
-    if text.contains('\\') {
-        return Err((
-            "names an instance, which needs SQL Server Browser and is not supported",
-            "give the instance's own port instead: HOST,PORT",
         ));
     }
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
@@ -368,16 +415,32 @@ fn parse_server(text: &str) -> Result<(String, Option<u16>), (&'static str, &'st
     } else {
         (text, None)
     };
-    let host = host.trim();
+    let (host, instance) = match host.split_once('\\') {
+        Some((host, instance)) => (host.trim(), Some(instance.trim())),
+        None => (host.trim(), None),
+    };
     if host.is_empty() || host.contains(char::is_whitespace) || host.contains('/') {
         return Err(("is not a host name", FORMS));
+    }
+    if host == "." || host.eq_ignore_ascii_case("(local)") || host.to_lowercase().starts_with("(localdb)") {
+        return Err(("means this machine on Windows only", "write `localhost`, or the name of the server"));
+    }
+    if instance.is_some_and(|instance| !is_instance_name(instance)) {
+        return Err((
+            "names an instance that SQL Server cannot have",
+            "an instance has at most 16 letters, digits, `_`, `$` and `#`; or give its port: HOST,PORT",
+        ));
     }
     let port = match port.map(|port| port.trim().parse::<u16>()) {
         None => None,
         Some(Ok(port)) if port > 0 => Some(port),
         Some(_) => return Err(("has a port that is not a number from 1 to 65535", FORMS)),
     };
-    Ok((host.to_owned(), port))
+    Ok(Named { host: host.to_owned(), instance: instance.map(str::to_owned), port })
+}
+
+fn is_instance_name(name: &str) -> bool {
+    (1..=16).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '#'))
 }
 
 /// What a certificate is checked against, as far as two settings can exclude each other.
@@ -428,19 +491,28 @@ mod tests {
 
     #[test]
     fn servers_come_in_the_forms_people_write() {
-        let ok = |text: &str| parse_server(text).unwrap();
-        assert_eq!(ok("sql01.corp.example"), ("sql01.corp.example".into(), None));
-        assert_eq!(ok("sql01,1434"), ("sql01".into(), Some(1434)));
-        assert_eq!(ok("sql01:1434"), ("sql01".into(), Some(1434)));
-        assert_eq!(ok("tcp:sql01, 1434"), ("sql01".into(), Some(1434)));
-        assert_eq!(ok("::1"), ("::1".into(), None));
-        assert_eq!(ok("[::1]:1434"), ("::1".into(), Some(1434)));
+        let ok = |text: &str| {
+            let Named { host, instance, port } = parse_server(text).unwrap();
+            (host, instance, port)
+        };
+        let server = |host: &str, instance: Option<&str>, port| (host.to_owned(), instance.map(str::to_owned), port);
+        assert_eq!(ok("sql01.corp.example"), server("sql01.corp.example", None, None));
+        assert_eq!(ok("sql01,1434"), server("sql01", None, Some(1434)));
+        assert_eq!(ok("sql01:1434"), server("sql01", None, Some(1434)));
+        assert_eq!(ok("tcp:sql01, 1434"), server("sql01", None, Some(1434)));
+        assert_eq!(ok("::1"), server("::1", None, None));
+        assert_eq!(ok("[::1]:1434"), server("::1", None, Some(1434)));
+        assert_eq!(ok("sql01\\ERP"), server("sql01", Some("ERP"), None));
+        assert_eq!(ok("tcp:sql01\\SQL$2019,1500"), server("sql01", Some("SQL$2019"), Some(1500)));
     }
 
     #[test]
     fn what_is_no_server_says_why() {
         let problem = |text: &str| parse_server(text).unwrap_err().0;
-        assert!(problem("sql01\\ERP").contains("SQL Server Browser"));
+        assert!(problem("sql01\\").contains("instance"));
+        assert!(problem("sql01\\A B").contains("instance"));
+        assert!(problem(".\\SQLEXPRESS").contains("Windows"));
+        assert!(problem("(localdb)\\v11.0").contains("Windows"));
         assert!(problem("sa:Pl4nted@sql01").contains("connection string"));
         assert!(problem("sql01,0").contains("port"));
         assert!(problem("sql01:abc").contains("port"));

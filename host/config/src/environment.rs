@@ -26,7 +26,7 @@ macro_rules! variables {
 }
 
 variables! {
-    /// SQL Server: host, or `host,port`
+    /// SQL Server: host, `host,port` or `host\instance`
     MSSQL_SERVER
     /// SQL Server: TCP port (1433)
     MSSQL_PORT
@@ -38,6 +38,8 @@ variables! {
     MSSQL_USER
     /// SQL Server: password of the login
     MSSQL_PASSWORD
+    /// SQL Server: `read-write` (default) or `read-only`, for a secondary replica behind a listener
+    MSSQL_APPLICATION_INTENT
     /// SQL Server: `required` (default), `strict` (TDS 8.0) or `off`
     MSSQL_ENCRYPT
     /// SQL Server: `true` takes any certificate
@@ -173,6 +175,7 @@ impl<'a> Environment<'a> {
         self.put(&mut table, "server", MSSQL_SERVER, text);
         self.put(&mut table, "port", MSSQL_PORT, integer);
         self.put(&mut table, "database", MSSQL_DATABASE, text);
+        self.put(&mut table, "application_intent", MSSQL_APPLICATION_INTENT, text);
         self.put(&mut table, "encrypt", MSSQL_ENCRYPT, text);
         self.put(&mut table, "trust_certificate", MSSQL_TRUST_CERTIFICATE, boolean);
         self.put(&mut table, "certificate_file", MSSQL_CERTIFICATE_FILE, text);

@@ -38,7 +38,9 @@ mod sink;
 mod store;
 mod text;
 
-pub use connection::{Auth, Connection, Encrypt, PostgresConnection, Reader, RowSecurity, SqlServerConnection};
+pub use connection::{
+    ApplicationIntent, Auth, Connection, Encrypt, PostgresConnection, Reader, RowSecurity, SqlServerConnection,
+};
 pub use delinea::{Delinea, DelineaLogin};
 pub use environment::{VARIABLES, Variable};
 pub use file_source::FilesConnection;

@@ -96,7 +96,7 @@ pub(crate) fn read_timeouts(table: &mut TableReader<'_>) -> Timeouts {
     timeouts
 }
 
-/// `[servers."HOST:PORT"]`
+/// `[servers."HOST:PORT"]`, `[servers.'HOST\INSTANCE']`
 pub(crate) fn read_servers(root: &mut TableReader<'_>) -> BTreeMap<String, u64> {
     let mut servers = BTreeMap::new();
     for (name, mut table) in root.named_tables("servers") {
@@ -106,13 +106,20 @@ pub(crate) fn read_servers(root: &mut TableReader<'_>) -> BTreeMap<String, u64> 
             table.missing("max_connections", "write `max_connections = 20`");
         }
         table.finish();
+        if let Some((host, instance)) =
+            name.split_once('\\').filter(|(host, name)| !host.is_empty() && !name.is_empty())
+        {
+            servers.extend(bound.map(|bound| (format!("{host}\\{instance}").to_lowercase(), bound.value)));
+            continue;
+        }
         match name.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
             Some((host, Ok(port))) if !host.is_empty() && port > 0 => {
                 let host = host.trim_start_matches('[').trim_end_matches(']').to_lowercase();
                 servers.extend(bound.map(|bound| (format!("{host}:{port}"), bound.value)));
             }
             _ => {
-                let (problem, hint) = ("is not HOST:PORT", "write the host and port as the connections have them");
+                let (problem, hint) =
+                    ("is not HOST:PORT", "write host and port, or HOST\\INSTANCE, as the connections have them");
                 root.problems().at(Problem::Server { path: format!("servers.{name:?}"), problem, hint }, &origin);
             }
         }

@@ -105,9 +105,9 @@ enum Connection {
         /// What `_bronze_source_system` and the target's path say; by default the connection's name.
         #[schemars(length(min = 1, max = 50))]
         source_system: Option<String>,
-        /// `HOST`, `HOST,PORT` or `HOST:PORT`; no instance name.
+        /// `HOST`, `HOST,PORT` or `HOST:PORT`; or `HOST\INSTANCE`, whose port SQL Server Browser is asked for (UDP 1434).
         server: String,
-        /// TCP port; 1433 by default.
+        /// TCP port; 1433 by default. With a port the instance's name is not needed.
         #[schemars(range(min = 1, max = 65_535))]
         port: Option<u16>,
         /// The database.
@@ -117,6 +117,9 @@ enum Connection {
         /// Whose ticket, where it comes from and for which service, with `auth = "kerberos"`; by default the ticket of the
         /// cache that KRB5CCNAME names.
         kerberos: Option<Kerberos>,
+        /// What the session is for: with `read-only` an availability group's listener sends it on to a secondary replica.
+        #[serde(default = "application_intent")]
+        application_intent: ApplicationIntent,
         /// Whether and how the way is encrypted.
         #[serde(default = "encrypt")]
         encrypt: Encrypt,
@@ -343,6 +346,20 @@ enum Encrypt {
 
 fn encrypt() -> Encrypt {
     Encrypt::Required
+}
+
+/// What a session is for.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum ApplicationIntent {
+    /// The primary replica serves it.
+    ReadWrite,
+    /// A secondary replica serves it, where read-only routing is set up.
+    ReadOnly,
+}
+
+fn application_intent() -> ApplicationIntent {
+    ApplicationIntent::ReadWrite
 }
 
 /// The driver that reads rows.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datakit_config::{
-    Auth, Config, Connection, DelineaLogin, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection, SinkConfig,
-    StoreSettings, StoreValue, TicketSource, load,
+    ApplicationIntent, Auth, Config, Connection, DelineaLogin, Encrypt, Layers, Mode, Overrides, Reader, SecretRef,
+    Selection, SinkConfig, StoreSettings, StoreValue, TicketSource, load,
 };
 use datakit_model::{Coded, TableId};
 use serde_json::json;
@@ -235,6 +235,38 @@ fn a_password_alone_changes_no_connection_that_logs_in_with_kerberos() {
     let config = read(variables([("MSSQL_USER", "svc"), ("MSSQL_PASSWORD", "Pl4nted")]));
     assert!(matches!(sqlserver(&config, "erp").auth, Auth::Sql { .. }));
     assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn instances_and_intents_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |lines: &str, variables_: &[(&'static str, &str)]| {
+        let text = format!("[connections.a]\nkind = \"sqlserver\"\ndatabase = \"D\"\nauth = \"kerberos\"\n{lines}");
+        std::fs::write(folder.path().join("warehouse.toml"), text).unwrap();
+        let environment = variables_.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = load_in(folder.path(), environment, Overrides::default());
+        let connection = sqlserver(&config, "a").clone();
+        let place = (connection.host.clone(), connection.instance.clone(), connection.port);
+        (place, connection.application_intent, config.connections["a"].address(), config.servers)
+    };
+    let erp = Some("ERP".to_owned());
+    let (place, intent, address, _) = read("server = 'SQL01\\ERP'", &[]);
+    assert_eq!((place, intent), (("SQL01".into(), erp.clone(), 1433), ApplicationIntent::ReadWrite));
+    assert_eq!(address, "sql01\\erp");
+    // With a port nobody is asked for it.
+    let with_port = ("sql01".to_owned(), None, 1500);
+    assert_eq!(read("server = 'sql01\\ERP,1500'", &[]).0, with_port);
+    assert_eq!(read("server = 'sql01\\ERP'\nport = 1500", &[]).0, with_port);
+    // An instance of the environment counts more than a port of the file, and a port of the environment more than an instance of the file.
+    let variable = [("MSSQL_SERVER", "sql02\\ERP")];
+    assert_eq!(read("server = 'sql01'\nport = 1500", &variable).0, ("sql02".into(), erp, 1433));
+    assert_eq!(read("server = 'sql01\\ERP'", &[("MSSQL_PORT", "1500")]).0, with_port);
+    let lines =
+        "server = 'sql01\\ERP'\napplication_intent = \"read-only\"\n[servers.'SQL01\\erp']\nmax_connections = 5";
+    let (_, intent, address, servers) = read(lines, &[]);
+    assert_eq!((intent, servers[&address]), (ApplicationIntent::ReadOnly, 5));
+    let variable = [("MSSQL_APPLICATION_INTENT", "read-only")];
+    assert_eq!(read("server = 'sql01'", &variable).1, ApplicationIntent::ReadOnly);
 }
 
 #[test]

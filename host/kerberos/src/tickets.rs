@@ -100,6 +100,9 @@ pub struct TicketSettings {
     pub timeout: Duration,
 }
 
+/// As many services of one origin have their tickets kept at the same time.
+const MAX_OTHER_SERVICES: usize = 32;
+
 /// The tickets of one connection.
 #[derive(Debug)]
 pub struct Tickets {
@@ -108,6 +111,8 @@ pub struct Tickets {
     /// The keytab, where there is one.
     key: Option<Key>,
     held: Mutex<Held>,
+    /// Those of the same origin for other services.
+    others: Mutex<Vec<Arc<Tickets>>>,
 }
 
 #[derive(Debug, Default)]
@@ -159,7 +164,29 @@ impl Tickets {
             Origin::Keytab { keytab, .. } => Some(keytab.credential()),
             Origin::Cache(_) => None,
         };
-        Self { settings, service, key, held: Mutex::default() }
+        Self { settings, service, key, held: Mutex::default(), others: Mutex::default() }
+    }
+
+    /// The tickets of the same origin for another service: a server that a login is sent on to, or an instance whose port is found
+    /// out late.
+    #[must_use]
+    pub fn for_service(self: &Arc<Self>, service: Service) -> Arc<Self> {
+        if service == self.service {
+            return Arc::clone(self);
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others.iter().find(|other| other.service == service) {
+            return Arc::clone(known);
+        }
+        // Ports of instances and replicas change: what is not used any more is not kept for ever.
+        if others.len() >= MAX_OTHER_SERVICES {
+            others.remove(0);
+        }
+        let (settings, key) = (self.settings.clone(), self.key.clone());
+        let other = Self { settings, service, key, held: Mutex::default(), others: Mutex::default() };
+        let other = Arc::new(other);
+        others.push(Arc::clone(&other));
+        other
     }
 
     /// The service.

@@ -7,7 +7,7 @@
 //! - [`postgres`]: PostgreSQL 12 and later.
 //!
 //! They share rooms that know no server: `guard` (which SQL may pass), `pool`, `delivery` and `reader` (batches from the task
-//! that decodes to whoever asks), `reach` and `tls` (why a server cannot be reached), `arrays` (vectors that become Arrow), [`config`],
+//! that decodes to whoever asks), `tls` (why a handshake failed), `arrays` (vectors that become Arrow), [`config`],
 //! [`permissions`] (which tables may be read) and `fault`.
 
 mod arrays;
@@ -20,7 +20,6 @@ pub mod permissions;
 mod pool;
 pub mod postgres;
 pub mod presented;
-mod reach;
 mod reader;
 pub mod sqlserver;
 mod tls;

@@ -32,21 +32,25 @@ impl KerberosWorld {
 
     /// A realm with given options.
     pub fn with(options: &KdcOptions, script: &str) -> Option<Self> {
-        Self::with_server(options, Options::default(), script)
+        Self::with_server(options, Options::default(), "localhost", script)
     }
 
     /// A realm whose SQL Server lets only these principals in.
     pub fn with_logins(principals: &[&str], script: &str) -> Option<Self> {
         let kerberos_logins = principals.iter().map(|&principal| principal.to_owned()).collect();
-        Self::with_server(&KdcOptions::default(), Options { kerberos_logins, ..Options::default() }, script)
+        let options = Options { kerberos_logins, ..Options::default() };
+        Self::with_server(&KdcOptions::default(), options, "localhost", script)
     }
 
-    fn with_server(options: &KdcOptions, server: Options, script: &str) -> Option<Self> {
+    /// A realm whose SQL Server has given options and listens at this host.
+    pub fn with_server(options: &KdcOptions, server: Options, host: &str, script: &str) -> Option<Self> {
         let kdc = Kdc::start(options).unwrap();
         let keytab = kdc.add_with_keytab(ALIAS, "", "mssql.keytab").unwrap();
         let options = Options { keytab: Some(keytab), ..server };
         let reason = "only the stand-in is of the realm that a test makes";
-        let world = World::with(Mssql::standin_for(reason, options, SqlEngineOptions::default())?, script);
+        let mut mssql = Mssql::standin_for(reason, options, SqlEngineOptions::default())?;
+        mssql.host = host.to_owned();
+        let world = World::with(mssql, script);
         kdc.add_with_keytab(&format!("MSSQLSvc/localhost:{}", world.mssql.port), "", "mssql.keytab").unwrap();
         let keytab = kdc.add_with_keytab("svc-etl", "", "svc-etl.keytab").unwrap();
         Some(Self { kdc, world, keytab })

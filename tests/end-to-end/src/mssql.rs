@@ -100,6 +100,11 @@ impl Mssql {
         &self.standin.as_ref().expect("a world of `standin_for`").1
     }
 
+    /// How many logins the stand-in has sent on to another server.
+    pub fn sent_on(&self) -> usize {
+        self.standin.as_ref().expect("a world of `standin_for`").0.sent_on()
+    }
+
     /// The stand-in's own certificate, to be pinned.
     pub fn certificate(&self) -> &Path {
         self.standin.as_ref().expect("a world of `standin_for`").0.certificate_pem_path()

@@ -7,6 +7,7 @@ use std::process::Command;
 
 const FLOORS: &[(&str, u8)] = &[
     ("datakit-model", 0),
+    ("datakit-net", 0),
     ("datakit-config", 1),
     ("datakit-http", 1),
     ("datakit-kerberos", 1),

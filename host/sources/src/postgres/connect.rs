@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_model::Secret;
+use datakit_net::Traffic;
 use native_tls::{Certificate, TlsConnector};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
@@ -12,7 +13,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::config::PostgresConfig;
 use super::error::{PostgresError, Unreachable};
-use crate::{pool, reach};
+use crate::pool;
 
 /// A pooled connection.
 pub(super) struct PostgresConnection {
@@ -125,14 +126,9 @@ where
 }
 
 async fn tcp(config: &PostgresConfig) -> Result<tokio::net::TcpStream, PostgresError> {
-    let stream = reach::connect(&config.host, config.port, config.timeouts.connect)
+    datakit_net::connect(&config.host, config.port, Traffic::Asks, config.timeouts.connect)
         .await
-        .map_err(|(how, reason)| PostgresError::Unreachable { address: config.address(), how, reason })?;
-    // Rows flow one way: delaying small packets would only delay questions.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY cannot be set");
-    }
-    Ok(stream)
+        .map_err(|(how, reason)| PostgresError::Unreachable { address: config.address(), how, reason })
 }
 
 async fn socket(config: &PostgresConfig) -> Result<UnixStream, PostgresError> {

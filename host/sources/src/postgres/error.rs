@@ -22,8 +22,8 @@ use super::guard;
 use super::server_errors::meaning_of;
 use crate::fault::Fault;
 pub use crate::guard::Refusal;
-pub use crate::reach::Unreachable;
 pub use crate::tls::CertificateProblem;
+pub use datakit_net::Unreachable;
 
 /// Any error of this source.
 #[derive(Debug, thiserror::Error)]

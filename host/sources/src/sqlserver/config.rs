@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datakit_kerberos::Tickets;
+use datakit_kerberos::{Service, Tickets};
 use datakit_model::{Credential, ReadLimits};
 
+use super::destination::KnownDestination;
 use super::error::SourceError;
 use crate::pool::PooledServer;
 
@@ -34,6 +35,16 @@ pub enum ReaderKind {
     Tiberius,
 }
 
+/// What the session is for, as the login says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ApplicationIntent {
+    /// The primary replica serves it.
+    #[default]
+    ReadWrite,
+    /// A listener with read-only routing sends it on to a secondary replica.
+    ReadOnly,
+}
+
 /// Who logs in.
 #[derive(Debug, Clone)]
 pub enum Login {
@@ -53,12 +64,16 @@ pub enum Login {
 pub struct SqlServerConfig {
     /// Host name or address, without port or instance.
     pub host: String,
-    /// TCP port.
+    /// TCP port; not used where SQL Server Browser is asked for `instance`.
     pub port: u16,
+    /// The instance whose port SQL Server Browser is asked for; none: `port` is known.
+    pub instance: Option<String>,
     /// The database of the login.
     pub database: String,
     /// Who logs in.
     pub login: Login,
+    /// What the session is for.
+    pub application_intent: ApplicationIntent,
     /// How the connection is encrypted.
     pub encrypt: Encrypt,
     /// Accept any certificate: the connection can be intercepted. Refused with [`Encrypt::Strict`].
@@ -82,6 +97,10 @@ pub struct SqlServerConfig {
     pub sql: SqlLimits,
     /// `program_name` in `sys.dm_exec_sessions`.
     pub application_name: String,
+    /// Where logins have ended up so far; clones share it.
+    pub destination: KnownDestination,
+    /// How host and port were found, where they are not those that the operator gave; for messages.
+    pub found: Option<String>,
 }
 
 impl SqlServerConfig {
@@ -102,8 +121,10 @@ impl SqlServerConfig {
         Self {
             host: host.into(),
             port: 1433,
+            instance: None,
             database: database.into(),
             login,
+            application_intent: ApplicationIntent::default(),
             encrypt: Encrypt::default(),
             trust_certificate: false,
             certificate_file: None,
@@ -115,13 +136,47 @@ impl SqlServerConfig {
             read: ReadLimits::default(),
             sql: SqlLimits::default(),
             application_name: "datakit".to_owned(),
+            destination: KnownDestination::default(),
+            found: None,
         }
     }
 
-    /// `host:port`, for messages.
+    /// `host:port`, or `host\instance` where the port is not known yet; for messages.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        match (&self.instance, &self.found) {
+            (Some(instance), _) => format!("{}\\{instance}", self.host),
+            (None, Some(found)) => format!("{}:{} ({found})", self.host, self.port),
+            (None, None) => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// The server at the port that SQL Server Browser has named for its instance. Kerberos knows it by that port as well, unless the
+    /// operator says another (Microsoft, "Register a service principal name": TCP connections use the port).
+    pub(super) fn with_port_of_instance(&self, port: u16) -> Self {
+        let login = match &self.login {
+            Login::Kerberos(tickets) if tickets.service().port == self.port => {
+                Login::Kerberos(tickets.for_service(Service { port, ..tickets.service().clone() }))
+            }
+            other => other.clone(),
+        };
+        let found = self.instance.as_ref().map(|instance| format!("instance {instance}"));
+        Self { port, instance: None, login, found, destination: KnownDestination::default(), ..self.clone() }
+    }
+
+    /// Where this server sends the login on to: certificate and ticket are those of that host and port.
+    pub(super) fn sent_on(&self, host: &str, port: u16) -> Self {
+        let login = match &self.login {
+            Login::Kerberos(tickets) => Login::Kerberos(tickets.for_service(Service {
+                host: host.to_owned(),
+                port,
+                ..tickets.service().clone()
+            })),
+            other => other.clone(),
+        };
+        let found = Some(format!("sent on by {}:{}", self.host, self.port));
+        let host = host.to_owned();
+        Self { host, port, instance: None, login, found, destination: KnownDestination::default(), ..self.clone() }
     }
 
     /// Checks what can be checked without the server.
@@ -174,6 +229,11 @@ impl SqlServerConfig {
     /// The connect timeout in the whole seconds the drivers take.
     pub(super) fn connect_seconds(&self) -> u32 {
         seconds(self.timeouts.connect)
+    }
+
+    /// The same as a time.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_seconds().into())
     }
 
     /// The cancel timeout in the whole seconds the driver takes.
@@ -246,6 +306,17 @@ mod tests {
             refusal(|c| c.certificate_file = Some("/nowhere/a.pem".into())),
             @"cannot use the certificate file `/nowhere/a.pem`: No such file or directory (os error 2)"
         );
+    }
+
+    #[test]
+    fn addresses_say_where_they_come_from() {
+        let mut config = config();
+        assert_eq!(config.address(), "sql01:1433");
+        config.instance = Some("ERP".into());
+        assert_eq!(config.address(), "sql01\\ERP");
+        let found = config.with_port_of_instance(5000);
+        assert_eq!(found.address(), "sql01:5000 (instance ERP)");
+        assert_eq!(found.sent_on("sql02", 1433).address(), "sql02:1433 (sent on by sql01:5000)");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | 070–089 | a datakit's SQL and parameters |
 //! | 090 | a bug of ours |
 //! | 300–329 | more of what the server reported |
+//! | 330–339 | SQL Server Browser, and logins that are sent on |
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,8 +22,8 @@ use datakit_model::{Coded, Failure, Kind, Retry};
 use super::guard::{self, Refusal};
 use super::server_errors::{TICKET_LOGIN, meaning_of};
 use crate::fault::Fault;
-pub use crate::reach::Unreachable;
 pub use crate::tls::CertificateProblem;
+pub use datakit_net::Unreachable;
 
 /// An error that the server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,36 @@ pub enum SourceError {
         how: Unreachable,
         /// The system's words.
         reason: String,
+    },
+    /// SQL Server Browser does not say which port an instance has.
+    #[error("cannot ask SQL Server Browser for the port of {address}: {reason}")]
+    Browser {
+        /// `host\\instance`.
+        address: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// SQL Server Browser answers and does not know the instance.
+    #[error("{host} has no instance `{instance}`; its instances: {}", listed(known))]
+    UnknownInstance {
+        /// The host.
+        host: String,
+        /// The instance.
+        instance: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// The instance has no port to connect to.
+    #[error("{address} does not listen on TCP")]
+    InstanceWithoutTcp {
+        /// `host\\instance`.
+        address: String,
+    },
+    /// Each server sends the login on to another one.
+    #[error("the login is sent on again and again, last by {address}")]
+    SentOnTooOften {
+        /// `host:port`.
+        address: String,
     },
     /// The connection broke after the login.
     #[error("the connection to {address} broke: {reason}")]
@@ -219,6 +250,10 @@ pub enum SourceError {
     Internal(String),
 }
 
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
 impl SourceError {
     /// What a driver says of Kerberos: only its own part, the ticket was at hand.
     pub(super) fn of_driver_ticket(reason: String) -> Self {
@@ -315,6 +350,10 @@ impl Coded for SourceError {
             Self::Config { .. } => "DK-SRC-001",
             Self::CertificateFile { .. } => "DK-SRC-002",
             Self::Unreachable { how, .. } => Self::unreachable_code(*how),
+            Self::Browser { .. } => "DK-SRC-330",
+            Self::UnknownInstance { .. } => "DK-SRC-331",
+            Self::InstanceWithoutTcp { .. } => "DK-SRC-332",
+            Self::SentOnTooOften { .. } => "DK-SRC-333",
             Self::Broken { .. } => "DK-SRC-014",
             Self::Protocol { .. } => "DK-SRC-015",
             Self::Certificate { problem, .. } => Self::certificate_code(*problem),
@@ -339,7 +378,10 @@ impl Coded for SourceError {
         match self {
             Self::Ticket(error) => error.kind(),
             Self::Password(failure) => failure.kind(),
-            Self::Config { .. } | Self::CertificateFile { .. } | Self::PoolTimeout { .. } => Kind::User,
+            Self::Config { .. }
+            | Self::CertificateFile { .. }
+            | Self::UnknownInstance { .. }
+            | Self::PoolTimeout { .. } => Kind::User,
             Self::Server { error, .. } => meaning_of(error.number).kind,
             Self::TicketLogin(_) => TICKET_LOGIN.kind,
             Self::Refused(_) | Self::Parameter { .. } | Self::Busy | Self::ColumnName(_) | Self::NoResult => {
@@ -356,7 +398,9 @@ impl Coded for SourceError {
             Self::Password(failure) => failure.retry(),
             Self::Server { error, .. } => meaning_of(error.number).retry,
             Self::Unreachable { how, .. } if *how != Unreachable::Name => Retry::AfterBackoff,
-            Self::Broken { .. } | Self::QueryTimeout { .. } | Self::PoolTimeout { .. } => Retry::AfterBackoff,
+            Self::Browser { .. } | Self::Broken { .. } | Self::QueryTimeout { .. } | Self::PoolTimeout { .. } => {
+                Retry::AfterBackoff
+            }
             _ => Retry::Never,
         }
     }
@@ -370,6 +414,18 @@ impl Coded for SourceError {
                 "`certificate_file` takes the server's own certificate as PEM or DER".into()
             }
             Self::Unreachable { how, .. } => Self::unreachable_hint(*how).into(),
+            Self::Browser { .. } => {
+                "start the service SQL Server Browser and open UDP port 1434, or give the instance's own port: `server = \"HOST,PORT\"`; SQL Server Configuration Manager shows it"
+                    .into()
+            }
+            Self::UnknownInstance { .. } => "check the name of the instance in `server`".into(),
+            Self::InstanceWithoutTcp { .. } => {
+                "enable TCP/IP in SQL Server Configuration Manager, protocols of the instance, and restart the instance"
+                    .into()
+            }
+            Self::SentOnTooOften { .. } => {
+                "check READ_ONLY_ROUTING_URL and READ_ONLY_ROUTING_LIST of the availability group: they send logins in a circle".into()
+            }
             Self::Broken { .. } => "the server or the network ended it: the partition is read again".into(),
             Self::Protocol { .. } => {
                 "check that the port is SQL Server's; if it is, this is a bug worth reporting".into()

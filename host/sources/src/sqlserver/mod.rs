@@ -6,6 +6,7 @@
 //! | [`error`], `server_errors` | what can go wrong, with codes and hints |
 //! | [`guard`] | which SQL of a datakit may reach the server |
 //! | `statement`, `parameters` | what is sent |
+//! | `browser`, `destination` | which host and port a login ends up at |
 //! | `reach`, `tls` | connections |
 //! | `permissions`, `collation` | which tables the login may read, and whether case counts in their names |
 //! | `types`, `text`, `temporal`, `builders` | from the wire's types to Arrow's |
@@ -14,11 +15,13 @@
 //!
 //! Both readers feed the same builders and must give the same Arrow; a test reads every type through both.
 
+mod browser;
 mod builders;
 mod bulk;
 mod collation;
 pub mod config;
 mod delivery;
+mod destination;
 pub mod error;
 pub mod guard;
 mod parameters;
@@ -36,13 +39,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
+use datakit_kerberos::Tickets;
 use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
 use datakit_model::{Failure, NameRule, TableId, TablePatterns};
 use tokio::sync::{OnceCell, oneshot};
 
 use self::bulk::BulkConnection;
-pub use self::config::{Encrypt, Login, PoolLimits, ReaderKind, ServerLimit, SqlLimits, SqlServerConfig, Timeouts};
+pub use self::config::{
+    ApplicationIntent, Encrypt, Login, PoolLimits, ReaderKind, ServerLimit, SqlLimits, SqlServerConfig, Timeouts,
+};
 use self::delivery::Delivery;
+pub use self::destination::KnownDestination;
 pub use self::error::SourceError;
 use self::parameters::Parameter;
 pub use self::rows::ServerInfo;
@@ -57,6 +64,15 @@ type SqlServerReader = BatchReader<SourceError>;
 /// A configured SQL Server with its pool.
 pub struct SqlServerSource {
     shared: Arc<Shared>,
+}
+
+/// Where a login begins.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// The TCP port.
+    pub port: u16,
+    /// The tickets for it, with Kerberos.
+    pub tickets: Option<Arc<Tickets>>,
 }
 
 struct Shared {
@@ -92,14 +108,33 @@ impl SqlServerSource {
         rows::check(&self.shared.config, &self.shared.pool).await
     }
 
+    /// Where a login begins: as configured, or at the port that SQL Server Browser says.
+    ///
+    /// # Errors
+    /// [`SourceError::Browser`], [`SourceError::UnknownInstance`], [`SourceError::InstanceWithoutTcp`].
+    pub async fn locate(&self) -> Result<Located, SourceError> {
+        let server = destination::first(&self.shared.config).await?;
+        let tickets = match server.login {
+            Login::Kerberos(tickets) => Some(tickets),
+            Login::Sql { .. } => None,
+        };
+        Ok(Located { port: server.port, tickets })
+    }
+
     /// Opens a TCP connection and closes it; the answer is where to.
     ///
     /// # Errors
-    /// [`SourceError::Unreachable`].
+    /// [`SourceError::Unreachable`], and what SQL Server Browser says.
     pub async fn reach(&self) -> Result<std::net::SocketAddr, SourceError> {
-        let config = &self.shared.config;
-        let lost = |error: std::io::Error| SourceError::Broken { address: config.address(), reason: error.to_string() };
-        reach::connect(config).await?.peer_addr().map_err(lost)
+        let server = destination::first(&self.shared.config).await?;
+        let lost = |error: std::io::Error| SourceError::Broken { address: server.address(), reason: error.to_string() };
+        reach::connect(&server).await?.peer_addr().map_err(lost)
+    }
+
+    /// Where the last login ended up, if not where the operator says: `host:port`, and why there. As far as tiberius logged in.
+    #[must_use]
+    pub fn destination(&self) -> Option<String> {
+        self.shared.config.destination.get().filter(|server| server.found.is_some()).map(|server| server.address())
     }
 
     /// Whether the password can be had, from wherever it is; it is kept for the login. Nothing is asked for with Kerberos.

@@ -1,24 +1,19 @@
 //! The plain way to the server: which step of it fails.
 
-use std::time::Duration;
-
+use datakit_net::Traffic;
 use tokio::net::TcpStream;
 
 use super::config::SqlServerConfig;
 use super::error::{SourceError, Unreachable};
-use crate::reach;
 
-/// Opens a TCP connection to the first address of the host that answers.
+/// Opens a TCP connection to the address of the host that answers first.
 ///
 /// # Errors
 /// [`SourceError::Unreachable`], saying whether the name, the port or the time failed.
 pub(super) async fn connect(config: &SqlServerConfig) -> Result<TcpStream, SourceError> {
-    let bound = Duration::from_secs(config.connect_seconds().into());
-    reach::connect(&config.host, config.port, bound).await.map_err(|(how, reason)| SourceError::Unreachable {
-        address: config.address(),
-        how,
-        reason,
-    })
+    datakit_net::connect(&config.host, config.port, Traffic::Asks, config.connect_timeout())
+        .await
+        .map_err(|(how, reason)| SourceError::Unreachable { address: config.address(), how, reason })
 }
 
 /// Why a driver could not connect: goes the way again, only to say which step fails.

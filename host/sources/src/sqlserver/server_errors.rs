@@ -46,7 +46,7 @@ const UNTRUSTED: Meaning = meaning(
     "DK-SRC-041",
     Kind::User,
     Retry::Never,
-    "the server could not read the ticket, or does not trust its realm: the SPN must be registered for the very account SQL Server runs under (`setspn -Q MSSQLSvc/HOST:PORT`), and for that account alone",
+    "the server could not read the ticket, does not trust its realm, or requires a channel binding: the SPN must be registered for the very account SQL Server runs under (`setspn -Q MSSQLSvc/HOST:PORT`), and for that account alone; and Extended Protection must not be `Required` (SQL Server Configuration Manager), because neither driver sends a channel binding: see docs/kerberos.md",
 );
 const DATABASE: Meaning =
     meaning("DK-SRC-031", Kind::User, Retry::Never, "check the name of `database`, and that the login is a user of it");

@@ -16,6 +16,7 @@ mod described;
 mod foreign;
 mod grants;
 mod named;
+mod places;
 mod pool;
 mod replay;
 mod standin;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datakit_standin::server::{Certificate, Encrypt, Options};
 use datakit_standin::sql::SqlEngineOptions;
-use datakit_tests::{Mssql, Output, World};
+use datakit_tests::{Mssql, Output, World, own_address, silent, with_names};
 
 use crate::{JSON, SCRIPT, chain, expect, status};
 
@@ -201,4 +201,55 @@ fn the_environment_is_enough() {
     assert_eq!(status(chain(&document, "mssql"), "tables"), "ok");
     assert_eq!(status(chain(&document, "bronze"), "writable"), "ok");
     assert_eq!(status(chain(&document, "registry"), "datakits"), "not_used");
+}
+
+/// A server at 127.0.0.1 under a name whose other address, before it or after it, is silent.
+#[test]
+fn silent_address_of_a_name_does_not_use_up_the_time_of_the_others() {
+    let Some(world) = standin(Options::default()) else { return };
+    let (port, silent_at) = (world.mssql.port, own_address());
+    let _silent = silent(silent_at, port);
+    let server = format!("server = \"{}\"", world.mssql.host);
+    let by_name =
+        "server = \"sql.corp.example\"\nhost_name_in_certificate = \"localhost\"\ntimeouts = { connect_seconds = 5 }";
+    world.edit(&server, by_name);
+    for (run, addresses) in
+        [[silent_at.to_string(), "127.0.0.1".to_owned()], ["127.0.0.1".to_owned(), silent_at.to_string()]]
+            .into_iter()
+            .enumerate()
+    {
+        let hosts: String = addresses.iter().map(|address| format!("{address} sql.corp.example\n")).collect();
+        let host = |arguments: &[&str]| {
+            let mut command = world.command(arguments);
+            with_names(&mut command, world.path(), &hosts);
+            world.finish(command)
+        };
+        let document = host(&JSON).success().json();
+        assert!(chain(&document, "erp").to_string().contains(&format!("127.0.0.1:{port}")), "{document}");
+        for reader in ["mssql-tds", "tiberius"] {
+            let line = format!("reader = \"{reader}\"\nkind = \"sqlserver\"");
+            world.edit("kind = \"sqlserver\"", &line);
+            let run = format!("{reader}-{run}");
+            assert_eq!(host(&["run", "--output", "json", "--run-id", &run]).success().json()["rows"], 2);
+            world.edit(&line, "kind = \"sqlserver\"");
+        }
+    }
+    // All of them silent: each is named.
+    let other = own_address_beside();
+    let _other = silent(other, port);
+    let mut command = world.command(&JSON);
+    with_names(&mut command, world.path(), &format!("{silent_at} sql.corp.example\n{other} sql.corp.example\n"));
+    let output = world.finish(command);
+    expect(&output, "tcp", "DK-SRC-012", "firewall");
+    for address in [silent_at, other] {
+        assert!(output.stdout.contains(&format!("{address}:{port}")), "{}", output.stdout);
+    }
+}
+
+/// The next address after a test's own.
+fn own_address_beside() -> std::net::IpAddr {
+    match own_address() {
+        std::net::IpAddr::V4(address) => std::net::Ipv4Addr::from(u32::from(address) ^ 0x0080_0000).into(),
+        other => other,
+    }
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL as a source.
 
 use datakit_sinks::testing::{Certificate, PostgresServer};
-use datakit_tests::PostgresWorld;
+use datakit_tests::{PostgresWorld, own_address, silent, with_names};
 
 use crate::{JSON, chain, expect, status};
 
@@ -37,6 +37,33 @@ fn each_link_of_a_postgres_source() {
     expect(&world.host(&JSON), "tls", "DK-SRC-125", "TLS");
     world.edit("port = ", "port = 1 # ");
     expect(&world.host(&JSON), "tcp", "DK-SRC-111", "listen_addresses");
+}
+
+#[test]
+fn silent_address_of_a_name_does_not_use_up_the_time_of_the_others() {
+    let world = PostgresWorld::new(SCRIPT).with_postgres_sink();
+    let silent_at = own_address();
+    let text = std::fs::read_to_string(world.path().join("warehouse.toml")).unwrap();
+    let ports = text.lines().filter_map(|line| line.strip_prefix("port = ")).map(|port| port.parse::<u16>().unwrap());
+    let silents: Vec<_> = ports.map(|port| silent(silent_at, port)).collect();
+    assert_eq!(silents.len(), 2, "one of the source and one of the sink");
+    let host = text.lines().find(|line| line.starts_with("host = ")).unwrap();
+    for _ in 0..2 {
+        world.edit(host, "host = \"db.corp.example\"");
+    }
+    for (run, addresses) in
+        [[silent_at.to_string(), "127.0.0.1".to_owned()], ["127.0.0.1".to_owned(), silent_at.to_string()]]
+            .into_iter()
+            .enumerate()
+    {
+        let hosts: String = addresses.iter().map(|address| format!("{address} db.corp.example\n")).collect();
+        let run = format!("run-{run}");
+        for arguments in [JSON.as_slice(), &["run", "--output", "json", "--tables", "public.*", "--run-id", &run]] {
+            let mut command = world.command(arguments);
+            with_names(&mut command, world.path(), &hosts);
+            world.finish(command).success();
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every way in.
 
 use datakit_standin::kdc::{Kdc, KdcOptions};
-use datakit_tests::KerberosWorld;
+use datakit_tests::{KerberosWorld, with_names};
 
 use crate::SCRIPT;
 
@@ -89,22 +89,14 @@ fn a_server_behind_an_alias_is_named_as_it_is_registered() {
     assert!(world.kdc.log().contains("for MSSQLSvc/sql.corp.example:1433@CORP.EXAMPLE"), "{}", world.kdc.log());
 }
 
-/// Where Debian has a library that is loaded before others, without the architecture's name.
-fn preload(name: &str) -> String {
-    let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-    let library = folders.map(|folder| folder.join(name)).find(|library| library.exists());
-    library.expect("./test installs libnss-wrapper").display().to_string()
-}
-
 #[test]
 fn a_short_name_that_the_kdc_does_not_know_is_looked_up_unless_krb5_conf_says_no() {
     let Some(world) = KerberosWorld::new(SCRIPT) else { return };
     // What a resolver knows: the short name is an alias of the registered one.
-    world.world.write("hosts", "127.0.0.1 localhost\n127.0.0.1 sql.corp.example sql\n");
+    let hosts = "127.0.0.1 localhost\n127.0.0.1 sql.corp.example sql\n";
     let run = |arguments: &[&str]| {
         let mut command = world.command(arguments);
-        command.env("LD_PRELOAD", preload("libnss_wrapper.so"));
-        command.env("NSS_WRAPPER_HOSTS", world.world.path().join("hosts"));
+        with_names(&mut command, world.world.path(), hosts);
         world.world.finish(command)
     };
     let keys = format!(

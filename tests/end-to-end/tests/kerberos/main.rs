@@ -11,6 +11,7 @@ mod expiry;
 mod figures;
 mod in_process;
 mod logins;
+mod places;
 mod refusals;
 mod renewal;
 mod sidecar;

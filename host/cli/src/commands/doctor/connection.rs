@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_config::{Auth, Config, Connection, Encrypt, PostgresConnection, Selection, SqlServerConnection};
+use datakit_kerberos::Tickets;
 use datakit_model::{Coded as _, Failure, TableId};
 use datakit_pipeline::Discovered;
 use datakit_sources::permissions::{PermissionError, Permissions};
@@ -23,8 +25,10 @@ use crate::report::Reports;
 
 pub(super) const SETTINGS: &str = "settings";
 pub(super) const KERBEROS: &str = "kerberos";
+const BROWSER: &str = "sql browser";
 pub(super) const TCP: &str = "tcp";
 pub(super) const TLS: &str = "tls";
+const CHANNEL_BINDING: &str = "channel binding";
 pub(super) const LOGIN: &str = "login";
 pub(super) const DATABASE: &str = "database";
 const FILES: &str = "files";
@@ -33,6 +37,10 @@ const TABLES: &str = "tables";
 /// Why there is no link of Kerberos for PostgreSQL, as docs/kerberos.md says it.
 pub(super) const NO_GSSAPI: &str =
     "GSSAPI is not offered for PostgreSQL: tokio-postgres does not speak it (rust-postgres #994)";
+
+/// What is said of the channel binding, whatever comes of the login (docs/decisions/0152).
+const NO_CHANNEL_BINDING: &str =
+    "neither driver sends one: a server whose Extended Protection is `Required` refuses the ticket";
 
 pub(super) async fn walk(
     doctoring: &Doctoring<'_>,
@@ -43,6 +51,9 @@ pub(super) async fn walk(
     let connected = doctoring.context.source(connection, config);
     let took = begin.elapsed();
     let mut links = vec![SETTINGS];
+    if let Connection::SqlServer(SqlServerConnection { instance: Some(_), .. }) = connection {
+        links.push(BROWSER);
+    }
     match (&connected, connection) {
         (Ok(Connected::SqlServer { tickets: Some(tickets), .. }), _) => links.extend(tickets::links(tickets.origin())),
         (_, Connection::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. })) => links.push(KERBEROS),
@@ -55,6 +66,9 @@ pub(super) async fn walk(
     }
     match connection {
         Connection::Files(_) => links.extend([FILES, TABLES]),
+        Connection::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. }) => {
+            links.extend([TCP, TLS, CHANNEL_BINDING, LOGIN, DATABASE, TABLES]);
+        }
         _ => links.extend([TCP, TLS, LOGIN, DATABASE, TABLES]),
     }
     let mut chain = doctoring.begin("connection", connection.name(), target(connection), links);
@@ -72,12 +86,12 @@ pub(super) async fn walk(
 
 fn target(connection: &Connection) -> String {
     match connection {
-        Connection::SqlServer(SqlServerConnection { host, port, database, auth, .. }) => {
-            let login = match auth {
+        Connection::SqlServer(server) => {
+            let login = match &server.auth {
                 Auth::Sql { user, .. } => format!("as `{user}`, with a password"),
                 Auth::Kerberos(_) => "with Kerberos".to_owned(),
             };
-            format!("SQL Server {host}:{port}, database `{database}`, {login}")
+            format!("SQL Server {}, database `{}`, {login}", server.address(), server.database)
         }
         Connection::Postgres(PostgresConnection { server, .. }) => {
             format!("PostgreSQL {}:{}, database `{}`, as `{}`", server.host, server.port, server.database, server.user)
@@ -95,8 +109,12 @@ async fn walk_connected(
 ) -> Result<(), Broken> {
     match (connected, connection) {
         (Connected::SqlServer { source, tickets }, Connection::SqlServer(connection)) => {
+            let tickets = match &connection.instance {
+                Some(instance) => browser(chain, source, instance).await?,
+                None => tickets.clone(),
+            };
             if let Some(tickets) = tickets {
-                tickets::walk(chain, tickets).await?;
+                tickets::walk(chain, &tickets).await?;
             }
             if let Auth::Sql { password, .. } = &connection.auth {
                 secret::walk(chain, password, source.fetch_password()).await?;
@@ -123,27 +141,48 @@ async fn walk_connected(
     tables(chain, doctoring.context, connection, config, connected).await
 }
 
+/// The port of an instance, and the tickets for the server at that port.
+async fn browser(
+    chain: &mut Chain<'_>,
+    source: &SqlServerSource,
+    instance: &str,
+) -> Result<Option<Arc<Tickets>>, Broken> {
+    let (located, took) = chain.step("SQL Server Browser, UDP port 1434", source.locate()).await;
+    match located {
+        Ok(located) => {
+            chain.ok(BROWSER, Some(took), format!("instance {instance} listens on port {}", located.port));
+            Ok(located.tickets)
+        }
+        Err(error) => Err(chain.broken(BROWSER, Some(took), error)),
+    }
+}
+
 async fn sqlserver(
     chain: &mut Chain<'_>,
     source: &SqlServerSource,
     connection: &SqlServerConnection,
     save: Option<&Path>,
 ) -> Result<(), Broken> {
-    let address = format!("{}:{}", connection.host, connection.port);
+    let address = connection.address();
     let (reached, took) = chain.step(&format!("TCP to {address}"), source.reach()).await;
-    match reached {
-        Ok(found) => chain.ok(TCP, Some(took), found.to_string()),
+    let port = match reached {
+        Ok(found) => {
+            chain.ok(TCP, Some(took), found.to_string());
+            found.port()
+        }
         Err(error) => return Err(chain.broken(TCP, Some(took), error)),
-    }
+    };
     let tls = encryption(connection);
     let (found, took) = chain.step(&format!("the login at {address}"), source.check()).await;
     match found {
         Ok(info) => {
             show_tls(chain, &tls);
             if save.is_some() {
-                certificate::show(chain, presenting(connection), save).await;
+                certificate::show(chain, presenting(connection, port), save).await;
             }
-            chain.ok(LOGIN, Some(took), format!("as `{}`", info.login));
+            show_channel_binding(chain);
+            let sent_on = source.destination().map(|place| format!(", at {place}")).unwrap_or_default();
+            chain.ok(LOGIN, Some(took), format!("as `{}`{sent_on}", info.login));
             chain.ok(DATABASE, None, format!("`{}`, SQL Server {}, {}", info.database, info.version, info.edition));
             Ok(())
         }
@@ -158,7 +197,7 @@ async fn sqlserver(
             };
             let broken = login_broke(chain, link, &tls, took, error);
             if link == Some(TLS) || save.is_some() {
-                certificate::show(chain, presenting(connection), save).await;
+                certificate::show(chain, presenting(connection, port), save).await;
             }
             Err(broken)
         }
@@ -210,10 +249,10 @@ async fn postgres(
 }
 
 /// Where a SQL Server is asked for its certificate.
-fn presenting(connection: &SqlServerConnection) -> Server<'_> {
+fn presenting(connection: &SqlServerConnection, port: u16) -> Server<'_> {
     let greeting = if connection.encrypt == Encrypt::Strict { Greeting::StrictTds } else { Greeting::Tds };
     let patience = Duration::from_secs(connection.timeouts.connect_seconds);
-    Server { host: &connection.host, port: connection.port, greeting, patience }
+    Server { host: &connection.host, port, greeting, patience }
 }
 
 /// The same of a PostgreSQL, source or sink.
@@ -264,6 +303,13 @@ pub(super) fn show_tls(chain: &mut Chain<'_>, tls: &Encryption) {
     }
 }
 
+/// There is none, whatever comes of the login.
+fn show_channel_binding(chain: &mut Chain<'_>) {
+    if chain.open().first() == Some(&CHANNEL_BINDING) {
+        chain.not_used(CHANNEL_BINDING, NO_CHANNEL_BINDING);
+    }
+}
+
 /// A login that failed has shown what comes before the link at which it did. Where the error does not tell (the server
 /// hung up), it is the first that was not shown.
 pub(super) fn login_broke(
@@ -275,6 +321,7 @@ pub(super) fn login_broke(
 ) -> Broken {
     if matches!(link, Some(LOGIN | DATABASE)) || tls.is_err() {
         show_tls(chain, tls);
+        show_channel_binding(chain);
     }
     if link == Some(DATABASE) {
         chain.ok(LOGIN, None, "accepted");

@@ -1,19 +1,22 @@
 //! A connection of `mssql-tds`, from the configuration to a logged-in client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datakit_model::Secret;
 use datakit_model::source::Isolation;
+use datakit_net::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use mssql_tds::connection::client_context::{ClientContext, TdsAuthenticationMethod};
 use mssql_tds::connection::tds_client::TdsClient;
 use mssql_tds::connection_provider::tds_connection_provider::TdsConnectionProvider;
 use mssql_tds::core::{EncryptionOptions, EncryptionSetting};
+use mssql_tds::message::login_options::ApplicationIntent as DriverIntent;
 
 use super::errors;
 use crate::pool;
-use crate::sqlserver::config::{Encrypt, Login, SqlServerConfig};
+use crate::sqlserver::config::{ApplicationIntent, Encrypt, Login, SqlServerConfig};
 use crate::sqlserver::error::SourceError;
-use crate::sqlserver::reach;
+use crate::sqlserver::{destination, reach};
 
 /// The largest packets the server takes: fewer of them, fewer rows across two. Encrypted ones fit one TLS record.
 const PACKET_BYTES: u16 = 32_767;
@@ -33,14 +36,11 @@ impl pool::Pooled for BulkConnection {
     async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
         let client = match &config.login {
             Login::Sql { password, .. } => {
-                let attempt = |password: Arc<Secret>| async move { create(config, Some(&password)).await };
+                let server = &destination::first(config).await?;
+                let attempt = |password: Arc<Secret>| async move { create(server, Some(&password)).await };
                 password.log_in(attempt, SourceError::is_refused_login).await?
             }
-            Login::Kerberos(tickets) => {
-                let config = config.clone();
-                let logged_in = tickets.log_in(move || async move { create(&config, None).await }).await?;
-                logged_in.map_err(SourceError::of_ticket_login)?
-            }
+            Login::Kerberos(_) => destination::last(config, with_ticket).await?,
         };
         Ok(Self { client, isolation: Isolation::ReadCommitted })
     }
@@ -52,6 +52,15 @@ impl pool::Pooled for BulkConnection {
     async fn ping(&mut self) -> bool {
         self.client.execute("SELECT 1 AS alive".to_owned(), ()).await.is_ok() && self.client.close_query().await.is_ok()
     }
+}
+
+async fn with_ticket(server: Arc<SqlServerConfig>) -> Result<TdsClient, SourceError> {
+    let Login::Kerberos(tickets) = &server.login else {
+        return Err(SourceError::Internal("a login with a ticket has none".to_owned()));
+    };
+    let here = Arc::clone(&server);
+    let logged_in = tickets.log_in(move || async move { create(&here, None).await }).await?;
+    logged_in.map_err(SourceError::of_ticket_login)
 }
 
 async fn create(config: &SqlServerConfig, password: Option<&Secret>) -> Result<TdsClient, SourceError> {
@@ -85,6 +94,14 @@ fn context(config: &SqlServerConfig, data_source: &str, password: Option<&Secret
     }
     context.connect_timeout = config.connect_seconds();
     context.login_timeout = Some(config.connect_seconds());
+    context.application_intent = match config.application_intent {
+        ApplicationIntent::ReadWrite => DriverIntent::ReadWrite,
+        ApplicationIntent::ReadOnly => DriverIntent::ReadOnly,
+    };
+    // The driver opens its sockets by itself: addresses side by side, and probed in the times of all others.
+    context.multi_subnet_failover = Some(true);
+    context.keep_alive_in_ms = milliseconds(KEEPALIVE_IDLE);
+    context.keep_alive_interval_in_ms = milliseconds(KEEPALIVE_INTERVAL);
     // Tried again by the run, which knows what was read; never behind its back.
     context.connect_retry_count = 0;
     context.packet_size = if config.encrypt == Encrypt::Off { PACKET_BYTES } else { ENCRYPTED_PACKET_BYTES };
@@ -99,4 +116,8 @@ fn context(config: &SqlServerConfig, data_source: &str, password: Option<&Secret
         server_certificate: config.certificate_file.clone(),
     };
     context
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }

@@ -25,6 +25,9 @@ pub(in crate::sqlserver) fn of_login(config: &SqlServerConfig, error: Error) -> 
         Error::ProtocolError(reason) if reason.contains("encryption but client requires it") => {
             Some(SourceError::NoEncryption { address })
         }
+        Error::ProtocolError(reason) if reason.contains("more redirection tokens") => {
+            Some(SourceError::SentOnTooOften { address })
+        }
         Error::Security(error) => Some(SourceError::of_driver_ticket(error.to_string())),
         other => Some(of_query(config, other, 0)),
     }

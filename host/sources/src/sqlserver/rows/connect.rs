@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use datakit_model::Secret;
 use datakit_model::source::Isolation;
@@ -11,9 +12,9 @@ use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::errors;
-use crate::sqlserver::config::{Encrypt, Login, SqlServerConfig};
+use crate::sqlserver::config::{ApplicationIntent, Encrypt, Login, SqlServerConfig};
 use crate::sqlserver::error::{SourceError, Unreachable};
-use crate::sqlserver::reach;
+use crate::sqlserver::{destination, reach};
 use crate::{pool, tls};
 
 /// A pooled connection.
@@ -32,23 +33,20 @@ impl pool::Pooled for RowConnection {
     type Error = SourceError;
 
     async fn open(config: &SqlServerConfig) -> Result<Self, SourceError> {
-        let level = match config.encrypt {
-            Encrypt::Required => EncryptionLevel::Required,
-            Encrypt::Strict => EncryptionLevel::Strict,
-            Encrypt::Off => EncryptionLevel::Off,
-        };
-        let (client, socket) = match &config.login {
-            Login::Sql { password, .. } => {
-                let once = |password: Arc<Secret>| async move { attempt(config, level, Some(&password)).await };
-                password.log_in(once, SourceError::is_refused_login).await?
+        let mut server = destination::first(config).await?;
+        for _ in 0..=destination::MAX_HOPS {
+            match log_in_at(&server).await? {
+                Answer::LoggedIn { client, socket } => {
+                    config.destination.set(server);
+                    return Ok(Self { client: *client, isolation: Isolation::ReadCommitted, broken: false, socket });
+                }
+                Answer::SentOn { host, port } => {
+                    server = server.sent_on(&host, port);
+                    tracing::debug!(server = server.address(), "the login is sent on");
+                }
             }
-            Login::Kerberos(tickets) => {
-                let config = config.clone();
-                let logged_in = tickets.log_in(move || async move { attempt(&config, level, None).await }).await?;
-                logged_in.map_err(SourceError::of_ticket_login)?
-            }
-        };
-        Ok(Self { client, isolation: Isolation::ReadCommitted, broken: false, socket })
+        }
+        Err(SourceError::SentOnTooOften { address: server.address() })
     }
 
     fn is_usable(&self) -> bool {
@@ -69,14 +67,38 @@ impl pool::Pooled for RowConnection {
     }
 }
 
-/// The driver's client, and its socket once more.
-type LoggedIn = (Client<Compat<TcpStream>>, Option<std::net::TcpStream>);
+/// What a server does with a login.
+enum Answer {
+    LoggedIn {
+        /// The driver's.
+        client: Box<Client<Compat<TcpStream>>>,
+        /// Its socket once more.
+        socket: Option<std::net::TcpStream>,
+    },
+    /// Another one is to be asked.
+    SentOn { host: String, port: u16 },
+}
 
-async fn attempt(
-    config: &SqlServerConfig,
-    level: EncryptionLevel,
-    password: Option<&Secret>,
-) -> Result<LoggedIn, SourceError> {
+async fn log_in_at(server: &SqlServerConfig) -> Result<Answer, SourceError> {
+    match &server.login {
+        Login::Sql { password, .. } => {
+            let once = |password: Arc<Secret>| async move { attempt(server, Some(&password)).await };
+            password.log_in(once, SourceError::is_refused_login).await
+        }
+        Login::Kerberos(tickets) => {
+            let server = server.clone();
+            let logged_in = tickets.log_in(move || async move { attempt(&server, None).await }).await?;
+            logged_in.map_err(SourceError::of_ticket_login)
+        }
+    }
+}
+
+async fn attempt(config: &SqlServerConfig, password: Option<&Secret>) -> Result<Answer, SourceError> {
+    let level = match config.encrypt {
+        Encrypt::Required => EncryptionLevel::Required,
+        Encrypt::Strict => EncryptionLevel::Strict,
+        Encrypt::Off => EncryptionLevel::Off,
+    };
     let logged_in = match log_in(config, level, password).await {
         // A server without any TLS: tiberius would protect the login all the same, mssql-tds would not. Without
         // encryption no certificate is checked, so nothing is lost that was there.
@@ -85,10 +107,16 @@ async fn attempt(
         }
         other => other,
     };
-    logged_in.map_err(|error| match error {
-        LoginError::Network(error) => error,
-        LoginError::Driver(error) => of_login(config, error),
-    })
+    match logged_in {
+        // Some name an instance besides, which the port makes needless.
+        Err(LoginError::Driver(Error::Routing { host, port })) => {
+            let host = host.split('\\').next().unwrap_or_default().to_owned();
+            Ok(Answer::SentOn { host, port })
+        }
+        Err(LoginError::Driver(error)) => Err(of_login(config, error)),
+        Err(LoginError::Network(error)) => Err(error),
+        Ok(answer) => Ok(answer),
+    }
 }
 
 enum LoginError {
@@ -100,21 +128,24 @@ async fn log_in(
     config: &SqlServerConfig,
     level: EncryptionLevel,
     password: Option<&Secret>,
-) -> Result<LoggedIn, LoginError> {
+) -> Result<Answer, LoginError> {
+    let begin = Instant::now();
     let stream = reach::connect(config).await.map_err(LoginError::Network)?;
-    // Requests are one small packet each.
-    let _ = stream.set_nodelay(true);
     // Without it connections are asked for a sign of life a little later.
     let socket = stream.as_fd().try_clone_to_owned().ok().map(std::net::TcpStream::from);
+    let mut settings = settings(config, level, password);
+    let left = config.connect_timeout().saturating_sub(begin.elapsed());
+    settings.handshake_timeout(Some(left.max(Duration::from_secs(1))));
     // The driver's future is large.
-    let connected = Box::pin(Client::connect(settings(config, level, password), stream.compat_write())).await;
-    Ok((connected.map_err(LoginError::Driver)?, socket))
+    let client = Box::pin(Client::connect(settings, stream.compat_write())).await.map_err(LoginError::Driver)?;
+    Ok(Answer::LoggedIn { client: Box::new(client), socket })
 }
 
 fn settings(config: &SqlServerConfig, level: EncryptionLevel, password: Option<&Secret>) -> Config {
     let mut settings = Config::new();
     settings.database(&config.database);
     settings.application_name(&config.application_name);
+    settings.readonly(config.application_intent == ApplicationIntent::ReadOnly);
     let certificate_name = config.host_name_in_certificate.as_ref();
     match &config.login {
         Login::Sql { user, .. } => {
@@ -131,7 +162,6 @@ fn settings(config: &SqlServerConfig, level: EncryptionLevel, password: Option<&
             settings.hostname_in_certificate(certificate_name.unwrap_or(&config.host));
         }
     }
-    settings.handshake_timeout(Some(std::time::Duration::from_secs(config.connect_seconds().into())));
     settings.command_timeout(None);
     settings.encryption(level);
     // Without encryption only the login packet is protected, by whatever certificate there is: as mssql-tds does.
