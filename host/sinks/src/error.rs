@@ -72,6 +72,35 @@ pub enum SinkError {
     /// A table without a column.
     #[error("table `{0}` has no column to write")]
     NoColumns(String),
+    /// More columns than the sink takes.
+    #[error(
+        "table `{table}` has {columns} columns, Bronze columns included; a table of the {sink} sink has {limit} at most"
+    )]
+    TooManyColumns {
+        /// The source's table.
+        table: String,
+        /// How many there are.
+        columns: usize,
+        /// How many there may be.
+        limit: usize,
+        /// `postgres`.
+        sink: &'static str,
+    },
+    /// A row or a table is larger than Postgres holds.
+    #[error("{location} is beyond a limit of Postgres")]
+    Limit {
+        /// Where the table is.
+        location: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// The store does not heed conditions of a write.
+    #[error("{location} is in a store that ignores `If-None-Match: *`: it replaced an object that was there")]
+    Unconditional {
+        /// The root of all tables.
+        location: String,
+    },
     /// The table that is there has another schema.
     #[error("{location} has another schema: {}", .differences.join("; "))]
     SchemaMismatch {
@@ -155,6 +184,23 @@ pub enum SinkError {
         /// What the library said.
         #[source]
         source: Cause,
+    },
+    /// The table's log is there, and is not a log.
+    #[error("the Delta log of {location} is damaged")]
+    Damaged {
+        /// Where the table is.
+        location: String,
+        /// What the library said.
+        #[source]
+        source: Cause,
+    },
+    /// Others commit faster than we can.
+    #[error("{location} was committed by other writers between each of {attempts} attempts to commit")]
+    Busy {
+        /// Where the table is.
+        location: String,
+        /// How often it was tried.
+        attempts: u32,
     },
     /// The state that an earlier commit left is not what we write.
     #[error("the state of {location} is damaged")]
@@ -311,6 +357,11 @@ impl SinkError {
             Self::Server { .. } => (26, Kind::Sink),
             Self::ReadOnly { .. } => (27, Kind::Sink),
             Self::Replaced { .. } => (28, Kind::User),
+            Self::Busy { .. } => (34, Kind::Sink),
+            Self::Damaged { .. } => (35, Kind::Sink),
+            Self::TooManyColumns { .. } => (36, Kind::User),
+            Self::Unconditional { .. } => (37, Kind::User),
+            Self::Limit { .. } => (38, Kind::User),
         }
     }
 }
@@ -362,6 +413,15 @@ impl Coded for SinkError {
                 format!("exclude `{column}` in the datakit's settings, or have the datakit cast it to text")
             }
             Self::NoColumns(_) => "check the datakit's column selection".into(),
+            Self::TooManyColumns { .. } => {
+                "exclude columns in the datakit's settings, or write the table to a Delta sink".into()
+            }
+            Self::Limit { .. } => {
+                "a row must fit a page of 8 KiB, in which a long text takes 18 bytes: exclude columns in the datakit's settings, or write the table to a Delta sink".into()
+            }
+            Self::Unconditional { .. } => {
+                "commits of runs at the same time would replace each other there: use a store that honours conditional writes, as S3, Azure, MinIO and Ceph do".into()
+            }
             Self::SchemaMismatch { .. } => {
                 "move the table aside or write to another sink; schemas are not changed by a load".into()
             }
@@ -370,11 +430,19 @@ impl Coded for SinkError {
                 "empty the table (or move it aside) to load everything again; or, if it holds what earlier runs loaded, keep it and \
                  have it known by: UPDATE \"_datakit\".\"ledger\" SET state = (state::jsonb - 'target')::json WHERE {row}"
             ),
-            Self::Conflict { .. } => "nothing was written; run again when the other run has ended".into(),
+            Self::Conflict { .. } => {
+                "nothing of this run is in the table; when the other run has ended, run again with the same --run-id".into()
+            }
+            Self::Busy { .. } => {
+                "nothing of this run is in the table; when the other writers are done, run again with the same --run-id".into()
+            }
+            Self::Damaged { .. } => {
+                "restore the file that the cause names, or move the table aside; other tables are not concerned".into()
+            }
             Self::Value { .. } => {
                 "correct the value at its source, exclude the column, or have the datakit cast or clean it".into()
             }
-            Self::Full { .. } => "free some space and run again; nothing of this run is visible".into(),
+            Self::Full { .. } => "free some space, and run again with the same --run-id; nothing of this run is in the table".into(),
             Self::Forbidden { .. } => "give the process the right to write there".into(),
             Self::State { .. } => {
                 "restore `datakit.state` from an earlier version of the table, or move the table aside".into()
@@ -419,7 +487,7 @@ impl Coded for SinkError {
             Self::Reserved { table, column }
             | Self::UnsupportedType { table, column, .. }
             | Self::Value { table, column, .. } => vec![("table", table.clone()), ("column", column.clone())],
-            Self::NoColumns(table) => vec![("table", table.clone())],
+            Self::NoColumns(table) | Self::TooManyColumns { table, .. } => vec![("table", table.clone())],
             Self::SchemaMismatch { location, .. }
             | Self::ForeignTable { location, .. }
             | Self::Replaced { location, .. }
@@ -428,6 +496,10 @@ impl Coded for SinkError {
             | Self::Forbidden { location, .. }
             | Self::Storage { location, .. }
             | Self::Log { location, .. }
+            | Self::Damaged { location, .. }
+            | Self::Busy { location, .. }
+            | Self::Unconditional { location }
+            | Self::Limit { location, .. }
             | Self::State { location, .. }
             | Self::Unknown { location, .. } => vec![("location", location.clone())],
             Self::Connect { server, .. }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datakit_model::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
+use serde::Serialize;
 
 pub use columns::BRONZE_COLUMNS;
 pub use error::SinkError;
@@ -76,6 +77,16 @@ pub struct Written {
     pub bytes: u64,
 }
 
+/// How many rows a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct TableRows {
+    /// So many.
+    pub rows: u64,
+    /// There may be more: counting them all would take long, or nobody has counted some of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
+}
+
 /// A committed table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -83,6 +94,8 @@ pub struct Committed {
     pub written: Written,
     /// The state now in the sink.
     pub state: TableState,
+    /// What the table holds after the commit.
+    pub holds: TableRows,
 }
 
 /// A place to write tables to.
@@ -106,6 +119,24 @@ pub trait Sink: Send + Sync {
     /// The sink cannot be reached or read. While a run plans, an error that is never to be repeated is the table's own, which then
     /// fails alone; one that may pass ends the run.
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure>;
+
+    /// How many rows the table holds now; none where there is no table.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or the table cannot be read.
+    async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure>;
+
+    /// Whether a table of this shape could be written, as far as its names, types and number of columns say. Asks nobody.
+    ///
+    /// # Errors
+    /// A name or a type the sink cannot hold, more columns than it takes.
+    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure>;
+
+    /// Whether the sink answers: then what is wrong with a table is that table's alone.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses the login.
+    async fn answers(&self) -> Result<(), Failure>;
 
     /// Whether a table could be written now; nothing is written for it, and nothing stays behind.
     ///

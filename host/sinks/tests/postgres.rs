@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use async_trait::async_trait;
 use datakit_model::{Failure, Kind, Retry, Secret, TableId, TrackedBatch};
@@ -223,6 +223,22 @@ async fn names_are_never_cut() {
     assert_eq!((failure.code(), failure.kind()), ("DK-SNK-002", Kind::User));
     let sink = PostgresSink::new(config);
     assert_eq!(sink.locate("ERP", &TableId::new("dbo", "Order \"x\"")).unwrap(), "\"ERP_dbo\".\"Order \"\"x\"\"\"");
+}
+
+#[tokio::test]
+async fn row_that_is_larger_than_a_page_says_what_helps() {
+    let config = database().await;
+    let fields: Vec<Field> = (0..1_500).map(|i| field(&format!("c{i}"), DataType::Int64)).collect();
+    let wide = Arc::new(Schema::new(fields));
+    let columns = (0..1_500).map(|i| Arc::new(Int64Array::from(vec![i])) as ArrayRef).collect();
+    let row = batch(&wide, columns).unwrap();
+    let sink = PostgresSink::new(config);
+    let writer = sink.open(Target { schema: wide, ..target("ERP", TableId::new("dbo", "wide")) }).await.unwrap();
+    let mut partition = writer.partition(0).await.unwrap();
+    partition.write(TrackedBatch::untracked(row)).await.unwrap();
+    partition.finish().await.unwrap();
+    let failure = writer.commit(CommitNote::default()).await.unwrap_err();
+    assert_eq!((failure.code(), failure.kind()), ("DK-SNK-038", Kind::User), "{}", report(&failure));
 }
 
 #[tokio::test]

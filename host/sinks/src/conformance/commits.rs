@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use datakit_model::{MemoryBudget, Retry, TrackedBatch};
+use datakit_model::{MemoryBudget, Retry, TableId, TrackedBatch};
 
 use super::fixture::{SYSTEM, expect_no_leftovers, expect_rows, load, note, plain, plain_schema, table, target, write};
 use super::{Harness, Outcome, Violation, ensure, ensure_eq};
-use crate::{CommitNote, Committed, RetryUnit, Sink, TableWriter, Target, WriteMode};
+use crate::{CommitNote, Committed, RetryUnit, Sink, TableRows, TableWriter, Target, WriteMode};
 
 /// The code of a commit that another run was faster with.
 const CONFLICT: &str = "DK-SNK-010";
@@ -20,17 +20,29 @@ pub async fn appends_and_overwrites(harness: &dyn Harness) -> Outcome {
     let first = load(sink.as_ref(), target(&table, &schema, "1"), &[plain(0..2)?]).await?;
     ensure_eq!((first.written.rows, first.state.sequence, first.state.rows), (2, 1, 2), "the first commit");
     ensure!(first.written.bytes > 0, "the first commit wrote no bytes");
+    expect_held(sink.as_ref(), &table, &first, 2).await?;
     let second = load(sink.as_ref(), target(&table, &schema, "2"), &[plain(2..4)?, plain(4..5)?]).await?;
     ensure_eq!((second.written.rows, second.state.sequence), (3, 2), "the second commit");
+    expect_held(sink.as_ref(), &table, &second, 5).await?;
     expect_rows(harness, &table, &schema, &[plain(0..5)?]).await?;
 
     let overwrite = Target { mode: WriteMode::Overwrite, ..target(&table, &schema, "3") };
     let third = load(sink.as_ref(), overwrite, &[plain(7..8)?]).await?;
     ensure_eq!((third.written.rows, third.state.sequence), (1, 3), "the overwriting commit");
+    expect_held(sink.as_ref(), &table, &third, 1).await?;
     expect_rows(harness, &table, &schema, &[plain(7..8)?]).await?;
     let overwrite = Target { mode: WriteMode::Overwrite, ..target(&table, &schema, "4") };
-    load(sink.as_ref(), overwrite, &[]).await?;
+    let fourth = load(sink.as_ref(), overwrite, &[]).await?;
+    expect_held(sink.as_ref(), &table, &fourth, 0).await?;
     expect_rows(harness, &table, &schema, &[]).await
+}
+
+/// The commit and the sink say how many rows the table holds.
+async fn expect_held(sink: &dyn Sink, table: &TableId, committed: &Committed, rows: u64) -> Outcome {
+    let expected = TableRows { rows, at_least: false };
+    ensure_eq!(committed.holds, expected, "the rows of the table, by the commit");
+    ensure_eq!(sink.rows(SYSTEM, table).await?, expected, "the rows of the table, by the sink");
+    Ok(())
 }
 
 /// Partitions are written at the same time; nothing is visible before the commit, and all of it after.
@@ -80,6 +92,7 @@ pub async fn an_aborted_table_leaves_nothing(harness: &dyn Harness) -> Outcome {
     drop(writer);
     ensure!(harness.rows(SYSTEM, &table, &schema).await?.is_none(), "an aborted first run left a table");
     ensure!(sink.state(SYSTEM, &table).await?.is_none(), "an aborted first run left a state");
+    ensure_eq!(sink.rows(SYSTEM, &table).await?, TableRows::default(), "the rows of a table that is not there");
     expect_no_leftovers(harness, &table).await?;
 
     let committed = load(sink.as_ref(), target(&table, &schema, "2"), &[plain(0..3)?]).await?;

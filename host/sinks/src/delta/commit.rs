@@ -2,35 +2,47 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use datakit_model::{RunIdentity, TableId, TableState};
-use deltalake::DeltaTableError;
-use deltalake::kernel::transaction::{CommitBuilder, CommitData, CommitProperties, PROTOCOL, TransactionError};
-use deltalake::kernel::{Action, Add, MetadataExt as _, Protocol, Transaction, new_metadata};
+use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
+use deltalake::kernel::transaction::{CommitData, TransactionError};
+use deltalake::kernel::{Action, Add, MetadataExt as _, Transaction, new_metadata};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTable, DeltaTableError};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::config::{DeltaConfig, Root};
 use super::file::DataFile;
 use super::schema::{TableSchema, column_with_invariant};
+use super::{first_entry, protocol};
 use crate::error::SinkError;
 use crate::storage::{classify, system_error};
-use crate::{CommitNote, WriteMode};
+use crate::{CommitNote, TableRows, WriteMode};
 
 /// The key of `metaData.configuration` that holds a table's [`TableState`] as JSON. There it survives checkpoints and log
 /// clean-up, which `commitInfo` does not.
 pub const STATE_KEY: &str = "datakit.state";
+
+/// So many times a commit is tried again behind commits of others.
+const MAX_ATTEMPTS: u32 = 20;
+/// The pause after the first attempt; each further one is longer by it.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Commits from one checkpoint to the next, where a table does not say.
+const DEFAULT_CHECKPOINT_INTERVAL: u64 = 100;
 
 /// A table's log at the moment the table was opened.
 pub(crate) struct Log {
     pub(crate) store: LogStoreRef,
     /// The table, for people.
     pub(crate) location: String,
+    /// The table's directory, when it is one of this machine.
+    directory: Option<PathBuf>,
     /// The `txn` action's appId.
     app_id: String,
     /// The version that was read; none: there is no table yet.
@@ -42,12 +54,30 @@ pub(crate) struct Log {
 impl Log {
     /// Reads the newest version.
     pub(crate) async fn open(root: &Root, source_system: &str, table: &TableId) -> Result<Self, SinkError> {
-        let location = root.to_string();
-        let store = root.log()?;
-        let app_id = format!("datakit/{source_system}/{table}");
-        let mut log = Self { store, location, app_id, snapshot: None, state: None };
+        let mut log = Self {
+            store: root.log()?,
+            location: root.to_string(),
+            directory: root.local().cloned(),
+            app_id: format!("datakit/{source_system}/{table}"),
+            snapshot: None,
+            state: None,
+        };
         log.refresh().await?;
         Ok(log)
+    }
+
+    /// The same table's newest version.
+    async fn newest(&self) -> Result<Self, SinkError> {
+        let mut newest = Self {
+            store: Arc::clone(&self.store),
+            location: self.location.clone(),
+            directory: self.directory.clone(),
+            app_id: self.app_id.clone(),
+            snapshot: None,
+            state: None,
+        };
+        newest.refresh().await?;
+        Ok(newest)
     }
 
     async fn refresh(&mut self) -> Result<(), SinkError> {
@@ -71,19 +101,30 @@ impl Log {
         self.snapshot.is_some()
     }
 
+    /// How many rows the table holds, by the statistics of its files.
+    pub(crate) fn rows(&self) -> TableRows {
+        let mut sum = TableRows::default();
+        for file in self.snapshot.iter().flat_map(|snapshot| snapshot.log_data().iter().collect::<Vec<_>>()) {
+            let deleted = file.deletion_vector_descriptor().map_or(0, |deleted| deleted.cardinality);
+            match file.num_records() {
+                Some(rows) => sum.rows += (rows as u64).saturating_sub(u64::try_from(deleted).unwrap_or_default()),
+                None => sum = TableRows { rows: sum.rows + 1, at_least: true },
+            }
+        }
+        sum
+    }
+
     /// Refuses a table that we cannot write, or that holds other columns.
     pub(crate) fn check(&self, schema: &TableSchema, mode: WriteMode) -> Result<(), SinkError> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         let foreign = |reason: String| SinkError::ForeignTable { location: self.location.clone(), reason };
-        if let Err(error) = PROTOCOL.can_write_to(snapshot) {
-            return Err(foreign(match error {
-                TransactionError::UnsupportedTableFeatures(features) => {
-                    let mut features: Vec<String> = features.iter().map(ToString::to_string).collect();
-                    features.sort();
-                    format!("it needs table features that are not supported here: {}", features.join(", "))
-                }
-                other => other.to_string(),
-            }));
+        if let Some(column) = column_with_invariant(&snapshot.schema()) {
+            return Err(foreign(format!("its column `{column}` has an invariant")));
+        }
+        let needs = protocol::not_honoured(snapshot.protocol(), snapshot.metadata(), &snapshot.schema());
+        let needs = needs.map_err(|error| foreign(error.to_string()))?;
+        if !needs.is_empty() {
+            return Err(foreign(format!("it needs table features that are not supported here: {}", needs.join(", "))));
         }
         if !snapshot.metadata().partition_columns().is_empty() {
             return Err(foreign(format!(
@@ -94,9 +135,6 @@ impl Log {
         if mode == WriteMode::Overwrite && snapshot.table_config().append_only == Some(true) {
             return Err(foreign("it is append-only, and the load overwrites".into()));
         }
-        if let Some(column) = column_with_invariant(&snapshot.schema()) {
-            return Err(foreign(format!("its column `{column}` has an invariant")));
-        }
         let differences = schema.differences(&snapshot.schema());
         if differences.is_empty() {
             Ok(())
@@ -105,55 +143,81 @@ impl Log {
         }
     }
 
-    /// Writes the one log entry. An error after the attempt is resolved by reading, never by writing again.
-    pub(crate) async fn commit(&self, commit: Commit<'_>) -> Result<TableState, CommitError> {
+    /// Writes the one log entry, behind the commits that others have made meanwhile, when these change neither the state
+    /// nor what the table is. An error after the attempt is resolved by reading, never by writing again.
+    pub(crate) async fn commit(&self, commit: Commit<'_>) -> Result<(TableState, TableRows), CommitError> {
         let state = commit.state(self.state.as_ref());
-        let attempted = match &self.snapshot {
-            None => self.create(&commit, &state).await,
-            Some(snapshot) => self.append(snapshot, &commit, &state).await,
-        };
-        if let Err(error) = attempted {
-            self.resolve(&state, error).await?;
+        let mut newest: Option<Self> = None;
+        for attempt in 1..=MAX_ATTEMPTS {
+            let base = newest.as_ref().unwrap_or(self);
+            let error = match base.write(&commit, &state).await {
+                Ok(version) => {
+                    base.maintain(version).await;
+                    return Ok((state, base.rows_after(&commit)));
+                }
+                Err(error) => error,
+            };
+            let found = self.resolve(&state, error).await?;
+            let Found::Others(log) = found else { return Ok((state, base.rows_after(&commit))) };
+            log.check(commit.schema, commit.mode).map_err(CommitError::Nothing)?;
+            tracing::info!(location = %self.location, attempt, "another writer has committed: committing behind it");
+            newest = Some(*log);
+            tokio::time::sleep(PAUSE * attempt).await;
         }
-        Ok(state)
+        Err(CommitError::Nothing(SinkError::Busy { location: self.location.clone(), attempts: MAX_ATTEMPTS }))
+    }
+
+    fn rows_after(&self, commit: &Commit<'_>) -> TableRows {
+        let before = if commit.mode == WriteMode::Overwrite { TableRows::default() } else { self.rows() };
+        TableRows { rows: before.rows + commit.rows(), ..before }
+    }
+
+    /// The version that was written.
+    async fn write(&self, commit: &Commit<'_>, state: &TableState) -> Result<u64, DeltaTableError> {
+        let (version, mut actions) = match &self.snapshot {
+            None => (0, Self::creation(commit, state)?),
+            Some(snapshot) => (snapshot.version() + 1, Self::continuation(snapshot, commit, state)?),
+        };
+        actions.extend(commit.adds());
+        let data = CommitData::new(actions, commit.operation(), commit.information(), vec![self.transaction(state)]);
+        let entry = data.get_bytes()?;
+        if let (0, Some(directory)) = (version, self.directory.clone()) {
+            let entry = entry.clone();
+            let created = tokio::task::spawn_blocking(move || first_entry::create(&directory, &entry)).await;
+            if created.map_err(DeltaTableError::generic)?? {
+                return Ok(version);
+            }
+        }
+        self.store.write_commit_entry(version, CommitOrBytes::LogBytes(entry), Uuid::new_v4()).await?;
+        Ok(version)
     }
 
     /// Version 0: protocol, schema and rows at once, so that no reader ever sees an empty table on its way.
-    async fn create(&self, commit: &Commit<'_>, state: &TableState) -> Result<(), DeltaTableError> {
+    fn creation(commit: &Commit<'_>, state: &TableState) -> Result<Vec<Action>, DeltaTableError> {
         let configuration = [
             ("delta.checkpointInterval".to_owned(), commit.config.checkpoint_interval.max(1).to_string()),
             (STATE_KEY.to_owned(), serde_json::to_string(state)?),
         ];
         let metadata = new_metadata(&commit.schema.delta, Vec::<String>::new(), configuration)?;
-        let mut actions = vec![Action::Protocol(protocol(commit.schema)?), Action::Metadata(metadata)];
-        actions.extend(commit.adds());
-        let data = CommitData::new(actions, commit.operation(), commit.information(), vec![self.transaction(state)]);
-        // Not through a CommitBuilder: when version 0 exists meanwhile, that would go on with version 1.
-        self.store.write_commit_entry(0, CommitOrBytes::LogBytes(data.get_bytes()?), Uuid::new_v4()).await?;
-        Ok(())
+        let protocol = protocol::of_new_table(&commit.schema.delta)?;
+        Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)])
     }
 
-    async fn append(
-        &self,
+    /// What comes before the rows in every later version.
+    fn continuation(
         snapshot: &DeltaTableState,
         commit: &Commit<'_>,
         state: &TableState,
-    ) -> Result<(), DeltaTableError> {
+    ) -> Result<Vec<Action>, DeltaTableError> {
         let metadata =
             snapshot.metadata().clone().add_config_key(STATE_KEY.to_owned(), serde_json::to_string(state)?)?;
-        let mut actions = vec![Action::Metadata(metadata)];
+        let upgraded = protocol::upgraded(snapshot.protocol(), &metadata, &snapshot.schema())?;
+        let mut actions: Vec<Action> = upgraded.map(Action::Protocol).into_iter().collect();
+        actions.push(Action::Metadata(metadata));
         if commit.mode == WriteMode::Overwrite {
             actions.extend(snapshot.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));
         }
-        actions.extend(commit.adds());
-        let properties = CommitProperties::default()
-            .with_metadata(commit.information())
-            .with_application_transaction(self.transaction(state));
-        CommitBuilder::from(properties)
-            .with_actions(actions)
-            .build(Some(snapshot), Arc::clone(&self.store), commit.operation())
-            .await?;
-        Ok(())
+        Ok(actions)
     }
 
     fn transaction(&self, state: &TableState) -> Transaction {
@@ -161,42 +225,57 @@ impl Log {
         Transaction::new_with_last_update(&self.app_id, state.sequence, Some(now))
     }
 
-    /// Finds out whether a failed attempt took effect: a checkpoint or a clean-up that failed after it is no failure.
-    async fn resolve(&self, state: &TableState, error: DeltaTableError) -> Result<(), CommitError> {
-        let mut now = Self {
-            store: Arc::clone(&self.store),
-            location: self.location.clone(),
-            app_id: self.app_id.clone(),
-            snapshot: None,
-            state: None,
-        };
-        if now.refresh().await.is_err() {
-            let source = Box::new(error);
-            return Err(CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source }));
+    /// A checkpoint every so many commits, and then the end of entries that are too old. The rows are committed already: what
+    /// fails here is tried again after the next commits.
+    async fn maintain(&self, version: u64) {
+        let Some(snapshot) = &self.snapshot else { return };
+        let config = snapshot.table_config();
+        let interval = config.checkpoint_interval.map_or(DEFAULT_CHECKPOINT_INTERVAL, std::num::NonZero::get);
+        if !(version + 1).is_multiple_of(interval) {
+            return;
         }
+        let cleans_up = config.enable_expired_log_cleanup.unwrap_or(true);
+        let upkeep = async {
+            let mut table = DeltaTable::new(Arc::clone(&self.store));
+            table.load_version(version).await?;
+            create_checkpoint(&table, None).await?;
+            if cleans_up {
+                cleanup_metadata(&table, None).await?;
+            }
+            Ok::<(), DeltaTableError>(())
+        };
+        if let Err(error) = upkeep.await {
+            tracing::warn!(location = %self.location, %error, "committed, but the upkeep of the table's log failed");
+        }
+    }
+
+    /// Finds out what a failed attempt left: our commit, or those of others.
+    async fn resolve(&self, state: &TableState, error: DeltaTableError) -> Result<Found, CommitError> {
+        let unknown = |error: DeltaTableError| {
+            CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source: Box::new(error) })
+        };
+        let Ok(now) = self.newest().await else { return Err(unknown(error)) };
         // Another run may have committed after ours.
         if now.state.as_ref().is_some_and(|now| now.was_committed_by(&state.run_id)) {
-            tracing::warn!(location = %self.location, %error, "committed, but the upkeep of the table's log failed");
-            return Ok(());
+            tracing::warn!(location = %self.location, %error, "committed, though the attempt was reported as failed");
+            return Ok(Found::Ours);
         }
         let forgotten = i64::try_from(TableState::MAX_EARLIER_RUNS).unwrap_or(i64::MAX);
         if now.state.as_ref().is_some_and(|now| now.sequence > state.sequence.saturating_add(forgotten)) {
-            let source = Box::new(error);
-            return Err(CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source }));
+            return Err(unknown(error));
         }
-        let version = |log: &Self| log.snapshot.as_ref().map(DeltaTableState::version);
-        let conflict = matches!(
+        if now.state != self.state {
+            return Err(CommitError::Nothing(SinkError::Conflict { location: self.location.clone() }));
+        }
+        let lost_the_race = matches!(
             error,
             DeltaTableError::VersionAlreadyExists(_)
-                | DeltaTableError::Transaction {
-                    source: TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_)
-                }
+                | DeltaTableError::Transaction { source: TransactionError::VersionAlreadyExists(_) }
         );
-        Err(CommitError::Nothing(if conflict || version(&now) != version(self) && now.state != self.state {
-            SinkError::Conflict { location: self.location.clone() }
-        } else {
-            log_error(&self.location, error)
-        }))
+        if lost_the_race && now.exists() {
+            return Ok(Found::Others(Box::new(now)));
+        }
+        Err(CommitError::Nothing(log_error(&self.location, error)))
     }
 
     /// Makes a commit on a local disk survive a power failure.
@@ -210,6 +289,14 @@ impl Log {
             }
         }
     }
+}
+
+/// What a failed attempt left in the log.
+enum Found {
+    /// Our commit: only its answer was lost.
+    Ours,
+    /// Commits of others, and the state that was there before.
+    Others(Box<Log>),
 }
 
 /// Why a commit failed, and what may be done with its files.
@@ -232,7 +319,11 @@ pub(crate) struct Commit<'a> {
 
 impl Commit<'_> {
     fn state(&self, before: Option<&TableState>) -> TableState {
-        crate::next_state(before, self.run, &self.note, self.files.iter().map(|f| f.rows).sum())
+        crate::next_state(before, self.run, &self.note, self.rows())
+    }
+
+    fn rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
     }
 
     fn adds(&self) -> impl Iterator<Item = Action> {
@@ -266,22 +357,27 @@ impl Commit<'_> {
     }
 }
 
-/// The oldest protocol that the columns allow, so that many readers can read.
-fn protocol(schema: &TableSchema) -> Result<Protocol, serde_json::Error> {
-    serde_json::from_value(if schema.has_timestamp_without_zone() {
-        serde_json::json!({
-            "minReaderVersion": 3, "minWriterVersion": 7,
-            "readerFeatures": ["timestampNtz"], "writerFeatures": ["timestampNtz"],
-        })
-    } else {
-        serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 })
-    })
-}
-
+/// A store that does not answer may answer later; a log that cannot be understood stays as it is.
 fn log_error(location: &str, error: DeltaTableError) -> SinkError {
     let source: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
     if system_error(source.as_ref()).is_some() || datakit_stores::failure_of(source.as_ref()).is_some() {
         return classify("read or write the Delta log of", location, source);
     }
-    SinkError::Log { location: location.to_owned(), source }
+    let location = location.to_owned();
+    if is_trouble_of_a_store(source.as_ref()) {
+        return SinkError::Log { location, source };
+    }
+    SinkError::Damaged { location, source }
+}
+
+/// Whether the store said it, and not whoever read what the store gave.
+fn is_trouble_of_a_store(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<object_store::Error>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }

@@ -12,6 +12,8 @@
 //! - `file`: Parquet files, encoded and uploaded beside the caller;
 //! - `statistics`: the bounds that let readers skip files;
 //! - `commit`: the log entry;
+//! - `first_entry`: the first of a table on a disk, which comes with its folder;
+//! - `protocol`: table features;
 //! - `stores`: logs in S3 and Azure;
 //! - `sink`: the traits.
 
@@ -21,8 +23,10 @@ mod dictionary;
 mod encode;
 mod encoding_memory;
 mod file;
+mod first_entry;
 pub mod names;
 mod probe;
+mod protocol;
 mod schema;
 mod sink;
 mod statistics;

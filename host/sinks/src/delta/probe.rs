@@ -1,4 +1,4 @@
-//! Whether a table could be written, found out without writing one.
+//! Whether a table could be written, found out without writing one; and, where asked for, whether two at once are kept apart.
 //!
 //! On a file system a file without a name, which goes with its handle. In an object store the beginning of a write that is
 //! never completed: no object comes to be, and in a bucket with versions no version (docs/decisions/0093).
@@ -49,6 +49,33 @@ pub(crate) async fn write(root: &Root, options: &StoreOptions) -> Result<(), Sin
                 if url.scheme() == "s3" { begin_upload(&store, &object).await } else { replace(&store, &object).await };
             begun.map_err(|error| storage_error("write to", url.as_str(), error))
         }
+    }
+}
+
+/// Whether the store refuses to write an object that is there, when asked to write it only where there is none.
+pub(crate) async fn conditions(root: &Root, options: &StoreOptions) -> Result<(), SinkError> {
+    let Root::Store(url, _) = root else { return Ok(()) };
+    let (store, prefix) = open(url, options)?;
+    let object = prefix.join(format!(".datakit-probe-{}", Uuid::new_v4()));
+    let outcome = write_twice(&store, &object).await;
+    if let Err(error) = store.delete(&object).await {
+        tracing::warn!(location = %root, %object, %error, "cannot delete the object of a probe");
+    }
+    match outcome {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(SinkError::Unconditional { location: root.to_string() }),
+        Err(error) => Err(storage_error("write to", url.as_str(), error)),
+    }
+}
+
+/// Whether the second write was refused.
+async fn write_twice(store: &Arc<dyn ObjectStore>, object: &StorePath) -> object_store::Result<bool> {
+    let create = || store.put_opts(object, "datakit".into(), PutOptions::from(PutMode::Create));
+    create().await?;
+    match create().await {
+        Ok(_) => Ok(false),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 
@@ -131,6 +158,65 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    /// One request and its answer, without the header that makes a write conditional: a store as those were before 2024.
+    fn forward_without_condition(mut client: std::net::TcpStream, upstream: &str) -> io::Result<()> {
+        use std::io::Read as _;
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            client.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let is = |line: &str, name: &str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
+        let length =
+            head.lines().find(|line| is(line, "content-length")).and_then(|line| line[15..].trim().parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        client.read_exact(&mut body)?;
+        let kept =
+            head.lines().filter(|line| !line.is_empty() && !is(line, "if-none-match") && !is(line, "connection"));
+        let kept = kept.collect::<Vec<_>>().join("\r\n");
+        let mut server = std::net::TcpStream::connect(upstream)?;
+        server.write_all(format!("{kept}\r\nConnection: close\r\n\r\n").as_bytes())?;
+        server.write_all(&body)?;
+        io::copy(&mut server, &mut client).map(drop)
+    }
+
+    /// The address of a proxy that takes the condition out of every request.
+    fn unconditional(upstream: String) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let upstream = upstream.clone();
+                std::thread::spawn(move || forward_without_condition(client, &upstream));
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn store_that_ignores_conditions_is_noticed_and_no_object_is_left() {
+        use crate::testing::ObjectStoreServer;
+        let server = ObjectStoreServer::s3().unwrap();
+        let (_, endpoint) = server.environment().iter().find(|(name, _)| name == "AWS_ENDPOINT_URL").unwrap();
+        let proxy = unconditional(endpoint.strip_prefix("http://").unwrap().to_owned());
+        let ignoring: StoreOptions = server
+            .environment()
+            .iter()
+            .map(|(name, value)| {
+                let value = if name == "AWS_ENDPOINT_URL" { &proxy } else { value };
+                (name.clone(), datakit_model::Secret::new(value.clone()))
+            })
+            .collect();
+        for (options, code) in [(server.options(), None), (ignoring, Some("DK-SNK-037"))] {
+            let root = Root::parse(server.uri(), &options).unwrap();
+            let error = conditions(&root, &options).await.err();
+            assert_eq!(error.as_ref().map(|error| error.code().into_owned()).as_deref(), code, "{error:?}");
+            let Root::Store(_, store) = &root else { panic!("no store") };
+            assert_eq!(store.list(None).count().await, 0);
+        }
     }
 
     #[tokio::test]

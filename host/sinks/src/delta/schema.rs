@@ -59,11 +59,6 @@ impl TableSchema {
         Ok(Self { source: Arc::clone(source), written: Arc::new(Schema::new(written)), forms, delta })
     }
 
-    /// Whether a column is a timestamp without zone, which is a table feature.
-    pub(crate) fn has_timestamp_without_zone(&self) -> bool {
-        deltalake::kernel::contains_timestampntz(self.delta.fields())
-    }
-
     /// What keeps rows of this schema out of the table that is there; none: they fit. Order does not matter, since
     /// Parquet columns are found by name.
     pub(crate) fn differences(&self, existing: &StructType) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datakit_model::{Failure, TableId, TableState, TrackedBatch};
 use tokio::runtime::Handle;
@@ -16,7 +17,7 @@ use super::file::{DataFile, FilePlan, Message, write_partition};
 use super::schema::TableSchema;
 use super::{names, probe};
 use crate::error::SinkError;
-use crate::{CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableWriter, Target, Written};
+use crate::{CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written};
 
 /// Delta tables under one root.
 ///
@@ -67,6 +68,15 @@ impl DeltaSink {
         probe::reach(&self.root, &self.config.store).await
     }
 
+    /// Whether the object store refuses a write whose condition does not hold: what keeps two runs at once apart. Writes an
+    /// object and deletes it. A file system is not asked.
+    ///
+    /// # Errors
+    /// [`SinkError::Unconditional`], or what the store says.
+    pub async fn probe_conditions(&self) -> Result<(), SinkError> {
+        probe::conditions(&self.root, &self.config.store).await
+    }
+
     fn table_root(&self, source_system: &str, table: &TableId) -> Result<Root, SinkError> {
         self.root.table(&[
             names::segment("source system", source_system)?,
@@ -93,6 +103,21 @@ impl Sink for DeltaSink {
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
         let root = self.table_root(source_system, table)?;
         Ok(Log::open(&root, source_system, table).await?.state)
+    }
+
+    async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(Log::open(&root, source_system, table).await?.rows())
+    }
+
+    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure> {
+        self.table_root(source_system, table)?;
+        TableSchema::new(table, schema)?;
+        Ok(())
+    }
+
+    async fn answers(&self) -> Result<(), Failure> {
+        Ok(self.reach().await?)
     }
 
     async fn probe(&self) -> Result<(), Failure> {
@@ -220,8 +245,8 @@ impl TableWriter for DeltaWriter {
             note,
             files: &files,
         };
-        let state = match self.log.commit(commit).await {
-            Ok(state) => state,
+        let (state, holds) = match self.log.commit(commit).await {
+            Ok(committed) => committed,
             Err(CommitError::Unknown(error)) => return Err(error.into()),
             Err(CommitError::Nothing(error)) => {
                 lock(&self.partitions).settled = false;
@@ -233,7 +258,7 @@ impl TableWriter for DeltaWriter {
             let _ = tokio::task::spawn_blocking(move || Log::sync(&directory)).await;
         }
         let written = Written { rows: state.rows, bytes: files.iter().map(|f| f.bytes).sum() };
-        Ok(Committed { written, state })
+        Ok(Committed { written, state, holds })
     }
 
     async fn abort(&self) {

@@ -154,6 +154,7 @@ pub(crate) fn statement_error(
         SqlState::INSUFFICIENT_PRIVILEGE => {
             SinkError::Permission { user: config.user.clone(), action, location, source }
         }
+        SqlState::PROGRAM_LIMIT_EXCEEDED => SinkError::Limit { location, source },
         SqlState::DISK_FULL => SinkError::Full { location, source },
         SqlState::LOCK_NOT_AVAILABLE => SinkError::Conflict { location },
         code => {

@@ -65,7 +65,7 @@ async fn create(client: &Client, config: &PostgresConfig, sql: &str, location: &
     client.batch_execute(&locked).await.map_err(|error| statement_error(config, "create", location, error))
 }
 
-async fn exists(client: &Client, config: &PostgresConfig, relation: &str) -> Result<bool, SinkError> {
+pub(crate) async fn exists(client: &Client, config: &PostgresConfig, relation: &str) -> Result<bool, SinkError> {
     let row = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[text(&relation)]).await;
     Ok(row.map_err(|e| statement_error(config, "look for", relation, e))?.get(0))
 }

@@ -11,6 +11,7 @@
 //! - `encode`, `numeric`: rows in the binary form of COPY;
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
+//! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
 //! - `sink`: the traits.
 
@@ -21,6 +22,7 @@ mod ledger;
 pub mod names;
 mod numeric;
 mod probe;
+mod rows;
 mod sink;
 mod transaction;
 mod types;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datakit_model::{Failure, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -15,10 +16,11 @@ use super::encode::encode;
 use super::ledger;
 use super::names::TableName;
 use super::probe::{self, ServerInfo};
+use super::rows;
 use super::transaction::{Command, Plan, Transaction};
 use super::types::TableSchema;
 use crate::error::SinkError;
-use crate::{CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableWriter, Target, Written};
+use crate::{CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written};
 
 /// Encoded batches that wait for the connection, of all partitions of a table.
 const WAITING_BATCHES: usize = 2;
@@ -82,6 +84,23 @@ impl Sink for PostgresSink {
         TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
         Ok(ledger::state(&client, &self.config, source_system, table).await?)
+    }
+
+    async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
+        let name = TableName::new(source_system, table)?;
+        let client = connect(&self.config).await?;
+        Ok(rows::count(&client, &self.config, &name).await?)
+    }
+
+    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure> {
+        TableName::new(source_system, table)?;
+        TableSchema::new(table, schema)?;
+        Ok(())
+    }
+
+    async fn answers(&self) -> Result<(), Failure> {
+        self.check().await?;
+        Ok(())
     }
 
     async fn probe(&self) -> Result<(), Failure> {
@@ -174,8 +193,8 @@ impl TableWriter for PostgresWriter {
         let (answer, answered) = oneshot::channel();
         let command = Command::Commit { note, rows: written.rows, answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
-        let state = answered.await.map_err(|_| self.plan.ended())??;
-        Ok(Committed { written, state })
+        let (state, holds) = answered.await.map_err(|_| self.plan.ended())??;
+        Ok(Committed { written, state, holds })
     }
 
     async fn abort(&self) {

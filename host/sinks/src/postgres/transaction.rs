@@ -18,9 +18,10 @@ use super::connection::{connect, statement_error};
 use super::encode::{HEADER, TRAILER};
 use super::ledger::{self, Held, Lost};
 use super::names::TableName;
+use super::rows;
 use super::types::TableSchema;
 use crate::error::SinkError;
-use crate::{CommitNote, Target, WriteMode};
+use crate::{CommitNote, TableRows, Target, WriteMode};
 
 /// What all writers of a table know.
 pub(crate) struct Plan {
@@ -53,7 +54,7 @@ pub(crate) enum Command {
     /// COPY data of whole rows.
     Rows(Bytes),
     /// The end: what was written, and where the answer goes.
-    Commit { note: CommitNote, rows: u64, answer: oneshot::Sender<Result<TableState, Failure>> },
+    Commit { note: CommitNote, rows: u64, answer: oneshot::Sender<Result<(TableState, TableRows), Failure>> },
     /// The other end.
     Abort { answer: oneshot::Sender<()> },
 }
@@ -144,10 +145,17 @@ impl Transaction {
                     }
                 }
                 Command::Commit { note, rows, answer } => {
-                    let result = self.commit(&note, rows).await.map_err(Failure::from);
-                    if result.is_err() {
-                        self.roll_back().await;
-                    }
+                    let result = match self.commit(&note, rows).await {
+                        Ok(state) => {
+                            // Committed: that nobody can say how many rows there are changes nothing of it.
+                            let counted = rows::count(&self.client, &self.plan.config, &self.plan.name).await;
+                            Ok((state, counted.unwrap_or(TableRows { rows, at_least: true })))
+                        }
+                        Err(error) => {
+                            self.roll_back().await;
+                            Err(Failure::from(error))
+                        }
+                    };
                     // Nobody waits any more: the outcome is in the ledger.
                     let _ = answer.send(result);
                     return;

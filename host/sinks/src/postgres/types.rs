@@ -10,6 +10,9 @@ use super::names::{self, TableName, quote, quote_literal};
 use crate::columns::{check_columns, is_uuid};
 use crate::error::SinkError;
 
+/// What a table of Postgres takes (`MaxHeapAttributeNumber`).
+const MAX_COLUMNS: usize = 1_600;
+
 /// How the columns of one source table are written.
 #[derive(Debug)]
 pub(crate) struct TableSchema {
@@ -48,6 +51,11 @@ pub(crate) struct Existing {
 impl TableSchema {
     pub(crate) fn new(table: &TableId, source: &SchemaRef) -> Result<Self, SinkError> {
         check_columns(table, source)?;
+        let columns = source.fields().len();
+        if columns > MAX_COLUMNS {
+            let table = table.to_string();
+            return Err(SinkError::TooManyColumns { table, columns, limit: MAX_COLUMNS, sink: "postgres" });
+        }
         let columns = source.fields().iter().map(|field| {
             let (form, type_name) = map_type(field).ok_or_else(|| SinkError::UnsupportedType {
                 table: table.to_string(),
@@ -178,6 +186,17 @@ mod tests {
             schema.copy(&name),
             r#"COPY "ERP_dbo"."t'x" ("id", "amount ""net""", "%", "%xmin") FROM STDIN (FORMAT binary)"#
         );
+    }
+
+    #[test]
+    fn more_columns_than_postgres_takes_are_refused() {
+        let new = |columns: usize| {
+            let fields = (0..columns).map(|i| Field::new(format!("c{i}"), DataType::Int32, true)).collect::<Vec<_>>();
+            TableSchema::new(&TableId::new("dbo", "wide"), &Arc::new(Schema::new(fields)))
+        };
+        assert!(new(1_600).is_ok());
+        let error = new(1_601).unwrap_err();
+        assert!(matches!(error, SinkError::TooManyColumns { columns: 1_601, limit: 1_600, .. }), "{error}");
     }
 
     #[test]
