@@ -28,7 +28,7 @@ Environment:
     BRONZE_HOST, BRONZE_PORT, BRONZE_DATABASE, BRONZE_USER,
     BRONZE_PASSWORD                                          a Postgres database
     DATAKIT_REGISTRY, DATAKIT_PLAIN_HTTP, DATAKIT_SETTINGS,
-    DATAKIT_TABLES                                           what flags of these names say
+    DATAKIT_TABLES, DATAKIT_MODE                             what flags of these names say
     DATAKIT_CACHE, DATAKIT_LOG, NO_COLOR                     this program itself
   Flags win over the environment, which wins over the file. docs/warehouse-file.md has the whole list.
 
@@ -122,7 +122,7 @@ pub(crate) enum Command {
     #[command(
         after_long_help = "Examples:\n  host plan sqlserver-bronze@0.1.0 --tables 'sales.*'\n  host plan --output json | jq '.[].partitions'"
     )]
-    Plan(Inspect),
+    Plan(Plan),
     /// Show the first rows of each table, as the sink would get them
     #[command(after_long_help = "Examples:\n  host preview sqlserver-bronze@0.1.0 --tables dbo.orders --rows 5")]
     Preview(Preview),
@@ -136,9 +136,10 @@ pub(crate) enum Command {
     /// Of each connection: krb5.conf, keytab or ticket cache, realm, KDC, clock, ticket and SPN (with Kerberos), TCP, TLS, login,
     /// database, and SELECT on the chosen tables, with the GRANT statements that are missing. Of each sink: whether tables could
     /// be written. Then registry and lock file. Where a certificate is
-    /// refused, the one that the server presents is shown. Nothing is changed anywhere.
+    /// refused, the one that the server presents is shown. Nothing is changed anywhere,
+    /// unless --write-probe is given.
     #[command(
-        after_long_help = "Examples:\n  host doctor\n  host doctor erp\n  host doctor erp --save-certificate sql01.pem\n  host doctor --output json | jq -r '.first_failure.code'\n  MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_AUTH_TYPE=kerberos host doctor mssql --tables 'dbo.*'"
+        after_long_help = "Examples:\n  host doctor\n  host doctor erp\n  host doctor erp --save-certificate sql01.pem\n  host doctor bronze --write-probe\n  host doctor --output json | jq -r '.first_failure.code'\n  MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_AUTH_TYPE=kerberos host doctor mssql --tables 'dbo.*'"
     )]
     Doctor(Doctor),
     /// Answer whether a run could work now: tickets, sources, Bronze
@@ -202,7 +203,7 @@ Examples:
   # in a container, by the environment alone; one JSON summary on standard output
   DATAKIT_REGISTRY=registry.example/datakits MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_USER=svc \\
   MSSQL_PASSWORD=… BRONZE_URI=/data/bronze \\
-    host run sqlserver-bronze@0.1.0 --tables 'dbo.*' --output json
+    host run sqlserver-bronze@0.1.0 --tables 'dbo.*' --mode overwrite --output json
 
   # exactly the bytes of datakits.lock, exactly once for this day
   host run --locked --run-id \"nightly-$(date +%F)\"";
@@ -235,6 +236,17 @@ pub(crate) struct IngestArguments {
     pub(crate) output: OutputFormat,
 }
 
+/// What is said over an ingest that writes, or would.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModeArgument {
+    /// What happens to the rows a table already has [default: what DATAKIT_MODE or the file's ingest says]
+    ///
+    /// Where nobody says, a full load into a table that holds rows is refused; a load that goes on from the last one, as of
+    /// new files, is not.
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<WriteMode>,
+}
+
 /// `host run`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Run {
@@ -245,20 +257,29 @@ pub(crate) struct Run {
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub(crate) run_id: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) mode: ModeArgument,
+
     /// Partitions worked on at one time [default: limits.run.max_parallel_partitions]
     #[arg(long, value_name = "N")]
     pub(crate) parallel: Option<u64>,
-
-    /// What happens to the rows a table already has [default: what the file's ingest says, else append]
-    #[arg(long, value_name = "MODE")]
-    pub(crate) mode: Option<WriteMode>,
 
     /// Answer /health/live, /health/startup and /health/ready here while it runs
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) health: Option<SocketAddr>,
 }
 
-/// `host plan`, `host discover`
+/// `host plan`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) ingest: IngestArguments,
+
+    #[command(flatten)]
+    pub(crate) mode: ModeArgument,
+}
+
+/// `host discover`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Inspect {
     #[command(flatten)]

@@ -354,6 +354,7 @@ mod tests {
             seconds: 2.5,
             target: "/bronze/ERP/dbo/orders".into(),
             partitions: 4,
+            holds: None,
             several_moments: true,
             approximate: false,
             filtered: false,

@@ -78,6 +78,8 @@ variables! {
     DATAKIT_SETTINGS
     /// Tables to read, comma-separated patterns: `dbo.*,!dbo.audit_*`
     DATAKIT_TABLES
+    /// What happens to the rows a table already has: `append` or `overwrite`
+    DATAKIT_MODE
     /// The folder of pulled datakits and compiled code
     DATAKIT_CACHE
     /// What is logged, as in `info,datakit=debug`; drivers never log below `info`

@@ -15,10 +15,9 @@ pub(crate) const MAX_PARALLEL: u64 = 256;
 pub(crate) const MODES: [(&str, Mode); 2] = [("append", Mode::Append), ("overwrite", Mode::Overwrite)];
 
 /// What happens to the rows a table already has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// They stay.
-    #[default]
     Append,
     /// The commit replaces them all.
     Overwrite,
@@ -39,8 +38,8 @@ pub struct Ingest {
     pub tables: TablePatterns,
     /// The datakit's settings, a JSON object.
     pub settings: serde_json::Value,
-    /// What happens to the rows a table already has.
-    pub mode: Mode,
+    /// What happens to the rows a table already has; none: a full load of a table that holds rows is refused.
+    pub mode: Option<Mode>,
     /// Partitions worked on at one time; none: the run's limit.
     pub parallel: Option<u64>,
 }
@@ -91,7 +90,7 @@ fn read(mut table: TableReader<'_>, names: &Names<'_>) -> Option<Ingest> {
         sink: Some(sink?),
         tables: tables?,
         settings: settings?,
-        mode: mode.map(|found| found.value).unwrap_or_default(),
+        mode: mode.map(|found| found.value),
         parallel: parallel.map(|found| found.value),
     })
 }

@@ -52,7 +52,7 @@ pub use pool::{Pool, Timeouts};
 pub use problem::{ConfigError, ConfigErrors, Problem};
 pub use schema::json_schema;
 pub use secret::{ResolvedSecret, SecretRef, SecretSetting};
-pub use select::Selection;
+pub use select::{NO_MODE, Selection};
 pub use sink::{DeltaConfig, PostgresConfig, SinkConfig};
 pub use store::{StoreSettings, StoreValue};
 pub use text::{Excerpt, Location, Place};

@@ -15,7 +15,7 @@ use crate::limits::{self, Limits};
 use crate::node::{self, Table, Value};
 use crate::pool;
 use crate::problem::{ConfigErrors, Problem, Problems};
-use crate::reader::{TableReader, resolve_path};
+use crate::reader::{TableReader, nearest, resolve_path};
 use crate::sink::{self, SinkConfig};
 use crate::text::Origin;
 
@@ -180,7 +180,20 @@ fn ingest_overrides(environment: &Environment<'_>, flags: &Overrides, problems: 
         }
         fine
     });
-    IngestOverrides { tables, settings, parallel, mode: flags.mode }
+    let mode = flags.mode.or_else(|| mode_of(environment, problems));
+    IngestOverrides { tables, settings, parallel, mode }
+}
+
+fn mode_of(environment: &Environment<'_>, problems: &Problems) -> Option<Mode> {
+    let found = environment.get(environment::DATAKIT_MODE)?;
+    if let Some((_, mode)) = ingest::MODES.iter().find(|(word, _)| *word == found) {
+        return Some(*mode);
+    }
+    let allowed: Vec<&'static str> = ingest::MODES.iter().map(|(word, _)| *word).collect();
+    let meant = nearest(found, allowed.iter().copied());
+    let problem = Problem::NotAllowed { path: "mode".to_owned(), found: found.to_owned(), allowed, meant };
+    problems.at(problem, &Origin::Variable(environment::DATAKIT_MODE));
+    None
 }
 
 /// Commas part patterns, except within brackets and quotes.

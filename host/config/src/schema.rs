@@ -488,9 +488,8 @@ struct Ingest {
     /// The datakit's settings; its own schema says what there is.
     #[serde(default)]
     settings: serde_json::Map<String, serde_json::Value>,
-    /// What happens to the rows a table already has.
-    #[serde(default = "mode")]
-    mode: Mode,
+    /// What happens to the rows a table already has; where nobody says, a full load into a table that holds rows is refused.
+    mode: Option<Mode>,
     /// Partitions worked on at one time; `limits.run.max_parallel_partitions` by default.
     #[schemars(range(min = 1, max = 256))]
     parallel: Option<u64>,
@@ -504,10 +503,6 @@ enum Mode {
     Append,
     /// The commit replaces them all.
     Overwrite,
-}
-
-fn mode() -> Mode {
-    Mode::Append
 }
 
 /// Bounds of guests, reading and runs.

@@ -6,11 +6,14 @@ use datakit_model::{TablePattern, TablePatterns};
 use serde_json::Value as Json;
 
 use crate::connection::Connection;
-use crate::ingest::{Ingest, Mode, is_reference};
+use crate::ingest::{Ingest, is_reference};
 use crate::load::Config;
 use crate::problem::{ConfigError, ConfigErrors, Problem};
 use crate::reader::nearest;
 use crate::sink::SinkConfig;
+
+/// What an ingest without a mode means, and what to do about it.
+pub const NO_MODE: &str = "a full load into a table that holds rows is refused; set `mode = \"append\"` or `mode = \"overwrite\"`, --mode or DATAKIT_MODE";
 
 /// The role an ingest without a file maps its only connection to.
 const DEFAULT_ROLE: &str = "source";
@@ -81,7 +84,7 @@ impl Config {
             merge(&mut ingest.settings, settings);
         }
         ingest.parallel = self.over.parallel.or(ingest.parallel);
-        ingest.mode = self.over.mode.unwrap_or(ingest.mode);
+        ingest.mode = self.over.mode.or(ingest.mode);
         if ingest.tables.patterns().is_empty() {
             if !selection.all_tables {
                 return Err(error(Problem::NoTables));
@@ -89,6 +92,22 @@ impl Config {
             ingest.tables = TablePatterns::new("*.*".parse::<TablePattern>().into_iter().collect());
         }
         Ok(ingest)
+    }
+
+    /// A warning for each ingest that does not say what happens to the rows a table already has, where no flag or variable
+    /// says it for all.
+    #[must_use]
+    pub fn warnings_of_modes(&self) -> Vec<String> {
+        if self.over.mode.is_some() {
+            return Vec::new();
+        }
+        let without = self.ingests.iter().enumerate().filter(|(_, ingest)| ingest.mode.is_none());
+        without
+            .map(|(index, ingest)| {
+                let name = ingest.name.as_ref().map_or_else(|| (index + 1).to_string(), |name| format!("`{name}`"));
+                format!("ingest {name} ({}) has no mode: {NO_MODE}", ingest.datakit)
+            })
+            .collect()
     }
 
     /// The ingest's sink.
@@ -222,7 +241,7 @@ impl Config {
             sink,
             tables: TablePatterns::default(),
             settings: Json::Object(serde_json::Map::new()),
-            mode: Mode::default(),
+            mode: None,
             parallel: None,
         })
     }

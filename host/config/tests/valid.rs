@@ -105,8 +105,10 @@ fn a_file_is_laid_over_the_one_it_extends() {
     assert!(
         ingest.tables.allows(&TableId::new("dbo", "orders")) && !ingest.tables.allows(&TableId::new("dbo", "audit_x"))
     );
-    assert_eq!(ingest.mode, Mode::Append);
+    assert_eq!(ingest.mode, None);
     assert_eq!(config.sink_of(&ingest).unwrap().name(), "bronze");
+    let [warning] = config.warnings_of_modes().try_into().unwrap();
+    assert!(warning.starts_with("ingest 1 (sqlserver-bronze@0.1.0) has no mode: "), "{warning}");
 }
 
 #[test]
@@ -124,6 +126,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
         ("DATAKIT_REGISTRY", "registry.corp.example/kits"),
         ("DATAKIT_TABLES", "sales.*"),
         ("DATAKIT_SETTINGS", r#"{"maxdop": 2, "nested": {"a": 2}}"#),
+        ("DATAKIT_MODE", "append"),
     ]);
     let config = load_in(folder.path(), environment.clone(), Overrides::default());
     assert_eq!(config.warehouse.registry.as_deref(), Some("registry.corp.example/kits"));
@@ -136,7 +139,8 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
     assert_eq!((bronze.host.as_str(), bronze.port, bronze.user.as_str()), ("pg", 5432, "loader"));
     let ingest = config.ingest(&Selection::default()).unwrap();
     assert_eq!(ingest.settings, json!({ "maxdop": 2, "nested": { "a": 2, "b": [1, 2.5, true] } }));
-    assert_eq!(ingest.tables.to_string(), "sales.*");
+    assert_eq!((ingest.tables.to_string(), ingest.mode), ("sales.*".to_owned(), Some(Mode::Append)));
+    assert_eq!(config.warnings_of_modes(), Vec::<String>::new());
 
     let flags = Overrides {
         registry: Some("oci:here".into()),
@@ -153,7 +157,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
     assert_eq!(ingest.datakit, "sqlserver-bronze@0.2.0");
     assert_eq!(ingest.settings["maxdop"], 1);
     assert_eq!(ingest.tables.to_string(), "hr.*, !hr.secret");
-    assert_eq!((ingest.parallel, ingest.mode), (Some(7), Mode::Overwrite));
+    assert_eq!((ingest.parallel, ingest.mode), (Some(7), Some(Mode::Overwrite)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use datakit_model::{Coded, Kind, Retry, TableId, TablePatterns, printable};
+use datakit_sinks::TableRows;
 
 /// No message names more roles or problems than this.
 const MAX_NAMED: usize = 20;
@@ -105,12 +106,26 @@ pub enum RunError {
     Outdated {
         /// The table.
         table: TableId,
+        /// The run.
+        run_id: String,
+    },
+    /// The operator has not said what happens to rows that are there.
+    #[error("{target} holds {} already, and nobody has said what happens to them", held(*rows))]
+    NoMode {
+        /// The table.
+        table: TableId,
+        /// Where it is.
+        target: String,
+        /// What it holds.
+        rows: TableRows,
     },
     /// The run was told to stop.
     #[error("stopped before {table} was committed")]
     Stopped {
         /// The table.
         table: TableId,
+        /// The run.
+        run_id: String,
     },
     /// A task of the host panicked.
     #[error("a worker for {table} crashed: {message}")]
@@ -138,6 +153,7 @@ impl Coded for RunError {
             Self::Stopped { .. } => "DK-RUN-011",
             Self::Crashed { .. } => "DK-RUN-012",
             Self::Outdated { .. } => "DK-RUN-013",
+            Self::NoMode { .. } => "DK-RUN-014",
         }
         .into()
     }
@@ -180,8 +196,15 @@ impl Coded for RunError {
             Self::NoTable { examples, .. } => {
                 format!("there are, for example: {}; `host discover` lists all", names(examples))
             }
-            Self::Outdated { .. } => "run again: what that run has loaded is left out then".into(),
-            Self::Stopped { .. } => "run again: nothing half-done is visible".into(),
+            Self::Outdated { run_id, .. } => {
+                format!("run again with `--run-id {run_id}`: what that run has loaded is left out then")
+            }
+            Self::NoMode { .. } => {
+                "set `mode = \"append\"` (they stay, and every row is added again) or `mode = \"overwrite\"` (they are replaced) in the ingest, by --mode or by DATAKIT_MODE".into()
+            }
+            Self::Stopped { run_id, .. } => {
+                format!("continue with `--run-id {run_id}`: tables that are committed are left as they are")
+            }
             Self::Crashed { .. } => "this is a bug in the host: please report it with the log".into(),
         })
     }
@@ -195,4 +218,9 @@ fn some(problems: &[String]) -> String {
     let more = problems.len().saturating_sub(MAX_NAMED);
     let text = problems[..problems.len() - more].join("; ");
     if more == 0 { text } else { format!("{text}; and {more} more problems") }
+}
+
+fn held(rows: TableRows) -> String {
+    let at_least = if rows.at_least { "at least " } else { "" };
+    format!("{at_least}{} row{}", rows.rows, if rows.rows == 1 { "" } else { "s" })
 }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use datakit_model::memory::ByteLimit;
 use datakit_model::source::Source;
-use datakit_model::{Failure, MemoryBudget, Retry, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_model::{Failure, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
 use datakit_sinks::{Sink, WriteMode};
 use datakit_wasm::{Datakit, Discovery, Info, RunLog, Session, Verdict, Watermarks};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::error::RunError;
@@ -172,7 +173,7 @@ impl Job {
 
     fn session_with(&self, destination: Option<Destination>, unreadable: Option<Unreadable>) -> Session {
         // What a run replaces has no watermark: nothing of it will be left.
-        let sink = destination.filter(|to| to.mode == WriteMode::Append).map(|to| to.sink);
+        let sink = destination.filter(|to| to.mode != Some(WriteMode::Overwrite)).map(|to| to.sink);
         Session {
             run: self.run.clone(),
             settings: self.settings.clone(),
@@ -186,6 +187,7 @@ impl Job {
                 source_system: self.run.source_system.clone(),
                 planned_from: Arc::clone(&self.planned_from),
                 unreadable,
+                answers: OnceCell::new(),
             }),
         }
     }
@@ -201,8 +203,8 @@ impl Job {
 pub struct Destination {
     /// The sink.
     pub sink: Arc<dyn Sink>,
-    /// What happens to rows that are there.
-    pub mode: WriteMode,
+    /// What happens to rows that are there, as the operator says; none: a table that holds rows gets none added by a full load.
+    pub mode: Option<WriteMode>,
 }
 
 /// The watermarks that a run's plans were made from.
@@ -220,15 +222,17 @@ struct SinkState {
     planned_from: PlannedFrom,
     /// None: a state that cannot be read ends the instance.
     unreadable: Option<Unreadable>,
+    /// Set when the sink has answered: it is asked once, whatever the number of tables that it refuses.
+    answers: OnceCell<()>,
 }
 
 impl SinkState {
-    /// Notes that the state of one table cannot be read, if that says nothing about other tables: an error that may pass is of
-    /// the way to the sink.
-    fn set_aside(&self, table: &TableId, failure: Failure) -> Result<(), Failure> {
+    /// Notes that the state of one table cannot be read, if that says nothing about other tables: the sink answers.
+    async fn set_aside(&self, sink: &Arc<dyn Sink>, table: &TableId, failure: Failure) -> Result<(), Failure> {
         let Some(unreadable) = &self.unreadable else { return Err(failure) };
+        self.answers.get_or_try_init(|| sink.answers()).await?;
         let mut unreadable = unreadable.lock().unwrap_or_else(PoisonError::into_inner);
-        if failure.retry() != Retry::Never || unreadable.len() >= MAX_UNREADABLE {
+        if unreadable.len() >= MAX_UNREADABLE {
             return Err(failure);
         }
         unreadable.insert(table.clone(), failure);
@@ -242,7 +246,7 @@ impl Watermarks for SinkState {
         let Some(sink) = &self.sink else { return Ok(None) };
         let watermark = match sink.state(&self.source_system, table).await {
             Ok(state) => state.and_then(|state| state.watermark),
-            Err(failure) => return self.set_aside(table, failure).map(|()| None),
+            Err(failure) => return self.set_aside(sink, table, failure).await.map(|()| None),
         };
         // The first answer counts: a later one may be newer than what a plan was made from.
         let mut planned_from = self.planned_from.lock().unwrap_or_else(PoisonError::into_inner);

@@ -53,12 +53,23 @@ pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<Discover
     Ok(discovered)
 }
 
-/// How every selected table would be read; reads nothing but what the datakit asks to find its ranges.
+/// How every selected table would be read, or why it could not be loaded, as far as source and sink can tell; reads nothing but
+/// what the datakit asks to find its ranges.
 ///
 /// # Errors
 /// The source cannot be reached, the datakit fails, or no table matches.
 pub async fn plan(job: &Job, sink: Option<Destination>, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
-    prepare(job, &job.planning_session(sink), observer).await
+    let mut prepared = prepare(job, &job.planning_session(sink.clone()), observer).await?;
+    let Some(Destination { sink, .. }) = sink else { return Ok(prepared) };
+    for table in &mut prepared {
+        let fits =
+            |(described, _): &(Table, TablePlan)| sink.fits(&job.run.source_system, &table.id, &described.columns);
+        let refused = table.plan.as_ref().ok().and_then(|plan| fits(plan).err());
+        if let Some(failure) = refused {
+            table.plan = Err(failure);
+        }
+    }
+    Ok(prepared)
 }
 
 /// The first rows of a table, as the sink would get them.
@@ -128,7 +139,7 @@ async fn first_rows(
 pub async fn run(
     job: Job,
     sink: Arc<dyn Sink>,
-    mode: WriteMode,
+    mode: Option<WriteMode>,
     observer: Arc<dyn Observer>,
     stop: CancellationToken,
 ) -> Result<Summary, Failure> {
@@ -205,7 +216,7 @@ pub async fn run(
     }
     // Tables that a stop kept from starting, or from ending in time.
     for table in waiting.map(|plan| plan.table).chain(unfinished.into_values()) {
-        let failure = Failure::from(RunError::Stopped { table: table.clone() });
+        let failure = Failure::from(RunError::Stopped { table: table.clone(), run_id: job.run.run_id.clone() });
         tables.push(without_result(&table, TableStatus::Stopped, &failure));
     }
     job.report_connections(observer.as_ref(), true);
@@ -246,6 +257,7 @@ fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> Ta
         seconds: 0.0,
         target: String::new(),
         partitions: 0,
+        holds: None,
         several_moments: false,
         approximate: false,
         filtered: false,

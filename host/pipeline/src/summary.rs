@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use datakit_model::source::Adjustment;
 use datakit_model::{Exit, Failure, Kind, Retry};
+use datakit_sinks::TableRows;
 use serde::Serialize;
 
 /// How a run ended.
@@ -70,6 +71,9 @@ pub struct TableSummary {
     pub target: String,
     /// Partitions read.
     pub partitions: usize,
+    /// What the table holds now; none: nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds: Option<TableRows>,
     /// Several partitions were read, each at its own moment.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub several_moments: bool,
@@ -176,6 +180,7 @@ mod tests {
             seconds: 0.0,
             target: String::new(),
             partitions: 1,
+            holds: None,
             several_moments: false,
             approximate: false,
             filtered: false,

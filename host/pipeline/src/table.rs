@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId, TableState};
-use datakit_sinks::{CommitNote, Committed, RetryUnit, TableWriter, Target};
+use datakit_sinks::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target};
 use datakit_wasm::{Extraction, Partition, Session, TablePlan};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -21,6 +21,9 @@ use crate::partition::{self, PartitionResult};
 use crate::rejected;
 use crate::retry;
 use crate::summary::{RejectedRows, TableError, TableStatus, TableSummary, seconds};
+
+/// So long is a sink asked what a table holds that this run has not committed.
+const MAX_COUNTING: Duration = Duration::from_secs(2);
 
 /// What the partitions of one table share.
 #[derive(Clone)]
@@ -44,8 +47,17 @@ impl TableContext {
     pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         match self.stop.run_until_cancelled(work).await {
             Some(result) => result,
-            None => Err(RunError::Stopped { table: self.table.clone() }.into()),
+            None => Err(self.stopped()),
         }
+    }
+
+    fn stopped(&self) -> Failure {
+        RunError::Stopped { table: self.table.clone(), run_id: self.job.run.run_id.clone() }.into()
+    }
+
+    /// What the table holds, asked of the sink.
+    async fn rows(&self) -> Result<TableRows, Failure> {
+        self.destination.sink.rows(&self.job.run.source_system, &self.table).await
     }
 
     pub(crate) async fn sleep(&self, pause: Duration) -> Result<(), Failure> {
@@ -89,6 +101,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         seconds: 0.0,
         target: String::new(),
         partitions: plan.partitions.len(),
+        holds: None,
         several_moments: false,
         approximate: false,
         filtered: false,
@@ -101,6 +114,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.status = TableStatus::Committed;
             summary.rows = finished.committed.written.rows;
             summary.bytes = finished.committed.written.bytes;
+            summary.holds = Some(finished.committed.holds);
             summary.several_moments = finished.committed.state.several_moments;
             summary.approximate = finished.committed.state.approximate;
             summary.filtered = finished.committed.state.filtered;
@@ -118,6 +132,10 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.error = Some(TableError::from(&failure));
         }
     }
+    if summary.holds.is_none() {
+        // A sink that is in trouble may not say.
+        summary.holds = tokio::time::timeout(MAX_COUNTING, context.rows()).await.ok().and_then(Result::ok);
+    }
     summary.seconds = seconds(started.elapsed());
     context.observer.event(Event::TableFinished(&summary));
     summary
@@ -130,6 +148,7 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
     if committed_state(context).await?.is_some() {
         return Ok(None);
     }
+    may_add_rows(context).await?;
     let estimates: Vec<u64> = plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
     context.observer.event(Event::TableStarted {
         table: &plan.table,
@@ -217,11 +236,15 @@ async fn open(
     let target = Target {
         table: plan.table.clone(),
         schema: extraction.schema(),
-        mode: context.destination.mode,
+        mode: context.destination.mode.unwrap_or_default(),
         run: context.job.run.clone(),
     };
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
-    match still_as_planned(context).await {
+    let checked = async {
+        still_as_planned(context).await?;
+        may_add_rows(context).await
+    };
+    match checked.await {
         Ok(()) => Ok((Some(extraction), writer, permit)),
         Err(failure) => {
             writer.abort().await;
@@ -238,7 +261,22 @@ async fn still_as_planned(context: &TableContext) -> Result<(), Failure> {
     if state.and_then(|state| state.watermark) == planned {
         return Ok(());
     }
-    Err(RunError::Outdated { table: context.table.clone() }.into())
+    Err(RunError::Outdated { table: context.table.clone(), run_id: context.job.run.run_id.clone() }.into())
+}
+
+/// A full load doubles the rows that are there, or replaces them: which of both, the operator alone says. A load that goes on
+/// from the watermark that the last one left adds what is new, and needs no word.
+async fn may_add_rows(context: &TableContext) -> Result<(), Failure> {
+    let is_full = !matches!(context.job.planned_from(&context.table), Some(Some(_)));
+    if context.destination.mode.is_some() || !is_full {
+        return Ok(());
+    }
+    let rows = context.rows().await?;
+    if rows.rows == 0 {
+        return Ok(());
+    }
+    let target = context.destination.sink.locate(&context.job.run.source_system, &context.table)?;
+    Err(RunError::NoMode { table: context.table.clone(), target, rows }.into())
 }
 
 async fn copy_partitions(
@@ -294,7 +332,7 @@ async fn commit(
 ) -> Result<Committed, Failure> {
     if context.stop.is_cancelled() {
         writer.abort().await;
-        return Err(RunError::Stopped { table: context.table.clone() }.into());
+        return Err(context.stopped());
     }
     let failure = match writer.commit(note).await {
         Ok(committed) => return Ok(committed),
@@ -306,7 +344,8 @@ async fn commit(
             written.rows += result.written.rows;
             written.bytes += result.written.bytes;
         }
-        return Ok(Committed { written, state });
+        let holds = context.rows().await.unwrap_or(TableRows { rows: written.rows, at_least: true });
+        return Ok(Committed { written, state, holds });
     }
     writer.abort().await;
     Err(failure)

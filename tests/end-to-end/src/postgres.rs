@@ -59,7 +59,7 @@ impl PostgresWorld {
         let text = format!(
             "[warehouse]\nname = \"test\"\nregistry = \"oci:registry\"\n\n\
              [connections.shop]\nkind = \"postgres\"\nsource_system = \"SHOP\"\n{}\n\n[sinks.bronze]\n{sink}\n\n\
-             [[ingest]]\ndatakit = \"postgres-bronze@0.1.0\"\nroles = {{ source = \"shop\" }}\nsink = \"bronze\"\ntables = [\"*.*\"]\n",
+             [[ingest]]\ndatakit = \"postgres-bronze@0.1.0\"\nroles = {{ source = \"shop\" }}\nsink = \"bronze\"\nmode = \"append\"\ntables = [\"*.*\"]\n",
             keys(&self.source)
         );
         fs::write(self.path().join("warehouse.toml"), text).unwrap();

@@ -72,7 +72,7 @@ impl World {
             text,
             "[connections.erp]\nkind = \"sqlserver\"\nsource_system = \"ERP\"\nserver = \"{host}\"\nport = {port}\ndatabase = \"{database}\"\n\
              auth = {{ user = \"{user}\", password = {{ env = \"MSSQL_PASSWORD\" }} }}\n{trust}\n\n\
-             [sinks.bronze]\n{sink}\n\n[[ingest]]\ndatakit = \"{DATAKIT}\"\nroles = {{ source = \"erp\" }}\nsink = \"bronze\"\n{ingest}\n"
+             [sinks.bronze]\n{sink}\n\n[[ingest]]\ndatakit = \"{DATAKIT}\"\nroles = {{ source = \"erp\" }}\nsink = \"bronze\"\nmode = \"append\"\n{ingest}\n"
         )
         .unwrap();
         text

@@ -22,6 +22,13 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "FILE", requires = "name")]
     pub(crate) save_certificate: Option<PathBuf>,
 
+    /// Write to sinks in object stores, to find out whether they honour conditional writes
+    ///
+    /// Two writes of one small object under the sink's URI, the second of which the store must refuse; the object is then
+    /// deleted. Without this flag nothing is written anywhere.
+    #[arg(long)]
+    pub(crate) write_probe: bool,
+
     /// The form of what goes to standard output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: OutputFormat,

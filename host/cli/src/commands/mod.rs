@@ -22,7 +22,7 @@ use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequ
 use datakit_registry::Reference;
 use datakit_sinks::WriteMode;
 
-use crate::arguments::{Arguments, Command, IngestArguments};
+use crate::arguments::{self, Arguments, Command, IngestArguments, ModeArgument};
 use crate::connected::Connected;
 use crate::context::Context;
 use crate::error::CliError;
@@ -61,7 +61,6 @@ async fn unless_stopped(context: &Context, work: impl Future<Output = Result<(),
     }
 }
 
-/// The flags that go over file and environment.
 fn sink_mode(mode: Mode) -> WriteMode {
     match mode {
         Mode::Append => WriteMode::Append,
@@ -69,6 +68,15 @@ fn sink_mode(mode: Mode) -> WriteMode {
     }
 }
 
+/// What --mode says.
+fn mode_of(argument: &ModeArgument) -> Option<Mode> {
+    argument.mode.map(|mode| match mode {
+        arguments::WriteMode::Append => Mode::Append,
+        arguments::WriteMode::Overwrite => Mode::Overwrite,
+    })
+}
+
+/// The flags that go over file and environment.
 fn overrides(arguments: &IngestArguments) -> Overrides {
     Overrides { settings: arguments.settings.clone(), tables: arguments.tables.clone(), ..Overrides::default() }
 }

@@ -1,13 +1,13 @@
 //! `host plan`: how each table would be cut.
 
-use datakit_config::Config;
+use datakit_config::{Config, NO_MODE, Overrides};
 use datakit_model::{Failure, TableId};
 use datakit_pipeline::{Destination, Prepared, TableError};
 use datakit_wasm::{Table, TablePlan};
 use serde::Serialize;
 
-use super::{JobRequest, job, overrides, selection};
-use crate::arguments::{Inspect, OutputFormat};
+use super::{JobRequest, job, mode_of, overrides, selection};
+use crate::arguments::{OutputFormat, Plan};
 use crate::context::Context;
 use crate::progress::Progress;
 use crate::report::Reports;
@@ -33,12 +33,16 @@ struct PlannedPartition {
     estimated_rows: Option<u64>,
 }
 
-pub(crate) async fn plan(arguments: Inspect, context: &Context) -> Result<(), Reports> {
-    let config: Config = context.config(overrides(&arguments.ingest))?;
+pub(crate) async fn plan(arguments: Plan, context: &Context) -> Result<(), Reports> {
+    let mode = mode_of(&arguments.mode);
+    let config: Config = context.config(Overrides { mode, ..overrides(&arguments.ingest) })?;
     let ingest = config.ingest(&selection(&arguments.ingest))?;
+    if ingest.mode.is_none() {
+        context.terminal.warn(&format!("the ingest has no mode: {NO_MODE}"));
+    }
     // A plan may depend on the sink's watermarks, but needs none.
     let sink = match config.sink_of(&ingest) {
-        Ok(sink) => Some(Destination { sink: context.sink(sink, &config)?, mode: super::sink_mode(ingest.mode) }),
+        Ok(sink) => Some(Destination { sink: context.sink(sink, &config)?, mode: ingest.mode.map(super::sink_mode) }),
         Err(_) => None,
     };
     let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;

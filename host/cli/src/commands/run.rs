@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datakit_config::{Config, Ingest, Mode, Overrides};
+use datakit_config::{Config, Ingest, Overrides};
 use datakit_http::Endpoint;
 use datakit_model::{Coded, Exit, printable};
 use datakit_pipeline::{RunStatus, Summary, TableError, TableStatus, TableSummary};
-use datakit_sinks::Sink;
+use datakit_sinks::{Sink, TableRows};
 use serde::Serialize;
 use tracing::Instrument;
 
-use super::{Connections, JobRequest, connections, job_of, overrides, selection};
-use crate::arguments::{OutputFormat, Run, WriteMode};
+use super::{Connections, JobRequest, connections, job_of, mode_of, overrides, selection};
+use crate::arguments::{OutputFormat, Run};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::health::{self, Checks};
@@ -156,10 +156,7 @@ pub(crate) async fn run(arguments: Run, context: &Context) -> Result<u8, Reports
 
 /// The ingests to run. Secrets first: a missing one should not wait for a download.
 fn prepare(arguments: &Run, context: &Context) -> Result<(Config, Vec<Prepared>), Reports> {
-    let mode = arguments.mode.map(|mode| match mode {
-        WriteMode::Append => Mode::Append,
-        WriteMode::Overwrite => Mode::Overwrite,
-    });
+    let mode = mode_of(&arguments.mode);
     let flags = Overrides { parallel: arguments.parallel, mode, ..overrides(&arguments.ingest) };
     let config = context.config(flags)?;
     let chosen = config.ingests_of(&selection(&arguments.ingest))?;
@@ -193,7 +190,7 @@ impl Work<'_> {
         let Prepared { ingest, opened, .. } = prepared;
         let (connections, sink) = opened?;
         let context = self.context;
-        let mode = super::sink_mode(ingest.mode);
+        let mode = ingest.mode.map(super::sink_mode);
         let waiting = Waiting::begin(&context.terminal, format!("fetching {}", printable::line(&ingest.datakit)));
         let preparing = job_of(context, self.config, &ingest, self.request.clone(), &connections);
         let Some(job) = context.stop.run_until_cancelled(preparing).await else {
@@ -332,7 +329,8 @@ fn table_error(report: &Report) -> TableError {
 
 /// The summary for people: a line per table, the errors, the sum.
 fn render(summary: &Summary, style: Style) -> String {
-    let mut rows = vec![["table", "status", "rows", "size", "seconds", "target"].map(ToOwned::to_owned).to_vec()];
+    let heading = ["table", "status", "rows", "size", "seconds", "holds now", "target"];
+    let mut rows = vec![heading.map(ToOwned::to_owned).to_vec()];
     for table in &summary.tables {
         rows.push(vec![
             table.table.clone(),
@@ -340,10 +338,11 @@ fn render(summary: &Summary, style: Style) -> String {
             grouped(table.rows),
             megabytes(table.bytes),
             format!("{:.1}", table.seconds),
+            table.holds.map(held).unwrap_or_default(),
             table.target.clone(),
         ]);
     }
-    let mut text = aligned(&rows, &[2, 3, 4]);
+    let mut text = aligned(&rows, &[2, 3, 4, 5]);
     for table in &summary.tables {
         if let Some(error) = &table.error {
             text.push_str(&format!(
@@ -366,7 +365,17 @@ fn render(summary: &Summary, style: Style) -> String {
         grouped(per_second as u64),
         summary.run_id
     ));
+    if summary.status != RunStatus::Done {
+        text.push_str(&format!(
+            "to continue: `host run --run-id {}`, with the rest as now; tables that are committed stay as they are\n",
+            summary.run_id
+        ));
+    }
     text
+}
+
+fn held(rows: TableRows) -> String {
+    format!("{}{}", if rows.at_least { "≥ " } else { "" }, grouped(rows.rows))
 }
 
 /// What was not exact: nothing is changed in silence.
@@ -443,6 +452,7 @@ mod tests {
             seconds: 0.5,
             target: "/bronze/ERP/dbo/orders".into(),
             partitions: 2,
+            holds: Some(TableRows { rows: 12_000, at_least: false }),
             several_moments: true,
             approximate: true,
             filtered: true,
@@ -464,6 +474,7 @@ mod tests {
             rows: 0,
             bytes: 0,
             seconds: 0.1,
+            holds: Some(TableRows { rows: 1_000_001, at_least: true }),
             several_moments: false,
             approximate: false,
             filtered: false,

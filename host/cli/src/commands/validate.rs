@@ -87,6 +87,7 @@ pub(crate) fn validate(arguments: &Validate, context: &Context) -> Result<u8, Re
         count(config.sinks.len(), "sink"),
         count(config.ingests.len(), "ingest")
     ))?;
+    config.warnings_of_modes().iter().for_each(|warning| context.terminal.warn(warning));
     for line in asked_of_vaults(&config) {
         context.terminal.print(&format!("{line}\n"))?;
     }

@@ -19,8 +19,10 @@ pub(crate) async fn count(client: &Client, config: &PostgresConfig, name: &Table
         return Ok(TableRows::default());
     }
     let sql = format!("SELECT count(*) FROM (SELECT FROM {name} LIMIT {}) AS counted", MAX_COUNTED + 1);
-    let row =
-        client.query_typed_one(&sql, &[]).await.map_err(|e| statement_error(config, "count the rows of", &location, e))?;
+    let row = client
+        .query_typed_one(&sql, &[])
+        .await
+        .map_err(|e| statement_error(config, "count the rows of", &location, e))?;
     let counted = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
     Ok(TableRows { rows: counted, at_least: counted > MAX_COUNTED })
 }

@@ -95,7 +95,7 @@ impl Doctoring<'_> {
             self.walked.push(walked);
         }
         for (_, sink) in config.sinks.iter().filter(|(name, _)| is_meant(name)) {
-            let walked = sink::walk(self, sink, &config).await?;
+            let walked = sink::walk(self, sink, &config, arguments.write_probe).await?;
             self.walked.push(walked);
         }
         if is_meant(REGISTRY) {

@@ -1,4 +1,4 @@
-//! A sink: whether tables could be written to it. Nothing is.
+//! A sink: whether tables could be written to it. Nothing is, but for the object of --write-probe.
 
 use std::path::Path;
 
@@ -18,10 +18,17 @@ use crate::report::Reports;
 
 const STORE: &str = "store";
 const WRITABLE: &str = "writable";
+/// Of an object store, with --write-probe alone.
+const CONDITIONS: &str = "conditions";
 
-pub(super) async fn walk(doctoring: &Doctoring<'_>, sink: &SinkConfig, config: &Config) -> Result<Walked, Reports> {
+pub(super) async fn walk(
+    doctoring: &Doctoring<'_>,
+    sink: &SinkConfig,
+    config: &Config,
+    write_probe: bool,
+) -> Result<Walked, Reports> {
     match sink {
-        SinkConfig::Delta(sink) => delta(doctoring, sink, config).await,
+        SinkConfig::Delta(sink) => delta(doctoring, sink, config, write_probe).await,
         SinkConfig::Postgres(sink) => postgres(doctoring, sink).await,
     }
 }
@@ -30,10 +37,13 @@ async fn delta(
     doctoring: &Doctoring<'_>,
     sink: &datakit_config::DeltaConfig,
     config: &Config,
+    write_probe: bool,
 ) -> Result<Walked, Reports> {
     let opened = doctoring.context.delta_sink(sink, config);
     let is_in_store = opened.as_ref().map_or_else(|_| sink.uri.contains("://"), |sink| sink.is_in_store());
-    let links = if is_in_store { vec![SETTINGS, STORE, WRITABLE] } else { vec![SETTINGS, WRITABLE] };
+    let mut links = if is_in_store { vec![SETTINGS, STORE, WRITABLE] } else { vec![SETTINGS, WRITABLE] };
+    let probes_conditions = write_probe && is_in_store;
+    links.extend(probes_conditions.then_some(CONDITIONS));
     let mut chain = doctoring.begin("sink", &sink.name, format!("Delta tables at {}", sink.uri), links);
     let sink = match opened {
         Ok(sink) => sink,
@@ -58,6 +68,16 @@ async fn delta(
         Ok(()) => chain.ok(WRITABLE, Some(took), sink.place()),
         Err(error) => {
             chain.broken(WRITABLE, Some(took), error);
+            return Ok(chain.end()?);
+        }
+    }
+    if probes_conditions {
+        let (probed, took) = chain.step("two conditional writes", sink.probe_conditions()).await;
+        match probed {
+            Ok(()) => chain.ok(CONDITIONS, Some(took), "the second of two writes of one object was refused"),
+            Err(error) => {
+                chain.broken(CONDITIONS, Some(took), error);
+            }
         }
     }
     Ok(chain.end()?)
