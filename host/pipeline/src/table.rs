@@ -148,7 +148,7 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
     if committed_state(context).await?.is_some() {
         return Ok(None);
     }
-    may_add_rows(context).await?;
+    may_add_rows(context, plan).await?;
     let estimates: Vec<u64> = plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
     context.observer.event(Event::TableStarted {
         table: &plan.table,
@@ -242,7 +242,7 @@ async fn open(
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
     let checked = async {
         still_as_planned(context).await?;
-        may_add_rows(context).await
+        may_add_rows(context, plan).await
     };
     match checked.await {
         Ok(()) => Ok((Some(extraction), writer, permit)),
@@ -265,10 +265,10 @@ async fn still_as_planned(context: &TableContext) -> Result<(), Failure> {
 }
 
 /// A full load doubles the rows that are there, or replaces them: which of both, the operator alone says. A load that goes on
-/// from the watermark that the last one left adds what is new, and needs no word.
-async fn may_add_rows(context: &TableContext) -> Result<(), Failure> {
-    let is_full = !matches!(context.job.planned_from(&context.table), Some(Some(_)));
-    if context.destination.mode.is_some() || !is_full {
+/// from the watermark that the last one left, and leaves one for the next, adds what is new, and needs no word.
+async fn may_add_rows(context: &TableContext, plan: &TablePlan) -> Result<(), Failure> {
+    let goes_on = plan.watermark_after.is_some() && context.job.planned_from(&context.table).flatten().is_some();
+    if context.destination.mode.is_some() || goes_on {
         return Ok(());
     }
     let rows = context.rows().await?;
