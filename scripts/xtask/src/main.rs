@@ -5,10 +5,12 @@
 //! cargo xtask check-reproducible   the same, in two folders: the files are the same to the bit
 //! cargo xtask check-wit            wit/ is the text recorded for its version
 //! cargo xtask record-wit           records a new version of wit/
+//! cargo xtask check-advisories     no package of Cargo.lock has a known advisory that is not accepted
 //! ```
 //!
 //! It uses whatever toolchain there is and installs nothing: see [`toolchain`] for the order.
 
+mod advisories;
 mod build;
 mod reproducible;
 mod toolchain;
@@ -27,6 +29,7 @@ usage: cargo xtask COMMAND
   check-reproducible [NAME...]  build them in this folder and in a copy of it, and compare bit by bit
   check-wit                     check that wit/ is the text recorded for its version
   record-wit                    record the text of a new version of wit/
+  check-advisories              compare Cargo.lock with the copy of the RustSec advisories
 
 environment:
   DATAKIT_BUILD_DIR   where datakits are compiled (default: a folder for this checkout in the user's cache)
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         ("check-reproducible", names) => root().and_then(|root| reproducible::check(&root, names)),
         ("check-wit", []) => root().and_then(|root| wit::check(&root.join("wit"))),
         ("record-wit", []) => root().and_then(|root| wit::record(&root.join("wit"))),
+        ("check-advisories", []) => root().and_then(|root| advisories::check(&root)),
         _ => {
             say(USAGE);
             return ExitCode::from(2);
