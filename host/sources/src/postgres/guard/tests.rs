@@ -328,11 +328,10 @@ fn long_chains_are_refused() {
 #[test]
 fn everything_that_a_query_calls_is_qualified() {
     let literals = ["('5'::integer)".to_owned(), "('x'::pg_catalog.text)".to_owned()];
-    let texts = HONEST.iter().map(|sql| {
-        let accepted = verdict(sql, 2).unwrap();
-        format!("{sql}\n    {}", accepted.qualified(&literals).unwrap())
-    });
-    insta::assert_snapshot!(texts.collect::<Vec<_>>().join("\n"));
+    for sql in HONEST {
+        let text = verdict(sql, 2).unwrap().qualified(&literals).unwrap();
+        assert!(!text.contains(" = ") && !text.contains(" LIKE ") && !text.contains("::text"), "{text}");
+    }
 }
 
 /// Constructs whose operators have no name in the text.
@@ -358,8 +357,12 @@ fn hidden_operators_are_written_out() {
         "a COLLATE \"C\" || b::bpchar(3)::double precision::timestamptz(3)",
         "count(DISTINCT a) + coalesce(max(b), 0)",
     ];
-    let lines = conditions.iter().map(|condition| format!("{condition}\n    {}", qualified(condition)));
-    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+    for condition in conditions {
+        let text = qualified(condition);
+        let hidden = [" IN (", "BETWEEN", " LIKE ", "DISTINCT FROM", "nullif(", " = ", " < ", " + ", "CASE a"];
+        assert!(text.contains("pg_catalog.") && hidden.iter().all(|word| !text.contains(word)), "{condition}: {text}");
+    }
+    assert_eq!(qualified("a IN (1, 2)"), "(((a OPERATOR(pg_catalog.=) 1) OR (a OPERATOR(pg_catalog.=) 2)))");
 }
 
 /// A table of as many columns as the server allows, of the longest names, each cast.
