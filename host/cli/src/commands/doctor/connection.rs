@@ -38,7 +38,7 @@ const TABLES: &str = "tables";
 pub(super) const NO_GSSAPI: &str =
     "GSSAPI is not offered for PostgreSQL: tokio-postgres does not speak it (rust-postgres #994)";
 
-/// What is said of the channel binding, whatever comes of the login (docs/decisions/0152).
+/// What is said of the channel binding, whatever comes of the login (docs/decisions/0155).
 const NO_CHANNEL_BINDING: &str =
     "neither driver sends one: a server whose Extended Protection is `Required` refuses the ticket";
 
