@@ -481,7 +481,7 @@ fn every_ingest_that_fits_is_run_unless_tables_or_settings_are_for_one() {
     };
     let config = two_ingests(BTreeMap::new(), Overrides { mode: Some(Mode::Overwrite), ..Overrides::default() });
     assert_eq!(labels(&config, Selection::default()), ["first", "2 (b@1.0.0)"]);
-    assert!(config.ingests_of(&Selection::default()).unwrap().iter().all(|(_, it)| it.mode == Mode::Overwrite));
+    assert!(config.ingests_of(&Selection::default()).unwrap().iter().all(|(_, it)| it.mode == Some(Mode::Overwrite)));
     let one = Selection { ingest: Some("2".into()), ..Selection::default() };
     assert_eq!(labels(&config, one.clone()), ["b@1.0.0"]);
     assert_eq!(labels(&config, Selection { datakit: Some("a@2.0.0".into()), ..Selection::default() }), ["first"]);

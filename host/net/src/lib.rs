@@ -91,7 +91,6 @@ fn joined(addresses: &[SocketAddr]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
 
     use socket2::SockRef;
 
