@@ -91,7 +91,6 @@ fn joined(addresses: &[SocketAddr]) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use socket2::SockRef;
 
     use super::*;
