@@ -25,6 +25,8 @@ pub struct MemoryBudget {
 struct Shared {
     permits: Arc<Semaphore>,
     capacity_units: u32,
+    /// What reservations hold. The semaphore's free permits are less than the rest: it sets some aside for the first one who waits.
+    reserved_units: AtomicU64,
     /// Counts every grant, return and wait, so that an unchanged number means that nothing has happened.
     changes: AtomicU64,
     waits: Mutex<Waits>,
@@ -88,6 +90,7 @@ impl MemoryBudget {
         let shared = Shared {
             permits: Arc::new(Semaphore::new(capacity_units as usize)),
             capacity_units,
+            reserved_units: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             waits: Mutex::default(),
         };
@@ -110,6 +113,7 @@ impl MemoryBudget {
         let permit = Arc::clone(&shared.permits).acquire_many_owned(units).await.ok();
         let undelivered = self.lane.as_ref().map(|lane| Undelivered::new(lane, u64::from(units)));
         drop(asking);
+        shared.reserved_units.fetch_add(permit.as_ref().map_or(0, |p| p.num_permits() as u64), Ordering::AcqRel);
         shared.changed();
         Reservation { permit, undelivered: Mutex::new(undelivered), shared: Some(Arc::clone(shared)) }
     }
@@ -195,10 +199,10 @@ impl<'a> Entry<'a> {
             total += units;
             largest = largest.max((units, *number));
         }
-        let free = self.shared.permits.available_permits() as u64;
+        let reserved = self.shared.reserved_units.load(Ordering::Acquire);
         let capacity = u64::from(self.shared.capacity_units);
         let mine = largest.1 == self.number && largest.0 > 0;
-        (mine && total + free >= capacity)
+        (mine && total >= reserved)
             .then_some(Starved { held_bytes: largest.0 * UNIT_BYTES, capacity_bytes: capacity * UNIT_BYTES })
     }
 
@@ -285,8 +289,11 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        drop(self.permit.take());
-        self.shared.iter().for_each(|shared| shared.changed());
+        let units = self.permit.take().map_or(0, |permit| permit.num_permits() as u64);
+        for shared in &self.shared {
+            shared.reserved_units.fetch_sub(units, Ordering::AcqRel);
+            shared.changed();
+        }
     }
 }
 
