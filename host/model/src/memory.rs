@@ -290,7 +290,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let units = self.permit.take().map_or(0, |permit| permit.num_permits() as u64);
-        for shared in &self.shared {
+        if let Some(shared) = &self.shared {
             shared.reserved_units.fetch_sub(units, Ordering::AcqRel);
             shared.changed();
         }
@@ -512,7 +512,7 @@ mod tests {
         let budget = MemoryBudget::new(12 * MIB);
         let (idle, reader) = (budget.for_reader(), budget.for_reader());
         let waiting = idle.reserve(12 * MIB).await;
-        let starved = reader.holding(0, &[idle.clone()], reader.reserve(MIB)).await.unwrap_err();
+        let starved = reader.holding(0, std::slice::from_ref(&idle), reader.reserve(MIB)).await.unwrap_err();
         assert_eq!(starved.held_bytes, 12 * MIB);
         drop(waiting);
         assert!(reader.holding(0, &[idle], reader.reserve(MIB)).await.is_ok());

@@ -45,7 +45,7 @@ fn all_ingests_of_the_file_run() {
     assert!(again["tables"].as_array().unwrap().iter().all(|table| table["status"] == "unchanged"), "{again}");
 
     // One of them is a run as ever.
-    let one = world.run(&["--ingest", "orders", "--run-id", "second"]);
+    let one = world.run(&["--ingest", "orders", "--mode", "append", "--run-id", "second"]);
     assert_eq!((&one["datakit"], &one["tables"][0]["table"]), (&"sqlserver-bronze".into(), &"dbo.orders".into()));
     assert!(one.get("ingests").is_none());
 

@@ -62,7 +62,9 @@ fn a_table_of_as_many_columns_as_sql_server_allows_is_loaded_by_default() {
     let world = World::new(&script);
     assert_eq!(world.run(&["--run-id", "run-1"])["rows"], 1);
     let rows = world.delta("ERP/dbo/wide");
-    assert_eq!(rows.lines().next().unwrap().split(',').count(), 1_030);
+    let header = rows.lines().next().unwrap();
+    let of = |name: &str| header.matches(name).count();
+    assert_eq!((of("a_column_name_of_sixty_three"), of("_bronze_")), (1_024, 6));
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Random {
             0 => format!("{} {not}BETWEEN {} AND {}", self.sum(depth), self.sum(depth), self.sum(depth)),
             1 => format!("{} {not}IN ({}, {})", self.sum(depth), self.sum(depth), self.sum(depth)),
             2 => format!("{} {not}LIKE {}", self.text(depth), self.one(&["'a%'", "'%b'", "'c!_d' ESCAPE '!'", "t"])),
-            3 => format!("{} IS {not}DISTINCT FROM {}", self.sum(depth), self.sum(depth)),
+            3 => format!("({} IS {not}DISTINCT FROM {})", self.sum(depth), self.sum(depth)),
             4 => format!("{} {} {}", self.text(depth), self.one(&["=", "<>", "<", ">="]), self.text(depth)),
             5 => format!("d {} '2024-02-29'", self.one(&["=", "<", ">", "<="])),
             6 => format!("{} {not}IN (SELECT i FROM s.t WHERE {})", self.sum(depth), self.boolean(depth)),

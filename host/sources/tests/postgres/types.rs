@@ -89,7 +89,7 @@ async fn what_has_no_exact_form_is_refused_by_name() {
     insta::assert_snapshot!(verdicts.join("\n"));
     // By policy: the datakit's SQL maps them.
     let sql = "SELECT nullif(nullif(d, 'infinity'), '-infinity') AS d, nullif(nullif(t, 'infinity'), '-infinity') AS t, \
-               nullif(n, 'NaN') AS n FROM s.odd";
+               nullif(n, 'NaN')::numeric(5, 2) AS n FROM s.odd";
     insta::assert_snapshot!(read(&source, sql).await.unwrap().columns());
 }
 

@@ -510,6 +510,10 @@ impl Printer<'_> {
 
     /// Whether both are the same, or both null.
     fn same(&mut self, a: &Expr, b: &Expr) -> Printed {
+        // The parser reads `a IS DISTINCT FROM b AND c` as `a IS DISTINCT FROM (b AND c)`, PostgreSQL as `(a IS DISTINCT FROM b) AND c`.
+        if matches!(b, Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. }) {
+            return construct("IS DISTINCT FROM before AND or OR without parentheses around it");
+        }
         self.push("coalesce(");
         self.operation(a, "=", b)?;
         self.push(", ");

@@ -427,7 +427,15 @@ for a in range(0x80, 0x100):
                     agreed += u32::from(ours.is_some());
                 }
             }
-            assert!(agreed > if is_double { 13_000 } else { 90 }, "page {}: {agreed}", page.number());
+            // Page 932 has 7,000 characters of two bytes, the others have 13,000 and more.
+            let expected = if page == CodePage::Cp932 {
+                7_000
+            } else if is_double {
+                13_000
+            } else {
+                90
+            };
+            assert!(agreed > expected, "page {}: {agreed}", page.number());
         }
     }
 
