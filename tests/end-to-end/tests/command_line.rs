@@ -21,7 +21,7 @@ fn two_ingests() -> World {
     world.edit("tables = [\"*.*\"]", "tables = [\"dbo.customers\"]\nname = \"customers\"");
     world.append(
         "[sinks.lake]\nkind = \"delta\"\nuri = \"./lake\"\n\n[[ingest]]\nname = \"orders\"\n\
-         datakit = \"sqlserver-bronze@0.1.0\"\nroles = { source = \"erp\" }\nsink = \"lake\"\ntables = [\"dbo.orders\"]",
+         datakit = \"sqlserver-bronze@0.1.0\"\nroles = { source = \"erp\" }\nsink = \"lake\"\ntables = [\"dbo.orders\"]\nmode = \"append\"",
     );
     world
 }
@@ -45,7 +45,7 @@ fn all_ingests_of_the_file_run() {
     assert!(again["tables"].as_array().unwrap().iter().all(|table| table["status"] == "unchanged"), "{again}");
 
     // One of them is a run as ever.
-    let one = world.run(&["--ingest", "orders", "--mode", "append", "--run-id", "second"]);
+    let one = world.run(&["--ingest", "orders", "--run-id", "second"]);
     assert_eq!((&one["datakit"], &one["tables"][0]["table"]), (&"sqlserver-bronze".into(), &"dbo.orders".into()));
     assert!(one.get("ingests").is_none());
 

@@ -60,9 +60,12 @@ fn a_password_is_nowhere() {
     let database = format!("database = \"{}\"", world.mssql.database);
     let user = format!("user = \"{}\"", world.mssql.user);
     let port = format!("port = {}", world.mssql.port);
-    for (from, to) in [(database.as_str(), "database = \"none\""), (&user, "user = \"nobody\""), (&port, "port = 1")] {
+    // A server that refuses the connection may answer the next run.
+    let stages =
+        [(database.as_str(), "database = \"none\"", 1), (&user, "user = \"nobody\"", 1), (&port, "port = 1", 4)];
+    for (from, to, code) in stages {
         let output = traced(&run(&["-vvv", "--config", world.variant(from, to)]), "RUST_LOG");
-        assert_eq!(output.code, Some(1), "{to}");
+        assert_eq!(output.code, Some(code), "{to}");
     }
 }
 
