@@ -79,6 +79,6 @@ async fn a_loop_in_the_start_function_is_cut() {
     let error = instantiate(&[0x03, 0x40, 0x0c, 0, 0x0b], limits).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the datakit computed for more than 20 ms in `instantiation`; limits.guest.max_guest_cpu_ms = 20"
+        "the datakit and its host calls computed for more than 20 ms in `instantiation`; limits.guest.max_guest_cpu_ms = 20"
     );
 }
