@@ -22,6 +22,10 @@ const MAX_SENTENCE_BYTES: usize = 4096;
 const EXTENSION_NAME: &str = "ARROW:extension:name";
 const UUID_EXTENSION: &str = "arrow.uuid";
 const SOURCE_TYPE: &str = "datakit.source-type";
+/// The source may change the values before it sends them; the run's record says so.
+const ALTERED: &str = "datakit.altered";
+/// The source leaves the column out of `SELECT *`.
+const HIDDEN: &str = "datakit.hidden";
 /// Roles of a datakit, and kinds of a role.
 const MAX_ROLES: usize = 64;
 /// Rows or bytes that a datakit may estimate: more is no count, and sums of estimates stay within 64 bits.
@@ -304,12 +308,12 @@ fn schema(fields: Vec<types::Field>, limits: &GuestLimits, call: Call) -> Result
     Ok(Arc::new(Schema::new(known.collect::<Vec<_>>())))
 }
 
-/// What of a column's metadata goes on to sinks: what the WIT names. Other keys mean something to readers of a table that the
+/// What of a column's metadata goes on: what the host knows. Other keys mean something to readers of a table that the
 /// datakit has no say in, such as `__CHAR_VARCHAR_TYPE_STRING` to Spark.
 fn known_metadata(field: &Field) -> HashMap<String, String> {
     let is_known = |key: &str, value: &str| match key {
         EXTENSION_NAME => value == UUID_EXTENSION,
-        SOURCE_TYPE => value.len() <= MAX_NAME_BYTES && !value.contains(char::is_control),
+        SOURCE_TYPE | ALTERED | HIDDEN => value.len() <= MAX_NAME_BYTES && !value.contains(char::is_control),
         _ => false,
     };
     let pairs = field.metadata().iter().filter(|(key, value)| is_known(key, value));
