@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use datakit_sinks::testing::ObjectStoreServer;
 use datakit_tests::{FilesWorld, python};
 use serde_json::{Value, json};
 
@@ -264,4 +265,41 @@ fn deep_folders_are_read_and_names_that_are_not_utf8_are_named() {
     assert_eq!(output.json()["rows"], 1);
     assert!(output.stderr.contains("names that are not UTF-8 are left out"), "{}", output.stderr);
     assert!(output.stderr.contains("t/caf"), "{}", output.stderr);
+}
+
+/// Keys that no path names are skipped and named; markers of folders are no files.
+fn odd_keys(store: ObjectStoreServer, is_azure: bool) {
+    let world = FilesWorld::in_store(store);
+    world.put("t/a.csv", "id\n1\n");
+    world.put("t/%2Fb.csv", "id\n2\n");
+    world.put("u/", "");
+    world.put("folder.csv/", "");
+    world.put("folder.csv/d.csv", "id\n4\n");
+    if is_azure {
+        world.put_folder("marked.csv");
+    } else {
+        // The Azure emulator cannot list what it took under such a key.
+        world.put("t/c%07.csv", "id\n3\n");
+        world.put("t/%2E%2E/e.csv", "id\n5\n");
+    }
+    let output = world.host(&["run", "--output", "json"]).success();
+    let summary = output.json();
+    let tables: Vec<&str> =
+        summary["tables"].as_array().unwrap().iter().map(|t| t["table"].as_str().unwrap()).collect();
+    assert_eq!(tables, ["files.folder.csv", "files.t"], "{}", output.stderr);
+    assert_eq!(summary["rows"], 2);
+    assert_eq!(world.column("t", "id"), [json!(1)]);
+    assert!(output.stderr.contains("objects whose keys are no paths are left out"), "{}", output.stderr);
+    assert!(output.stderr.contains("t//b.csv"), "{}", output.stderr);
+    assert_eq!(world.run(&[])["rows"], 0);
+}
+
+#[test]
+fn odd_keys_of_s3_cost_themselves_alone() {
+    odd_keys(ObjectStoreServer::s3().unwrap(), false);
+}
+
+#[test]
+fn odd_keys_of_azure_cost_themselves_alone() {
+    odd_keys(ObjectStoreServer::azure().unwrap(), true);
 }
