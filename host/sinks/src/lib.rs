@@ -132,6 +132,9 @@ pub trait Sink: Send + Sync {
     /// A name or a type the sink cannot hold, more columns than it takes.
     fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure>;
 
+    /// How many columns a table may have, those that a datakit adds included; none where nothing but the run's limit counts.
+    fn max_columns(&self) -> Option<usize>;
+
     /// Whether the sink answers: then what is wrong with a table is that table's alone.
     ///
     /// # Errors

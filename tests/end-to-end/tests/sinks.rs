@@ -132,6 +132,25 @@ fn name_that_the_sink_cannot_hold_fails_its_table_alone_and_plan_names_it() {
 }
 
 #[test]
+fn table_that_may_get_too_wide_is_planned_with_a_warning() {
+    let world = FilesWorld::new().with_postgres();
+    let columns = |count: usize| (0..count).map(|number| format!("c{number}")).collect::<Vec<_>>().join(",");
+    let ones = |count: usize| vec!["1"; count].join(",");
+    world.put("near.csv", format!("{}\n{}\n", columns(1_598), ones(1_598)));
+    world.put("over.csv", format!("{}\n{}\n", columns(1_601), ones(1_601)));
+    world.put("wide.csv", format!("{}\n1{}\n", columns(1_580), ",".repeat(1_579)));
+    let planned = world.host(&["plan", "--output", "json"]);
+    let codes: Vec<Value> =
+        planned.json().as_array().unwrap().iter().map(|table| table["error"]["code"].clone()).collect();
+    assert_eq!(codes, [Value::Null, json!("DK-SNK-036"), Value::Null]);
+    let warned = |table: &str| planned.stderr.contains(&format!("{table} has "));
+    assert!(warned("files.near") && !warned("files.wide"), "{}", planned.stderr);
+    let summary = partly(&world.host(&RUN));
+    assert_eq!(table(&summary, "files.near")["error"]["code"], "DK-SNK-036");
+    assert_eq!(table(&summary, "files.wide")["status"], "committed");
+}
+
+#[test]
 fn sink_that_does_not_answer_ends_the_run() {
     let world = FilesWorld::new().with_postgres();
     world.put("a.csv", "id\n1\n");

@@ -13,6 +13,9 @@ use crate::progress::Progress;
 use crate::report::Reports;
 use crate::terminal::{aligned, grouped};
 
+/// Room that is left for what a datakit adds: only an extraction says how many columns that are.
+const ADDED_COLUMNS: usize = 16;
+
 #[derive(Serialize)]
 struct Planned {
     table: String,
@@ -61,6 +64,11 @@ pub(crate) async fn plan(arguments: Plan, context: &Context) -> Result<(), Repor
         }
     }
     drop(watching);
+    if let Some(limit) = sink.as_ref().and_then(|to| to.sink.max_columns()) {
+        for table in planned.iter().filter(|table| table.error.is_none() && table.columns + ADDED_COLUMNS > limit) {
+            context.terminal.warn(&nearly_too_wide(table, limit));
+        }
+    }
     if arguments.ingest.output == OutputFormat::Json {
         context.terminal.print_json(&planned)?;
         return Reports::of_tables(failures);
@@ -79,6 +87,13 @@ pub(crate) async fn plan(arguments: Plan, context: &Context) -> Result<(), Repor
     }
     context.terminal.print(&aligned(&rows, &[1, 2, 3]))?;
     Reports::of_tables(failures)
+}
+
+fn nearly_too_wide(Planned { table, columns, .. }: &Planned, limit: usize) -> String {
+    format!(
+        "{table} has {columns} columns: its target takes {limit}, and what the datakit adds counts (Bronze columns, for example); \
+         if it is too wide, it fails alone"
+    )
 }
 
 fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> Planned {

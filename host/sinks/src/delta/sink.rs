@@ -116,6 +116,10 @@ impl Sink for DeltaSink {
         Ok(())
     }
 
+    fn max_columns(&self) -> Option<usize> {
+        None
+    }
+
     async fn answers(&self) -> Result<(), Failure> {
         Ok(self.reach().await?)
     }

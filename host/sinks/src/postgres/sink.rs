@@ -18,7 +18,7 @@ use super::names::TableName;
 use super::probe::{self, ServerInfo};
 use super::rows;
 use super::transaction::{Command, Plan, Transaction};
-use super::types::TableSchema;
+use super::types::{MAX_COLUMNS, TableSchema};
 use crate::error::SinkError;
 use crate::{CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written};
 
@@ -96,6 +96,10 @@ impl Sink for PostgresSink {
         TableName::new(source_system, table)?;
         TableSchema::new(table, schema)?;
         Ok(())
+    }
+
+    fn max_columns(&self) -> Option<usize> {
+        Some(MAX_COLUMNS)
     }
 
     async fn answers(&self) -> Result<(), Failure> {

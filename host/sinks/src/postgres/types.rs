@@ -11,7 +11,7 @@ use crate::columns::{check_columns, is_uuid};
 use crate::error::SinkError;
 
 /// What a table of Postgres takes (`MaxHeapAttributeNumber`).
-const MAX_COLUMNS: usize = 1_600;
+pub(super) const MAX_COLUMNS: usize = 1_600;
 
 /// How the columns of one source table are written.
 #[derive(Debug)]
