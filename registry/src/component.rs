@@ -1,6 +1,6 @@
 //! Telling a datakit from other WebAssembly, by its imports and exports alone.
 
-use wasmparser::{Encoding, Parser, Payload, Validator};
+use wasmparser::{Chunk, Encoding, Parser, Payload};
 
 use crate::error::RegistryError;
 
@@ -23,18 +23,22 @@ pub struct ComponentInfo {
     pub exports: Vec<String>,
 }
 
-/// Reads imports and exports; checks that the bytes are a valid component, a datakit, and of a known WIT version.
+/// Sections of a component that are looked at: a Python component of 20 MB has some hundreds.
+const MAX_SECTIONS: usize = 10_000;
+/// Imports and exports together.
+const MAX_NAMES: usize = 10_000;
+/// Their names together, in bytes.
+const MAX_NAME_BYTES: usize = 1024 * 1024;
+
+/// Reads imports and exports; checks that the bytes look like a component, that it is a datakit, and of a known WIT version.
+///
+/// What is nested in the component is passed over, so that this takes little whatever the bytes are. Whether the component is valid is for
+/// the caller to find out where a stranger's bytes may take time and memory.
 ///
 /// # Errors
-/// A module, or no WebAssembly at all; a component that is no datakit; a WIT version this host does not know.
+/// A module, or no WebAssembly at all; a component of too many parts; a component that is no datakit; a WIT version this host
+/// does not know.
 pub fn inspect_component(bytes: &[u8]) -> Result<ComponentInfo, RegistryError> {
-    let info = read_names(bytes)?;
-    Validator::new().validate_all(bytes).map_err(invalid)?;
-    identify(info)
-}
-
-/// The same of bytes that were found valid before: validation reads every function, at every start.
-pub(crate) fn inspect_valid_component(bytes: &[u8]) -> Result<ComponentInfo, RegistryError> {
     identify(read_names(bytes)?)
 }
 
@@ -43,40 +47,65 @@ fn invalid(error: wasmparser::BinaryReaderError) -> RegistryError {
 }
 
 /// Names of imports and exports.
+#[derive(Default)]
 struct Names {
     imports: Vec<String>,
     exports: Vec<String>,
+    bytes: usize,
+}
+
+impl Names {
+    fn kept(&mut self, name: &str) -> Result<String, RegistryError> {
+        self.bytes = self.bytes.saturating_add(name.len());
+        if self.imports.len() + self.exports.len() >= MAX_NAMES {
+            return Err(RegistryError::OversizedComponent { what: "imports and exports", limit: MAX_NAMES });
+        }
+        if self.bytes > MAX_NAME_BYTES {
+            return Err(RegistryError::OversizedComponent {
+                what: "bytes in the names of imports and exports",
+                limit: MAX_NAME_BYTES,
+            });
+        }
+        Ok(name.to_owned())
+    }
 }
 
 fn read_names(bytes: &[u8]) -> Result<Names, RegistryError> {
     if !bytes.starts_with(b"\0asm") {
         return Err(RegistryError::NotWebAssembly);
     }
-    let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0_u32);
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(invalid)? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                return Err(RegistryError::NotAComponent);
-            }
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(section) if depth == 1 => {
+    let cut_short = || RegistryError::InvalidComponent("it is cut short".to_owned());
+    let (mut parser, mut rest, mut names) = (Parser::new(0), bytes, Names::default());
+    for _ in 0..MAX_SECTIONS {
+        let Chunk::Parsed { consumed, payload } = parser.parse(rest, true).map_err(invalid)? else {
+            return Err(cut_short());
+        };
+        let mut nested = 0;
+        match payload {
+            Payload::Version { encoding: Encoding::Module, .. } => return Err(RegistryError::NotAComponent),
+            Payload::End(_) => return Ok(names),
+            Payload::ModuleSection { unchecked_range: range, .. }
+            | Payload::ComponentSection { unchecked_range: range, .. } => nested = range.len(),
+            Payload::ComponentImportSection(section) => {
                 for import in section {
-                    imports.push(import.map_err(invalid)?.name.name.to_owned());
+                    let name = names.kept(import.map_err(invalid)?.name.name)?;
+                    names.imports.push(name);
                 }
             }
-            Payload::ComponentExportSection(section) if depth == 1 => {
+            Payload::ComponentExportSection(section) => {
                 for export in section {
-                    exports.push(export.map_err(invalid)?.name.name.to_owned());
+                    let name = names.kept(export.map_err(invalid)?.name.name)?;
+                    names.exports.push(name);
                 }
             }
             _ => {}
         }
+        rest = consumed.checked_add(nested).and_then(|passed| rest.get(passed..)).ok_or_else(cut_short)?;
     }
-    Ok(Names { imports, exports })
+    Err(RegistryError::OversizedComponent { what: "sections", limit: MAX_SECTIONS })
 }
 
-fn identify(Names { imports, exports }: Names) -> Result<ComponentInfo, RegistryError> {
+fn identify(Names { imports, exports, .. }: Names) -> Result<ComponentInfo, RegistryError> {
     let Some(version) = exports.iter().find_map(|name| name.strip_prefix(EXPORT)).map(ToOwned::to_owned) else {
         return Err(RegistryError::NotADatakit { exports });
     };
@@ -97,6 +126,53 @@ mod tests {
 
     fn refuse(bytes: &[u8]) -> String {
         inspect_component(bytes).unwrap_err().to_string()
+    }
+
+    fn leb(mut value: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value > 0x7f {
+            bytes.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+
+    fn section(id: u8, content: &[u8]) -> Vec<u8> {
+        [&[id][..], &leb(content.len()), content].concat()
+    }
+
+    fn component(sections: &[u8]) -> Vec<u8> {
+        [b"\0asm\x0d\0\x01\0", sections].concat()
+    }
+
+    /// Exports of one instance under these names.
+    fn exports(names: impl ExactSizeIterator<Item = String>) -> Vec<u8> {
+        let count = leb(names.len());
+        let exports = names.flat_map(|name| [&[0][..], &leb(name.len()), name.as_bytes(), &[5, 0, 0]].concat());
+        section(11, &count.into_iter().chain(exports).collect::<Vec<u8>>())
+    }
+
+    #[test]
+    fn components_in_one_another_are_passed_over() {
+        let mut nested = component(&[]);
+        for _ in 0..20_000 {
+            nested = component(&section(4, &nested));
+        }
+        let datakit = || exports(std::iter::once("datakit:kit/datakit@0.1.0".to_owned()));
+        let bomb = component(&[section(4, &nested), datakit()].concat());
+        assert_eq!(inspect_component(&bomb).unwrap().exports, ["datakit:kit/datakit@0.1.0"]);
+        assert!(refuse(&nested).contains("not a datakit"), "{}", refuse(&nested));
+    }
+
+    #[test]
+    fn parts_and_names_of_a_component_are_bounded() {
+        let many = component(&section(4, &component(&[])).repeat(15_000));
+        let names = component(&exports((0..50_000).map(|i| i.to_string())));
+        let long = component(&exports((0..20).map(|i| format!("{}{i}", "x".repeat(90_000)))));
+        let mut cut = component(&section(4, &component(&[])));
+        cut.truncate(cut.len() - 1);
+        insta::assert_snapshot!([refuse(&many), refuse(&names), refuse(&long), refuse(&cut)].join("\n"));
     }
 
     #[test]

@@ -36,6 +36,14 @@ pub enum RegistryError {
     /// Broken WebAssembly.
     #[error("the component is broken: {0}")]
     InvalidComponent(String),
+    /// A component of more parts or names than a datakit may have.
+    #[error("the component has more than {limit} {what}")]
+    OversizedComponent {
+        /// What it has too much of.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+    },
     /// A component of another kind.
     #[error("the component is not a datakit: it does not export `datakit:kit/datakit`")]
     NotADatakit {
@@ -252,6 +260,7 @@ impl Coded for RegistryError {
             Self::TooManyTags { .. } => "DK-REG-025",
             Self::BadRedirect { .. } => "DK-REG-026",
             Self::PasswordInClear { .. } => "DK-REG-027",
+            Self::OversizedComponent { .. } => "DK-REG-028",
         }
         .into()
     }
@@ -261,6 +270,7 @@ impl Coded for RegistryError {
             Self::NotWebAssembly
             | Self::NotAComponent
             | Self::InvalidComponent(_)
+            | Self::OversizedComponent { .. }
             | Self::NotADatakit { .. }
             | Self::UnknownWitVersion { .. } => Kind::Datakit,
             _ => Kind::User,
@@ -281,7 +291,10 @@ impl Coded for RegistryError {
             Self::BadReference { .. } => "write NAME@VERSION or NAME@sha256:DIGEST, for example sqlserver-bronze@0.1.0".into(),
             Self::BadDigest(_) => "a digest is `sha256:` and 64 lower-case hex digits".into(),
             Self::BadLocation { .. } => "write `host[:port]/prefix`, or `oci:PATH` for a directory".into(),
-            Self::NotWebAssembly | Self::NotAComponent | Self::NotADatakit { .. } => {
+            Self::NotWebAssembly
+            | Self::NotAComponent
+            | Self::NotADatakit { .. }
+            | Self::OversizedComponent { .. } => {
                 "build the datakit with `cargo xtask build-datakits`, or see docs/wit.md".into()
             }
             Self::InvalidComponent(_) => "build or pull it again".into(),

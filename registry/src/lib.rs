@@ -8,7 +8,7 @@
 //! - [`Reference`] says what: `name@version` or `name@sha256:…`;
 //! - [`Registry`] pushes, pulls and lists; what it pulls is verified and kept in a [`Cache`], content-addressed;
 //! - [`LockFile`] pins versions to digests;
-//! - [`inspect_component`] tells a datakit from other WebAssembly.
+//! - [`inspect_component`] tells a datakit from other WebAssembly; whether it is valid, its caller finds out.
 
 mod addresses;
 mod artifact;

@@ -5,7 +5,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::artifact::{Artifact, Description, Published, VersionEntry};
 use crate::cache::Cache;
-use crate::component::{inspect_component, inspect_valid_component};
+use crate::component::inspect_component;
 use crate::digest::Digest;
 use crate::error::RegistryError;
 use crate::layout::Layout;
@@ -134,7 +134,7 @@ impl Registry {
             Some(bytes) => (bytes, true),
             None => (self.fetch_component(reference, &manifest).await?, false),
         };
-        let info = if component_cached { inspect_valid_component(&component)? } else { inspect_component(&component)? };
+        let info = inspect_component(&component)?;
         // The component first: a manifest in the cache means that its component was there.
         if !component_cached {
             cache.store(&layer.digest, &component)?;

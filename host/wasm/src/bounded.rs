@@ -1,7 +1,7 @@
-//! Work that a stranger's bytes can make long or large, in a process that may use little: compiling a component, checking
+//! Work that a stranger's bytes can make long or large, in a process that may use little: validating a component, compiling it, checking
 //! settings against a datakit's schema.
 //!
-//! Neither can be bounded from outside of the libraries that do it, and a bound on the input does not help: 191 kB of valid
+//! None can be bounded from outside of the libraries that do it, and a bound on the input does not help: 191 kB of valid
 //! code take minutes and gigabytes to compile, and a schema of 3 kB doubles forty times. So the host starts its own
 //! program again, which sets limits of the operating system for itself, does one piece of work, and ends.
 //!
@@ -64,6 +64,8 @@ struct Order {
 enum Task {
     /// A component into code of this machine.
     Compile,
+    /// Whether a component is valid.
+    Validate,
     /// [`Settings`] into a [`Verdict`].
     CheckSettings,
 }
@@ -91,6 +93,17 @@ pub(crate) async fn compile(place: &Place, limits: &GuestLimits, component: Vec<
     let over = Over { what: "compiling the component", cpu: (Limit::CompileCpu, limits.max_compile_cpu_ms) };
     match run(place, order, over, component).await? {
         Ok(code) => Ok(code),
+        Err(reason) => Err(WasmError::Invalid { reason }),
+    }
+}
+
+/// Whether a component is valid; compiling says so, too.
+pub(crate) async fn validate(place: &Place, limits: &GuestLimits, component: Vec<u8>) -> Result<(), WasmError> {
+    let cpu_seconds = limits.max_compile_cpu_ms.div_ceil(1000);
+    let order = Order { task: Task::Validate, limits: limits.clone(), cpu_seconds };
+    let over = Over { what: "validating the component", cpu: (Limit::CompileCpu, limits.max_compile_cpu_ms) };
+    match run(place, order, over, component).await? {
+        Ok(_) => Ok(()),
         Err(reason) => Err(WasmError::Invalid { reason }),
     }
 }
@@ -257,6 +270,10 @@ fn work(order: &Order, payload: &[u8]) -> Result<Vec<u8>, String> {
         Task::Compile => {
             let engine = engine(&order.limits).map_err(|error| error.to_string())?;
             engine.precompile_component(payload).map_err(|error| format!("{error:#}"))
+        }
+        Task::Validate => {
+            wasmparser::Validator::new().validate_all(payload).map_err(|error| error.to_string())?;
+            Ok(Vec::new())
         }
         Task::CheckSettings => {
             let Settings { schema, settings } = serde_json::from_slice(payload).map_err(|error| error.to_string())?;

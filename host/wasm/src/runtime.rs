@@ -102,6 +102,14 @@ impl Runtime {
         })
         .await
     }
+
+    /// Whether a component is valid WebAssembly, found out where its bytes can use little. [`Self::load`] finds the same out by compiling.
+    ///
+    /// # Errors
+    /// Bytes that are no valid component; a component that takes too much to validate.
+    pub async fn validate(&self, component: impl Into<Vec<u8>>) -> Result<(), WasmError> {
+        bounded::validate(&self.0.place, &self.0.limits, component.into()).await
+    }
 }
 
 /// Runs what blocks.

@@ -22,6 +22,7 @@ pub(crate) async fn lock(arguments: Lock, context: &Context) -> Result<(), Repor
         return Err(CliError::NothingToLock.into());
     }
     let (registry, cache) = (context.registry(&config)?, context.cache(&config)?);
+    let runtime = context.runtime(&config)?;
     let path = context.lock_path(&config);
     let mut lock = context.lock(&config)?.unwrap_or_default();
     let mut lines = String::new();
@@ -38,6 +39,7 @@ pub(crate) async fn lock(arguments: Lock, context: &Context) -> Result<(), Repor
         if !arguments.accept_replaced {
             lock.check(&reference, &artifact.digest)?;
         }
+        runtime.validate(artifact.component).await?;
         let pin = Pin {
             name: reference.name.clone(),
             version: version.clone(),

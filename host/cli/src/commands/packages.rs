@@ -79,6 +79,7 @@ pub(crate) async fn pull(arguments: Pull, context: &Context) -> Result<(), Repor
     let config = context.config(Overrides::default())?;
     let reference: Reference = arguments.datakit.parse()?;
     let artifact = context.registry(&config)?.pull(&reference, &context.cache(&config)?).await?;
+    context.runtime(&config)?.validate(artifact.component.as_slice()).await?;
     if let Some(path) = &arguments.to {
         write_whole(path, &artifact.component).await?;
     }
