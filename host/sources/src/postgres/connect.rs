@@ -13,6 +13,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::config::PostgresConfig;
 use super::error::{PostgresError, Unreachable};
+use super::watched::{Watched, WatchedTls};
 use crate::pool;
 
 /// A pooled connection.
@@ -84,6 +85,7 @@ async fn connect_in_time(config: &PostgresConfig, password: Option<&Secret>) -> 
 }
 
 async fn connect(config: &PostgresConfig, password: Option<&Secret>) -> Result<Client, PostgresError> {
+    let max_row_bytes = config.read.max_row_bytes;
     let mut options = tokio_postgres::Config::new();
     options.dbname(&config.database).user(&config.user).application_name(&config.application_name);
     if let Some(password) = password {
@@ -91,15 +93,15 @@ async fn connect(config: &PostgresConfig, password: Option<&Secret>) -> Result<C
     }
     if config.uses_socket() {
         options.ssl_mode(SslMode::Disable);
-        return login(config, &options, socket(config).await?, NoTls).await;
+        return login(config, &options, Watched::new(socket(config).await?, max_row_bytes), NoTls).await;
     }
     let stream = tcp(config).await?;
     if config.encrypts() {
         options.ssl_mode(SslMode::Require);
-        login(config, &options, stream, tls(config)?).await
+        login(config, &options, stream, WatchedTls { tls: tls(config)?, max_row_bytes }).await
     } else {
         options.ssl_mode(SslMode::Disable);
-        login(config, &options, stream, NoTls).await
+        login(config, &options, Watched::new(stream, max_row_bytes), NoTls).await
     }
 }
 

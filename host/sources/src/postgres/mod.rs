@@ -25,6 +25,7 @@ mod snapshot;
 mod statement;
 mod task;
 mod types;
+mod watched;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::errors;
+use super::metered::{Meter, Metered};
 use crate::sqlserver::config::{ApplicationIntent, Encrypt, Login, SqlServerConfig};
 use crate::sqlserver::error::{SourceError, Unreachable};
 use crate::sqlserver::{destination, reach};
@@ -19,7 +20,9 @@ use crate::{pool, tls};
 
 /// A pooled connection.
 pub(in crate::sqlserver) struct RowConnection {
-    pub(in crate::sqlserver) client: Client<Compat<TcpStream>>,
+    pub(in crate::sqlserver) client: Client<Compat<Metered<TcpStream>>>,
+    /// Bounds what arrives.
+    pub(super) meter: Meter,
     /// The session's isolation level.
     pub(in crate::sqlserver) isolation: Isolation,
     /// Something was left on the wire: the connection cannot be used again.
@@ -36,9 +39,10 @@ impl pool::Pooled for RowConnection {
         let mut server = destination::first(config).await?;
         for _ in 0..=destination::MAX_HOPS {
             match log_in_at(&server).await? {
-                Answer::LoggedIn { client, socket } => {
+                Answer::LoggedIn { client, meter, socket } => {
                     config.destination.set(server);
-                    return Ok(Self { client: *client, isolation: Isolation::ReadCommitted, broken: false, socket });
+                    let isolation = Isolation::ReadCommitted;
+                    return Ok(Self { client: *client, meter, isolation, broken: false, socket });
                 }
                 Answer::SentOn { host, port } => {
                     server = server.sent_on(&host, port);
@@ -71,7 +75,9 @@ impl pool::Pooled for RowConnection {
 enum Answer {
     LoggedIn {
         /// The driver's.
-        client: Box<Client<Compat<TcpStream>>>,
+        client: Box<Client<Compat<Metered<TcpStream>>>>,
+        /// Bounds what it reads.
+        meter: Meter,
         /// Its socket once more.
         socket: Option<std::net::TcpStream>,
     },
@@ -137,8 +143,10 @@ async fn log_in(
     let left = config.connect_timeout().saturating_sub(begin.elapsed());
     settings.handshake_timeout(Some(left.max(Duration::from_secs(1))));
     // The driver's future is large.
-    let client = Box::pin(Client::connect(settings, stream.compat_write())).await.map_err(LoginError::Driver)?;
-    Ok(Answer::LoggedIn { client: Box::new(client), socket })
+    let meter = Meter::new();
+    let stream = Metered::new(stream, meter.clone()).compat_write();
+    let client = Box::pin(Client::connect(settings, stream)).await.map_err(LoginError::Driver)?;
+    Ok(Answer::LoggedIn { client: Box::new(client), meter, socket })
 }
 
 fn settings(config: &SqlServerConfig, level: EncryptionLevel, password: Option<&Secret>) -> Config {

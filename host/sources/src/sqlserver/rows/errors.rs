@@ -6,12 +6,15 @@ use crate::sqlserver::config::SqlServerConfig;
 use crate::sqlserver::error::{ServerError, SourceError};
 use crate::tls;
 
+/// In the place of a column's name.
+pub(super) const UNKNOWN_COLUMN: &str = "(tiberius does not say which)";
+
 /// An error of a query.
 pub(in crate::sqlserver) fn of_query(config: &SqlServerConfig, error: Error, rows_before: u64) -> SourceError {
     let address = config.address();
     let text_error = |reason: String| SourceError::Value {
         row: rows_before + 1,
-        column: "(tiberius does not say which)".to_owned(),
+        column: UNKNOWN_COLUMN.to_owned(),
         reason,
         hint: "read it with `reader = \"mssql-tds\"`, which names the column",
     };

@@ -9,6 +9,7 @@ mod connect;
 mod decode;
 mod describe;
 mod errors;
+mod metered;
 mod task;
 
 pub use self::check::ServerInfo;

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use tiberius::{QueryItem, QueryStream, ToSql};
 use tokio::sync::oneshot;
 
+use super::metered::Meter;
 use super::{RowConnection, decode, describe, errors};
 use crate::pool::{self, Lease};
 use crate::sqlserver::builders::BatchBuilder;
@@ -54,6 +55,7 @@ pub(in crate::sqlserver) async fn run(
         builder: BatchBuilder::new(Arc::from([]), &config.read),
         head: Some(head),
         is_faithful: true,
+        meter: connection.meter.clone(),
     };
     // A driver's future dropped halfway leaves bytes on the wire; set right below when it was not.
     connection.broken = true;
@@ -82,6 +84,8 @@ struct Reading<'a> {
     head: Option<HeadSender>,
     /// Whether tiberius hands over the values of all columns as the server sends them.
     is_faithful: bool,
+    /// Bounds what arrives of one row.
+    meter: Meter,
 }
 
 impl Reading<'_> {
@@ -100,6 +104,7 @@ impl Reading<'_> {
             Ok(()) => self.query(connection, statement, &parameters, delivery).await,
             Err(stop) => Err(stop),
         };
+        self.meter.stop();
         match outcome {
             Ok(()) => (Ok(()), true),
             // Between two rows an attention is possible.
@@ -155,6 +160,7 @@ impl Reading<'_> {
             stop = delivery.stopped() => return Err((stop, false)),
         };
         let mut stream = started.map_err(|error| (self.failed(error), true))?;
+        self.meter.expect_row(self.config.read.max_row_bytes);
         self.rows(&mut stream, delivery).await
     }
 
@@ -174,6 +180,7 @@ impl Reading<'_> {
                         decode::push(&mut self.builder, col, &value);
                     }
                     self.builder.end_row();
+                    self.meter.expect_row(self.config.read.max_row_bytes);
                 }
             }
             if self.builder.has_failure()
@@ -235,6 +242,15 @@ impl Reading<'_> {
     }
 
     fn failed(&self, error: tiberius::error::Error) -> Stop {
+        if self.meter.is_exceeded() {
+            let limit = self.config.read.max_row_bytes;
+            return Stop::Failed(SourceError::RowTooLarge {
+                row: self.builder.total_rows() + 1,
+                column: errors::UNKNOWN_COLUMN.to_owned(),
+                bytes: Meter::most(limit),
+                limit,
+            });
+        }
         Stop::Failed(errors::of_query(self.config, error, self.builder.total_rows()))
     }
 }
