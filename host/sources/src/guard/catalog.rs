@@ -2,11 +2,22 @@
 //!
 //! A name without a table may mean a column of any view in reach, of this query or of one around it, so it has to be on the list
 //! of each. A name with a table is held to the list of every view that goes by that name.
+//!
+//! In T-SQL the same writing reads a property of a column's value, which runs code of the value's type: there a name with a table has to be
+//! one with a table of the query.
 
+use datakit_model::NameRule;
 use sqlparser::ast::{Ident, TableFactor, TableWithJoins};
 
 use super::walk::{Walk, construct, none};
 use super::{Dialect, Refusal};
+
+/// A table by the name that stands before its columns'.
+pub(super) struct NamedTable {
+    /// Of a table without an alias.
+    schema: Option<String>,
+    name: String,
+}
 
 /// A catalog view that names can reach.
 pub(super) struct CatalogTable {
@@ -44,8 +55,20 @@ impl<D: Dialect> Walk<'_, D> {
 
     fn reach_table(&mut self, table: &TableFactor) -> Result<(), Refusal> {
         match table {
+            TableFactor::Derived { alias: Some(alias), .. } => {
+                self.named.push(NamedTable { schema: None, name: D::compared(&alias.name) });
+                Ok(())
+            }
             TableFactor::Table { name, alias, .. } => {
                 let parts: Option<Vec<&Ident>> = name.0.iter().map(|part| part.as_ident()).collect();
+                match (alias, parts.as_deref()) {
+                    (Some(alias), _) => self.named.push(NamedTable { schema: None, name: D::compared(&alias.name) }),
+                    (None, Some([.., schema, name])) => {
+                        self.named.push(NamedTable { schema: Some(D::compared(schema)), name: D::compared(name) });
+                    }
+                    (None, Some([name])) => self.named.push(NamedTable { schema: None, name: D::compared(name) }),
+                    (None, _) => {}
+                }
                 let Some([schema, name]) = parts.as_deref() else { return Ok(()) };
                 let (schema, name) = (D::compared(schema), D::compared(name));
                 let Some(columns) = D::catalog_columns(&schema, &name) else { return Ok(()) };
@@ -90,11 +113,37 @@ impl<D: Dialect> Walk<'_, D> {
                 last.value
             ));
         }
+        if D::COLUMNS_HAVE_PROPERTIES && !self.is_of_a_table(parts) {
+            let written = |parts: &[Ident]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+            let table = written(&parts[..parts.len().saturating_sub(1)]);
+            return construct(format!(
+                "{}, which may read a property of a column because no table of the query is called {table},",
+                written(parts)
+            ));
+        }
         for pair in parts.windows(2) {
             let [table, column] = pair else { continue };
             self.listed_column(&D::compared(table), &D::compared(column))?;
         }
         Ok(())
+    }
+
+    /// Whether what stands before the column is the name of a table of this query or of one around it.
+    fn is_of_a_table(&self, parts: &[Ident]) -> bool {
+        let ignores_case = self.grant.rule() == NameRule::CaseIgnored;
+        let same = |written: &Ident, name: &str| {
+            let (written, name) = (D::compared(written), name.trim_end());
+            let written = written.trim_end();
+            written == name || (ignores_case && written.to_lowercase() == name.to_lowercase())
+        };
+        match parts {
+            [table, _] => self.named.iter().any(|named| same(table, &named.name)),
+            [schema, table, _] => self
+                .named
+                .iter()
+                .any(|named| same(table, &named.name) && named.schema.as_ref().is_some_and(|name| same(schema, name))),
+            _ => false,
+        }
     }
 
     fn listed_column(&self, table: &str, column: &str) -> Result<(), Refusal> {

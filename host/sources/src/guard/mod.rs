@@ -37,6 +37,8 @@ pub(crate) trait Dialect {
     const TABLES_RENAME_COLUMNS: bool;
     /// SUBSTRING takes positions alone, never a pattern.
     const SUBSTRING_TAKES_NUMBERS: bool;
+    /// `a.b` may be a property of the column `a`, and runs code of its type.
+    const COLUMNS_HAVE_PROPERTIES: bool;
     /// TRUE and FALSE are literals.
     const BOOLEANS: bool;
     /// LIMIT is a clause.

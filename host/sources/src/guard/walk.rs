@@ -9,13 +9,13 @@ use sqlparser::ast::{
     SetOperator, SetQuantifier, TableAlias, TableFactor, TableWithJoins, TopQuantity, WildcardAdditionalOptions,
 };
 
-use super::catalog::CatalogTable;
+use super::catalog::{CatalogTable, NamedTable};
 use super::{Dialect, Refusal, too_deep};
 use crate::config::SqlLimits;
 
 /// One walk over one query. Each method returns at the first thing that is not listed.
 pub(crate) struct Walk<'a, D> {
-    grant: &'a TablePatterns,
+    pub(super) grant: &'a TablePatterns,
     limits: &'a SqlLimits,
     depth: u64,
     /// Names of the common table expressions in scope, exactly as written: in a case-sensitive database `T` does not
@@ -25,6 +25,8 @@ pub(crate) struct Walk<'a, D> {
     recursive: Option<String>,
     /// The catalog views that a column's name can reach here.
     pub(super) catalog: Vec<CatalogTable>,
+    /// The names of tables that can stand before a column's here.
+    pub(super) named: Vec<NamedTable>,
     /// The granted tables it reads, one entry a mention.
     pub(crate) tables: Vec<TableId>,
     /// A table is read without waiting for those who change it.
@@ -32,6 +34,13 @@ pub(crate) struct Walk<'a, D> {
     /// The catalog views it reads, one entry a mention.
     pub(crate) catalog_views: Vec<TableId>,
     dialect: PhantomData<D>,
+}
+
+/// How much names can reach.
+#[derive(Clone, Copy)]
+struct Reach {
+    catalog: usize,
+    named: usize,
 }
 
 pub(crate) fn construct<T>(what: impl Into<String>) -> Result<T, Refusal> {
@@ -52,6 +61,7 @@ impl<'a, D: Dialect> Walk<'a, D> {
             common: Vec::new(),
             recursive: None,
             catalog: Vec::new(),
+            named: Vec::new(),
             tables: Vec::new(),
             dirty_reads: false,
             catalog_views: Vec::new(),
@@ -81,10 +91,21 @@ impl<'a, D: Dialect> Walk<'a, D> {
 
     /// A query whose tables no name outside of it can reach.
     pub(super) fn subquery(&mut self, query: &Query) -> Result<(), Refusal> {
-        let reached = self.catalog.len();
+        let reached = self.reach();
         self.query(query)?;
-        self.catalog.truncate(reached);
+        self.leave(reached);
         Ok(())
+    }
+
+    /// What names can reach here.
+    fn reach(&self) -> Reach {
+        Reach { catalog: self.catalog.len(), named: self.named.len() }
+    }
+
+    /// Names reach no more than they did before.
+    fn leave(&mut self, reached: Reach) {
+        self.catalog.truncate(reached.catalog);
+        self.named.truncate(reached.named);
     }
 
     /// A query, or the definition of the common table expression `own`.
@@ -114,9 +135,9 @@ impl<'a, D: Dialect> Walk<'a, D> {
             self.alias(&table.alias)?;
             none(!D::is_temporary(&table.alias.name), "the name of a temporary table")?;
             let name = D::compared(&table.alias.name);
-            let reached = self.catalog.len();
+            let reached = self.reach();
             self.deeper(|walk| walk.query_of(&table.query, D::COMMON_TABLES_RECUR.then_some(name.as_str())))?;
-            self.catalog.truncate(reached);
+            self.leave(reached);
             self.common.push(name);
         }
         self.set_expression(body, own.filter(|_| with.is_none()))?;
@@ -148,7 +169,7 @@ impl<'a, D: Dialect> Walk<'a, D> {
     fn set_expression(&mut self, body: &SetExpr, own: Option<&str>) -> Result<(), Refusal> {
         let (mut body, mut own) = (body, own);
         let mut chained = false;
-        let reached = self.catalog.len();
+        let reached = self.reach();
         while let SetExpr::SetOperation { op, set_quantifier, left, right } = body {
             own = own.filter(|_| *op == SetOperator::Union && *set_quantifier == SetQuantifier::All);
             self.deeper(|walk| match (&**right, own) {
@@ -160,7 +181,7 @@ impl<'a, D: Dialect> Walk<'a, D> {
                 }
                 (right, _) => walk.set_expression(right, None),
             })?;
-            self.catalog.truncate(reached);
+            self.leave(reached);
             chained = true;
             body = left;
         }
@@ -177,7 +198,7 @@ impl<'a, D: Dialect> Walk<'a, D> {
             _ => construct("this form of a query"),
         }?;
         if chained {
-            self.catalog.truncate(reached);
+            self.leave(reached);
         }
         Ok(())
     }

@@ -143,6 +143,7 @@ impl Dialect for Postgres {
     const COMMON_TABLES_RECUR: bool = false;
     const TABLES_RENAME_COLUMNS: bool = true;
     const SUBSTRING_TAKES_NUMBERS: bool = false;
+    const COLUMNS_HAVE_PROPERTIES: bool = false;
     const BOOLEANS: bool = true;
     const LIMIT: bool = true;
 

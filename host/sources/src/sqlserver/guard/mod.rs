@@ -65,6 +65,7 @@ impl Dialect for TSql {
     const COMMON_TABLES_RECUR: bool = true;
     const TABLES_RENAME_COLUMNS: bool = false;
     const SUBSTRING_TAKES_NUMBERS: bool = true;
+    const COLUMNS_HAVE_PROPERTIES: bool = true;
     const BOOLEANS: bool = false;
     const LIMIT: bool = false;
 
