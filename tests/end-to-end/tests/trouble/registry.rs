@@ -170,6 +170,12 @@ fn a_locked_run_takes_the_pinned_bytes_only() {
     Layout::of(&world).replace_component(&other);
     let locked = world.host(&["run", "--output", "json", "--locked"]).success().json();
     assert_eq!(locked["digest"], pinned);
+    // Nor does the lock file, unless somebody says so.
+    let lock = fs::read_to_string(world.path().join("datakits.lock")).unwrap();
+    insta::assert_snapshot!("lock_of_a_swapped_version", world.refused(&["lock"]));
+    assert_eq!(fs::read_to_string(world.path().join("datakits.lock")).unwrap(), lock);
+    world.host(&["lock", "--accept-replaced"]).success();
+    assert_ne!(fs::read_to_string(world.path().join("datakits.lock")).unwrap(), lock);
     fs::remove_file(world.path().join("datakits.lock")).unwrap();
     let unlocked = world.host(&["run", "--output", "json"]).success().json();
     assert_ne!(unlocked["digest"], pinned);
