@@ -53,22 +53,39 @@ impl Started {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn end(mut self) -> Output {
+    pub fn end(self) -> Output {
+        self.end_measured().0
+    }
+
+    /// Waits for its end, and says how much memory it had at the most, in bytes, without that of its own processes.
+    #[track_caller]
+    pub fn end_measured(mut self) -> (Output, u64) {
         let until = Instant::now() + PATIENCE;
+        let mut peak_bytes = 0;
         let status = loop {
             if let Some(status) = self.process.try_wait().unwrap() {
                 break status;
             }
+            peak_bytes = peak_bytes.max(peak_memory_bytes(self.process.id()));
             assert!(Instant::now() < until, "it does not end:\n{}", self.stderr());
             thread::sleep(Duration::from_millis(10));
         };
         self.is_read = true;
-        Output::new(std::process::Output {
+        let output = Output::new(std::process::Output {
             status,
             stdout: fs::read(self.stdout.path()).unwrap(),
             stderr: fs::read(self.stderr.path()).unwrap(),
-        })
+        });
+        (output, peak_bytes)
     }
+}
+
+/// The kernel's count of a process's resident memory at its highest; 0 of one that has ended.
+fn peak_memory_bytes(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or_default() * 1024
 }
 
 impl Drop for Started {

@@ -112,6 +112,16 @@ impl Attack {
             "many-columns" => vec![Table { columns: vec![field("c", "Int8"); 5_000], ..honest }],
             "unknown-type" => vec![Table { columns: vec![field("id", "Int65")], ..honest }],
             "huge-estimate" => vec![Table { estimated_rows: Some(u64::MAX), ..honest }],
+            "queries" => {
+                let table = |name| Table {
+                    id: TableId { schema: "query".to_owned(), name },
+                    columns: Vec::new(),
+                    primary_key: Vec::new(),
+                    estimated_rows: None,
+                    ..honest.clone()
+                };
+                settings::query_names().into_iter().map(table).collect()
+            }
             "nameless-table" => vec![Table { id: TableId { schema: "dbo".to_owned(), name: String::new() }, ..honest }],
             _ => vec![honest],
         }
@@ -146,6 +156,19 @@ impl Attack {
     pub fn announced(&self, honest: Schema) -> Schema {
         match self.0.as_str() {
             "announce-twice" => vec![field("id", "Int64"), field("id", "Int64")],
+            "announce-metadata" => honest
+                .into_iter()
+                .map(|field| {
+                    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+                    let forged = [
+                        pair("__CHAR_VARCHAR_TYPE_STRING", "varchar(1)"),
+                        pair("delta.generationExpression", "1"),
+                        pair("delta.invariants", "{\"expression\":{\"expression\":\"false\"}}"),
+                        pair("comment", "Pl4nted"),
+                    ];
+                    Field { metadata: field.metadata.into_iter().chain(forged).collect(), ..field }
+                })
+                .collect(),
             "announce-nothing" => Vec::new(),
             "announce-other" => vec![field("id", "Int64"), field("name", "Utf8"), field("added", "Int32")],
             _ => honest,

@@ -1,9 +1,10 @@
 //! A datakit that attacks its host, one switch per attack.
 //!
 //! The setting `attack` names what to do, and where no attack is named the datakit does an honest job: one table, the
-//! rows of one query, one column added. It is written against the bare bindings and not the SDK: an attacker would be.
+//! rows of one query, one column added. With the attack `queries` it has a table for each query that the settings hold, so that one run of a
+//! real host against a real source meets all of them. It is written against the bare bindings and not the SDK: an attacker would be.
 //!
-//! `host/wasm/tests/guests/hostile.rs` runs every switch and holds the host to the exact error.
+//! `host/wasm/tests/guests/hostile.rs` runs every switch and holds the host to the exact error, `tests/end-to-end/tests/hostile` the queries.
 
 mod attacks;
 mod bindings;
@@ -26,6 +27,9 @@ pub struct Hostile;
 /// The one query there is.
 const QUERY: &str = "SELECT id, name FROM dbo.t";
 
+/// What it attacks: every kind of source, and the one of the runtime's own tests.
+const SOURCES: [&str; 4] = ["memory", "sqlserver", "postgres", "files"];
+
 impl Guest for Hostile {
     type Extraction = HostileExtraction;
 
@@ -37,17 +41,17 @@ impl Guest for Hostile {
             roles: vec![
                 Role {
                     name: "source".to_owned(),
-                    kinds: vec!["memory".to_owned()],
+                    kinds: SOURCES.map(str::to_owned).to_vec(),
                     purpose: "Where the rows are.".to_owned(),
                 },
                 Role {
                     name: "unmapped".to_owned(),
-                    kinds: vec!["memory".to_owned()],
+                    kinds: SOURCES.map(str::to_owned).to_vec(),
                     purpose: "Never mapped.".to_owned(),
                 },
                 Role {
                     name: "other-kind".to_owned(),
-                    kinds: vec!["paper".to_owned(), "stone".to_owned()],
+                    kinds: vec!["files".to_owned(), "stone".to_owned()],
                     purpose: "Mapped to a kind that will not do.".to_owned(),
                 },
             ],
@@ -107,11 +111,18 @@ pub struct HostileExtraction {
 }
 
 impl GuestExtraction for HostileExtraction {
-    fn open(_partition: Partition) -> Result<Extraction, Error> {
+    fn open(partition: Partition) -> Result<Extraction, Error> {
         let attack = Attack::chosen();
         attack.strike(Stage::Open)?;
-        let reader = source()?.query(QUERY, &[], no_options())?;
-        let projection = Projection::compile(&reader.schema(), &columns(), None)?;
+        let (reader, columns) = match settings::query(&partition.table.name) {
+            Some(settings::Asked { sql, timeout_ms }) => {
+                let reader = source()?.query(&sql, &[], QueryOptions { timeout_ms, ..no_options() })?;
+                let columns = reader.schema().into_iter().map(|field| same(&field.name)).collect();
+                (reader, columns)
+            }
+            None => (source()?.query(QUERY, &[], no_options())?, columns().to_vec()),
+        };
+        let projection = Projection::compile(&reader.schema(), &columns, None)?;
         Ok(Extraction::new(Self { attack, reader, projection, kept: RefCell::new(Vec::new()) }))
     }
 
@@ -127,11 +138,12 @@ impl GuestExtraction for HostileExtraction {
 
 /// What a batch becomes.
 fn columns() -> [Column; 3] {
-    [
-        Column { name: "id".to_owned(), value: Expression::Input("id".to_owned()) },
-        Column { name: "name".to_owned(), value: Expression::Input("name".to_owned()) },
-        Column { name: "added".to_owned(), value: Expression::Text("x".to_owned()) },
-    ]
+    [same("id"), same("name"), Column { name: "added".to_owned(), value: Expression::Text("x".to_owned()) }]
+}
+
+/// A column as it comes.
+fn same(name: &str) -> Column {
+    Column { name: name.to_owned(), value: Expression::Input(name.to_owned()) }
 }
 
 fn source() -> Result<Connection, Error> {

@@ -1,4 +1,4 @@
-//! What the test asks for: `{"attack": "…", "ipc": "…", "sql": "…"}`.
+//! What the test asks for: `{"attack": "…", "ipc": "…", "sql": "…"}`, or `{"attack": "queries", "queries": {"NAME": {"sql": "…", "timeout_ms": 5}}}`.
 
 use serde_json::Value;
 
@@ -20,7 +20,32 @@ pub fn ipc() -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
+/// A query that the test asks for.
+pub struct Asked {
+    /// Its text.
+    pub sql: String,
+    /// How long the datakit says that it may take.
+    pub timeout_ms: Option<u32>,
+}
+
+/// The names of the queries, each of which is a table.
+pub fn query_names() -> Vec<String> {
+    let queries = &all()["queries"];
+    queries.as_object().into_iter().flat_map(|queries| queries.keys().cloned()).collect()
+}
+
+/// The query of this name; none: an honest one.
+pub fn query(name: &str) -> Option<Asked> {
+    let settings = all();
+    let query = settings.get("queries")?.get(name)?;
+    let timeout_ms = query["timeout_ms"].as_u64().and_then(|timeout| u32::try_from(timeout).ok());
+    Some(Asked { sql: query["sql"].as_str()?.to_owned(), timeout_ms })
+}
+
+fn all() -> Value {
+    serde_json::from_str(&run::info().settings).unwrap_or_default()
+}
+
 fn text(name: &str) -> String {
-    let settings: Value = serde_json::from_str(&run::info().settings).unwrap_or_default();
-    settings.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    all().get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

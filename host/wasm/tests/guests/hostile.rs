@@ -268,6 +268,20 @@ async fn work_of_host_calls_is_the_datakits_time() {
     insta::assert_snapshot!("work-of-functions", told(&evaluate(&cast, 60).await.unwrap_err()));
 }
 
+/// Each instance may log a hundred messages; the run as a whole no more than its bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_all_instances_of_a_run_are_bounded_together() {
+    let limits = GuestLimits { max_log_messages: 100, max_run_log_bytes: 5_000, ..GuestLimits::default() };
+    let datakit = load(&runtime(limits), "hostile").await;
+    let source = source();
+    let session = session(&source, "{\"attack\":\"log-flood\"}");
+    for _ in 0..3 {
+        run(&datakit, &session).await.unwrap();
+    }
+    assert!((1..=5_000).contains(&session.log.bytes()), "{}", session.log.bytes());
+    assert!(session.log.dropped() > 100_000, "{}", session.log.dropped());
+}
+
 #[expect(clippy::print_stderr, reason = "wall time is shown, not asserted")]
 fn show(what: &str, since: std::time::Instant) {
     eprintln!("{what}: {:?}", since.elapsed());

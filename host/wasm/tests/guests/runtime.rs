@@ -14,7 +14,7 @@ async fn describe_says_what_it_is_without_a_run() {
     let info = load(&runtime, "hostile").await.describe().await.unwrap();
     assert_eq!((info.name.as_str(), info.version.as_str()), ("hostile", "0.1.0"));
     assert_eq!(info.roles[0].name, "source");
-    assert_eq!(info.roles[0].kinds, ["memory"]);
+    assert_eq!(info.roles[0].kinds, ["memory", "sqlserver", "postgres", "files"]);
 }
 
 #[tokio::test]

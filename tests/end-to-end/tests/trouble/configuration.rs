@@ -31,8 +31,10 @@ fn roles_and_settings_have_to_fit_the_datakit() {
     insta::assert_snapshot!("unknown_role", refused("roles = { source = \"erp\", target = \"erp\" }"));
 
     world.host(&["publish", datakit("hostile").to_str().unwrap()]).success();
-    let hostile = world.variant("sqlserver-bronze@0.1.0", "hostile@0.1.0");
+    world.edit("sqlserver-bronze@0.1.0", "hostile@0.1.0");
+    let hostile = world.variant(roles, "roles = { source = \"erp\", unmapped = \"erp\", other-kind = \"erp\" }");
     insta::assert_snapshot!("connection_of_another_kind", world.refused(&run(&["--config", hostile])));
+    world.edit("hostile@0.1.0", "sqlserver-bronze@0.1.0");
 
     let settings = r#"{"maxdop": 0, "partitoin_rows": 5, "nolock": "yes"}"#;
     insta::assert_snapshot!("settings_that_break_the_schema", world.refused(&run(&["--settings", settings])));
