@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod fuzz;
 mod parts;
 mod witness;
 
