@@ -70,11 +70,15 @@ fn read(path: &Path, extended_at: Option<Place>, problems: &Problems) -> Option<
             return None;
         }
     };
-    let mut text = SourceText::new(path.to_path_buf(), text);
+    parse(SourceText::new(path.to_path_buf(), text), extended_at.is_some(), problems)
+}
+
+/// Reads a file's text; none when it is not TOML. `is_extended`: another file named it.
+pub(crate) fn parse(mut text: SourceText, is_extended: bool, problems: &Problems) -> Option<Table> {
     let content = text.text().to_owned();
     let (root, mut errors) = DeTable::parse_recoverable(&content);
     // The operator named the first file; who wrote it chose the others, and could point at any file that the host may read.
-    if extended_at.is_some() && !is_warehouse_file(root.get_ref()) {
+    if is_extended && !is_warehouse_file(root.get_ref()) {
         text.hide();
         errors.truncate(1);
     }

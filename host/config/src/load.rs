@@ -293,6 +293,9 @@ fn warning(connection: &Connection) -> Option<String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -114,10 +114,13 @@ impl SourceText {
     pub(crate) fn location_of_syntax_error(&self, span: &Range<usize>) -> Location {
         let (line, line_range) = self.line_of(span.start);
         let shown = &self.text[line_range.clone()];
-        let column = self.text[line_range.start..span.start.max(line_range.start)].chars().count() + 1;
+        // What ends a line is no part of it.
+        let start = span.start.clamp(line_range.start, line_range.end);
+        let column = self.text[line_range.start..start].chars().count() + 1;
         let may_continue_a_secret = self.text.contains("\"\"\"") || self.text.contains("'''");
         let mut words = shown.split([' ', '=', '.', '{', ',', '"', '\'', '[', ']']);
-        let excerpt = if self.is_hidden || may_continue_a_secret || words.any(is_secret_key) {
+        let may_be_secret = may_hold_secret(shown) || words.any(is_secret_key);
+        let excerpt = if self.is_hidden || may_continue_a_secret || may_be_secret {
             None
         } else {
             Some(excerpt_of(shown, column, span.len().min(line_range.end.saturating_sub(span.start))))
