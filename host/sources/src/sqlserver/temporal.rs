@@ -8,6 +8,8 @@
 const EPOCH_FROM_YEAR_1: i64 = 719_162;
 /// Days from 1900-01-01 to 1970-01-01.
 const EPOCH_FROM_1900: i64 = 25_567;
+/// 1753-01-01 and 9999-12-31, the range of `datetime`, in days from 1900-01-01.
+const DAYS_OF_DATETIME: std::ops::RangeInclusive<i32> = -53_690..=2_958_463;
 /// 9999-12-31, in days from 0001-01-01.
 const LAST_DAY: u32 = 3_652_058;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -42,9 +44,9 @@ pub(super) fn datetime2(days: u32, ticks: u64) -> Option<(i64, bool)> {
 }
 
 /// Microseconds from 1970-01-01 of a `datetime`, whose 1/300 s are read as the milliseconds that SQL Server shows:
-/// .000, .003, .007 (docs/decisions/0050).
+/// .000, .003, .007 (docs/decisions/0050). None outside of SQL Server's range.
 pub(super) fn datetime(days: i32, three_hundredths: u32) -> Option<i64> {
-    if three_hundredths >= THREE_HUNDREDTHS_PER_DAY {
+    if three_hundredths >= THREE_HUNDREDTHS_PER_DAY || !DAYS_OF_DATETIME.contains(&days) {
         return None;
     }
     let millis = (i64::from(three_hundredths) * 10 + 1) / 3;
@@ -225,6 +227,9 @@ mod tests {
             datetime(2_958_463, THREE_HUNDREDTHS_PER_DAY - 1).and_then(millis_text).as_deref(),
             Some("9999-12-31T23:59:59.997")
         );
+        for outside in [i32::MIN, -53_691, 2_958_464, i32::MAX] {
+            assert_eq!(datetime(outside, 0), None);
+        }
     }
 
     #[test]

@@ -8,11 +8,11 @@ use super::super::text::TextEncoding;
 use super::super::types::{Column, Shape};
 use super::BatchBuilder;
 
-fn column(name: &str, shape: Shape, nullable: bool) -> Column {
+pub(super) fn column(name: &str, shape: Shape, nullable: bool) -> Column {
     Column { name: name.into(), source_type: format!("type of {name}"), nullable, shape }
 }
 
-fn builder(columns: Vec<Column>, limits: &ReadLimits) -> BatchBuilder {
+pub(super) fn builder(columns: Vec<Column>, limits: &ReadLimits) -> BatchBuilder {
     BatchBuilder::new(Arc::from(columns), limits)
 }
 
@@ -203,6 +203,25 @@ fn a_variant_is_text_whatever_it_holds() {
     | ünï                                  |
     +--------------------------------------+
     ");
+}
+
+#[test]
+fn moments_outside_of_the_servers_range_are_errors() {
+    let mut b =
+        builder(vec![column("at", Shape::Timestamp, true), column("v", Shape::Variant, true)], &ReadLimits::default());
+    let mut refused = |push: &dyn Fn(&mut BatchBuilder)| {
+        push(&mut b);
+        let failure = b.take_failure().unwrap().to_string();
+        assert!(failure.contains("outside of SQL Server's range"), "{failure}");
+    };
+    for days in [i32::MIN, -53_691, 2_958_464, i32::MAX] {
+        refused(&|b| b.datetime(0, days, 0));
+        refused(&|b| b.datetime(1, days, 0));
+    }
+    for ticks in [864_000_000_000, i64::MAX.cast_unsigned(), u64::MAX] {
+        refused(&|b| b.datetime2(0, 0, ticks, 7));
+        refused(&|b| b.datetimeoffset(1, 0, ticks, 7, 840));
+    }
 }
 
 #[test]

@@ -250,7 +250,7 @@ impl Scalar<'_> {
 /// Day and ticks at an offset from UTC.
 fn local(days: u32, ticks: u64, offset: i16) -> Option<(u32, u64)> {
     const DAY: i64 = 864_000_000_000;
-    let ticks = i64::try_from(ticks).ok()? + i64::from(offset) * 600_000_000;
+    let ticks = i64::try_from(ticks).ok().filter(|ticks| *ticks < DAY)? + i64::from(offset) * 600_000_000;
     let days = i64::from(days) + ticks.div_euclid(DAY);
     Some((u32::try_from(days).ok()?, u64::try_from(ticks.rem_euclid(DAY)).ok()?))
 }
