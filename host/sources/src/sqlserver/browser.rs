@@ -175,4 +175,46 @@ mod tests {
         assert_eq!(parse(&answer("ServerName;A;tcp;1;;")), None);
         assert_eq!(parse(&answer("InstanceName;B;tcp;99999;;")), Some(vec![Listed { name: "B".into(), port: None }]));
     }
+
+    /// Entries of an answer, some of them wrong.
+    const PIECES: [&str; 12] = [
+        "ServerName;A;",
+        "InstanceName;B;",
+        "InstanceName;;",
+        "IsClustered;No;",
+        "tcp;1433;",
+        "tcp;0;",
+        "tcp;99999;",
+        "tcp;",
+        ";",
+        "np;\\\\A\\pipe\\sql;",
+        "\0",
+        "é;",
+    ];
+
+    #[test]
+    fn fuzz_tds_browser() {
+        bolero::check!().for_each(|input: &[u8]| {
+            let bytes = match input {
+                [0..=63, rest @ ..] => rest.to_vec(),
+                [64..=127, rest @ ..] => [&[SVR_RESP, rest.len() as u8, (rest.len() >> 8) as u8], rest].concat(),
+                [_, rest @ ..] => {
+                    answer(&rest.iter().take(3_000).map(|b| PIECES[usize::from(*b) % 12]).collect::<String>())
+                }
+                [] => return,
+            };
+            let Some(listed) = parse(&bytes) else { return };
+            assert!(listed.len() <= bytes.len() && listed.iter().all(|instance| instance.port != Some(0)));
+            // What was read is read again when it is written plainly.
+            let plain: String = listed
+                .iter()
+                .map(|Listed { name, port }| {
+                    let tcp = port.map_or_else(String::new, |port| format!("tcp;{port};"));
+                    format!("ServerName;A;InstanceName;{name};{tcp};")
+                })
+                .collect();
+            let is_plain = listed.iter().all(|instance| !instance.name.is_empty() && !instance.name.contains('\0'));
+            assert!(!is_plain || plain.len() > 60_000 || parse(&answer(&plain)) == Some(listed));
+        });
+    }
 }

@@ -4,6 +4,8 @@
 //! end anywhere in what arrives.
 
 mod column;
+#[cfg(test)]
+mod fuzz;
 mod numeric;
 #[cfg(test)]
 mod tests;

@@ -9,17 +9,17 @@ fn column(name: &str, shape: Shape) -> Column {
     Column { name: name.into(), source_type: "declared".into(), nullable: true, shape }
 }
 
-fn decoder(columns: Vec<Column>, limits: &ReadLimits) -> Decoder {
+pub(super) fn decoder(columns: Vec<Column>, limits: &ReadLimits) -> Decoder {
     Decoder::new(columns.into(), limits)
 }
 
-fn header() -> Vec<u8> {
+pub(super) fn header() -> Vec<u8> {
     let mut bytes = SIGNATURE.to_vec();
     bytes.extend([0; 8]);
     bytes
 }
 
-fn row(fields: &[Option<&[u8]>]) -> Vec<u8> {
+pub(super) fn row(fields: &[Option<&[u8]>]) -> Vec<u8> {
     let mut bytes = (fields.len() as i16).to_be_bytes().to_vec();
     for field in fields {
         match field {
@@ -177,7 +177,7 @@ fn a_cell_that_is_too_large_is_refused_before_it_is_there() {
 }
 
 /// A number as the server sends it, digits to base 10,000.
-fn numeric(unscaled: i128, scale: u32) -> Vec<u8> {
+pub(super) fn numeric(unscaled: i128, scale: u32) -> Vec<u8> {
     let text = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale as usize + 1);
     let (whole, fraction) = text.split_at(text.len() - scale as usize);
     let whole = format!("{:0>width$}", whole, width = whole.len().div_ceil(4) * 4);

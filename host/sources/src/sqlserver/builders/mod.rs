@@ -4,6 +4,8 @@
 //! first value without an exact Arrow form is remembered, its place filled, and the reader asks after each row.
 
 mod column;
+#[cfg(test)]
+mod fuzz;
 mod values;
 
 use std::sync::Arc;
