@@ -9,7 +9,7 @@ use super::super::request::{Compression, Format, FormatKind};
 
 const MAX_BYTES: usize = 512;
 
-fn input(bytes: &[u8], format: &Format) -> Option<Input> {
+fn open(bytes: &[u8], format: &Format) -> Option<Input> {
     Input::new(Cursor::new(bytes.to_vec()), "f", format, 1000).ok()
 }
 
@@ -29,7 +29,7 @@ fn format(choice: u8) -> Format {
 
 /// The rows that can be read, and how many records there are.
 fn rows(bytes: &[u8], format: &Format, keeps_empty_lines: bool) -> (Vec<Vec<String>>, usize) {
-    let Some(input) = input(bytes, format) else { return (Vec::new(), 0) };
+    let Some(input) = open(bytes, format) else { return (Vec::new(), 0) };
     let mut records = CsvRecords::new(input, format, MAX_BYTES);
     records.keep_empty_lines(keeps_empty_lines);
     let (mut rows, mut count, mut line) = (Vec::new(), 0, 0);
@@ -46,7 +46,8 @@ fn rows(bytes: &[u8], format: &Format, keeps_empty_lines: bool) -> (Vec<Vec<Stri
 
 #[test]
 fn fuzz_files_csv() {
-    bolero::check!().with_type::<(u8, Vec<u8>)>().for_each(|(choice, bytes): &(u8, Vec<u8>)| {
+    bolero::check!().for_each(|input: &[u8]| {
+        let Some((choice, bytes)) = input.split_first() else { return };
         let format = format(*choice);
         let keeps_empty_lines = choice & (1 << 5) != 0;
         let (found, records) = rows(bytes, &format, keeps_empty_lines);
@@ -67,10 +68,12 @@ fn fuzz_files_csv() {
 
 #[test]
 fn fuzz_files_json() {
-    bolero::check!().with_type::<(bool, Vec<u8>)>().for_each(|(is_document, bytes): &(bool, Vec<u8>)| {
+    bolero::check!().for_each(|input: &[u8]| {
+        let Some((choice, bytes)) = input.split_first() else { return };
+        let is_document = choice % 2 == 1;
         let format = Format { compression: Compression::None, ..Format::default() };
-        let kind = if *is_document { FormatKind::Json } else { FormatKind::JsonLines };
-        let Some(input) = input(bytes, &format) else { return };
+        let kind = if is_document { FormatKind::Json } else { FormatKind::JsonLines };
+        let Some(input) = open(bytes, &format) else { return };
         let Ok(mut records) = JsonRecords::new(input, kind, MAX_BYTES) else { return };
         let (mut values, mut is_whole) = (Vec::new(), true);
         loop {
@@ -97,7 +100,7 @@ fn fuzz_files_json() {
             values.extend(value);
         }
         // Another reader finds the same values in an array.
-        if let (true, Ok(serde_json::Value::Array(expected))) = (*is_document, serde_json::from_slice(bytes)) {
+        if let (true, Ok(serde_json::Value::Array(expected))) = (is_document, serde_json::from_slice(bytes)) {
             let is_short = bytes.len() <= MAX_BYTES && !bytes.starts_with(b"\xef\xbb\xbf");
             assert!(!is_short || (is_whole && values == expected), "{:?}", String::from_utf8_lossy(bytes));
         }

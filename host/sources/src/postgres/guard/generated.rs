@@ -249,7 +249,7 @@ mod any_text {
 
     #[test]
     fn fuzz_postgres_guard() {
-        bolero::check!().with_type::<Vec<u8>>().for_each(|input| {
+        bolero::check!().for_each(|input: &[u8]| {
             crate::guard::testing::fuzz(input, WORDS, &GRAMMAR, |text| {
                 let accepted = verdict(text, 1).ok()?;
                 Some((accepted.query.to_owned(), (accepted.tables, accepted.by_place, accepted.keeps_not_null)))
