@@ -18,6 +18,8 @@ mod component;
 mod credentials;
 mod digest;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod layout;
 mod location;

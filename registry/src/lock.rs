@@ -48,7 +48,16 @@ impl LockFile {
             Err(e) => return Err(RegistryError::io("read", path, e)),
         };
         let bad = |e: toml::de::Error| RegistryError::BadLockFile { path: path.to_owned(), reason: e.to_string() };
-        toml::from_str(&text).map(Some).map_err(bad)
+        Self::parse(&text).map(Some).map_err(bad)
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// The file's text.
+    pub(crate) fn print(&self) -> Result<String, toml::ser::Error> {
+        Ok(format!("{HEADER}{}", toml::to_string(self)?))
     }
 
     /// Writes the file, whole or not at all.
@@ -57,8 +66,7 @@ impl LockFile {
     /// It cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), RegistryError> {
         let bad = |e: toml::ser::Error| RegistryError::BadLockFile { path: path.to_owned(), reason: e.to_string() };
-        let body = toml::to_string(self).map_err(bad)?;
-        write_whole(path, format!("{HEADER}{body}").as_bytes())
+        write_whole(path, self.print().map_err(bad)?.as_bytes())
     }
 
     /// The pin of a reference.

@@ -93,9 +93,8 @@ impl Remote {
         for _ in 0..MAX_TAG_PAGES {
             let answer = self.send(Method::GET, name, url.clone(), MAX_TAGS_PAGE_BYTES, "a list of tags").await?;
             let Some(answer) = self.present(answer)? else { break };
-            let page: TagsAnswer = serde_json::from_slice(&answer.body)
-                .map_err(|_| self.refused("its list of tags cannot be read".to_owned(), false))?;
-            let page = page.tags.unwrap_or_default();
+            let page = tags_of(&answer.body)
+                .ok_or_else(|| self.refused("its list of tags cannot be read".to_owned(), false))?;
             let (is_full, last, before) = (page.len() >= TAGS_PER_PAGE, page.last().cloned(), tags.len());
             tags.extend(page);
             if tags.len() > MAX_TAGS {
@@ -251,8 +250,14 @@ fn envelope(answer: &Answer) -> Option<OciEnvelope> {
     serde_json::from_slice(&answer.body).ok()
 }
 
+/// The tags of one page.
+pub(crate) fn tags_of(body: &[u8]) -> Option<Vec<String>> {
+    let page: TagsAnswer = serde_json::from_slice(body).ok()?;
+    Some(page.tags.unwrap_or_default())
+}
+
 /// What a registry said, as one line of bounded length without control characters.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     const MAX_CHARACTERS: usize = 300;
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARACTERS + 1).collect();
     match plain.char_indices().nth(MAX_CHARACTERS) {
@@ -262,7 +267,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Where the next page is: `Link: </v2/kit/tags/list?n=100&last=x>; rel="next"` (RFC 8288).
-fn next_page(headers: &HeaderMap, from: &Url) -> Option<Url> {
+pub(crate) fn next_page(headers: &HeaderMap, from: &Url) -> Option<Url> {
     let links = headers.get_all(LINK).into_iter().filter_map(|value| value.to_str().ok());
     links.flat_map(|value| value.split(',')).find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
