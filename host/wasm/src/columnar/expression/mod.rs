@@ -9,6 +9,8 @@
 mod bounds;
 mod functions;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod goldens;
 mod like;
 mod literal;

@@ -18,7 +18,7 @@ use crate::columnar::ColumnarError;
 use crate::columnar::tests::{batch, sample};
 
 /// Every type the boundary carries, with nulls, nested ones included.
-fn every_type() -> RecordBatch {
+pub(super) fn every_type() -> RecordBatch {
     let inner = Arc::new(StringArray::from(vec![Some("a"), None, Some("ccc")])) as ArrayRef;
     let number = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
     let structure = StructArray::from(vec![
@@ -43,7 +43,7 @@ fn limits() -> GuestLimits {
     GuestLimits::default()
 }
 
-fn written(batches: &[&RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
+pub(super) fn written(batches: &[&RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
     let mut writer = StreamWriter::try_new_with_options(Vec::new(), batches[0].schema_ref(), options).unwrap();
     for batch in batches {
         writer.write(batch).unwrap();

@@ -11,6 +11,9 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
+use datakit_model::Coded;
+
+use super::ColumnarError;
 
 /// Three rows of every kind of column, the last one null everywhere; names of every odd kind.
 pub(super) fn sample() -> RecordBatch {
@@ -54,4 +57,11 @@ pub(super) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 pub(super) fn decimals(values: &[Option<i128>], precision: u8, scale: i8) -> Decimal128Array {
     Decimal128Array::from(values.to_vec()).with_precision_and_scale(precision, scale).unwrap()
+}
+
+/// A refusal that a datakit's developer can act on: not a bug of ours, and no message without end.
+pub(super) fn check_named(error: &ColumnarError) {
+    assert!(!matches!(error, ColumnarError::Unexpected { .. } | ColumnarError::Encode(_)), "{error}");
+    assert!(error.code().starts_with("DK-KIT-1"));
+    assert!(error.to_string().len() < 4_000, "{error}");
 }
