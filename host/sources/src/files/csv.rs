@@ -14,6 +14,7 @@ pub(super) const RAW_BYTES: usize = 1024;
 const MAX_FIELDS: usize = 16_384;
 
 const TOO_LONG: &str = "the record is longer than `max_line_bytes`";
+const NOT_TEXT: &str = "the record is no text in the file's encoding";
 const TEXT_BEHIND_QUOTE: &str = "text follows a closing quote";
 
 /// A quote that takes the lines after it into its record, so that nobody can tell how many rows are lost in it.
@@ -306,11 +307,16 @@ impl CsvRecords {
             return Err(problem);
         }
         let text = &self.text[..self.text_length];
-        let text = std::str::from_utf8(text).map_err(|_| "the record is no text in the file's encoding")?;
+        let text = std::str::from_utf8(text).map_err(|_| NOT_TEXT)?;
+        let ends = &self.ends[..self.fields];
+        // Without the delimiters between them, parts of a character can come together.
+        if !ends.iter().all(|end| text.is_char_boundary(*end)) {
+            return Err(NOT_TEXT);
+        }
         if memchr::memchr(0, text.as_bytes()).is_some() {
             return Err("the record holds a NUL character; is the file of another `encoding`?");
         }
-        Ok(Fields { text, ends: &self.ends[..self.fields] })
+        Ok(Fields { text, ends })
     }
 }
 

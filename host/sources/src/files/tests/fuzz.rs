@@ -106,3 +106,14 @@ fn fuzz_files_json() {
         }
     });
 }
+
+/// The parser puts the fields of a record together.
+#[test]
+fn character_cut_by_a_delimiter_is_not_text() {
+    let format = Format { compression: Compression::None, ..Format::default() };
+    let mut records = CsvRecords::new(open(b"a,\xc3\xa9\nb\xc3,\xa9\n", &format).unwrap(), &format, MAX_BYTES);
+    assert!(records.advance().unwrap());
+    assert_eq!(records.fields().unwrap().iter().collect::<Vec<_>>(), ["a", "\u{e9}"]);
+    assert!(records.advance().unwrap());
+    assert_eq!(records.fields().unwrap_err(), "the record is no text in the file's encoding");
+}
