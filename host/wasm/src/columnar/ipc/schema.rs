@@ -48,6 +48,10 @@ impl Reader<'_> {
         self.types.enter().map_err(|refusal| wire::refuse(refusal, name, ""))?;
         let data_type = self.data_type(name, field)?;
         self.types.leave();
+        // Arrow counts no nulls in such an array, so nothing after this would refuse it.
+        if data_type == DataType::Null && !field.nullable() {
+            return Err(unsupported(name, "Null", "a column of nulls is nullable"));
+        }
         let mut metadata = HashMap::new();
         for pair in field.custom_metadata().iter().flatten() {
             let (key, value) = (pair.key().unwrap_or_default(), pair.value().unwrap_or_default());

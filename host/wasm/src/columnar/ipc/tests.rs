@@ -67,6 +67,17 @@ fn a_batch_goes_out_and_comes_back() {
 }
 
 #[test]
+fn column_of_nulls_declared_not_null_is_refused() {
+    let stream = |nullable| {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Null, nullable)]));
+        let one = RecordBatch::try_new(schema, vec![Arc::new(NullArray::new(1))]).unwrap();
+        written(&[&one], IpcWriteOptions::default())
+    };
+    assert!(decode_ipc(&stream(true), &limits()).is_ok());
+    assert_eq!(decode_ipc(&stream(false), &limits()).unwrap_err().code(), "DK-KIT-102");
+}
+
+#[test]
 fn field_metadata_survives() {
     let field = Field::new("id", DataType::Int32, false).with_metadata([("k".to_owned(), "v".to_owned())].into());
     let schema = Arc::new(Schema::new(vec![field]));
