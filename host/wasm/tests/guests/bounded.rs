@@ -8,6 +8,7 @@ use datakit_wasm::testing::check_settings_in;
 use datakit_wasm::{Runtime, RuntimeConfig, Verdict, WasmError};
 use serde_json::{Value, json};
 
+use crate::bombs::{component_holding, module_of_loops, section};
 use crate::support::{component, digest, run, session, source, told};
 
 fn program() -> PathBuf {
@@ -33,65 +34,28 @@ fn show(what: &str, since: Instant) {
     eprintln!("{what}: {:?}", since.elapsed());
 }
 
-/// Unsigned LEB128.
-fn leb(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (value & 0x7f) as u8;
-        value >>= 7;
-        if value == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [&[id][..], &leb(content.len()), content].concat()
-}
-
-fn component_of(sections: &[u8]) -> Vec<u8> {
-    [b"\0asm\x0d\0\x01\0", sections].concat()
-}
-
-/// One function: `loops` loops in one another, each of which any of `locals` variables may come around.
-fn module_of_loops(loops: usize, locals: usize) -> Vec<u8> {
-    let mut body = [&[1][..], &leb(locals), &[0x7e]].concat();
-    (0..loops).for_each(|_| body.extend([0x03, 0x40]));
-    for local in (0..locals).map(leb) {
-        body.extend([&[0x20][..], &local, &[0x42, 0x01, 0x7c, 0x21], &local].concat());
-    }
-    for depth in (0..loops).map(leb) {
-        body.extend([&[0x41, 0x00, 0x0d][..], &depth].concat());
-    }
-    body.extend(vec![0x0b; loops + 1]);
-    let code = [&[1][..], &leb(body.len()), &body].concat();
-    [&b"\0asm\x01\0\0\0"[..], &section(1, &[1, 0x60, 0, 0]), &section(3, &[1, 0]), &section(10, &code)].concat()
-}
-
 #[tokio::test]
 async fn a_small_module_that_compiles_for_minutes_is_ended() {
-    let bomb = component_of(&section(1, &module_of_loops(3_000, 2_000)));
+    let bomb = component_holding(&section(1, &module_of_loops(3_000, 2_000)));
     let limits = GuestLimits { max_compile_cpu_ms: 2_000, ..GuestLimits::default() };
     insta::assert_snapshot!("compile-cpu", told(&refused(limits, bomb).await));
 }
 
 #[tokio::test]
 async fn a_small_module_that_takes_gigabytes_to_compile_is_ended() {
-    let bomb = component_of(&section(1, &module_of_loops(3_000, 2_000)));
+    let bomb = component_holding(&section(1, &module_of_loops(3_000, 2_000)));
     let limits = GuestLimits { max_compile_memory_bytes: 300 << 20, ..GuestLimits::default() };
     insta::assert_snapshot!("compile-memory", told(&refused(limits, bomb).await));
 }
 
 #[tokio::test]
 async fn components_in_one_another_are_bounded() {
-    let mut nested = component_of(&[]);
+    let mut nested = component_holding(&[]);
     for _ in 0..2_000 {
-        nested = component_of(&section(4, &nested));
+        nested = component_holding(&section(4, &nested));
     }
     let limits = GuestLimits { max_compile_cpu_ms: 5_000, ..GuestLimits::default() };
-    let beside = component_of(&section(4, &component_of(&[])).repeat(15_000));
+    let beside = component_holding(&section(4, &component_holding(&[])).repeat(15_000));
     for bomb in [nested, beside] {
         let told = told(&refused(limits.clone(), bomb).await);
         assert!(told.starts_with("DK-KIT-0"), "{told}");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails should say where")]
 
+mod bombs;
 mod bounded;
 mod hostile;
 mod runtime;

@@ -7,61 +7,25 @@ use std::path::Path;
 use datakit_tests::{World, datakit};
 use sha2::{Digest as _, Sha256};
 
+use crate::bombs::{component_holding, leb, module_of_loops, section};
 use crate::{RUN, measured};
 
 /// Of the host's own process, whatever the component.
 const MAX_PEAK_BYTES: u64 = 250 << 20;
-
-/// Unsigned LEB128.
-fn leb(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (value & 0x7f) as u8;
-        value >>= 7;
-        if value == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [&[id][..], &leb(content.len()), content].concat()
-}
 
 /// A component that offers what a datakit offers, by its names, and holds this besides.
 fn datakit_with(sections: &[u8]) -> Vec<u8> {
     let name = b"datakit:kit/datakit@0.1.0";
     let empty_instance = section(5, &[1, 1, 0]);
     let export = section(11, &[&[1, 0][..], &leb(name.len()), name, &[5, 0, 0]].concat());
-    component(&[sections, &empty_instance, &export].concat())
-}
-
-fn component(sections: &[u8]) -> Vec<u8> {
-    [b"\0asm\x0d\0\x01\0", sections].concat()
-}
-
-/// One function: loops in one another, each of which any of its variables may come around.
-fn module_of_loops(loops: usize, locals: usize) -> Vec<u8> {
-    let mut body = [&[1][..], &leb(locals), &[0x7e]].concat();
-    (0..loops).for_each(|_| body.extend([0x03, 0x40]));
-    for local in (0..locals).map(leb) {
-        body.extend([&[0x20][..], &local, &[0x42, 0x01, 0x7c, 0x21], &local].concat());
-    }
-    for depth in (0..loops).map(leb) {
-        body.extend([&[0x41, 0x00, 0x0d][..], &depth].concat());
-    }
-    body.extend(vec![0x0b; loops + 1]);
-    let code = [&[1][..], &leb(body.len()), &body].concat();
-    [&b"\0asm\x01\0\0\0"[..], &section(1, &[1, 0x60, 0, 0]), &section(3, &[1, 0]), &section(10, &code)].concat()
+    component_holding(&[sections, &empty_instance, &export].concat())
 }
 
 /// A component in a component, and so on.
 fn nested(depth: usize) -> Vec<u8> {
-    let mut inner = component(&[]);
+    let mut inner = component_holding(&[]);
     for _ in 0..depth {
-        inner = component(&section(4, &inner));
+        inner = component_holding(&section(4, &inner));
     }
     section(4, &inner)
 }
@@ -109,10 +73,13 @@ fn each_command_ends_at_a_bomb_with_its_error_and_little_memory() {
     let bombs = [
         ("loops", loops),
         ("nested", datakit_with(&nested(20_000))),
-        ("beside", datakit_with(&section(4, &component(&[])).repeat(15_000))),
-        ("beside-within", datakit_with(&section(4, &component(&section(4, &component(&[])).repeat(15_000))))),
+        ("beside", datakit_with(&section(4, &component_holding(&[])).repeat(15_000))),
+        (
+            "beside-within",
+            datakit_with(&section(4, &component_holding(&section(4, &component_holding(&[])).repeat(15_000)))),
+        ),
         ("types", datakit_with(&doubling_types(60))),
-        ("names", component(&exports(50_000))),
+        ("names", component_holding(&exports(50_000))),
     ];
     let mut text = String::new();
     for (name, bomb) in &bombs {

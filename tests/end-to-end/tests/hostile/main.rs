@@ -8,6 +8,8 @@
     reason = "a test says where it fails; wall time is shown, not asserted"
 )]
 
+#[path = "../../../../host/wasm/tests/guests/bombs.rs"]
+mod bombs;
 mod components;
 mod files;
 mod forever;
