@@ -22,8 +22,8 @@ fn script() -> String {
 }
 
 /// Four tables, each over a connection of its own, the first of which stops in its middle.
-fn slow(world: &World) {
-    let fault = Fault { table: "dbo.a".into(), after_rows: 1, effect: Effect::Pause(PAUSE), times: 1 };
+fn slow(world: &World, pause: Duration) {
+    let fault = Fault { table: "dbo.a".into(), after_rows: 1, effect: Effect::Pause(pause), times: 1 };
     world.mssql.engine().add_fault(fault);
     world.edit("\n[sinks.bronze]", "pool = { max_lifetime_seconds = 1 }\n\n[sinks.bronze]");
 }
@@ -34,7 +34,7 @@ fn world(reference: &str) -> Option<World> {
     let mssql = Mssql::standin_for("only the stand-in changes its password", options, SqlEngineOptions::default())?;
     let world = World::with(mssql, &script());
     world.edit("{ env = \"MSSQL_PASSWORD\" }", reference);
-    slow(&world);
+    slow(&world, PAUSE);
     Some(world)
 }
 
@@ -179,12 +179,13 @@ fn a_keytab_of_the_vault_is_fetched_again_when_its_key_is_refused() {
     let vault = vault();
     vault.set(5, vec![Field::File("keytab", std::fs::read(&world.keytab).unwrap())]);
     let keytab = reference(&vault, 5, "keytab");
-    // Tickets end soon, so that the key is needed again; and a wrong key is the KDC's to refuse.
-    world.kdc.admin("modprinc +requires_preauth -maxlife \"1 sec\" svc-etl").unwrap();
+    // Tickets end before the pause does, so that the key is needed again; and a wrong key is the KDC's to refuse.
+    let pause = Duration::from_secs(6);
+    world.kdc.admin("modprinc +requires_preauth -maxlife \"5 sec\" svc-etl").unwrap();
     let keys =
         |keytab: &str| format!("principal = \"svc-etl@CORP.EXAMPLE\", keytab = {keytab}, min_remaining_seconds = 0");
     world.log_in_with(&keys(&keytab));
-    slow(&world.world);
+    slow(&world.world, pause);
     let run = || {
         let mut command = world.command(&RUN);
         allow(&mut command, &vault);
@@ -199,7 +200,7 @@ fn a_keytab_of_the_vault_is_fetched_again_when_its_key_is_refused() {
     assert_eq!((wrong_keys(&world), vault.asked("/fields/keytab")), (1, 2), "{}", world.kdc.log());
 
     // The vault knows nothing of a second change: tried once, however many tables want to log in.
-    let fault = Fault { table: "dbo.a".into(), after_rows: 1, effect: Effect::Pause(PAUSE), times: 1 };
+    let fault = Fault { table: "dbo.a".into(), after_rows: 1, effect: Effect::Pause(pause), times: 1 };
     world.world.mssql.engine().add_fault(fault);
     let running = run();
     world.kdc.keytab("svc-etl", "newest.keytab").unwrap();

@@ -19,8 +19,12 @@ fn source(world: &World, replica: &PostgresServer) -> PostgresSource {
 
 async fn applied(world: &World, replica: &PostgresServer) {
     let lsn = world.ask("SELECT pg_current_wal_lsn()::text").await;
+    until(replica, &format!("pg_last_wal_replay_lsn() >= '{lsn}'::pg_lsn")).await;
+}
+
+async fn until(replica: &PostgresServer, condition: &str) {
     let there = admin(replica).await;
-    let sql = format!("SELECT coalesce(pg_last_wal_replay_lsn() >= '{lsn}'::pg_lsn, false)");
+    let sql = format!("SELECT coalesce({condition}, false)");
     while !there.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0) {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
@@ -34,10 +38,15 @@ async fn a_conflict_with_the_primary_names_the_settings_of_the_replica() {
     let source = source(&world, &replica);
     let (_session, mut reader) = start(&source, "run-1", "SELECT i, t FROM s.t").await.unwrap();
     assert!(reader.next().await.unwrap().is_some());
-    for statement in CHANGE.split("; ") {
-        world.admin.batch_execute(statement).await.unwrap();
-    }
+    let (delete, vacuum) = CHANGE.split_once("; ").unwrap();
+    world.admin.batch_execute(delete).await.unwrap();
+    applied(&world, &replica).await;
+    world.admin.batch_execute(vacuum).await.unwrap();
+    // What conflicts is the next that the replica applies, and it waits for the reader to be ended.
+    let lsn = world.ask("SELECT pg_current_wal_lsn()::text").await;
+    until(&replica, &format!("pg_last_wal_receive_lsn() >= '{lsn}'::pg_lsn")).await;
     let conflict = loop {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         match reader.next().await {
             Ok(Some(_)) => {}
             Ok(None) => panic!("the rows ended without a conflict"),
