@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use datakit_standin::server::Options;
-use datakit_standin::sql::SqlEngineOptions;
+use datakit_standin::sql::{Effect, Fault, SqlEngineOptions};
 use datakit_tests::{Mssql, World};
 use serde_json::Value;
 
@@ -32,6 +33,11 @@ fn world(keys: &str) -> Option<World> {
     let reason = "only the stand-in counts its connections";
     let mssql = Mssql::standin_for(reason, Options::default(), SqlEngineOptions::default())?;
     let world = World::with(mssql, &script());
+    // Each partition takes a while, so that every session has one at the same time, however busy the machine is.
+    for table in TABLES {
+        let effect = Effect::Pause(Duration::from_millis(200));
+        world.mssql.engine().add_fault(Fault { table: format!("dbo.{table}"), after_rows: 1, effect, times: 6 });
+    }
     world.edit("[sinks.bronze]", &format!("{keys}\n\n[sinks.bronze]"));
     Some(world)
 }

@@ -1,6 +1,6 @@
 //! What cannot work says why, and what to do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datakit_tests::KerberosWorld;
 
@@ -36,12 +36,14 @@ fn tickets_that_cannot_be_had() {
     tell(&world, "keytab of another", &keys("").replace("svc-etl@CORP", "SVC-ETL@CORP"));
     tell(&world, "wrong SPN", &keys(", spn_host = \"nowhere.corp.example\""));
     tell(&world, "unknown realm", &keys(", realm = \"NOWHERE.EXAMPLE\""));
+    let since = Instant::now();
     let cache = world.kdc.kinit("svc-etl", &world.keytab, "cache", &[]).unwrap();
     tell(
         &world,
         "too little time left",
         &format!("ticket_cache = \"{}\", min_remaining_seconds = 86400", cache.display()),
     );
+    let passed = since.elapsed().as_secs();
 
     world.kdc.admin("modprinc -allow_tix svc-etl").unwrap();
     tell(&world, "locked account", &keys(""));
@@ -57,7 +59,19 @@ fn tickets_that_cannot_be_had() {
     tell(&world, "a ticket the server cannot read", &newest);
     world.kdc.stop();
     tell(&world, "no KDC", &newest);
-    insta::assert_snapshot!(told.join("\n\n").replace(&format!("127.0.0.1:{}", world.kdc.port()), "[kdc]"));
+    let told = told.join("\n\n").replace(&format!("127.0.0.1:{}", world.kdc.port()), "[kdc]");
+    insta::assert_snapshot!(with_time_left(&told, passed));
+}
+
+/// The text of a ticket of ten hours that was fetched `passed` seconds ago at most, as it is after the first second. The number in it is
+/// held against that time: the KDC counts whole seconds, and what is left is rounded down.
+fn with_time_left(told: &str, passed: u64) -> String {
+    const LIFE_SECONDS: u64 = 36_000;
+    let (before, rest) = told.split_once(" is good for ").unwrap();
+    let (left, after) = rest.split_once(" s more").unwrap();
+    let left: u64 = left.parse().unwrap();
+    assert!((LIFE_SECONDS - passed - 2..LIFE_SECONDS).contains(&left), "{left} s are left after {passed} s");
+    format!("{before} is good for {} s more{after}", LIFE_SECONDS - 1)
 }
 
 #[test]
