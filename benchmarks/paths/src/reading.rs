@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use anyhow::{Result, anyhow};
 use datakit_model::source::{Access, Query, QueryOptions, Reader, Source};
 use datakit_model::{MemoryBudget, RunIdentity, RunLimits, Secret, TablePatterns};
-use datakit_sources::sqlserver::SqlServerSource;
-use datakit_sources::sqlserver::config::{Encrypt, Login, SqlServerConfig};
+use datakit_sqlserver::SqlServerSource;
+use datakit_sqlserver::config::{Encrypt, Login, SqlServerConfig};
 use serde_json::Value;
 
 use crate::{Cost, TableArguments};

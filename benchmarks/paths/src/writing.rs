@@ -7,13 +7,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datakit_columnar::{ColumnExpression, Projection};
+use datakit_delta::{DeltaConfig, DeltaSink};
+use datakit_model::datakit::{Partition, RunLog, Session, Watermarks};
 use datakit_model::memory::ByteLimit;
+use datakit_model::sink::{CommitNote, Sink as _, Target, WriteMode};
 use datakit_model::source::{Reader, Source};
 use datakit_model::{Failure, GuestLimits, RunLimits, TableId, TrackedBatch};
-use datakit_sinks::delta::{DeltaConfig, DeltaSink};
-use datakit_sinks::{CommitNote, Sink as _, Target, WriteMode};
-use datakit_wasm::columnar::{ColumnExpression, Projection};
-use datakit_wasm::{Datakit, Extraction, Partition, RunLog, Runtime, RuntimeConfig, Session, Watermarks};
+use datakit_wasm::{Datakit, Extraction, Runtime, RuntimeConfig};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -135,7 +136,7 @@ pub(crate) fn session(source: Arc<dyn Source>, settings: &str) -> Result<Session
         tables: patterns()?,
         memory: memory(),
         log: RunLog::default(),
-        set_aside: ByteLimit::new(RunLimits::default().max_rejected_bytes),
+        rejected: ByteLimit::new(RunLimits::default().max_rejected_bytes),
         watermarks: Arc::new(NoWatermarks),
     })
 }

@@ -18,6 +18,9 @@ pub const BATCH_ID: &str = "_bronze_batch_id";
 /// SHA-256 of the row's source columns, in lower-case hexadecimal; null when turned off.
 pub const ROW_HASH: &str = "_bronze_row_hash";
 
+/// What the names of Bronze columns begin with, and no source column may.
+const PREFIX: &str = "_bronze_";
+
 /// All of them, in the order they stand in after the source columns.
 pub const COLUMNS: [&str; 6] = [LOADED_AT, SOURCE_SYSTEM, SOURCE_SCHEMA, SOURCE_TABLE, BATCH_ID, ROW_HASH];
 
@@ -28,7 +31,7 @@ const NO_HASH: &str = "CAST(NULL AS VARCHAR)";
 /// is of the same columns in the same order.
 ///
 /// # Errors
-/// A name longer than its Bronze column holds (names are never cut), or a source column named like a Bronze column in
+/// A name longer than its Bronze column holds (names are never cut), or a source column whose name begins with `_bronze_` in
 /// whatever case.
 pub fn columns<S>(
     run: &Run<S>,
@@ -36,10 +39,15 @@ pub fn columns<S>(
     source_columns: &[String],
     row_hash: bool,
 ) -> Result<Vec<Column>, Error> {
-    if let Some(name) = source_columns.iter().find(|name| is_bronze_name(name)) {
+    if let Some(name) = source_columns.iter().find(|name| is_reserved(name)) {
+        let problem = if COLUMNS.iter().any(|bronze| bronze.eq_ignore_ascii_case(name)) {
+            "is named like a Bronze column"
+        } else {
+            "begins with `_bronze_`, which is reserved for Bronze columns"
+        };
         return Err(Error::config(
             codes::BRONZE_COLLISION,
-            format!("the column `{name}` of {}.{} is named like a Bronze column", table.schema, table.name),
+            format!("the column `{name}` of {}.{} {problem}", table.schema, table.name),
         )
         .with_hint("exclude it by the datakit's settings")
         .with_context("table", format!("{}.{}", table.schema, table.name))
@@ -65,8 +73,9 @@ pub fn columns<S>(
     Ok(passed.chain(added).collect())
 }
 
-fn is_bronze_name(name: &str) -> bool {
-    COLUMNS.iter().any(|bronze| bronze.eq_ignore_ascii_case(name))
+/// Whether the name begins like a Bronze column's, in whatever case.
+fn is_reserved(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 fn bounded(column: &str, value: &str, limit: usize) -> Result<String, Error> {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use datakit_connect::permissions::Permissions;
+use datakit_files::FilesSource;
 use datakit_kerberos::{KerberosError, Tickets};
 use datakit_model::Failure;
 use datakit_model::source::Source;
-use datakit_sources::files::FilesSource;
-use datakit_sources::permissions::Permissions;
-use datakit_sources::postgres::PostgresSource;
-use datakit_sources::sqlserver::SqlServerSource;
+use datakit_postgres::source::PostgresSource;
+use datakit_sqlserver::SqlServerSource;
 
 use crate::context::KDC_TIMEOUT;
 

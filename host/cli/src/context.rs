@@ -11,16 +11,18 @@ use datakit_config::{
     PostgresConnection, Reader, RowSecurity, SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource,
     Timeouts, load,
 };
+use datakit_connect::config::{PoolLimits, ServerLimit, Timeouts as SourceTimeouts};
+use datakit_delta::{DeltaConfig, DeltaSink, StoreOptions};
+use datakit_files::{FilesConfig, FilesError, FilesSource, Root, TableRules};
+use datakit_guard::SqlLimits;
 use datakit_kerberos::{Origin, Service, TicketSettings, Tickets};
+use datakit_model::sink::Sink;
 use datakit_model::{Credential, Secret};
+use datakit_postgres::Server;
+use datakit_postgres::sink::PostgresSink;
+use datakit_postgres::source::{self as postgres_source, PostgresConfig as PostgresSourceConfig, PostgresSource};
 use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
-use datakit_sinks::Sink;
-use datakit_sinks::delta::{DeltaConfig, DeltaSink, StoreOptions};
-use datakit_sinks::postgres::{self, PostgresConfig, PostgresSink};
-use datakit_sources::config::{PoolLimits, ServerLimit, SqlLimits, Timeouts as SourceTimeouts};
-use datakit_sources::files::{FilesConfig, FilesError, FilesSource, Root, TableRules};
-use datakit_sources::postgres::{self as postgres_source, PostgresConfig as PostgresSourceConfig, PostgresSource};
-use datakit_sources::sqlserver::{self, Login, SqlServerConfig, SqlServerSource};
+use datakit_sqlserver::{self as sqlserver, Login, SqlServerConfig, SqlServerSource};
 use datakit_wasm::{Runtime, RuntimeConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -244,22 +246,22 @@ impl Context {
 
     pub(crate) fn postgres_sink(&self, sink: &datakit_config::PostgresConfig) -> Result<PostgresSink, Reports> {
         let password = sink.password.as_ref().map(|setting| self.credential(setting)).transpose()?;
-        Ok(PostgresSink::new(postgres_config(sink, password)))
+        Ok(PostgresSink::new(postgres_server(sink, password)))
     }
 }
 
-fn postgres_config(sink: &datakit_config::PostgresConfig, password: Option<Credential>) -> PostgresConfig {
-    PostgresConfig {
-        port: sink.port,
+fn postgres_server(server: &datakit_config::PostgresConfig, password: Option<Credential>) -> Server {
+    Server {
+        port: server.port,
         password,
-        encrypt: match sink.encrypt {
-            Encrypt::Off => postgres::Encrypt::Off,
-            Encrypt::Required | Encrypt::Strict => postgres::Encrypt::Required,
+        encrypt: match server.encrypt {
+            Encrypt::Off => datakit_postgres::Encrypt::Off,
+            Encrypt::Required | Encrypt::Strict => datakit_postgres::Encrypt::Required,
         },
-        certificate_file: sink.certificate_file.clone(),
-        trust_certificate: sink.trust_certificate,
+        certificate_file: server.certificate_file.clone(),
+        trust_certificate: server.trust_certificate,
         application_name: APPLICATION_NAME.to_owned(),
-        ..PostgresConfig::new(&sink.host, &sink.database, &sink.user)
+        ..Server::new(&server.host, &server.database, &server.user)
     }
 }
 
@@ -268,16 +270,7 @@ fn postgres_source_config(
     password: Option<Credential>,
     config: &Config,
 ) -> PostgresSourceConfig {
-    let server = &connection.server;
     PostgresSourceConfig {
-        port: server.port,
-        password,
-        encrypt: match server.encrypt {
-            Encrypt::Off => postgres_source::Encrypt::Off,
-            Encrypt::Required | Encrypt::Strict => postgres_source::Encrypt::Required,
-        },
-        certificate_file: server.certificate_file.clone(),
-        trust_certificate: server.trust_certificate,
         pool: pool_limits(&connection.pool),
         timeouts: source_timeouts(&connection.timeouts),
         read: config.limits.read.clone(),
@@ -286,8 +279,7 @@ fn postgres_source_config(
             RowSecurity::Refuse => postgres_source::RowSecurity::Refuse,
             RowSecurity::Filter => postgres_source::RowSecurity::Filter,
         },
-        application_name: APPLICATION_NAME.to_owned(),
-        ..PostgresSourceConfig::new(&server.host, &server.database, &server.user)
+        ..PostgresSourceConfig::new(postgres_server(&connection.server, password))
     }
 }
 

@@ -217,10 +217,10 @@ reports_from_coded!(
     CliError,
     datakit_kerberos::KerberosError,
     datakit_registry::RegistryError,
-    datakit_sinks::SinkError,
-    datakit_sources::files::FilesError,
-    datakit_sources::postgres::PostgresError,
-    datakit_sources::sqlserver::SourceError,
+    datakit_connect::sink::SinkError,
+    datakit_files::FilesError,
+    datakit_postgres::source::PostgresError,
+    datakit_sqlserver::SourceError,
     datakit_wasm::WasmError
 );
 

@@ -4,6 +4,7 @@
 //!
 //! - [`canonical`]: the dates that the row hash takes;
 //! - [`credential`]: a secret that may be changed while a run goes on;
+//! - [`datakit`]: what goes into a datakit and what comes out;
 //! - [`exit`]: the exit codes of every command;
 //! - [`failure`]: an error with a stable code, a kind, a retry hint and a hint for the reader;
 //! - [`names`]: tables and the patterns that select and grant them;
@@ -12,12 +13,15 @@
 //! - [`memory`]: the run-wide byte budget that batches are charged to;
 //! - [`printable`]: the one sanitizer of what is printed;
 //! - [`source`]: what a source of rows offers to whoever reads it;
+//! - [`sink`]: what a sink offers to whoever writes to it;
 //! - [`run`]: who is running, and what a commit must remember.
 
 pub mod canonical;
 pub mod credential;
+pub mod datakit;
 pub mod exit;
 pub mod failure;
+mod fault;
 mod glob;
 pub mod limits;
 pub mod memory;
@@ -25,11 +29,13 @@ pub mod names;
 pub mod printable;
 pub mod run;
 pub mod secret;
+pub mod sink;
 pub mod source;
 
 pub use credential::Credential;
 pub use exit::Exit;
 pub use failure::{Coded, Failure, Kind, Retry};
+pub use fault::Fault;
 pub use limits::{GuestLimits, ReadLimits, RunLimits};
 pub use memory::{MemoryBudget, Reservation, TrackedBatch};
 pub use names::{NameRule, TableId, TablePattern, TablePatterns};

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use crate::glob::Glob;
 pub use crate::glob::plain;
 
-/// A table or view of a source, by its two names as the server spells them.
+/// A table or view of a source, by its names as the server spells them: two, or three where the system has catalogs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct TableId {
+    /// The catalog, unquoted; none where the system has none, or where a connection reaches only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<String>,
     /// The schema, unquoted: `dbo`.
     pub schema: String,
     /// The name in the schema, unquoted.
@@ -20,13 +23,24 @@ impl TableId {
     /// A table from its two names.
     #[must_use]
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { schema: schema.into(), name: name.into() }
+        Self { catalog: None, schema: schema.into(), name: name.into() }
+    }
+
+    /// The same table in a catalog.
+    #[must_use]
+    pub fn in_catalog(self, catalog: impl Into<String>) -> Self {
+        Self { catalog: Some(catalog.into()), ..self }
     }
 }
 
 impl fmt::Display for TableId {
-    /// `schema.name` as a [`TablePattern`] of this table alone: a part that would be read as something else stands in brackets.
+    /// `schema.name` or `catalog.schema.name` as a [`TablePattern`] of this table alone: a part that would be read as something
+    /// else stands in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(catalog) = &self.catalog {
+            write_part(f, catalog, &['.', '*', '?'], &['[', '"', '!'])?;
+            f.write_str(".")?;
+        }
         write_part(f, &self.schema, &['.', '*', '?'], &['[', '"', '!'])?;
         f.write_str(".")?;
         write_part(f, &self.name, &['*', '?'], &['[', '"'])
@@ -48,12 +62,35 @@ fn write_part(f: &mut fmt::Formatter<'_>, part: &str, odd: &[char], odd_at_start
 /// to say ([`NameRule`]). The first dot parts schema from name, unless the schema stands in brackets or double quotes
 /// (`[odd.schema].*`). In the name, `[` has no special meaning; a name in brackets is taken literally, so that
 /// `dbo.[50%*]` matches the table `50%*` alone.
+///
+/// A table in a catalog is matched by a pattern of three parts: the first two dots part them. So `main.sales.*` means the
+/// tables of the schema `sales` in the catalog `main`, and in a system without catalogs the tables of the schema `main` whose
+/// names begin with `sales.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TablePattern {
     text: String,
     exclude: bool,
+    in_schema: Names,
+    /// The same text read as three parts; none where it has two.
+    in_catalog: Option<(Glob, Names)>,
+}
+
+/// A schema and a name in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Names {
     schema: Glob,
     name: Glob,
+}
+
+impl Names {
+    /// Both names by one way to compare.
+    fn compare(&self, table: &TableId, same: impl Fn(&Glob, &str) -> bool) -> bool {
+        same(&self.schema, &table.schema) && same(&self.name, &table.name)
+    }
+
+    fn has_no_wildcard(&self) -> bool {
+        self.schema.is_literal() && self.name.is_literal()
+    }
 }
 
 /// How a source compares the names of its tables, the least strict first.
@@ -93,26 +130,36 @@ impl TablePattern {
     /// Whether it names one table, without a wildcard.
     #[must_use]
     pub fn is_literal(&self) -> bool {
-        self.schema.is_literal() && self.name.is_literal()
+        self.in_schema.has_no_wildcard()
     }
 
     /// Whether schema and name match, upper and lower case being the same; exclusion or not.
     #[must_use]
     pub fn matches(&self, table: &TableId) -> bool {
-        self.schema.matches(&table.schema) && self.name.matches(&table.name)
+        self.compare(table, Glob::matches)
     }
 
     /// Whether schema and name match in their case too.
     #[must_use]
     pub fn matches_exactly(&self, table: &TableId) -> bool {
-        self.schema.matches_exactly(&table.schema) && self.name.matches_exactly(&table.name)
+        self.compare(table, Glob::matches_exactly)
     }
 
     /// Whether schema and name match for a server that may fold whatever any collation folds: accents, circled letters, wide
     /// forms, blanks at the end, characters that it gives no weight.
     #[must_use]
     pub fn could_match(&self, table: &TableId) -> bool {
-        self.schema.could_match(&table.schema) && self.name.could_match(&table.name)
+        self.compare(table, Glob::could_match)
+    }
+
+    /// All names by one way to compare. A table in a catalog is included by a pattern of three parts alone; an exclusion of two
+    /// parts takes its tables away in every catalog.
+    fn compare(&self, table: &TableId, same: fn(&Glob, &str) -> bool) -> bool {
+        match (&table.catalog, &self.in_catalog) {
+            (None, _) => self.in_schema.compare(table, same),
+            (Some(found), Some((catalog, names))) => same(catalog, found) && names.compare(table, same),
+            (Some(_), None) => self.exclude && self.in_schema.compare(table, same),
+        }
     }
 }
 
@@ -130,14 +177,27 @@ impl FromStr for TablePattern {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        let (schema, rest) = Glob::parse_until_dot(rest, text)?;
+        let (first, rest) = Glob::parse_until_dot(rest, text)?;
         let rest = rest.ok_or_else(|| PatternError::NoSchema(text.to_owned()))?;
-        let name = Glob::parse_whole(rest, text)?;
-        if schema.is_empty() || name.is_empty() {
+        let in_catalog = names_in_catalog(rest, text).map(|names| (first.clone(), names));
+        // `[a].[b].c` has three parts and cannot be read as two.
+        let in_schema = match (Glob::parse_whole(rest, text), &in_catalog) {
+            (Ok(name), _) => Names { schema: first, name },
+            (Err(_), Some((_, names))) => names.clone(),
+            (Err(error), None) => return Err(error),
+        };
+        if in_schema.schema.is_empty() || in_schema.name.is_empty() {
             return Err(PatternError::Empty(text.to_owned()));
         }
-        Ok(Self { text: text.to_owned(), exclude, schema, name })
+        Ok(Self { text: text.to_owned(), exclude, in_schema, in_catalog })
     }
+}
+
+/// Schema and name of a pattern of three parts, from behind its first dot; none where there are two parts.
+fn names_in_catalog(rest: &str, text: &str) -> Option<Names> {
+    let (schema, rest) = Glob::parse_until_dot(rest, text).ok()?;
+    let name = Glob::parse_whole(rest?, text).ok()?;
+    (!schema.is_empty() && !name.is_empty()).then_some(Names { schema, name })
 }
 
 /// A list of patterns: a table is in it when an inclusion matches and no exclusion does; the order does not matter.
@@ -296,6 +356,25 @@ mod tests {
     }
 
     #[test]
+    fn three_parts_name_a_table_in_a_catalog() {
+        let orders = TableId::new("sales", "orders").in_catalog("main");
+        assert_eq!(orders.to_string(), "main.sales.orders");
+        let list = patterns(&["main.sales.*", "!main.sales.audit_*"]);
+        assert!(list.allows(&orders));
+        assert!(list.allows(&TableId::new("Sales", "ORDERS").in_catalog("MAIN")));
+        assert!(!list.allows(&TableId::new("sales", "audit_x").in_catalog("main")));
+        assert!(!list.allows(&TableId::new("sales", "orders").in_catalog("other")));
+        assert!(!list.allows(&TableId::new("sales", "orders")), "no catalog");
+        assert!(!patterns(&["sales.*", "*.orders"]).allows(&orders), "two parts grant nothing in a catalog");
+        assert!(!patterns(&["main.*.*", "!sales.orders"]).allows(&orders), "an exclusion holds in every catalog");
+        assert!(patterns(&["[a.b].[c].[d*]"]).allows(&TableId::new("c", "d*").in_catalog("a.b")));
+        assert!(patterns(&["main.sales.*"]).allows(&TableId::new("main", "sales.orders")), "without catalogs");
+        let odd = TableId::new("s.x", "50%*").in_catalog("c[1]");
+        let pattern: TablePattern = odd.to_string().parse().unwrap();
+        assert!(pattern.is_literal() && pattern.matches(&odd), "{odd}");
+    }
+
+    #[test]
     fn nothing_is_allowed_by_default() {
         assert!(!TablePatterns::default().allows(&TableId::new("dbo", "t")));
         assert!(!patterns(&["!dbo.x"]).allows(&TableId::new("dbo", "t")));
@@ -326,7 +405,8 @@ mod tests {
             let pattern: TablePattern = pattern.parse().unwrap();
             let table = TableId::new(&name, name.trim_end());
             prop_assert!(!pattern.matches_exactly(&table) || pattern.matches(&table));
-            prop_assert!(!pattern.name.matches(&table.name) || pattern.name.could_match(&table.name));
+            let name = &pattern.in_schema.name;
+            prop_assert!(!name.matches(&table.name) || name.could_match(&table.name));
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! What a source of rows offers to whoever reads it.
 //!
-//! `sources` implements these traits, `wasm` uses them on behalf of a guest, and tests have one in memory. A guest's
+//! Connectors implement these traits, `wasm` uses them on behalf of a guest, and tests have one in memory. A guest's
 //! SQL arrives here as the guest wrote it: **the source checks it** against the grant, since only it knows its dialect.
 
 use std::sync::Arc;
@@ -123,30 +123,24 @@ pub trait Reader: Send {
     /// What the server reported in the middle of the rows, or a value that cannot be represented.
     async fn next(&mut self) -> Result<Option<TrackedBatch>, Failure>;
 
-    /// What was changed on the way, so far: nothing is changed in silence.
-    fn adjustments(&self) -> Vec<Adjustment>;
+    /// What is known of the rows read so far. Rejected rows are handed over once; the rest holds for all rows up to now.
+    fn report(&mut self) -> ReadReport;
+}
 
-    /// Rows that were set aside since the last call, because they are none: taken, to be kept beside the table.
-    fn take_rejected(&mut self) -> Vec<RejectedRow> {
-        Vec::new()
-    }
-
-    /// The one moment that all rows are of, by a name that other queries of the run have too if they are of the same; none
-    /// when it is this query's alone, or none at all.
-    fn moment(&self) -> Option<Arc<str>> {
-        None
-    }
-
-    /// Whether the query allows dirty reads (NOLOCK, read uncommitted): rows may be missing or doubled.
-    fn approximate(&self) -> bool {
-        false
-    }
-
-    /// Whether row-level security of the server left out rows, or may have, as far as is known by now: known for good at the
-    /// end of the rows.
-    fn filtered(&self) -> bool {
-        false
-    }
+/// What is known of rows that were read, besides the rows: of one reader, or of all readers of a partition.
+#[derive(Debug, Default)]
+pub struct ReadReport {
+    /// Values that were changed on the way, by column and kind: nothing is changed in silence.
+    pub adjustments: Vec<Adjustment>,
+    /// Rows that could not be read as rows of the table, since the last report.
+    pub rejected: Rejected,
+    /// The snapshot that all rows are of, by a name that other queries of the run share when they read the same one; none
+    /// when the rows are of no snapshot, or of one that no other query can read.
+    pub snapshot: Option<Arc<str>>,
+    /// The query allows dirty reads (NOLOCK, read uncommitted): rows may be missing or doubled.
+    pub approximate: bool,
+    /// Row-level security of the server left out rows, or may have. Known for good at the end of the rows.
+    pub filtered: bool,
 }
 
 /// Values of one column that had to be cut to fit the Arrow type, by the rule of the type table.
@@ -173,25 +167,33 @@ pub struct RejectedRow {
     pub text: String,
 }
 
-/// Rows that were set aside, with their share of what the run may hold of them.
+/// Rejected rows, with their share of what the run may hold of them.
 #[derive(Debug, Default)]
-pub struct SetAside {
+pub struct Rejected {
     rows: Vec<RejectedRow>,
     charges: Vec<Charge>,
 }
 
-impl SetAside {
+impl Rejected {
     /// What a row takes besides its texts, in bytes.
     const ROW_BYTES: u64 = 96;
 
-    /// These rows, charged to `limit`.
+    /// These rows, charged to nothing yet.
+    #[must_use]
+    pub fn new(rows: Vec<RejectedRow>) -> Self {
+        Self { rows, charges: Vec::new() }
+    }
+
+    /// The same rows, charged to `limit`.
     ///
     /// # Errors
     /// The limit.
-    pub fn new(rows: Vec<RejectedRow>, limit: &ByteLimit) -> Result<Self, Overfull> {
-        let bytes = rows.iter().map(|row| (row.reason.len() + row.text.len()) as u64 + Self::ROW_BYTES).sum();
-        let charge = limit.charge(bytes)?;
-        Ok(Self { rows, charges: vec![charge] })
+    pub fn charged(mut self, limit: &ByteLimit) -> Result<Self, Overfull> {
+        if !self.rows.is_empty() {
+            let bytes = self.rows.iter().map(|row| (row.reason.len() + row.text.len()) as u64 + Self::ROW_BYTES).sum();
+            self.charges.push(limit.charge(bytes)?);
+        }
+        Ok(self)
     }
 
     /// The rows.

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
+use datakit_model::sink::TableRows;
 use datakit_model::{Coded, Kind, Retry, TableId, TablePatterns, printable};
-use datakit_sinks::TableRows;
 
 /// No message names more roles or problems than this.
 const MAX_NAMED: usize = 20;

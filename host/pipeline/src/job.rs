@@ -2,11 +2,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use datakit_model::datakit::Datakit;
+use datakit_model::datakit::{Discovery, Info, RunLog, Session, Verdict, Watermarks};
 use datakit_model::memory::ByteLimit;
+use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
 use datakit_model::{Failure, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
-use datakit_sinks::{Sink, WriteMode};
-use datakit_wasm::{Datakit, Discovery, Info, RunLog, Session, Verdict, Watermarks};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -40,7 +41,7 @@ pub type RoleSources = BTreeMap<String, (Arc<dyn Source>, String)>;
 /// Everything a job is made of, unchecked.
 pub struct JobParts {
     /// The loaded component.
-    pub datakit: Datakit,
+    pub datakit: Arc<dyn Datakit>,
     /// What the registry says it is.
     pub artifact: Artifact,
     /// The run.
@@ -57,7 +58,7 @@ pub struct JobParts {
 
 /// A datakit with its roles, grant and settings, all checked. Opens nothing by itself.
 pub struct Job {
-    pub(crate) datakit: Datakit,
+    pub(crate) datakit: Arc<dyn Datakit>,
     pub(crate) run: RunIdentity,
     pub(crate) limits: RunLimits,
     pub(crate) tables: TablePatterns,
@@ -65,7 +66,7 @@ pub struct Job {
     roles: HashMap<String, Arc<dyn Source>>,
     settings: String,
     memory: MemoryBudget,
-    set_aside: ByteLimit,
+    rejected: ByteLimit,
     log: RunLog,
     planned_from: PlannedFrom,
     unreadable: Unreadable,
@@ -102,7 +103,7 @@ impl Job {
             datakit: parts.datakit,
             run,
             memory: MemoryBudget::new(parts.limits.max_memory_bytes),
-            set_aside: ByteLimit::new(parts.limits.max_rejected_bytes),
+            rejected: ByteLimit::new(parts.limits.max_rejected_bytes),
             log: RunLog::default(),
             limits: parts.limits,
             tables: parts.tables,
@@ -180,7 +181,7 @@ impl Job {
             roles: self.roles.clone(),
             tables: self.tables.clone(),
             memory: self.memory.clone(),
-            set_aside: self.set_aside.clone(),
+            rejected: self.rejected.clone(),
             log: self.log.clone(),
             watermarks: Arc::new(SinkState {
                 sink,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::datatypes::SchemaRef;
-use datakit_model::source::{Adjustment, SetAside};
+use datakit_model::datakit::Extraction;
+use datakit_model::datakit::Partition;
+use datakit_model::sink::{PartitionWriter, RetryUnit, TableWriter, Written};
+use datakit_model::source::ReadReport;
 use datakit_model::{Failure, TrackedBatch};
-use datakit_sinks::{PartitionWriter, RetryUnit, TableWriter, Written};
-use datakit_wasm::{Extraction, Partition};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,13 +21,8 @@ use crate::table::TableContext;
 #[derive(Debug, Default)]
 pub(crate) struct PartitionResult {
     pub(crate) written: Written,
-    pub(crate) adjustments: Vec<Adjustment>,
-    /// Rows that are none of the table.
-    pub(crate) rejected: SetAside,
-    pub(crate) approximate: bool,
-    pub(crate) filtered: bool,
-    /// The moment its rows are of, where other partitions can be of the same.
-    pub(crate) moment: Option<Arc<str>>,
+    /// What is known of its rows.
+    pub(crate) report: ReadReport,
 }
 
 /// Reads and writes one partition, again after a failure that may pass when the sink's unit of retry is a partition.
@@ -35,7 +31,7 @@ pub(crate) async fn copy(
     writer: &Arc<dyn TableWriter>,
     partition: &Partition,
     schema: &SchemaRef,
-    mut opened: Option<Extraction>,
+    mut opened: Option<Box<dyn Extraction>>,
 ) -> Result<PartitionResult, Failure> {
     let mut attempt = 1;
     loop {
@@ -68,7 +64,7 @@ async fn attempt_copy(
     writer: &Arc<dyn TableWriter>,
     partition: &Partition,
     schema: &SchemaRef,
-    opened: Option<Extraction>,
+    opened: Option<Box<dyn Extraction>>,
     rows: &mut u64,
 ) -> Result<PartitionResult, Failure> {
     let extraction = match opened {
@@ -93,7 +89,7 @@ async fn attempt_copy(
 async fn pump(
     context: &TableContext,
     partition: &Partition,
-    extraction: Extraction,
+    extraction: Box<dyn Extraction>,
     writer: &mut dyn PartitionWriter,
     rows: &mut u64,
 ) -> Result<PartitionResult, Failure> {
@@ -112,10 +108,11 @@ async fn pump(
     }
 }
 
-async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>) -> Result<PartitionResult, Failure> {
-    let mut rejected = SetAside::default();
+async fn produce(
+    mut extraction: Box<dyn Extraction>,
+    batches: mpsc::Sender<TrackedBatch>,
+) -> Result<PartitionResult, Failure> {
     while let Some(batch) = extraction.next().await? {
-        rejected.append(extraction.take_rejected());
         if batch.batch().num_rows() == 0 {
             continue;
         }
@@ -124,13 +121,5 @@ async fn produce(mut extraction: Extraction, batches: mpsc::Sender<TrackedBatch>
             break;
         }
     }
-    rejected.append(extraction.take_rejected());
-    Ok(PartitionResult {
-        written: Written::default(),
-        rejected,
-        adjustments: extraction.adjustments(),
-        approximate: extraction.approximate(),
-        filtered: extraction.filtered(),
-        moment: extraction.moment(),
-    })
+    Ok(PartitionResult { written: Written::default(), report: extraction.report() })
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use datakit_model::datakit::{Session, Table, TablePlan};
 use datakit_model::{Failure, TableId};
-use datakit_wasm::{Session, Table, TablePlan};
 
 use crate::event::{Event, Observer};
 use crate::job::Job;

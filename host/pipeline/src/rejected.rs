@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use datakit_model::source::{RejectedRow, SetAside};
+use datakit_model::datakit::TablePlan;
+use datakit_model::sink::{CommitNote, Target};
+use datakit_model::source::{Rejected, RejectedRow};
 use datakit_model::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
-use datakit_sinks::{BRONZE_COLUMNS, CommitNote, Target};
-use datakit_wasm::TablePlan;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::RunError;
@@ -16,13 +16,17 @@ use crate::partition::PartitionResult;
 use crate::summary::RejectedRows;
 use crate::table::TableContext;
 
+/// When the run began, and its id: named as in the table beside it.
+const LOADED_AT: &str = "_bronze_loaded_at";
+const BATCH_ID: &str = "_bronze_batch_id";
+
 /// What follows a table's name.
 const SUFFIX: &str = "__rejected";
 
 /// Takes the rows out of all partitions.
-pub(crate) fn taken(results: &mut [PartitionResult]) -> SetAside {
-    let mut all = SetAside::default();
-    results.iter_mut().for_each(|result| all.append(std::mem::take(&mut result.rejected)));
+pub(crate) fn taken(results: &mut [PartitionResult]) -> Rejected {
+    let mut all = Rejected::default();
+    results.iter_mut().for_each(|result| all.append(std::mem::take(&mut result.report.rejected)));
     all
 }
 
@@ -30,13 +34,13 @@ pub(crate) fn taken(results: &mut [PartitionResult]) -> SetAside {
 pub(crate) async fn keep(
     context: &TableContext,
     plan: &TablePlan,
-    set_aside: SetAside,
+    rejected: Rejected,
 ) -> Result<Option<RejectedRows>, Failure> {
-    let rows = set_aside.rows();
+    let rows = rejected.rows();
     if rows.is_empty() || context.stop.is_cancelled() {
         return Ok(None);
     }
-    let table = TableId::new(&plan.table.schema, format!("{}{SUFFIX}", plan.table.name));
+    let table = TableId { name: format!("{}{SUFFIX}", plan.table.name), ..plan.table.clone() };
     let sink = &context.destination.sink;
     let run = identity(&context.job.run, plan);
     let kept = RejectedRows { rows: rows.len() as u64, target: sink.locate(&run.source_system, &table)? };
@@ -85,15 +89,14 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Where each row was, what is wrong with it, how it reads, and which run left it out.
 fn schema() -> SchemaRef {
-    let [loaded_at, _, _, _, batch_id, _] = BRONZE_COLUMNS;
     let uuid = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())].into();
     Arc::new(Schema::new(vec![
         Field::new("source_file", DataType::Utf8, false),
         Field::new("source_line", DataType::Int64, false),
         Field::new("reason", DataType::Utf8, false),
         Field::new("text", DataType::Utf8, false),
-        Field::new(loaded_at, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
-        Field::new(batch_id, DataType::FixedSizeBinary(16), false).with_metadata(uuid),
+        Field::new(LOADED_AT, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+        Field::new(BATCH_ID, DataType::FixedSizeBinary(16), false).with_metadata(uuid),
     ]))
 }
 

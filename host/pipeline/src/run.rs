@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datakit_model::datakit::{Discovery, Session, Table, TablePlan};
+use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId};
-use datakit_sinks::{Sink, WriteMode};
-use datakit_wasm::{Discovery, Session, Table, TablePlan};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;

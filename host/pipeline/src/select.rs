@@ -1,5 +1,5 @@
+use datakit_model::datakit::{Discovery, InvalidTable, Table};
 use datakit_model::{TableId, TablePattern, TablePatterns};
-use datakit_wasm::{Discovery, InvalidTable, Table};
 
 use crate::error::RunError;
 

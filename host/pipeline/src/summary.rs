@@ -1,8 +1,8 @@
 use std::time::Duration;
 
+use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
 use datakit_model::{Exit, Failure, Kind, Retry};
-use datakit_sinks::TableRows;
 use serde::Serialize;
 
 /// How a run ended.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use datakit_model::datakit::Extraction;
+use datakit_model::datakit::{Partition, Session, TablePlan};
+use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target};
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId, TableState};
-use datakit_sinks::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target};
-use datakit_wasm::{Extraction, Partition, Session, TablePlan};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,7 @@ impl TableContext {
         .await
     }
 
-    pub(crate) async fn extract(&self, partition: &Partition) -> Result<Extraction, Failure> {
+    pub(crate) async fn extract(&self, partition: &Partition) -> Result<Box<dyn Extraction>, Failure> {
         Ok(self.job.datakit.extract(&self.session, partition).await?)
     }
 
@@ -200,9 +201,9 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
     };
     let note = CommitNote {
         watermark: plan.watermark_after.clone(),
-        several_moments: plan.partitions.len() > 1 && !is_one_moment(&results),
-        approximate: results.iter().any(|r| r.approximate),
-        filtered: results.iter().any(|r| r.filtered),
+        several_moments: plan.partitions.len() > 1 && !is_one_snapshot(&results),
+        approximate: results.iter().any(|r| r.report.approximate),
+        filtered: results.iter().any(|r| r.report.filtered),
     };
     // Before the rows they were left out of: a run that is killed in between leaves too many of them, never too few.
     let rejected = match rejected::keep(context, plan, rejected::taken(&mut results)).await {
@@ -217,16 +218,16 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
 }
 
 /// Whether all partitions were read under one snapshot.
-fn is_one_moment(results: &[PartitionResult]) -> bool {
+fn is_one_snapshot(results: &[PartitionResult]) -> bool {
     let Some((first, others)) = results.split_first() else { return false };
-    first.moment.is_some() && others.iter().all(|other| other.moment == first.moment)
+    first.report.snapshot.is_some() && others.iter().all(|other| other.report.snapshot == first.report.snapshot)
 }
 
 /// Opens the first partition, whose schema is the table's, then the sink.
 async fn open(
     context: &TableContext,
     plan: &TablePlan,
-) -> Result<(Option<Extraction>, Arc<dyn TableWriter>, OwnedSemaphorePermit), Failure> {
+) -> Result<(Option<Box<dyn Extraction>>, Arc<dyn TableWriter>, OwnedSemaphorePermit), Failure> {
     let permit = context.worker().await?;
     let Some(partition) = plan.partitions.first() else {
         let message = "a plan without partitions".to_owned();
@@ -283,10 +284,10 @@ async fn copy_partitions(
     context: &TableContext,
     plan: &TablePlan,
     writer: &Arc<dyn TableWriter>,
-    mut first: Option<Extraction>,
+    mut first: Option<Box<dyn Extraction>>,
     permit: OwnedSemaphorePermit,
 ) -> Result<Vec<PartitionResult>, Failure> {
-    let Some(schema) = first.as_ref().map(Extraction::schema) else { return Ok(Vec::new()) };
+    let Some(schema) = first.as_ref().map(|extraction| extraction.schema()) else { return Ok(Vec::new()) };
     // One failed partition stops its siblings, not the other tables.
     let context = TableContext { stop: context.stop.child_token(), ..context.clone() };
     let mut permit = Some(permit);
@@ -339,7 +340,7 @@ async fn commit(
         Err(failure) => failure,
     };
     if let Ok(Some(state)) = committed_state(context).await {
-        let mut written = datakit_sinks::Written::default();
+        let mut written = datakit_model::sink::Written::default();
         for result in results {
             written.rows += result.written.rows;
             written.bytes += result.written.bytes;
@@ -360,7 +361,7 @@ async fn committed_state(context: &TableContext) -> Result<Option<TableState>, F
 
 fn merge_adjustments(results: Vec<PartitionResult>) -> Vec<Adjustment> {
     let mut sums = BTreeMap::new();
-    for adjustment in results.into_iter().flat_map(|r| r.adjustments) {
+    for adjustment in results.into_iter().flat_map(|r| r.report.adjustments) {
         *sums.entry((adjustment.column, adjustment.what)).or_insert(0) += adjustment.values;
     }
     sums.into_iter().map(|((column, what), values)| Adjustment { column, what, values }).collect()

@@ -15,6 +15,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use datakit_model::GuestLimits;
+use datakit_model::datakit::Verdict;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -75,15 +76,6 @@ enum Task {
 struct Settings {
     schema: String,
     settings: Value,
-}
-
-/// What a check of settings found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// The schema is not one.
-    BadSchema(String),
-    /// What the settings break; nothing: they are valid.
-    Problems(Vec<String>),
 }
 
 /// Compiles a component into code for an engine under these limits.

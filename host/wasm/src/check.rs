@@ -7,10 +7,10 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datakit_model::{GuestLimits, TableId};
 
 use crate::bindings::{kit, types};
-use crate::columnar::{ColumnarError, schema_from_wire};
 use crate::convert::{self, Text};
 use crate::error::{Call, Limit, WasmError};
-use crate::session::{Discovery, Info, InvalidTable, Partition, Role, Table, TableKind, TablePlan};
+use datakit_columnar::{ColumnarError, schema_from_wire};
+use datakit_model::datakit::{Discovery, Info, InvalidTable, Partition, Role, Table, TableKind, TablePlan};
 
 /// One name of a table, column or role, in bytes. SQL Server's are 128 UTF-16 units at most.
 const MAX_NAME_BYTES: usize = 1024;

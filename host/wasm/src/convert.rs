@@ -7,7 +7,7 @@ use datakit_model::source::{Isolation, QueryOptions, Value};
 use datakit_model::{Kind, Retry, TableId};
 
 use crate::bindings::{connections, types};
-use crate::columnar::WireField;
+use datakit_columnar::WireField;
 
 /// A text of a guest that is safe to show: control characters escaped, and cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(crate) fn split_hint(message: &str) -> (&str, Option<&str>) {
 }
 
 pub(crate) fn table_from_wire(table: types::TableId) -> TableId {
-    TableId { schema: table.schema, name: table.name }
+    TableId::new(table.schema, table.name)
 }
 
 pub(crate) fn table_to_wire(table: &TableId) -> types::TableId {

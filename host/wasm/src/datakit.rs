@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use datakit_model::{GuestLimits, TableId};
+use async_trait::async_trait;
+use datakit_model::datakit::{self, Discovery, Info, Partition, Role, Session, TablePlan, Verdict};
+use datakit_model::{Failure, GuestLimits, TableId};
 use tokio::sync::OnceCell;
 
 use crate::bindings::{SourceDatakitPre, kit};
-use crate::bounded::{self, Place, Verdict};
+use crate::bounded::{self, Place};
 use crate::check;
 use crate::convert;
 use crate::engine::Ticker;
 use crate::error::{Call, WasmError};
 use crate::extraction::Extraction;
 use crate::instance::{Instance, guarded};
-use crate::session::{Discovery, Info, Partition, Role, Session, TablePlan};
 use crate::state::{GuestLog, Speaker, State};
 
 /// A compiled datakit. Cheap to clone; calls may run at the same time, each has an instance of its own.
@@ -170,5 +171,28 @@ impl Datakit {
         let log = GuestLog::new(speaker, Arc::clone(limits), run);
         let state = State::new(Arc::clone(limits), self.0.ticker.clock(), session, roles, log);
         Instance::new(self.0.component.engine(), &self.0.ticker, &self.0.component, state).await
+    }
+}
+
+#[async_trait]
+impl datakit::Datakit for Datakit {
+    async fn describe(&self) -> Result<Info, Failure> {
+        Ok(Self::describe(self).await?)
+    }
+
+    async fn check_settings(&self, settings: &serde_json::Value) -> Result<Verdict, Failure> {
+        Ok(Self::check_settings(self, settings).await?)
+    }
+
+    async fn discover(&self, session: &Session) -> Result<Discovery, Failure> {
+        Ok(Self::discover(self, session).await?)
+    }
+
+    async fn plan(&self, session: &Session, tables: &[TableId]) -> Result<Vec<TablePlan>, Failure> {
+        Ok(Self::plan(self, session, tables).await?)
+    }
+
+    async fn extract(&self, session: &Session, partition: &Partition) -> Result<Box<dyn datakit::Extraction>, Failure> {
+        Ok(Box::new(Self::extract(self, session, partition).await?))
     }
 }

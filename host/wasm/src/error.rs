@@ -278,7 +278,7 @@ pub enum WasmError {
         "rows that are rejected are held until their table is committed, and would be more than \
          limits.run.max_rejected_bytes = {capacity_bytes}"
     )]
-    SetAside {
+    Rejected {
         /// The limit.
         capacity_bytes: u64,
     },
@@ -405,7 +405,7 @@ impl Coded for WasmError {
             Self::Wait { .. } => "DK-KIT-023",
             Self::HostPanicked { .. } => "DK-KIT-025",
             Self::Starved { .. } => "DK-KIT-050",
-            Self::SetAside { .. } => "DK-KIT-052",
+            Self::Rejected { .. } => "DK-KIT-052",
             Self::Unbounded { .. } => "DK-KIT-056",
             Self::OverLimit { limit, .. } => limit.code(),
             Self::Guest(error) => return Cow::Owned(error.code.clone()),
@@ -422,7 +422,7 @@ impl Coded for WasmError {
             | Self::UnmappedRole { .. }
             | Self::RoleKind { .. } => Kind::User,
             Self::Engine { .. } | Self::Unusable | Self::HostPanicked { .. } => Kind::Internal,
-            Self::SetAside { .. } => Kind::Source,
+            Self::Rejected { .. } => Kind::Source,
             Self::Guest(error) => error.kind,
             Self::Host { failure, .. } => failure.kind(),
             _ => Kind::Datakit,
@@ -459,7 +459,7 @@ impl Coded for WasmError {
                 return Some(format!("map it in the ingest: roles = {{ {role} = \"CONNECTION\" }}"));
             }
             Self::RoleKind { role, .. } => return Some(format!("map `{role}` to a connection of a kind it needs")),
-            Self::SetAside { .. } => {
+            Self::Rejected { .. } => {
                 "repair the rows, let fewer tables run at a time, or raise limits.run.max_rejected_bytes"
             }
             Self::Starved { .. } => {
@@ -489,7 +489,7 @@ impl Coded for WasmError {
                 ("value".to_owned(), value.to_string()),
                 ("call".to_owned(), call.to_string()),
             ],
-            Self::SetAside { capacity_bytes } => vec![
+            Self::Rejected { capacity_bytes } => vec![
                 ("limit".to_owned(), "limits.run.max_rejected_bytes".to_owned()),
                 ("value".to_owned(), capacity_bytes.to_string()),
             ],

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datakit_model::TrackedBatch;
-use datakit_model::source::{Adjustment, SetAside};
+use async_trait::async_trait;
+use datakit_model::source::ReadReport;
+use datakit_model::{Failure, TrackedBatch, datakit};
 use wasmtime::component::ResourceAny;
 
 use crate::check;
@@ -95,34 +96,9 @@ impl Extraction {
         Err(self.instance.fail(|_| error))
     }
 
-    /// What sources had to adjust so far, summed over this instance's readers.
-    #[must_use]
-    pub fn adjustments(&self) -> Vec<Adjustment> {
-        self.instance.store.data().adjustments()
-    }
-
-    /// Rows that sources set aside since the last call.
-    pub fn take_rejected(&mut self) -> SetAside {
-        std::mem::take(&mut self.instance.store.data_mut().rejected)
-    }
-
-    /// Whether a query of this instance allowed dirty reads: rows may be missing or doubled.
-    #[must_use]
-    pub fn approximate(&self) -> bool {
-        self.instance.store.data().approximate
-    }
-
-    /// Whether row-level security of a source left out rows of a query of this instance, or may have.
-    #[must_use]
-    pub fn filtered(&self) -> bool {
-        self.instance.store.data().filtered
-    }
-
-    /// The one moment all queries of this instance are of, by a name that other instances have too if they read the same one;
-    /// none when there is no such moment.
-    #[must_use]
-    pub fn moment(&self) -> Option<Arc<str>> {
-        self.instance.store.data().moment()
+    /// What is known of the rows read so far, of all queries of the instance together.
+    pub fn report(&mut self) -> ReadReport {
+        self.instance.store.data_mut().report()
     }
 
     /// Holds a batch to the announced schema, and gives it that very schema.
@@ -140,5 +116,20 @@ impl Extraction {
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
             .map_err(|error| WasmError::BadBatch { problem: error.to_string() })?;
         Ok(rows.derive(batch))
+    }
+}
+
+#[async_trait]
+impl datakit::Extraction for Extraction {
+    fn schema(&self) -> SchemaRef {
+        Self::schema(self)
+    }
+
+    async fn next(&mut self) -> Result<Option<TrackedBatch>, Failure> {
+        Ok(Self::next(self).await?)
+    }
+
+    fn report(&mut self) -> ReadReport {
+        Self::report(self)
     }
 }

@@ -9,12 +9,12 @@ use arrow::array::Array as _;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use datakit_model::source::{Access, Adjustment, Connection, Query, Reader, RejectedRow, Source};
+use datakit_model::datakit::{Verdict, Watermarks};
+use datakit_model::source::{Access, Adjustment, Connection, Query, ReadReport, Reader, Rejected, RejectedRow, Source};
 use datakit_model::{Failure, GuestLimits, Kind, MemoryBudget, Retry, TableId, TrackedBatch};
 
-use crate::bounded::{self, Place, Verdict};
+use crate::bounded::{self, Place};
 use crate::error::WasmError;
-use crate::session::Watermarks;
 
 /// What a query gets: the schema, and the batches in order. An error in their place ends the rows.
 #[derive(Debug, Clone)]
@@ -144,12 +144,12 @@ impl Reader for MemoryReader {
         Ok(Some(TrackedBatch::new(batch, reservation)))
     }
 
-    fn adjustments(&self) -> Vec<Adjustment> {
-        self.adjustments.clone()
-    }
-
-    fn take_rejected(&mut self) -> Vec<RejectedRow> {
-        std::mem::take(&mut self.rejected)
+    fn report(&mut self) -> ReadReport {
+        ReadReport {
+            adjustments: self.adjustments.clone(),
+            rejected: Rejected::new(std::mem::take(&mut self.rejected)),
+            ..ReadReport::default()
+        }
     }
 }
 

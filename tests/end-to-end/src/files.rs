@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use datakit_sinks::testing::{ObjectStoreServer, PostgresServer};
+use datakit_postgres::testing::PostgresServer;
+use datakit_stores::testing::ObjectStoreServer;
 use tempfile::TempDir;
 
 use crate::output::Output;
@@ -98,7 +99,7 @@ impl FilesWorld {
         let mut command = Command::new(host_binary());
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
-        command.env("PG_PASSWORD", datakit_sinks::testing::PASSWORD);
+        command.env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
         command.envs(self.environment());
         command
     }

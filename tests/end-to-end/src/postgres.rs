@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use datakit_sinks::testing::{PgBouncer, PostgresServer};
+use datakit_postgres::testing::{PgBouncer, PostgresServer};
 use tempfile::TempDir;
 
 use crate::output::Output;
@@ -98,7 +98,7 @@ impl PostgresWorld {
         let mut command = Command::new(host_binary());
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
-        command.env("PG_PASSWORD", datakit_sinks::testing::PASSWORD);
+        command.env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
         command
     }
 
@@ -160,7 +160,7 @@ pub(crate) fn on<T>(server: &PostgresServer, step: impl AsyncFnOnce(tokio_postgr
     runtime.block_on(async {
         let mut options = tokio_postgres::Config::new();
         options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
-        options.password(datakit_sinks::testing::PASSWORD);
+        options.password(datakit_postgres::testing::PASSWORD);
         let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         step(client).await

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use datakit_sinks::testing::{ObjectStoreServer, PostgresServer};
+use datakit_postgres::testing::PostgresServer;
+use datakit_stores::testing::ObjectStoreServer;
 use tempfile::TempDir;
 
 use crate::mssql::Mssql;
@@ -106,7 +107,7 @@ impl World {
             command.env("SSL_CERT_FILE", file);
         }
         if self.postgres.is_some() {
-            command.env("PG_PASSWORD", datakit_sinks::testing::PASSWORD);
+            command.env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
         }
         command
     }

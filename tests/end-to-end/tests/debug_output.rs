@@ -5,15 +5,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use datakit_config::{Auth, Connection, Layers, Overrides, load};
+use datakit_delta::{DeltaConfig, DeltaSink, StoreOptions};
+use datakit_files::{FilesConfig, Root};
 use datakit_kerberos::{Ccache, Keytab, KeytabPlace, MemoryKeytab, Origin, Service, TicketSettings, Tickets};
 use datakit_model::{Credential, Secret, SecretBytes};
 use datakit_planted::search::{Search, Written};
+use datakit_postgres::Server;
+use datakit_postgres::sink::PostgresSink;
+use datakit_postgres::source::PostgresConfig as PostgresSourceConfig;
 use datakit_secrets::{Client, ClientSettings, Login};
-use datakit_sinks::delta::{DeltaConfig, DeltaSink, StoreOptions};
-use datakit_sinks::postgres::{PostgresConfig, PostgresSink};
-use datakit_sources::files::{FilesConfig, Root};
-use datakit_sources::postgres::PostgresConfig as PostgresSourceConfig;
-use datakit_sources::sqlserver::SqlServerConfig;
+use datakit_sqlserver::SqlServerConfig;
 use datakit_standin::kdc::{Kdc, KdcOptions};
 use datakit_standin::server::Options;
 use datakit_standin::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
@@ -92,11 +93,10 @@ fn what_holds_a_password() {
 
     shown.hides("SqlServerConfig", &SqlServerConfig::new("sql01", "ERP", "svc", secret()));
     let password = Some(Credential::from(secret()));
-    let source =
-        PostgresSourceConfig { password: password.clone(), ..PostgresSourceConfig::new("pg01", "shop", "svc") };
+    let source = PostgresSourceConfig::new(Server { password: password.clone(), ..Server::new("pg01", "shop", "svc") });
     shown.hides("PostgresConfig of a source", &source);
-    let sink = PostgresConfig { password, ..PostgresConfig::new("pg01", "bronze", "svc") };
-    shown.hides("PostgresConfig", &sink);
+    let sink = Server { password, ..Server::new("pg01", "bronze", "svc") };
+    shown.hides("Server of PostgreSQL", &sink);
     shown.hides("PostgresSink", &PostgresSink::new(sink));
     shown.hides("Options of the stand-in", &Options { password: SECRET.to_owned(), ..Options::default() });
 }

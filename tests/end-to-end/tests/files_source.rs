@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use datakit_sinks::testing::ObjectStoreServer;
+use datakit_stores::testing::ObjectStoreServer;
 use datakit_tests::FilesWorld;
 use serde_json::{Value, json};
 

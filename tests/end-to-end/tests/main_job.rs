@@ -1,6 +1,6 @@
 //! The main job: tables of a SQL Server into Bronze, on Delta and on Postgres.
 
-use datakit_sinks::testing::ObjectStoreServer;
+use datakit_stores::testing::ObjectStoreServer;
 use datakit_tests::World;
 
 const SHOP: &str = "\

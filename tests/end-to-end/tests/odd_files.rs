@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use datakit_sinks::testing::ObjectStoreServer;
+use datakit_stores::testing::ObjectStoreServer;
 use datakit_tests::{FilesWorld, python};
 use serde_json::{Value, json};
 

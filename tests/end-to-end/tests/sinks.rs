@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use datakit_sinks::testing::ObjectStoreServer;
+use datakit_stores::testing::ObjectStoreServer;
 use datakit_tests::{FilesWorld, Output, World};
 use serde_json::{Value, json};
 

@@ -7,8 +7,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use datakit_sinks::testing::ObjectStoreServer;
 use datakit_standin::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
+use datakit_stores::testing::ObjectStoreServer;
 use datakit_tests::{FilesWorld, Output};
 
 /// Of another account, in another place where nobody listens.

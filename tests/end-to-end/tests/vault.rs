@@ -159,7 +159,7 @@ fn the_password_of_a_postgres_sink_is_fetched_again_as_well() {
     let world = world.with_postgres();
     world.edit("{ env = \"MSSQL_PASSWORD\" }", "{ file = \"password\" }");
     world.edit("{ env = \"PG_PASSWORD\" }", &reference(&vault, 9, "password"));
-    vault.set(9, vec![Field::Text("password", datakit_sinks::testing::PASSWORD.into())]);
+    vault.set(9, vec![Field::Text("password", datakit_postgres::testing::PASSWORD.into())]);
     let mut run = world.start(command(&world, &vault, &RUN));
     until_it_reads(&world, &mut run);
     world.postgres_execute(&format!("ALTER ROLE postgres PASSWORD '{NEW}'"));

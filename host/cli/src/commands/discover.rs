@@ -2,9 +2,9 @@
 
 use arrow::datatypes::FieldRef;
 use datakit_config::Selection;
+use datakit_model::datakit::{Table, TableKind};
 use datakit_model::{Failure, TableId};
 use datakit_pipeline::{Discovered, TableError};
-use datakit_wasm::{Table, TableKind};
 use serde::Serialize;
 
 use super::{JobRequest, job, overrides, selection};

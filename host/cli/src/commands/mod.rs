@@ -18,9 +18,9 @@ use std::future::Future;
 use clap::CommandFactory;
 use datakit_config::{Config, Connection, Ingest, Mode, Overrides, Selection};
 use datakit_model::RunLimits;
+use datakit_model::sink::WriteMode;
 use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, resolve};
 use datakit_registry::Reference;
-use datakit_sinks::WriteMode;
 
 use crate::arguments::{self, Arguments, Command, IngestArguments, ModeArgument};
 use crate::connected::Connected;
@@ -128,7 +128,7 @@ async fn job_of(
     let runtime = context.runtime(config)?;
     let datakit = runtime.load(artifact.component, artifact.component_digest.as_str()).await?;
     let parts = JobParts {
-        datakit,
+        datakit: std::sync::Arc::new(datakit),
         artifact: Artifact {
             name: artifact.description.name,
             version: artifact.description.version,

@@ -1,9 +1,9 @@
 //! `host plan`: how each table would be cut.
 
 use datakit_config::{Config, NO_MODE, Overrides};
+use datakit_model::datakit::{Table, TablePlan};
 use datakit_model::{Failure, TableId};
 use datakit_pipeline::{Destination, Prepared, TableError};
-use datakit_wasm::{Table, TablePlan};
 use serde::Serialize;
 
 use super::{JobRequest, job, mode_of, overrides, selection};
@@ -97,8 +97,10 @@ fn nearly_too_wide(Planned { table, columns, .. }: &Planned, limit: usize) -> St
 }
 
 fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> Planned {
-    let partition =
-        |p: &datakit_wasm::Partition| PlannedPartition { ordinal: p.ordinal, estimated_rows: p.estimated_rows };
+    let partition = |p: &datakit_model::datakit::Partition| PlannedPartition {
+        ordinal: p.ordinal,
+        estimated_rows: p.estimated_rows,
+    };
     Planned {
         table: table.id.to_string(),
         columns: table.columns.fields().len(),

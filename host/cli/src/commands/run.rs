@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use datakit_config::{Config, Ingest, Overrides};
 use datakit_http::Endpoint;
+use datakit_model::sink::{Sink, TableRows};
 use datakit_model::{Coded, Exit, printable};
 use datakit_pipeline::{RunStatus, Summary, TableError, TableStatus, TableSummary};
-use datakit_sinks::{Sink, TableRows};
 use serde::Serialize;
 use tracing::Instrument;
 

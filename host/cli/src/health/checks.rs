@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use datakit_kerberos::KerberosError;
 use datakit_model::Failure;
-use datakit_sinks::Sink;
+use datakit_model::sink::Sink;
 use serde::Serialize;
 use tokio::sync::Notify;
 

@@ -6,12 +6,12 @@ use wasmtime::component::Resource;
 
 use crate::bindings::batches::{Column, Expression, Host, HostBatch, HostProjection};
 use crate::bindings::types::{Error, Field};
-use crate::columnar::{
+use crate::convert::{fields_from_wire, fields_to_wire};
+use crate::state::{BatchHandle, ProjectionHandle, State, compute};
+use datakit_columnar::{
     ColumnExpression, ColumnarError, Meter, Projection, compile_units, decode_ipc, encode_ipc, schema_from_wire,
     schema_to_wire, wire_units,
 };
-use crate::convert::{fields_from_wire, fields_to_wire};
-use crate::state::{BatchHandle, ProjectionHandle, State, compute};
 
 /// How often the bytes of a stream are looked at on their way in or out: copied, validated, checked.
 const IPC_PASSES: u64 = 4;

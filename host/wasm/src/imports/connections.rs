@@ -1,16 +1,16 @@
 //! Connections by role, queries, and their rows.
 
-use datakit_model::memory::{Overfull, Starved};
-use datakit_model::source::{Access, Query, RejectedRow, SetAside};
+use datakit_model::memory::Starved;
+use datakit_model::source::{Access, Query};
 use datakit_model::{Failure, TrackedBatch};
 use wasmtime::component::Resource;
 
 use crate::bindings::connections::{Host, HostConnection, HostReader, QueryOptions};
 use crate::bindings::types::{Error, ErrorKind, Field, Value};
-use crate::columnar::{schema_to_wire, wire_units};
 use crate::convert::{Text, fields_to_wire, options_from_wire, value_from_wire};
 use crate::error::{Limit, WasmError};
 use crate::state::{BatchHandle, ConnectionHandle, ReaderHandle, State};
+use datakit_columnar::{schema_to_wire, wire_units};
 
 impl Host for State {}
 
@@ -54,10 +54,11 @@ impl HostConnection for State {
         let started = memory.holding(held_bytes, &idle, handle.connection.query(query)).await.map_err(starved)?;
         self.budget.host_call_ended(call);
         match started {
-            Ok(reader) => {
+            Ok(mut reader) => {
                 let (schema, number) = (reader.schema(), self.begin_reader(memory));
-                self.approximate |= reader.approximate();
-                self.note_moment(reader.moment());
+                let report = reader.report();
+                self.note_snapshot(report.snapshot.clone());
+                self.note_report(number, report)?;
                 Ok(Ok(self.push(ReaderHandle { reader, schema, number, ended: false })?))
             }
             Err(failure) => Ok(Err(self.failures.tell(failure))),
@@ -138,18 +139,6 @@ impl State {
         move |Starved { held_bytes, capacity_bytes }| WasmError::Starved { call, held_bytes, capacity_bytes }
     }
 
-    /// Rows that a reader set aside are held until their table is committed.
-    fn set_aside(&mut self, rows: Vec<RejectedRow>) -> Result<(), WasmError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let session = self.session("reader.next")?;
-        let over = |Overfull { capacity_bytes }| WasmError::SetAside { capacity_bytes };
-        let more = SetAside::new(rows, &session.set_aside).map_err(over)?;
-        self.rejected.append(more);
-        Ok(())
-    }
-
     fn deny(&mut self, error: WasmError) -> Error {
         Error { kind: ErrorKind::Denied, ..self.failures.tell(Failure::from(error)) }
     }
@@ -186,15 +175,12 @@ impl State {
             None => next.await,
         };
         handle.ended = !matches!(read, Ok(Some(_)));
-        let adjustments = handle.reader.adjustments();
-        let (rejected, filtered) = (handle.reader.take_rejected(), handle.reader.filtered());
-        self.filtered |= filtered;
+        let report = handle.reader.report();
         if let Ok(Some(rows)) = &read {
             rows.delivered();
             self.note_rows(number);
         }
-        self.note_adjustments(number, adjustments);
-        self.set_aside(rejected)?;
+        self.note_report(number, report)?;
         Ok(read)
     }
 }

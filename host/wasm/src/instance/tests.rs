@@ -4,7 +4,8 @@ use wasmtime::component::{Component, Linker};
 
 use super::*;
 use crate::engine::engine;
-use crate::state::{GuestLog, RunLog, Speaker};
+use crate::state::{GuestLog, Speaker};
+use datakit_model::datakit::RunLog;
 
 /// `(module (table 0 funcref) (func $start …) (start $start))`
 fn module(start: &[u8]) -> Vec<u8> {

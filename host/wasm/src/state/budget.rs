@@ -2,9 +2,9 @@
 
 use datakit_model::GuestLimits;
 
-use crate::columnar::Meter;
 use crate::engine::{Clock, TICK};
 use crate::error::{Call, Limit, WasmError};
+use datakit_columnar::Meter;
 
 /// Units of work in one tick.
 const UNITS_PER_TICK: u64 = TICK.as_nanos() as u64;

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use datakit_model::GuestLimits;
+use datakit_model::datakit::RunLog;
 
 use crate::bindings::log::Level;
 use crate::convert::{Text, cut};
@@ -19,41 +19,6 @@ const KEPT_BYTES: usize = 1024;
 pub(crate) struct Speaker {
     pub(crate) run_id: String,
     pub(crate) datakit: String,
-}
-
-/// What all instances of one run have logged together. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct RunLog(Arc<Said>);
-
-#[derive(Debug, Default)]
-struct Said {
-    bytes: AtomicU64,
-    dropped: AtomicU64,
-}
-
-impl RunLog {
-    /// Bytes of the messages that were shown.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.0.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Messages that were not shown.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
-    }
-
-    /// Whether so many bytes more may be shown.
-    fn admit(&self, bytes: u64, max: u64) -> bool {
-        let more = |said: u64| said.checked_add(bytes).filter(|sum| *sum <= max);
-        self.0.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// Counts a message that is not shown; says whether it is the first.
-    fn drop_one(&self) -> bool {
-        self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0
-    }
 }
 
 /// The log of one instance.

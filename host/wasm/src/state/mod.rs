@@ -13,21 +13,21 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datakit_model::source::{Adjustment, Connection, Reader, SetAside};
+use datakit_model::datakit::{Role, Session};
+use datakit_model::memory::Overfull;
+use datakit_model::source::{Adjustment, Connection, ReadReport, Reader, Rejected};
 use datakit_model::{GuestLimits, MemoryBudget, TrackedBatch};
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 
-use crate::columnar::Projection;
 use crate::engine::Clock;
 use crate::error::{Call, Limit, WasmError};
-use crate::session::{Role, Session};
+use datakit_columnar::Projection;
 
 pub(crate) use budget::{Budget, compute};
 use buffers::LiveBuffers;
 pub(crate) use failures::Failures;
 pub(crate) use growth::Growth;
-pub use guest_log::RunLog;
 pub(crate) use guest_log::{GuestLog, Speaker};
 
 /// What an entry of [`State::adjustments`] takes besides its text.
@@ -82,13 +82,13 @@ pub(crate) struct State {
     /// What readers that are gone have adjusted, by column and kind.
     adjusted: BTreeMap<(String, String), u64>,
     /// Rows that readers of the instance set aside, and nobody has taken yet.
-    pub(crate) rejected: SetAside,
+    rejected: Rejected,
     /// A query of the instance allowed dirty reads.
-    pub(crate) approximate: bool,
+    approximate: bool,
     /// A query of the instance was filtered by row-level security.
-    pub(crate) filtered: bool,
-    /// The moment of all queries of the instance, as far as they share one: none before the first query.
-    moment: Option<Option<Arc<str>>>,
+    filtered: bool,
+    /// The snapshot of all queries of the instance, as far as they share one: none before the first query.
+    snapshot: Option<Option<Arc<str>>>,
     readers: u64,
     /// How many readers had been begun when the call began.
     readers_before: u64,
@@ -126,10 +126,10 @@ impl State {
             roles,
             adjustments: BTreeMap::new(),
             adjusted: BTreeMap::new(),
-            rejected: SetAside::default(),
+            rejected: Rejected::default(),
             approximate: false,
             filtered: false,
-            moment: None,
+            snapshot: None,
             readers: 0,
             readers_before: 0,
             has_read_on: false,
@@ -275,18 +275,40 @@ impl State {
         self.check_held()
     }
 
-    /// A query of the instance is of this moment.
-    pub(crate) fn note_moment(&mut self, moment: Option<Arc<str>>) {
-        match &mut self.moment {
-            None => self.moment = Some(moment),
-            Some(shared) if *shared != moment => *shared = None,
+    /// A query of the instance reads this snapshot.
+    pub(crate) fn note_snapshot(&mut self, snapshot: Option<Arc<str>>) {
+        match &mut self.snapshot {
+            None => self.snapshot = Some(snapshot),
+            Some(shared) if *shared != snapshot => *shared = None,
             Some(_) => {}
         }
     }
 
-    /// The one moment of all queries.
-    pub(crate) fn moment(&self) -> Option<Arc<str>> {
-        self.moment.clone().flatten()
+    /// What a reader knows of its rows by now. Rejected rows are held until their table is committed.
+    pub(crate) fn note_report(&mut self, reader: u64, report: ReadReport) -> Result<(), WasmError> {
+        self.approximate |= report.approximate;
+        self.filtered |= report.filtered;
+        if !report.adjustments.is_empty() {
+            self.adjustments.insert(reader, report.adjustments);
+        }
+        if report.rejected.rows().is_empty() {
+            return Ok(());
+        }
+        let Some(session) = &self.session else { return Ok(()) };
+        let over = |Overfull { capacity_bytes }| WasmError::Rejected { capacity_bytes };
+        self.rejected.append(report.rejected.charged(&session.rejected).map_err(over)?);
+        Ok(())
+    }
+
+    /// What is known of all rows that readers of the instance gave. Rejected rows are taken.
+    pub(crate) fn report(&mut self) -> ReadReport {
+        ReadReport {
+            adjustments: self.adjustments(),
+            rejected: std::mem::take(&mut self.rejected),
+            snapshot: self.snapshot.clone().flatten(),
+            approximate: self.approximate,
+            filtered: self.filtered,
+        }
     }
 
     /// A reader gave rows.
@@ -302,15 +324,8 @@ impl State {
         (held_bytes, idle.map(|(_, memory)| memory.clone()).collect())
     }
 
-    /// What a reader has adjusted so far.
-    pub(crate) fn note_adjustments(&mut self, reader: u64, adjustments: Vec<Adjustment>) {
-        if !adjustments.is_empty() {
-            self.adjustments.insert(reader, adjustments);
-        }
-    }
-
     /// What all readers of the instance have adjusted so far, summed by column and kind.
-    pub(crate) fn adjustments(&self) -> Vec<Adjustment> {
+    fn adjustments(&self) -> Vec<Adjustment> {
         let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for ((column, what), values) in &self.adjusted {
             sums.insert((column, what), *values);

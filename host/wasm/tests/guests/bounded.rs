@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use datakit_model::GuestLimits;
+use datakit_model::datakit::Verdict;
 use datakit_wasm::testing::check_settings_in;
-use datakit_wasm::{Runtime, RuntimeConfig, Verdict, WasmError};
+use datakit_wasm::{Runtime, RuntimeConfig, WasmError};
 use serde_json::{Value, json};
 
 use crate::bombs::{component_holding, module_of_loops, section};

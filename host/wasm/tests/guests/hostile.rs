@@ -8,10 +8,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::ipc::writer::StreamWriter;
+use datakit_model::datakit::Session;
 use datakit_model::source::RejectedRow;
 use datakit_model::{GuestLimits, MemoryBudget};
 use datakit_wasm::testing::{Answer, MemorySource};
-use datakit_wasm::{Datakit, Session, WasmError};
+use datakit_wasm::{Datakit, WasmError};
 
 use crate::support::{QUERY, batches, load, run, runtime, session, source, told};
 
@@ -58,7 +59,7 @@ async fn attacked(datakit: &Datakit, source: &MemorySource, session: Session) ->
     let ended = run(datakit, &session).await.map(|_| ());
     assert_eq!(source.live_readers(), 0, "its queries are cancelled");
     assert_eq!(session.memory.available_bytes(), session.memory.capacity_bytes(), "its memory is given back");
-    assert_eq!(session.set_aside.held_bytes(), 0, "its rejected rows are gone");
+    assert_eq!(session.rejected.held_bytes(), 0, "its rejected rows are gone");
     ended
 }
 

@@ -43,7 +43,7 @@ async fn rows_pass_through_a_projection_under_their_reservation() {
     assert!(extraction.next().await.unwrap().is_some());
     assert!(extraction.next().await.unwrap().is_none());
     assert!(extraction.next().await.unwrap().is_none(), "the end stays the end");
-    assert_eq!(extraction.adjustments()[0].values, 2);
+    assert_eq!(extraction.report().adjustments[0].values, 2);
     drop(extraction);
     assert_eq!(session.memory.available_bytes(), session.memory.capacity_bytes());
 }

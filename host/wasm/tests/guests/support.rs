@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datakit_model::datakit::{InvalidTable, RunLog, Session};
 use datakit_model::memory::ByteLimit;
 use datakit_model::source::{Adjustment, Source};
 use datakit_model::{Coded, GuestLimits, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use datakit_wasm::testing::{Answer, MemorySource, MemoryWatermarks};
-use datakit_wasm::{Datakit, InvalidTable, RunLog, Runtime, RuntimeConfig, Session, WasmError};
+use datakit_wasm::{Datakit, Runtime, RuntimeConfig, WasmError};
 use sha2::{Digest as _, Sha256};
 
 /// The query the hostile datakit sends.
@@ -75,7 +76,7 @@ pub fn session(source: &MemorySource, settings: &str) -> Session {
         roles: HashMap::from([("source".to_owned(), Arc::clone(&source)), ("other-kind".to_owned(), source)]),
         tables: TablePatterns::new(vec!["dbo.*".parse().unwrap()]),
         memory: MemoryBudget::new(48 * 1024 * 1024),
-        set_aside: ByteLimit::new(1024 * 1024),
+        rejected: ByteLimit::new(1024 * 1024),
         log: RunLog::default(),
         watermarks: Arc::new(MemoryWatermarks::default()),
     }

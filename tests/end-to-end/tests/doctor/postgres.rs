@@ -1,6 +1,6 @@
 //! PostgreSQL as a source.
 
-use datakit_sinks::testing::{Certificate, PostgresServer};
+use datakit_postgres::testing::{Certificate, PostgresServer};
 use datakit_tests::{PostgresWorld, own_address, silent, with_names};
 
 use crate::{JSON, chain, expect, status};

@@ -1,6 +1,6 @@
 //! Sinks: whether they could be written to, found out without writing.
 
-use datakit_sinks::testing::ObjectStoreServer;
+use datakit_stores::testing::ObjectStoreServer;
 use datakit_tests::{Output, World};
 
 use crate::{JSON, SCRIPT, chain, expect, status};

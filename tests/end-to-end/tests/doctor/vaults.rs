@@ -62,7 +62,7 @@ fn what_opens_the_vault_is_of_the_settings() {
 fn the_password_of_a_postgres_sink() {
     let vault = Vault::start(VaultOptions::default()).unwrap();
     let world = World::new(SCRIPT).with_postgres();
-    vault.set(9, vec![Field::Text("password", datakit_sinks::testing::PASSWORD.into())]);
+    vault.set(9, vec![Field::Text("password", datakit_postgres::testing::PASSWORD.into())]);
     world.edit("{ env = \"PG_PASSWORD\" }", &reference(&vault, 9, "password"));
     let bronze = ["doctor", "bronze", "--output", "json"];
     let document = doctor(&world, &bronze, CLIENT_SECRET).success().json();

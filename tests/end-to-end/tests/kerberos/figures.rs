@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use datakit_kerberos::{KeytabPlace, Origin};
 use datakit_model::Secret;
-use datakit_sources::sqlserver::{Login, ReaderKind, SqlServerSource};
+use datakit_sqlserver::{Login, ReaderKind, SqlServerSource};
 use datakit_tests::KerberosWorld;
 
 use crate::SCRIPT;

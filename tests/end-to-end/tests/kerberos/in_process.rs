@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use datakit_kerberos::{Ccache, KeytabPlace, Origin, Service, TicketSettings, Tickets};
-use datakit_sources::sqlserver::{Login, ReaderKind, SqlServerConfig, SqlServerSource};
+use datakit_sqlserver::{Login, ReaderKind, SqlServerConfig, SqlServerSource};
 use datakit_tests::KerberosWorld;
 
 use crate::SCRIPT;

@@ -42,7 +42,7 @@ fn another_client(port: u16) -> Vec<String> {
 async fn connect(port: u16) -> Client {
     let mut options = tokio_postgres::Config::new();
     options.host("127.0.0.1").port(port).dbname("postgres").user("postgres");
-    options.password(datakit_sinks::testing::PASSWORD);
+    options.password(datakit_postgres::testing::PASSWORD);
     let (client, connection) = options.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
     client

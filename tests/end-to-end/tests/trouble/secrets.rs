@@ -88,7 +88,7 @@ fn an_inline_password_is_refused_without_being_repeated() {
 #[test]
 fn a_postgres_password_is_nowhere() {
     let world = World::new(TABLE).with_postgres();
-    let password = datakit_sinks::testing::PASSWORD;
+    let password = datakit_postgres::testing::PASSWORD;
     for arguments in
         [run(&["-vvv"]), run(&["-vvv", "--config", world.variant("database = \"postgres\"", "database = \"none\"")])]
     {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use datakit_sources::presented::{Greeting, presented};
+use datakit_connect::presented::{Greeting, presented};
 use serde::Serialize;
 
 use super::chain::Chain;
@@ -22,7 +22,7 @@ pub(super) struct Server<'s> {
 #[derive(Debug, Serialize)]
 pub(super) struct Certificate {
     #[serde(flatten)]
-    presented: datakit_sources::presented::Presented,
+    presented: datakit_connect::presented::Presented,
     /// The file that now holds it.
     saved_to: Option<String>,
     /// Whether `certificate_file` takes it. That of PostgreSQL takes authorities: one that signs itself is its own.

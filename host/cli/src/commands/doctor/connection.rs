@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_config::{Auth, Config, Connection, Encrypt, PostgresConnection, Selection, SqlServerConnection};
+use datakit_connect::permissions::{PermissionError, Permissions};
+use datakit_connect::presented::Greeting;
 use datakit_kerberos::Tickets;
 use datakit_model::{Coded as _, Failure, TableId};
 use datakit_pipeline::Discovered;
-use datakit_sources::permissions::{PermissionError, Permissions};
-use datakit_sources::postgres::{PostgresError, PostgresSource};
-use datakit_sources::presented::Greeting;
-use datakit_sources::sqlserver::{SourceError, SqlServerSource};
+use datakit_postgres::source::{PostgresError, PostgresSource};
+use datakit_sqlserver::{SourceError, SqlServerSource};
 
 use super::certificate::{self, Server};
 use super::chain::{Broken, Chain, Walked};

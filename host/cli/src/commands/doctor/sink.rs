@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use datakit_config::{Config, SinkConfig};
-use datakit_sinks::postgres::PostgresSink;
-use datakit_sinks::{Sink as _, SinkError};
+use datakit_connect::sink::SinkError;
+use datakit_model::sink::Sink as _;
+use datakit_postgres::sink::PostgresSink;
 
 use super::Doctoring;
 use super::certificate;

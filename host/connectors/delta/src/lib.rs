@@ -1,0 +1,32 @@
+//! The Delta sink: one Delta table a source table, one commit a run and table.
+//!
+//! Partitions write Parquet files that nothing refers to; the commit names them all in one log entry, together with the
+//! `txn` action and the state (`metaData.configuration`, key [`STATE_KEY`]). What was not committed is invisible to
+//! every reader. The unit of retry is the partition: its files are simply not named.
+//!
+//! - [`config`]: where and how;
+//! - [`names`]: columns and directories, reversibly;
+//! - `schema`: Arrow columns as Delta columns, and whether they fit the table that is there;
+//! - `encode`: the few columns that change their form, a column at a time;
+//! - `commit`: the log entry;
+//! - `first_entry`: the first of a table on a disk, which comes with its folder;
+//! - `protocol`: table features;
+//! - `stores`: logs in S3 and Azure; `storage`: what stores and file systems say, as errors;
+//! - `sink`: the traits.
+
+mod commit;
+pub mod config;
+mod encode;
+mod first_entry;
+pub mod names;
+mod probe;
+mod protocol;
+mod schema;
+mod sink;
+mod storage;
+mod stores;
+
+pub use commit::STATE_KEY;
+pub use config::DeltaConfig;
+pub use datakit_stores::StoreOptions;
+pub use sink::DeltaSink;

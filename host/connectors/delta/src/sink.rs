@@ -1,0 +1,389 @@
+//! The traits, for Delta.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datakit_model::{Failure, TableId, TableState, TrackedBatch};
+use datakit_parquet::{DataFile, EncodingMemory, FilePlan, Message, WriterOptions, write_partition};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, Sender};
+use tokio::task::JoinHandle;
+
+use super::commit::{Commit, CommitError, Log};
+use super::config::{DeltaConfig, Root};
+use super::encode::DeltaRows;
+use super::schema::TableSchema;
+use super::{names, probe};
+use datakit_connect::sink::SinkError;
+use datakit_model::sink::{
+    CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
+};
+
+/// Delta tables under one root.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), datakit_model::Failure> {
+/// use datakit_model::TableId;
+/// use datakit_model::sink::Sink;
+/// use datakit_delta::{DeltaConfig, DeltaSink};
+///
+/// let sink = DeltaSink::new(DeltaConfig::new("./bronze"))?;
+/// let state = sink.state("ERP", &TableId::new("dbo", "orders")).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct DeltaSink {
+    root: Root,
+    config: DeltaConfig,
+    memory: Arc<EncodingMemory>,
+}
+
+impl DeltaSink {
+    /// A sink for tables under `config.uri`. Nothing is created yet.
+    ///
+    /// # Errors
+    /// A URI that is no directory and of no store this build knows.
+    pub fn new(config: DeltaConfig) -> Result<Self, SinkError> {
+        let memory = EncodingMemory::new(config.max_encoding_bytes);
+        Ok(Self { root: Root::parse(&config.uri, &config.store)?, config, memory })
+    }
+
+    /// The root, as a path or URI.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.root.to_string()
+    }
+
+    /// Whether it is in an object store.
+    #[must_use]
+    pub fn is_in_store(&self) -> bool {
+        self.root.local().is_none()
+    }
+
+    /// Whether the object store answers and lets us look into the root; a file system always does.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn reach(&self) -> Result<(), SinkError> {
+        probe::reach(&self.root, &self.config.store).await
+    }
+
+    /// Whether the object store refuses a write whose condition does not hold: what keeps two runs at once apart. Writes an
+    /// object and deletes it. A file system is not asked.
+    ///
+    /// # Errors
+    /// [`SinkError::Unconditional`], or what the store says.
+    pub async fn probe_conditions(&self) -> Result<(), SinkError> {
+        probe::conditions(&self.root, &self.config.store).await
+    }
+
+    fn table_root(&self, source_system: &str, table: &TableId) -> Result<Root, SinkError> {
+        let mut segments = vec![names::segment("source system", source_system)?];
+        if let Some(catalog) = &table.catalog {
+            segments.push(names::segment("catalog", catalog)?);
+        }
+        segments.extend([names::segment("schema", &table.schema)?, names::segment("table", &table.name)?]);
+        self.root.table(&segments)
+    }
+}
+
+#[async_trait]
+impl Sink for DeltaSink {
+    fn kind(&self) -> &'static str {
+        "delta"
+    }
+
+    fn retry_unit(&self) -> RetryUnit {
+        RetryUnit::Partition
+    }
+
+    fn locate(&self, source_system: &str, table: &TableId) -> Result<String, Failure> {
+        Ok(self.table_root(source_system, table)?.to_string())
+    }
+
+    async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(Log::open(&root, source_system, table).await?.state)
+    }
+
+    async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(Log::open(&root, source_system, table).await?.rows())
+    }
+
+    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure> {
+        self.table_root(source_system, table)?;
+        TableSchema::new(table, schema)?;
+        Ok(())
+    }
+
+    fn max_columns(&self) -> Option<usize> {
+        None
+    }
+
+    async fn answers(&self) -> Result<(), Failure> {
+        Ok(self.reach().await?)
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        Ok(probe::write(&self.root, &self.config.store).await?)
+    }
+
+    async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
+        let root = self.table_root(&target.run.source_system, &target.table)?;
+        let schema = TableSchema::new(&target.table, &target.schema)?;
+        let log = Log::open(&root, &target.run.source_system, &target.table).await?;
+        log.check(&schema, target.mode)?;
+        let plan = FilePlan {
+            form: DeltaRows { schema, location: log.location.clone() },
+            store: log.store.object_store(None),
+            directory: root.local().cloned(),
+            location: log.location.clone(),
+            options: WriterOptions {
+                row_group_bytes: self.config.row_group_bytes,
+                max_file_bytes: self.config.max_file_bytes,
+                compression_level: self.config.compression_level,
+            },
+            memory: Arc::clone(&self.memory),
+        };
+        Ok(Arc::new(DeltaWriter {
+            plan: Arc::new(plan),
+            log,
+            target,
+            checkpoint_interval: self.config.checkpoint_interval,
+            partitions: Arc::default(),
+        }))
+    }
+}
+
+/// What is known of a table's partitions.
+#[derive(Default)]
+struct Partitions {
+    slots: BTreeMap<u32, Slot>,
+    /// Committed, or perhaps committed: the files are no longer ours to remove.
+    settled: bool,
+}
+
+enum Slot {
+    Open,
+    Finished(Vec<DataFile>),
+}
+
+impl Partitions {
+    fn files(&self) -> Vec<DataFile> {
+        let finished = self.slots.values().filter_map(|slot| match slot {
+            Slot::Finished(files) => Some(files),
+            Slot::Open => None,
+        });
+        finished.flatten().cloned().collect()
+    }
+
+    /// The files that may go; they are forgotten.
+    fn take_uncommitted(&mut self) -> Vec<DataFile> {
+        if self.settled {
+            return Vec::new();
+        }
+        let files = self.files();
+        self.slots.clear();
+        files
+    }
+}
+
+/// A poisoned lock holds what it held: no update of [`Partitions`] leaves it half done.
+fn lock(partitions: &Mutex<Partitions>) -> MutexGuard<'_, Partitions> {
+    partitions.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct DeltaWriter {
+    plan: Arc<FilePlan<DeltaRows>>,
+    log: Log,
+    target: Target,
+    checkpoint_interval: u32,
+    partitions: Arc<Mutex<Partitions>>,
+}
+
+impl DeltaWriter {
+    fn misuse(&self, what: String) -> Failure {
+        SinkError::Misuse { location: self.plan.location.clone(), what }.into()
+    }
+
+    /// Takes the files over for the commit.
+    fn settle(&self) -> Result<Vec<DataFile>, Failure> {
+        let mut partitions = lock(&self.partitions);
+        if partitions.settled {
+            return Err(self.misuse("the table was committed before".into()));
+        }
+        if let Some((ordinal, _)) = partitions.slots.iter().find(|(_, slot)| matches!(slot, Slot::Open)) {
+            return Err(self.misuse(format!("partition {ordinal} is not finished")));
+        }
+        partitions.settled = true;
+        Ok(partitions.files())
+    }
+
+    /// An empty directory of a table that never came to be is nobody's.
+    fn remove_empty_directory(&self) {
+        if let (false, Some(directory)) = (self.log.exists(), &self.plan.directory) {
+            // Fails, as it should, when another run has made it a table meanwhile.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
+
+#[async_trait]
+impl TableWriter for DeltaWriter {
+    async fn partition(&self, ordinal: u32) -> Result<Box<dyn PartitionWriter>, Failure> {
+        {
+            let mut partitions = lock(&self.partitions);
+            if partitions.settled {
+                return Err(self.misuse(format!("partition {ordinal} begins after the commit")));
+            }
+            if partitions.slots.contains_key(&ordinal) {
+                return Err(self.misuse(format!("partition {ordinal} was begun before, and not aborted")));
+            }
+            partitions.slots.insert(ordinal, Slot::Open);
+        }
+        // One batch waits while another is encoded; their memory is bounded by the run's budget.
+        let (sender, receiver) = mpsc::channel(1);
+        let plan = Arc::clone(&self.plan);
+        let runtime = Handle::current();
+        let thread = tokio::task::spawn_blocking(move || write_partition(&plan, ordinal, receiver, &runtime));
+        let slot = OpenSlot { partitions: Arc::clone(&self.partitions), ordinal };
+        Ok(Box::new(DeltaPartition { plan: Arc::clone(&self.plan), sender, thread: Some(thread), slot }))
+    }
+
+    async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
+        let files = self.settle()?;
+        let commit = Commit {
+            schema: &self.plan.form.schema,
+            checkpoint_interval: self.checkpoint_interval,
+            mode: self.target.mode,
+            run: &self.target.run,
+            note,
+            files: &files,
+        };
+        let (state, holds) = match self.log.commit(commit).await {
+            Ok(committed) => committed,
+            Err(CommitError::Unknown(error)) => return Err(error.into()),
+            Err(CommitError::Nothing(error)) => {
+                lock(&self.partitions).settled = false;
+                return Err(error.into());
+            }
+        };
+        if let Some(directory) = self.plan.directory.clone() {
+            // Committed already; a thread that cannot be had is no reason to say otherwise.
+            let _ = tokio::task::spawn_blocking(move || Log::sync(&directory)).await;
+        }
+        let written = Written { rows: state.rows, bytes: files.iter().map(|f| f.bytes).sum() };
+        Ok(Committed { written, state, holds })
+    }
+
+    async fn abort(&self) {
+        let files = lock(&self.partitions).take_uncommitted();
+        self.plan.remove(&files).await;
+        self.remove_empty_directory();
+    }
+}
+
+impl Drop for DeltaWriter {
+    fn drop(&mut self) {
+        let files = lock(&self.partitions).take_uncommitted();
+        if files.is_empty() {
+            return;
+        }
+        // Invisible anyway: without a runtime they stay until a VACUUM.
+        if let Ok(runtime) = Handle::try_current() {
+            let plan = Arc::clone(&self.plan);
+            runtime.spawn(async move { plan.remove(&files).await });
+        }
+    }
+}
+
+/// Frees a partition's ordinal when its writer goes without having finished.
+struct OpenSlot {
+    partitions: Arc<Mutex<Partitions>>,
+    ordinal: u32,
+}
+
+impl OpenSlot {
+    /// Hands the files to the commit. False: the table was aborted or settled meanwhile.
+    fn finish(&self, files: Vec<DataFile>) -> bool {
+        let mut partitions = lock(&self.partitions);
+        let expected = !partitions.settled && partitions.slots.contains_key(&self.ordinal);
+        if expected {
+            partitions.slots.insert(self.ordinal, Slot::Finished(files));
+        }
+        expected
+    }
+}
+
+impl Drop for OpenSlot {
+    fn drop(&mut self) {
+        let mut partitions = lock(&self.partitions);
+        if matches!(partitions.slots.get(&self.ordinal), Some(Slot::Open)) {
+            partitions.slots.remove(&self.ordinal);
+        }
+    }
+}
+
+type PartitionResult = Result<Option<Vec<DataFile>>, SinkError>;
+
+struct DeltaPartition {
+    plan: Arc<FilePlan<DeltaRows>>,
+    sender: Sender<Message>,
+    /// None once it was waited for.
+    thread: Option<JoinHandle<PartitionResult>>,
+    slot: OpenSlot,
+}
+
+impl DeltaPartition {
+    fn misuse(&self, what: &str) -> SinkError {
+        SinkError::Misuse { location: self.plan.location.clone(), what: what.to_owned() }
+    }
+
+    /// How the partition's thread ended.
+    async fn ended(&mut self) -> PartitionResult {
+        let Some(thread) = self.thread.take() else {
+            return Err(self.misuse("the partition has failed before"));
+        };
+        thread.await.map_err(|e| SinkError::Encode { location: self.plan.location.clone(), source: Box::new(e) })?
+    }
+}
+
+#[async_trait]
+impl PartitionWriter for DeltaPartition {
+    async fn write(&mut self, batch: TrackedBatch) -> Result<(), Failure> {
+        if self.sender.send(Message::Batch(batch)).await.is_ok() {
+            return Ok(());
+        }
+        // The thread ends before its channel only when it failed.
+        match self.ended().await {
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(self.misuse("the partition ended before its last batch").into()),
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Written, Failure> {
+        // When the channel is closed, the thread's own error says why.
+        let _ = self.sender.send(Message::Finish).await;
+        let files = self.ended().await?.ok_or_else(|| self.misuse("the partition ended before its last batch"))?;
+        let written = Written { rows: files.iter().map(|f| f.rows).sum(), bytes: files.iter().map(|f| f.bytes).sum() };
+        if self.slot.finish(files.clone()) {
+            return Ok(written);
+        }
+        self.plan.remove(&files).await;
+        Err(self.misuse("the table was aborted before the partition's end").into())
+    }
+
+    async fn abort(self: Box<Self>) {
+        let Self { plan, sender, thread, slot } = *self;
+        drop(sender);
+        if let Some(thread) = thread
+            && let Err(error) = thread.await
+        {
+            tracing::warn!(location = %plan.location, %error, "a partition's thread failed while it was aborted");
+        }
+        drop(slot);
+    }
+}

@@ -1,0 +1,63 @@
+//! The Delta sink against the suite, against readers that are not ours, and against tables and disks that resist.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+mod features;
+mod log;
+mod readers;
+mod resistance;
+mod stores;
+mod suite;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datakit_connect::sink::conformance::{batch, field, identity};
+use datakit_delta::{DeltaConfig, DeltaSink};
+use datakit_model::sink::{CommitNote, Committed, Sink, Target, WriteMode};
+use datakit_model::{Failure, TableId, TrackedBatch};
+use deltalake::DeltaTableBuilder;
+
+/// The table of most tests.
+fn orders() -> TableId {
+    TableId::new("dbo", "orders")
+}
+
+fn sink(root: &Path) -> DeltaSink {
+    DeltaSink::new(DeltaConfig::new(root.to_string_lossy())).unwrap()
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("id", DataType::Int32, false), field("name", DataType::Utf8)]))
+}
+
+fn rows(ids: std::ops::Range<i32>) -> RecordBatch {
+    let names: StringArray = ids.clone().map(|i| Some(format!("name {i}"))).collect();
+    batch(&schema(), vec![Arc::new(Int32Array::from_iter_values(ids)), Arc::new(names)]).unwrap()
+}
+
+fn target(run_id: &str, schema: SchemaRef) -> Target {
+    Target { table: orders(), schema, mode: WriteMode::Append, run: identity(run_id) }
+}
+
+async fn load(sink: &DeltaSink, target: Target, batches: &[RecordBatch]) -> Result<Committed, Failure> {
+    let writer = sink.open(target).await?;
+    let mut partition = writer.partition(0).await?;
+    for batch in batches {
+        partition.write(TrackedBatch::untracked(batch.clone())).await?;
+    }
+    partition.finish().await?;
+    writer.commit(CommitNote::default()).await
+}
+
+/// The files that the newest version of a table names; none: there is no table.
+async fn live_files(directory: &Path) -> Option<Vec<PathBuf>> {
+    if !directory.join("_delta_log").exists() {
+        return None;
+    }
+    let url = url::Url::from_directory_path(directory).unwrap();
+    let table = DeltaTableBuilder::from_url(url).unwrap().load().await.unwrap();
+    let files = table.snapshot().unwrap().log_data().iter().map(|f| directory.join(f.path().as_ref())).collect();
+    Some(files)
+}

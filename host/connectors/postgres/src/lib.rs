@@ -1,0 +1,16 @@
+//! PostgreSQL 12 and later, in both directions: [`source`] reads by binary COPY, [`sink`] writes by it.
+//!
+//! What both share stands once: [`Server`] (which server, who logs in), `wire` (from there to a session), `copy_format` and
+//! `numeric` (the binary forms).
+
+mod copy_format;
+mod numeric;
+mod server;
+pub mod sink;
+pub mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod wire;
+
+pub use server::{Encrypt, Server};
+pub use wire::ServerInfo;

@@ -1,0 +1,27 @@
+//! The Postgres sink: one table a source table, one transaction a run and table.
+//!
+//! Opening a table takes a connection of its own, begins the transaction, takes an advisory lock that keeps a second run
+//! out, and creates the table if it is not there. All partitions feed one binary COPY in the order in which their batches
+//! arrive; the commit writes the ledger's row in the same transaction. Until then nobody sees anything, and whatever ends
+//! the connection rolls it back. The unit of retry is the table.
+//!
+//! - [`names`]: schemas, tables, columns;
+//! - `types`: Arrow columns as Postgres columns, and whether they fit the table that is there;
+//! - `encode`: rows in the binary form of COPY;
+//! - `connection`: connecting, and what the server says as an error of ours;
+//! - `ledger`: what an earlier commit left;
+//! - `rows`: how many rows a table holds;
+//! - `transaction`: the task that owns the connection;
+//! - `writer`: the traits.
+
+mod connection;
+mod encode;
+mod ledger;
+pub mod names;
+mod probe;
+mod rows;
+mod transaction;
+mod types;
+mod writer;
+
+pub use writer::PostgresSink;

@@ -1,0 +1,257 @@
+//! One table's transaction, and the task that owns its connection.
+//!
+//! Partitions send encoded rows, the table's writer sends the end. When all of them are gone, so is the connection, and the
+//! server rolls back.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use datakit_model::{Failure, TableState};
+use futures::SinkExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::{Client, CopyInSink};
+
+use super::connection::{connect, statement_error};
+use super::ledger::{self, Held, Lost};
+use super::names::TableName;
+use super::rows;
+use super::types::TableSchema;
+use crate::copy_format::{HEADER, TRAILER};
+use crate::server::Server;
+use datakit_connect::sink::SinkError;
+use datakit_model::sink::{CommitNote, TableRows, Target, WriteMode};
+
+/// What all writers of a table know.
+pub(crate) struct Plan {
+    pub(crate) config: Server,
+    pub(crate) name: TableName,
+    /// The name, for people.
+    pub(crate) location: String,
+    pub(crate) schema: TableSchema,
+    pub(crate) target: Target,
+    /// Why the transaction ended before its time.
+    pub(crate) failure: OnceLock<Failure>,
+}
+
+impl Plan {
+    fn failed(&self, action: &'static str, error: tokio_postgres::Error) -> SinkError {
+        statement_error(&self.config, action, &self.location, error)
+    }
+
+    /// Why nobody listens to a message any more.
+    pub(crate) fn ended(&self) -> Failure {
+        self.failure.get().cloned().unwrap_or_else(|| {
+            let what = "the table was committed or aborted before".to_owned();
+            SinkError::Misuse { location: self.location.clone(), what }.into()
+        })
+    }
+}
+
+/// What the connection's task is told.
+pub(crate) enum Command {
+    /// COPY data of whole rows.
+    Rows(Bytes),
+    /// The end: what was written, and where the answer goes.
+    Commit { note: CommitNote, rows: u64, answer: oneshot::Sender<Result<(TableState, TableRows), Failure>> },
+    /// The other end.
+    Abort { answer: oneshot::Sender<()> },
+}
+
+/// A begun transaction.
+pub(crate) struct Transaction {
+    plan: Arc<Plan>,
+    client: Client,
+    /// What the last commit left.
+    before: Held,
+    copy: Option<Pin<Box<CopyInSink<Bytes>>>>,
+}
+
+impl Transaction {
+    /// Begins: nobody else writes the table until this ends, and it has the right columns.
+    pub(crate) async fn begin(plan: Arc<Plan>) -> Result<Self, SinkError> {
+        let client = connect(&plan.config).await?;
+        match Self::prepare(&client, &plan).await {
+            Ok(before) => Ok(Self { plan, client, before, copy: None }),
+            Err(error) => {
+                // Answered before the next attempt asks for the lock; the error at hand is the one to tell.
+                let _ = client.batch_execute("ROLLBACK").await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Leaves the transaction begun and the table ready; gives what the last commit left.
+    async fn prepare(client: &Client, plan: &Plan) -> Result<Held, SinkError> {
+        ledger::prepare(client, &plan.config, &plan.name).await?;
+        let begin = format!("BEGIN; {}", ledger::TRANSACTION);
+        client.batch_execute(&begin).await.map_err(|e| plan.failed("begin a transaction for", e))?;
+        lock(client, plan).await?;
+        let (system, table) = (&plan.target.run.source_system, &plan.target.table);
+        if let Some(owner) = ledger::other_owner(client, &plan.config, system, table, &plan.name).await? {
+            let reason = format!("it holds the rows of another source's table ({owner})");
+            return Err(SinkError::ForeignTable { location: plan.location.clone(), reason });
+        }
+        let Some(existing) = ledger::existing_columns(client, &plan.config, &plan.name).await? else {
+            let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
+            let sql = plan.schema.create(&plan.name);
+            client.batch_execute(&sql).await.map_err(|e| plan.failed("create", e))?;
+            return Ok(held);
+        };
+        let differences = plan.schema.differences(&existing);
+        if !differences.is_empty() {
+            return Err(SinkError::SchemaMismatch { location: plan.location.clone(), differences });
+        }
+        // Before it is looked at: nobody empties or replaces it from now on.
+        let sql = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", plan.name);
+        client.batch_execute(&sql).await.map_err(|e| plan.failed("lock", e))?;
+        let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
+        if plan.target.mode == WriteMode::Overwrite {
+            // Not TRUNCATE: that would keep readers out until the commit.
+            let sql = format!("DELETE FROM {}", plan.name);
+            client.batch_execute(&sql).await.map_err(|e| plan.failed("empty", e))?;
+            return Ok(Held { rows: 0, ..held });
+        }
+        Ok(held)
+    }
+
+    /// Says what became of the rows that the ledger knows, or refuses to add to rows that it does not know.
+    fn before(plan: &Plan, held: Held) -> Result<Held, SinkError> {
+        let location = &plan.location;
+        match held.lost {
+            Some(Lost::Replaced) if plan.target.mode == WriteMode::Append => {
+                let (system, table) = (&plan.target.run.source_system, &plan.target.table);
+                let (location, row) = (location.clone(), ledger::where_row(system, table));
+                return Err(SinkError::Replaced { location, row });
+            }
+            Some(Lost::Gone | Lost::Emptied) => {
+                tracing::warn!(%location, "the rows of earlier runs are not there any more: everything is loaded again");
+            }
+            Some(Lost::Replaced) | None => {}
+        }
+        Ok(held)
+    }
+
+    /// The connection's task.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Rows(rows) => {
+                    if let Err(error) = self.send(rows).await {
+                        // The first error is the reason; whoever sends next gets it.
+                        let _ = self.plan.failure.set(error.into());
+                        break;
+                    }
+                }
+                Command::Commit { note, rows, answer } => {
+                    let result = match self.commit(&note, rows).await {
+                        Ok(state) => {
+                            // Committed: that nobody can say how many rows there are changes nothing of it.
+                            let counted = rows::count(&self.client, &self.plan.config, &self.plan.name).await;
+                            Ok((state, counted.unwrap_or(TableRows { rows, at_least: true })))
+                        }
+                        Err(error) => {
+                            self.roll_back().await;
+                            Err(Failure::from(error))
+                        }
+                    };
+                    // Nobody waits any more: the outcome is in the ledger.
+                    let _ = answer.send(result);
+                    return;
+                }
+                Command::Abort { answer } => {
+                    self.roll_back().await;
+                    let _ = answer.send(());
+                    return;
+                }
+            }
+        }
+        self.roll_back().await;
+    }
+
+    async fn send(&mut self, rows: Bytes) -> Result<(), SinkError> {
+        let copy = match &mut self.copy {
+            Some(copy) => copy,
+            None => {
+                let sql = self.plan.schema.copy(&self.plan.name);
+                let copy = self.client.copy_in(&sql).await.map_err(|e| self.plan.failed("write to", e))?;
+                let copy = self.copy.insert(Box::pin(copy));
+                copy.feed(Bytes::from_static(HEADER)).await.map_err(|e| self.plan.failed("write to", e))?;
+                copy
+            }
+        };
+        copy.send(rows).await.map_err(|e| self.plan.failed("write to", e))
+    }
+
+    async fn commit(&mut self, note: &CommitNote, rows: u64) -> Result<TableState, SinkError> {
+        let plan = Arc::clone(&self.plan);
+        if let Some(mut copy) = self.copy.take() {
+            copy.feed(Bytes::from_static(TRAILER)).await.map_err(|e| plan.failed("write to", e))?;
+            let copied = copy.as_mut().finish().await.map_err(|e| plan.failed("write to", e))?;
+            if copied != rows {
+                let what = format!("{rows} rows were written, and {copied} arrived");
+                return Err(SinkError::Misuse { location: plan.location.clone(), what });
+            }
+        }
+        let (system, table) = (&plan.target.run.source_system, &plan.target.table);
+        let state = datakit_model::sink::next_state(self.before.state.as_ref(), &plan.target.run, note, rows);
+        let held = (&state, self.before.rows.saturating_add(rows));
+        ledger::write(&self.client, &plan.config, system, table, &plan.name, held).await?;
+        match self.client.batch_execute("COMMIT").await {
+            Ok(()) => Ok(state),
+            // The server answered: the transaction is rolled back.
+            Err(error) if error.code().is_some() => Err(plan.failed("commit", error)),
+            Err(error) => resolve(&plan, &state, error).await.map(|()| state),
+        }
+    }
+
+    /// Also what the server does when the connection ends; waiting for it frees the lock before the next attempt.
+    async fn roll_back(&mut self) {
+        self.copy = None;
+        if let Err(error) = self.client.batch_execute("ROLLBACK").await {
+            tracing::warn!(location = %self.plan.location, %error, "a transaction ended without an answer to ROLLBACK");
+        }
+    }
+}
+
+/// The connection broke before the answer to COMMIT: the ledger knows, once the old session is gone.
+async fn resolve(plan: &Plan, state: &TableState, error: tokio_postgres::Error) -> Result<(), SinkError> {
+    let unknown = |source: Box<dyn std::error::Error + Send + Sync>| SinkError::Unknown {
+        location: plan.location.clone(),
+        source,
+    };
+    let look = async {
+        let client = connect(&plan.config).await?;
+        let wait = format!(
+            "BEGIN READ ONLY; {}; SET LOCAL lock_timeout = '30s'; SELECT pg_advisory_xact_lock({})",
+            ledger::TRANSACTION,
+            lock_key(&plan.name)
+        );
+        client.batch_execute(&wait).await.map_err(|e| plan.failed("wait for", e))?;
+        ledger::committed(&client, &plan.config, &plan.target.run.source_system, &plan.target.table).await
+    };
+    match look.await {
+        Ok(Some(now)) if now.was_committed_by(&state.run_id) => {
+            tracing::warn!(location = %plan.location, %error, "committed, though the connection broke before the answer");
+            Ok(())
+        }
+        Ok(_) => Err(plan.failed("commit", error)),
+        Err(_) => Err(unknown(Box::new(error))),
+    }
+}
+
+/// Keeps a second run out until the transaction ends.
+async fn lock(client: &Client, plan: &Plan) -> Result<(), SinkError> {
+    let sql = format!("SELECT pg_try_advisory_xact_lock({})", lock_key(&plan.name));
+    let row = client.query_typed_one(&sql, &[]).await.map_err(|e| plan.failed("lock", e))?;
+    if row.get(0) { Ok(()) } else { Err(SinkError::Conflict { location: plan.location.clone() }) }
+}
+
+/// Advisory locks have numbers, not names; of the same database only.
+fn lock_key(name: &TableName) -> i64 {
+    let digest = Sha256::digest(format!("datakit:{name}").as_bytes());
+    let mut key = [0; 8];
+    key.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(key)
+}

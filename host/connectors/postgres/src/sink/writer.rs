@@ -1,0 +1,297 @@
+//! The traits, for Postgres.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datakit_model::{Failure, TableId, TableState, TrackedBatch};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::connection::connect;
+use super::encode::encode;
+use super::ledger;
+use super::names::TableName;
+use super::probe;
+use super::rows;
+use super::transaction::{Command, Plan, Transaction};
+use super::types::{MAX_COLUMNS, TableSchema};
+use crate::server::Server;
+use crate::wire::ServerInfo;
+use datakit_connect::sink::SinkError;
+use datakit_model::sink::{
+    CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
+};
+
+/// Encoded batches that wait for the connection, of all partitions of a table.
+const WAITING_BATCHES: usize = 2;
+
+/// Tables of one Postgres database.
+#[derive(Debug, Clone)]
+pub struct PostgresSink {
+    config: Server,
+}
+
+impl PostgresSink {
+    /// A sink for tables of `config.database`. Nothing is connected yet.
+    #[must_use]
+    pub fn new(config: Server) -> Self {
+        Self { config }
+    }
+
+    /// Opens a connection, TCP or a Unix socket, and closes it.
+    ///
+    /// # Errors
+    /// [`SinkError::Connect`].
+    pub async fn reach(&self) -> Result<(), SinkError> {
+        probe::reach(&self.config).await
+    }
+
+    /// Whether the password can be had, from wherever it is; it is kept for the login. Nothing is asked for without one.
+    ///
+    /// # Errors
+    /// [`SinkError::Password`].
+    pub async fn fetch_password(&self) -> Result<(), SinkError> {
+        match &self.config.password {
+            Some(password) => Ok(password.is_there().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Logs in and asks the server who it is.
+    ///
+    /// # Errors
+    /// What connecting or the query says.
+    pub async fn check(&self) -> Result<ServerInfo, SinkError> {
+        probe::who(&self.config).await
+    }
+}
+
+#[async_trait]
+impl Sink for PostgresSink {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn retry_unit(&self) -> RetryUnit {
+        RetryUnit::Table
+    }
+
+    fn locate(&self, source_system: &str, table: &TableId) -> Result<String, Failure> {
+        Ok(TableName::new(source_system, table)?.to_string())
+    }
+
+    async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
+        TableName::new(source_system, table)?;
+        let client = connect(&self.config).await?;
+        Ok(ledger::state(&client, &self.config, source_system, table).await?)
+    }
+
+    async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
+        let name = TableName::new(source_system, table)?;
+        let client = connect(&self.config).await?;
+        Ok(rows::count(&client, &self.config, &name).await?)
+    }
+
+    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure> {
+        TableName::new(source_system, table)?;
+        TableSchema::new(table, schema)?;
+        Ok(())
+    }
+
+    fn max_columns(&self) -> Option<usize> {
+        Some(MAX_COLUMNS)
+    }
+
+    async fn answers(&self) -> Result<(), Failure> {
+        self.check().await?;
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        Ok(probe::write(&self.config).await?)
+    }
+
+    async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
+        let name = TableName::new(&target.run.source_system, &target.table)?;
+        let schema = TableSchema::new(&target.table, &target.schema)?;
+        let location = name.to_string();
+        let plan = Plan { config: self.config.clone(), name, location, schema, target, failure: OnceLock::new() };
+        let plan = Arc::new(plan);
+        let transaction = Transaction::begin(Arc::clone(&plan)).await?;
+        let (commands, receiver) = mpsc::channel(WAITING_BATCHES);
+        tokio::spawn(transaction.run(receiver));
+        Ok(Arc::new(PostgresWriter { plan, commands, partitions: Arc::default() }))
+    }
+}
+
+/// What is known of a table's partitions.
+#[derive(Default)]
+struct Partitions {
+    slots: BTreeMap<u32, Slot>,
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    Open,
+    Finished(Written),
+    /// Gone without a finish: its rows may be on their way, so that only a new start helps.
+    Lost,
+}
+
+/// A poisoned lock holds what it held: no update of [`Partitions`] leaves it half done.
+fn lock(partitions: &Mutex<Partitions>) -> MutexGuard<'_, Partitions> {
+    partitions.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct PostgresWriter {
+    plan: Arc<Plan>,
+    commands: Sender<Command>,
+    partitions: Arc<Mutex<Partitions>>,
+}
+
+impl PostgresWriter {
+    fn misuse(&self, what: String) -> Failure {
+        SinkError::Misuse { location: self.plan.location.clone(), what }.into()
+    }
+
+    /// What the finished partitions wrote, when all are.
+    fn written(&self) -> Result<Written, Failure> {
+        let mut sum = Written::default();
+        for (ordinal, slot) in &lock(&self.partitions).slots {
+            match slot {
+                Slot::Finished(written) => {
+                    sum.rows += written.rows;
+                    sum.bytes += written.bytes;
+                }
+                Slot::Open => return Err(self.misuse(format!("partition {ordinal} is not finished"))),
+                Slot::Lost => {
+                    return Err(self.misuse(format!("partition {ordinal} was aborted, and the table not restarted")));
+                }
+            }
+        }
+        Ok(sum)
+    }
+}
+
+#[async_trait]
+impl TableWriter for PostgresWriter {
+    async fn partition(&self, ordinal: u32) -> Result<Box<dyn PartitionWriter>, Failure> {
+        if lock(&self.partitions).slots.insert(ordinal, Slot::Open).is_some() {
+            return Err(self.misuse(format!("partition {ordinal} was begun before: the unit of retry is the table")));
+        }
+        let slot = OpenSlot { partitions: Arc::clone(&self.partitions), ordinal, written: None };
+        // One batch waits while another is encoded; their memory is bounded by the run's budget.
+        let (batches, receiver) = mpsc::channel(1);
+        let (plan, commands) = (Arc::clone(&self.plan), self.commands.clone());
+        let thread = tokio::task::spawn_blocking(move || encode_partition(&plan, receiver, &commands));
+        Ok(Box::new(PostgresPartition {
+            plan: Arc::clone(&self.plan),
+            batches: Some(batches),
+            thread: Some(thread),
+            slot,
+        }))
+    }
+
+    async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
+        let written = self.written()?;
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Commit { note, rows: written.rows, answer };
+        self.commands.send(command).await.map_err(|_| self.plan.ended())?;
+        let (state, holds) = answered.await.map_err(|_| self.plan.ended())??;
+        Ok(Committed { written, state, holds })
+    }
+
+    async fn abort(&self) {
+        let (answer, answered) = oneshot::channel();
+        // When the task has ended, there is nothing left to take back.
+        if self.commands.send(Command::Abort { answer }).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+}
+
+/// Marks a partition by how its writer goes.
+struct OpenSlot {
+    partitions: Arc<Mutex<Partitions>>,
+    ordinal: u32,
+    written: Option<Written>,
+}
+
+impl Drop for OpenSlot {
+    fn drop(&mut self) {
+        let slot = self.written.map_or(Slot::Lost, Slot::Finished);
+        lock(&self.partitions).slots.insert(self.ordinal, slot);
+    }
+}
+
+/// The body of a partition's thread: encodes until the channel closes, and counts. None: nobody takes the rows any more.
+fn encode_partition(
+    plan: &Plan,
+    mut batches: Receiver<TrackedBatch>,
+    commands: &Sender<Command>,
+) -> Result<Option<Written>, SinkError> {
+    let mut written = Written::default();
+    while let Some(batch) = batches.blocking_recv() {
+        let rows = encode(&plan.schema, batch.batch(), &plan.location)?.freeze();
+        written.rows += batch.batch().num_rows() as u64;
+        written.bytes += rows.len() as u64;
+        // The rows are encoded: their reservation ends here.
+        drop(batch);
+        if !rows.is_empty() && commands.blocking_send(Command::Rows(rows)).is_err() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(written))
+}
+
+struct PostgresPartition {
+    plan: Arc<Plan>,
+    /// None once closed.
+    batches: Option<Sender<TrackedBatch>>,
+    /// None once it was waited for.
+    thread: Option<JoinHandle<Result<Option<Written>, SinkError>>>,
+    slot: OpenSlot,
+}
+
+impl PostgresPartition {
+    /// Closes the channel and waits for the thread.
+    async fn end(&mut self) -> Result<Written, Failure> {
+        self.batches = None;
+        let misuse = |what: &str| SinkError::Misuse { location: self.plan.location.clone(), what: what.to_owned() };
+        let thread = self.thread.take().ok_or_else(|| misuse("the partition has failed before"))?;
+        let written = thread
+            .await
+            .map_err(|e| SinkError::Encode { location: self.plan.location.clone(), source: Box::new(e) })??;
+        written.ok_or_else(|| self.plan.ended())
+    }
+}
+
+#[async_trait]
+impl PartitionWriter for PostgresPartition {
+    async fn write(&mut self, batch: TrackedBatch) -> Result<(), Failure> {
+        if let Some(batches) = &self.batches
+            && batches.send(batch).await.is_ok()
+        {
+            return Ok(());
+        }
+        // The thread ends before its channel only when it failed.
+        match self.end().await {
+            Err(failure) => Err(failure),
+            Ok(_) => Err(self.plan.ended()),
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Written, Failure> {
+        let written = self.end().await?;
+        self.slot.written = Some(written);
+        Ok(written)
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        // Its rows cannot be told from those of the others any more: the table starts again.
+        let _ = self.end().await;
+    }
+}

@@ -1,0 +1,151 @@
+//! What an operator says about a PostgreSQL server.
+
+use datakit_model::ReadLimits;
+
+use super::error::PostgresError;
+use crate::server::{Encrypt, Server};
+pub use datakit_connect::config::{PoolLimits, ServerLimit, Timeouts};
+use datakit_connect::pool::PooledServer;
+pub use datakit_guard::SqlLimits;
+
+/// What becomes of rows that row-level security hides from the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowSecurity {
+    /// The server refuses a query that would leave out rows.
+    #[default]
+    Refuse,
+    /// The role reads the rows that it may see, and the record says so.
+    Filter,
+}
+
+impl RowSecurity {
+    /// The server's setting `row_security`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Refuse => "off",
+            Self::Filter => "on",
+        }
+    }
+}
+
+/// A PostgreSQL server, how to reach it and how to read it.
+#[derive(Debug, Clone)]
+pub struct PostgresConfig {
+    /// Which server, and who logs in. Its `connect_timeout` is that of `timeouts`.
+    pub server: Server,
+    /// Bounds of the pool. The session that keeps a run's snapshot comes on top; the server's limit counts it.
+    pub pool: PoolLimits,
+    /// The bound on all connections to this server, shared with other sources; none: only the pool's own.
+    pub server_limit: Option<ServerLimit>,
+    /// Bounds of single steps.
+    pub timeouts: Timeouts,
+    /// How batches are cut.
+    pub read: ReadLimits,
+    /// Bounds on SQL of datakits.
+    pub sql: SqlLimits,
+    /// What becomes of rows that row-level security hides.
+    pub row_security: RowSecurity,
+}
+
+impl PostgresConfig {
+    /// A server with the default bounds.
+    #[must_use]
+    pub fn new(server: Server) -> Self {
+        Self {
+            server,
+            pool: PoolLimits::default(),
+            server_limit: None,
+            timeouts: Timeouts::default(),
+            read: ReadLimits::default(),
+            sql: SqlLimits::default(),
+            row_security: RowSecurity::default(),
+        }
+    }
+
+    /// `host:port`, for messages.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.server.address()
+    }
+
+    /// Checks what can be checked without the server.
+    ///
+    /// # Errors
+    /// [`PostgresError::Config`], naming the setting.
+    pub(super) fn validate(&self) -> Result<(), PostgresError> {
+        let refuse = |message: &str, hint: &str| {
+            Err(PostgresError::Config { message: message.to_owned(), hint: hint.to_owned() })
+        };
+        let odd = |c: char| c.is_whitespace() || ",;\\/".contains(c);
+        if self.server.host.is_empty() || (!self.server.uses_socket() && self.server.host.contains(odd)) {
+            return refuse(
+                &format!("`host = \"{}\"` is not a host name or address", self.server.host),
+                "give the host alone; the port has its own setting",
+            );
+        }
+        if self.pool.max_connections == 0 {
+            return refuse("the pool may hold no connection", "set `pool.max_connections` to at least 1");
+        }
+        if self.server_limit.as_ref().is_some_and(|limit| limit.max_connections() < 2) {
+            return refuse(
+                "the server's limit leaves no connection beside the one that keeps the run's snapshot",
+                "set `max_connections` of the server to at least 2",
+            );
+        }
+        if self.server.trust_certificate && self.server.certificate_file.is_some() {
+            return refuse(
+                "`certificate_file` and `trust_certificate` exclude each other",
+                "remove `trust_certificate`",
+            );
+        }
+        if self.server.certificate_file.is_some() && self.server.encrypt == Encrypt::Off {
+            return refuse("`certificate_file` needs encryption", "remove `encrypt = \"off\"`");
+        }
+        Ok(())
+    }
+}
+
+impl PooledServer for PostgresConfig {
+    fn pool(&self) -> &PoolLimits {
+        &self.pool
+    }
+
+    fn address(&self) -> String {
+        self.address()
+    }
+
+    fn server_limit(&self) -> Option<&ServerLimit> {
+        self.server_limit.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_refused_before_the_first_packet() {
+        let refusal = |change: fn(&mut PostgresConfig)| {
+            let mut config = PostgresConfig::new(Server::new("db01", "erp", "svc"));
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert!(PostgresConfig::new(Server::new("/run/postgresql", "erp", "svc")).validate().is_ok());
+        insta::assert_snapshot!(refusal(|c| c.server.host = "db01,5433".into()), @r#"`host = "db01,5433"` is not a host name or address"#);
+        insta::assert_snapshot!(refusal(|c| c.pool.max_connections = 0), @"the pool may hold no connection");
+        insta::assert_snapshot!(
+            refusal(|c| {
+                c.server.certificate_file = Some("a.pem".into());
+                c.server.trust_certificate = true;
+            }),
+            @"`certificate_file` and `trust_certificate` exclude each other"
+        );
+        insta::assert_snapshot!(
+            refusal(|c| {
+                c.server.certificate_file = Some("a.pem".into());
+                c.server.encrypt = Encrypt::Off;
+            }),
+            @"`certificate_file` needs encryption"
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! PostgreSQL 12 and later: rows by binary COPY, all of one moment.
+//!
+//! | module | about |
+//! |---|---|
+//! | [`config`] | what an operator says about a server |
+//! | [`error`], `server_errors` | what can go wrong, with codes and hints |
+//! | `statement`, `parameters` | what is sent |
+//! | `connect` | sessions and cancelling |
+//! | `check` | who is on the other side, and what may be read there |
+//! | `snapshot`, `changed` | the moment that all queries of a run share, and whether tables are still those of it |
+//! | `types`, `copy` | from the wire's types to Arrow's |
+//! | `task` | a query on its connection |
+
+mod changed;
+mod check;
+pub mod config;
+mod connect;
+mod copy;
+pub mod error;
+mod parameters;
+mod server_errors;
+mod snapshot;
+mod statement;
+mod task;
+mod types;
+mod watched;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datakit_guard::postgres::{self as guard, Accepted};
+use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
+use datakit_model::{Failure, NameRule, TableId, TablePatterns};
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
+
+pub use self::config::{PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
+use self::connect::PostgresConnection;
+pub use self::error::PostgresError;
+use self::snapshot::{Snapshot, Snapshots};
+use self::task::Job;
+use self::types::Column;
+pub use self::types::SOURCE_TYPE_KEY;
+use crate::wire::ServerInfo;
+use datakit_connect::delivery::{Delivery, Message};
+use datakit_connect::permissions::Permissions;
+use datakit_connect::pool::Pool;
+use datakit_connect::reader::{BatchReader, Busy};
+
+/// A configured PostgreSQL server with its pool, and the snapshot of the run.
+pub struct PostgresSource {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<PostgresConfig>,
+    pool: Pool<PostgresConfig>,
+    snapshots: Snapshots,
+}
+
+impl PostgresSource {
+    /// Checks the configuration; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`PostgresError::Config`] for settings that contradict each other.
+    pub fn new(mut config: PostgresConfig) -> Result<Self, PostgresError> {
+        config.validate()?;
+        if config.server.trust_certificate {
+            tracing::warn!(
+                server = %config.address(),
+                "trust_certificate is on: any certificate is accepted, so the connection can be intercepted"
+            );
+        }
+        config.server.connect_timeout = config.timeouts.connect;
+        let config = Arc::new(config);
+        let pool = Pool::new(&config);
+        Ok(Self { shared: Arc::new(Shared { config, pool, snapshots: Snapshots::default() }) })
+    }
+
+    /// Opens a connection, TCP or a Unix socket, and closes it, without a word of PostgreSQL.
+    ///
+    /// # Errors
+    /// [`PostgresError::Unreachable`].
+    pub async fn reach(&self) -> Result<(), PostgresError> {
+        connect::reach(&self.shared.config).await
+    }
+
+    /// Whether the password can be had, from wherever it is; it is kept for the login. Nothing is asked for without one.
+    ///
+    /// # Errors
+    /// [`PostgresError::Password`].
+    pub async fn fetch_password(&self) -> Result<(), PostgresError> {
+        match &self.shared.config.server.password {
+            Some(password) => Ok(password.is_there().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Logs in and asks the server who it is.
+    ///
+    /// # Errors
+    /// What connecting or the query says.
+    pub async fn check(&self) -> Result<ServerInfo, PostgresError> {
+        check::who(&self.shared.config, &self.shared.pool).await
+    }
+
+    /// Which tables the role may read.
+    ///
+    /// # Errors
+    /// What connecting or the query says.
+    pub async fn permissions(&self) -> Result<Permissions, PostgresError> {
+        check::permissions(&self.shared.config, &self.shared.pool).await
+    }
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn connect(&self, access: Access) -> Result<Box<dyn Connection>, Failure> {
+        Ok(Box::new(PostgresSession {
+            shared: Arc::clone(&self.shared),
+            access,
+            reading: Arc::new(AtomicBool::new(false)),
+        }))
+    }
+
+    async fn compared(&self, patterns: &TablePatterns, _tables: &[TableId]) -> Result<TablePatterns, Failure> {
+        Ok(patterns.under(NameRule::Bytes))
+    }
+
+    fn pool(&self) -> Option<PoolStatistics> {
+        Some(self.shared.pool.statistics())
+    }
+}
+
+/// One session of a datakit: its grant, and a place for one reader.
+struct PostgresSession {
+    shared: Arc<Shared>,
+    access: Access,
+    reading: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Connection for PostgresSession {
+    async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
+        let busy = Busy::take(&self.reading).ok_or(PostgresError::Busy)?;
+        let config = &self.shared.config;
+        let (sql, number) = (query.sql, query.parameters.len());
+        let (grant, limits) = (self.access.tables.under(NameRule::Bytes), config.sql);
+        let accepted: Accepted =
+            datakit_guard::apart::<_, PostgresError>(move || guard::check(&sql, number, &grant, &limits)).await?;
+        let literals = parameters::literals(&query.parameters)?;
+        let text = if accepted.tables.is_empty() {
+            parameters::splice(&accepted.query, &accepted.parameters, &literals)
+        } else {
+            accepted.qualified(&literals).map_err(PostgresError::from)?
+        };
+        let snapshot = self.snapshot(&accepted, query.options.isolation).await?;
+        let name = snapshot.as_ref().map(|snapshot| Arc::clone(snapshot.id()));
+        let filtered = Arc::new(AtomicBool::new(false));
+        let job = Job {
+            run_id: self.access.run_id.clone(),
+            query: text,
+            tables: accepted.tables,
+            snapshot,
+            isolation: query.options.isolation.unwrap_or(Isolation::ReadCommitted),
+            max_parallelism: query.options.max_parallelism,
+            by_place: accepted.by_place,
+            names_all: accepted.names_all,
+            keeps_not_null: accepted.keeps_not_null,
+            filtered: Arc::clone(&filtered),
+        };
+        let timeout = config.timeouts.of_query(query.options.timeout);
+        let (columns, messages) = self.start(job, timeout).await?;
+        let reader: BatchReader<PostgresError> = BatchReader::new(types::schema(&columns), Vec::new(), messages, busy);
+        Ok(Box::new(reader.of_snapshot(name).filtered_when(filtered)))
+    }
+}
+
+/// A query that runs: its columns, and its rows on their way.
+type Started = (Arc<[Column]>, Receiver<Message<PostgresError>>);
+
+impl PostgresSession {
+    /// The snapshot a query is run with; none for one of the catalog, which is always read as it is now, or when the datakit
+    /// asks for another isolation.
+    async fn snapshot(
+        &self,
+        accepted: &Accepted,
+        isolation: Option<Isolation>,
+    ) -> Result<Option<Arc<Snapshot>>, PostgresError> {
+        let wanted = matches!(isolation, None | Some(Isolation::Snapshot | Isolation::RepeatableRead));
+        if accepted.tables.is_empty() || !wanted {
+            return Ok(None);
+        }
+        let config = &self.shared.config;
+        let snapshot = self.shared.snapshots.of_run(config, &self.access.run_id).await?;
+        if accepted.by_place {
+            snapshot.pin(config, &accepted.tables).await?;
+        }
+        Ok(Some(snapshot))
+    }
+
+    /// Starts the task and waits for the columns, or for the error that came instead of them.
+    async fn start(&self, job: Job, timeout: Duration) -> Result<Started, PostgresError> {
+        // Each connection that has lost its driver's statements is closed: there are no more of them than the pool has.
+        for _ in 0..self.shared.config.pool.max_connections {
+            match self.attempt(job.clone(), timeout).await {
+                Err(PostgresError::StatementForgotten { .. }) => {}
+                started => return started,
+            }
+        }
+        self.attempt(job, timeout).await
+    }
+
+    async fn attempt(&self, job: Job, timeout: Duration) -> Result<Started, PostgresError> {
+        let config = Arc::clone(&self.shared.config);
+        let lease = self.shared.pool.lease::<PostgresConnection>().await?;
+        let (delivery, mut messages) = Delivery::new(self.access.memory.clone(), timeout);
+        let (head, columns) = oneshot::channel();
+        tokio::spawn(task::run(lease, config, job, head, delivery));
+        match columns.await {
+            Ok(columns) => Ok((columns?, messages)),
+            Err(_) => match messages.recv().await {
+                Some(Message::Failed(error)) => Err(error),
+                _ => Err(PostgresError::Internal("the task that starts a query is gone".to_owned())),
+            },
+        }
+    }
+}

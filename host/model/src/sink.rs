@@ -1,0 +1,198 @@
+//! What a sink offers to whoever writes to it: open, write, commit, abort.
+//!
+//! A sink is also the state store: rows, watermark and run record commit **together**, so that a run killed anywhere has
+//! either committed a table whole or not at all.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
+
+/// What can be tried again by itself after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryUnit {
+    /// A failed partition is aborted and written again; the others keep what they wrote.
+    Partition,
+    /// A failure anywhere starts the table again.
+    Table,
+}
+
+/// What happens to the rows a table already has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriteMode {
+    /// They stay.
+    #[default]
+    Append,
+    /// The commit replaces them all.
+    Overwrite,
+}
+
+/// A table to be written by one run.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The table as the source names it; the sink maps it by its own reversible rule.
+    pub table: TableId,
+    /// The shape of every batch, Bronze columns included.
+    pub schema: SchemaRef,
+    /// What happens to the rows that are there.
+    pub mode: WriteMode,
+    /// Who writes.
+    pub run: RunIdentity,
+}
+
+/// What commits with the rows.
+#[derive(Debug, Clone, Default)]
+pub struct CommitNote {
+    /// The plan's `watermark-after`; none keeps the table without one.
+    pub watermark: Option<String>,
+    /// Several partitions were read, and not under one snapshot.
+    pub several_moments: bool,
+    /// Read with NOLOCK.
+    pub approximate: bool,
+    /// Row-level security left out rows, or may have.
+    pub filtered: bool,
+}
+
+/// How much a partition wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes in the sink's own form: of Parquet files, of COPY data.
+    pub bytes: u64,
+}
+
+/// How many rows a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct TableRows {
+    /// So many.
+    pub rows: u64,
+    /// There may be more: counting them all would take long, or nobody has counted some of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
+}
+
+/// A committed table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The sum over its partitions.
+    pub written: Written,
+    /// The state now in the sink.
+    pub state: TableState,
+    /// What the table holds after the commit.
+    pub holds: TableRows,
+}
+
+/// A place to write tables to.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// The kind as in the warehouse file: `delta`, `postgres`.
+    fn kind(&self) -> &'static str;
+
+    /// The unit of retry.
+    fn retry_unit(&self) -> RetryUnit;
+
+    /// Where the table is or will be, for people: a URI, `"schema"."table"`.
+    ///
+    /// # Errors
+    /// A name the sink cannot hold.
+    fn locate(&self, source_system: &str, table: &TableId) -> Result<String, Failure>;
+
+    /// What the last commit of the table left; none when no datakit has committed it yet.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or read. While a run plans, an error that is never to be repeated is the table's own, which then
+    /// fails alone; one that may pass ends the run.
+    async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure>;
+
+    /// How many rows the table holds now; none where there is no table.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or the table cannot be read.
+    async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure>;
+
+    /// Whether a table of this shape could be written, as far as its names, types and number of columns say. Asks nobody.
+    ///
+    /// # Errors
+    /// A name or a type the sink cannot hold, more columns than it takes.
+    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure>;
+
+    /// How many columns a table may have, those that a datakit adds included; none where nothing but the run's limit counts.
+    fn max_columns(&self) -> Option<usize>;
+
+    /// Whether the sink answers: then what is wrong with a table is that table's alone.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses the login.
+    async fn answers(&self) -> Result<(), Failure>;
+
+    /// Whether a table could be written now; nothing is written for it, and nothing stays behind.
+    ///
+    /// # Errors
+    /// Why not: nobody answers, the login is refused, it may not be written to, there is no space.
+    async fn probe(&self) -> Result<(), Failure>;
+
+    /// Gets ready to write: checks names and schema against what is there. Nothing becomes visible before `commit`.
+    ///
+    /// # Errors
+    /// A name the sink cannot hold, a type it cannot hold, a table of another schema (naming the columns).
+    async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure>;
+}
+
+/// One table being written. Dropped without `commit` or `abort`, it leaves no trace a reader can see.
+#[async_trait]
+pub trait TableWriter: Send + Sync {
+    /// Starts a partition, or starts it again after its abort. Partitions of different ordinals are written at the same time.
+    ///
+    /// # Errors
+    /// The sink cannot be written.
+    async fn partition(&self, ordinal: u32) -> Result<Box<dyn PartitionWriter>, Failure>;
+
+    /// Makes the finished partitions visible, all at once, with the state. Called once, when all are finished.
+    ///
+    /// # Errors
+    /// Nothing is visible then. `DK-SNK-…` with `Retry::NextRun` when another run committed the table meanwhile.
+    async fn commit(&self, note: CommitNote) -> Result<Committed, Failure>;
+
+    /// Takes back what was written. Errors are logged, since there is nobody to act on them.
+    async fn abort(&self);
+}
+
+/// One partition being written, in order.
+#[async_trait]
+pub trait PartitionWriter: Send {
+    /// Writes one batch; the batch's reservation is held until its rows are encoded.
+    ///
+    /// # Errors
+    /// A value the sink cannot hold (naming the column), or the sink's own trouble.
+    async fn write(&mut self, batch: TrackedBatch) -> Result<(), Failure>;
+
+    /// Ends the partition: from now on `commit` includes it.
+    ///
+    /// # Errors
+    /// The sink's own trouble; the partition is not included then.
+    async fn finish(self: Box<Self>) -> Result<Written, Failure>;
+
+    /// Ends the partition without a trace.
+    async fn abort(self: Box<Self>);
+}
+
+/// The state that a commit leaves, from the one before it.
+#[must_use]
+pub fn next_state(before: Option<&TableState>, run: &RunIdentity, note: &CommitNote, rows: u64) -> TableState {
+    TableState {
+        run_id: run.run_id.clone(),
+        earlier_run_ids: before.map(TableState::run_ids).unwrap_or_default(),
+        sequence: before.map_or(0, |state| state.sequence) + 1,
+        watermark: note.watermark.clone(),
+        rows,
+        several_moments: note.several_moments,
+        approximate: note.approximate,
+        filtered: note.filtered,
+        datakit: format!("{}@{}", run.datakit, run.version),
+        digest: run.digest.clone(),
+    }
+}
