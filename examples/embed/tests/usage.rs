@@ -1,7 +1,5 @@
 //! The example says how it is called. What it does is tested with the other end-to-end tests.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails should say where")]
-
 use std::process::Command;
 
 #[test]

@@ -31,7 +31,8 @@ pub struct Settings {
     pub registry: Option<String>,
     /// Reach the registry by plain HTTP.
     pub plain_http: bool,
-    /// The environment that the configuration may use. The application reads no variable of the process.
+    /// The environment that the configuration may use. The application reads no variable of the process, except that the Kerberos
+    /// library reads its own.
     pub environment: BTreeMap<String, String>,
     /// The program that compiles and checks components with bounds ([`crate::bounded_work`]), usually `/proc/self/exe`; none:
     /// this process compiles and checks them without bounds, which is only for components that are trusted.

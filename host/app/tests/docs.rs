@@ -1,7 +1,5 @@
 //! docs/events.schema.json is up to date. `INSTA_UPDATE=always` rewrites it.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::path::PathBuf;
 
 use datakit_app::event_schema;

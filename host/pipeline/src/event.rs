@@ -148,7 +148,7 @@ pub enum NoticeLevel {
 /// An event as it leaves the process: `{"version": 1, "event": "…", …}`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct VersionedEvent {
-    /// The version of the event's form: [`EVENT_VERSION`].
+    /// The version of the event's form.
     pub version: u32,
     /// The event.
     #[serde(flatten)]

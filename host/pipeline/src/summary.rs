@@ -96,7 +96,7 @@ pub struct TableSummary {
     pub error: Option<TableError>,
 }
 
-/// The form of [`TableRows`], which is another crate's.
+/// How many rows a table holds.
 #[derive(JsonSchema)]
 #[schemars(rename = "TableRows")]
 #[expect(dead_code, reason = "describes a type, and is never made")]
