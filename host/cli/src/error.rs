@@ -1,11 +1,11 @@
 //! What can go wrong at the edge itself.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
 
-use datakit_model::{Coded, Kind, Retry};
+use datakit_app::Reports;
+use datakit_model::{Coded, Failure, Kind};
 
-/// An error of the command line, the terminal, or the files around it.
+/// An error of the command line or the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The arguments are not what a command takes.
@@ -15,30 +15,6 @@ pub enum CliError {
         message: String,
         /// How it is used, in clap's words.
         advice: String,
-    },
-    /// There is no folder to keep things in.
-    #[error("there is no folder for {what}: neither HOME nor {variable} is set")]
-    NoFolder {
-        /// What would be kept there.
-        what: &'static str,
-        /// The variable that names it.
-        variable: &'static str,
-    },
-    /// A file that an argument names cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file that an argument names cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
     },
     /// Standard output cannot be written, and not because its reader has gone.
     #[error("cannot write to standard output")]
@@ -51,24 +27,6 @@ pub enum CliError {
         /// The parser's words.
         message: String,
     },
-    /// `host lock` without a datakit, and the file names none.
-    #[error("there is nothing to lock")]
-    NothingToLock,
-    /// `host lock` of a digest, which is pinned by itself.
-    #[error("`{reference}` names a digest: it needs no pin")]
-    PinnedByItself {
-        /// What was asked for.
-        reference: String,
-    },
-    /// A registry that cannot list its datakits.
-    #[error("{location} cannot tell which datakits it has")]
-    CannotList {
-        /// The registry.
-        location: String,
-    },
-    /// Ctrl-C or SIGTERM.
-    #[error("stopped before the end")]
-    Stopped,
     /// The threads that do the work cannot be started.
     #[error("cannot start: {what}")]
     Start {
@@ -77,42 +35,6 @@ pub enum CliError {
         /// Why.
         source: std::io::Error,
     },
-    /// A panic.
-    #[error("this program crashed: {message}")]
-    Crashed {
-        /// The panic's message and place.
-        message: String,
-    },
-    /// The health endpoint cannot listen.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// Where.
-        address: std::net::SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A question of the health endpoint takes too long.
-    #[error("`{name}` has not answered within {seconds} s")]
-    NoAnswer {
-        /// Who was asked.
-        name: String,
-        /// How long was waited, in seconds.
-        seconds: u64,
-    },
-    /// Nothing is configured that could be looked at.
-    #[error("there is no connection and no sink")]
-    NothingToCheck,
-    /// A server's certificate was to be saved, and cannot be had.
-    #[error("the certificate of {address} cannot be read")]
-    NoCertificate {
-        /// The server.
-        address: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// There is no warehouse file, and the environment configures nothing.
-    #[error("there is no warehouse.toml here, and no variable that names a connection or a sink")]
-    NoWarehouseFile,
     /// A value that could not be written as JSON.
     #[error("cannot write the answer as JSON")]
     Json(#[source] serde_json::Error),
@@ -125,72 +47,36 @@ impl Coded for CliError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::Usage { .. } => "DK-CLI-001",
-            Self::NoFolder { .. } => "DK-CLI-002",
-            Self::Read { .. } => "DK-CLI-003",
-            Self::Write { .. } => "DK-CLI-004",
             Self::Output(_) => "DK-CLI-005",
             Self::LogFilter { .. } => "DK-CLI-006",
-            Self::NothingToLock => "DK-CLI-007",
-            Self::PinnedByItself { .. } => "DK-CLI-008",
-            Self::CannotList { .. } => "DK-CLI-009",
-            Self::Stopped => "DK-CLI-010",
             Self::Start { .. } => "DK-CLI-011",
-            Self::Crashed { .. } => "DK-CLI-012",
             Self::Json(_) => "DK-CLI-013",
             Self::Show(_) => "DK-CLI-014",
-            Self::NoWarehouseFile => "DK-CLI-015",
-            Self::NoCertificate { .. } => "DK-CLI-016",
-            Self::Listen { .. } => "DK-CLI-040",
-            Self::NoAnswer { .. } => "DK-CLI-041",
-            Self::NothingToCheck => "DK-CLI-042",
         }
         .into()
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Crashed { .. } | Self::Json(_) | Self::Show(_) => Kind::Internal,
+            Self::Json(_) | Self::Show(_) => Kind::Internal,
             _ => Kind::User,
-        }
-    }
-
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Stopped => Retry::NextRun,
-            Self::NoAnswer { .. } => Retry::AfterBackoff,
-            _ => Retry::Never,
         }
     }
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Stopped | Self::PinnedByItself { .. } => return None,
             Self::Usage { advice, .. } if advice.is_empty() => return None,
             Self::Usage { advice, .. } => advice.clone(),
-            Self::NoFolder { variable, .. } => format!("set {variable} to a folder"),
-            Self::Read { .. } => "check the path and who may read it".into(),
-            Self::Write { .. } | Self::Output(_) => "check the path, who may write there, and the space left".into(),
+            Self::Output(_) => "check the path, who may write there, and the space left".into(),
             Self::LogFilter { .. } => "for example `info`, or `warn,datakit=debug`".into(),
-            Self::NothingToLock => {
-                "name a datakit, for example `host lock sqlserver-bronze@0.1.0`, or have an [[ingest]] in the file"
-                    .into()
-            }
-            Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
-            Self::Listen { .. } => "give another address; port 0 takes a free port".into(),
-            Self::NoAnswer { .. } => "it is asked still: ask again; `host doctor` says at which link it hangs".into(),
-            Self::NoCertificate { .. } => {
-                "`host doctor` without --save-certificate says at which link the way to the server breaks".into()
-            }
-            Self::NoWarehouseFile => {
-                "run in the folder of the warehouse.toml, or name the file with --config; README.md shows one".into()
-            }
-            Self::NothingToCheck => {
-                "write a warehouse.toml, name one with --config, or set MSSQL_SERVER and its like, or BRONZE_URI".into()
-            }
             Self::Start { .. } => "the machine may be out of threads or memory".into(),
-            Self::Crashed { .. } | Self::Json(_) | Self::Show(_) => {
-                "please report it, with the command and the log of -vv".into()
-            }
+            Self::Json(_) | Self::Show(_) => "please report it, with the command and the log of -vv".into(),
         })
+    }
+}
+
+impl From<CliError> for Reports {
+    fn from(error: CliError) -> Self {
+        Failure::from(error).into()
     }
 }

@@ -1,19 +1,16 @@
-//! The host binary: argument parsing, wiring, printing.
+//! The host binary: it parses arguments, draws progress from events, prints results, and maps them to exit codes.
 //!
-//! Nothing is decided here that another crate could decide. The environment is collected once and passed down; data goes to
+//! Nothing is decided here that `datakit-app` could decide. The environment is collected once and passed down; data goes to
 //! standard output and everything else to standard error; every error goes through one renderer (`report`). Exit codes are those of
 //! [`datakit_model::Exit`], and 130 for a second Ctrl-C.
 
 mod arguments;
 mod commands;
-mod connected;
-mod context;
 mod error;
-mod health;
+mod exit;
 mod logging;
 mod progress;
 mod report;
-mod secrets;
 mod signals;
 mod terminal;
 
@@ -26,6 +23,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use datakit_app::{AppError, Reports};
 use datakit_model::Exit;
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +31,7 @@ pub use arguments::Arguments;
 pub use error::CliError;
 
 use arguments::LogFormat;
-use context::Context;
-use report::Reports;
+use commands::Session;
 use terminal::Terminal;
 
 /// How long threads that are not needed any more may keep the process.
@@ -49,13 +46,13 @@ pub fn execute(arguments: Vec<OsString>, environment: BTreeMap<String, String>) 
     let result = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let recorded = crash.lock().unwrap_or_else(PoisonError::into_inner).take();
         let message = recorded.unwrap_or_else(|| panic_message(panic.as_ref()));
-        Err(CliError::Crashed { message }.into())
+        Err(AppError::Crashed { message }.into())
     });
     match result {
         Ok(code) => code,
         Err(reports) => {
             terminal.report(&reports);
-            reports.exit().code()
+            exit::of_reports(&reports).code()
         }
     }
 }
@@ -75,10 +72,10 @@ fn parse_and_run(
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(start("the worker threads"))?;
     let stop = CancellationToken::new();
-    let context = Context::new(global, environment, terminal.clone(), stop.clone());
+    let session = Session::new(global, &command, environment, terminal.clone(), stop.clone());
     let result = runtime.block_on(async {
         signals::watch(stop, terminal.clone()).map_err(start("the signal handlers"))?;
-        commands::execute(command, &context).await
+        commands::execute(command, &session).await
     });
     // A thread that still waits for a KDC nobody waits for any more would keep the process.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);

@@ -9,11 +9,10 @@ use datakit_kerberos::overlay::Overlay;
 fn main() -> ExitCode {
     give_memory_back();
     // Started by ourselves, to compile a stranger's component or to check a stranger's schema: nothing else is needed for that.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == datakit_wasm::bounded::ARGUMENT) {
-        return match datakit_wasm::bounded::serve() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+    match datakit_app::bounded_work() {
+        None => {}
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(_)) => return ExitCode::FAILURE,
     }
     trust::look_authorities_up();
     // Lives as long as the process: the library reads it whenever it is asked for a ticket.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use datakit_app::{NoticeLevel, Observer, RunEvent, TableStatus, TableSummary};
+use datakit_model::printable;
 use datakit_model::source::PoolStatistics;
-use datakit_model::{TableId, printable};
-use datakit_pipeline::{Event, Observer, TableStatus, TableSummary};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::{Map, Value, json};
 use tracing::Level;
@@ -19,7 +19,7 @@ const MAX_MESSAGE_CHARS: usize = 500;
 /// Where nothing moves, whoever waits is told so after this time, and again each time it has passed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Watches a run and shows it on standard error.
+/// Watches the application and shows on standard error what happens.
 pub(crate) struct Progress {
     terminal: Terminal,
     /// A question is answered on standard output: only what is waited for and what is odd is shown.
@@ -30,7 +30,7 @@ pub(crate) struct Progress {
 /// What is known so far.
 #[derive(Default)]
 struct State {
-    lines: HashMap<TableId, Line>,
+    lines: HashMap<String, Line>,
     /// What is waited for before the first table.
     waiting: Option<Waiting>,
     tables: Tables,
@@ -52,13 +52,13 @@ struct Line {
 }
 
 /// Says what is waited for, until it is dropped: a moving line on a terminal, elsewhere a line every while.
-pub(crate) struct Waiting {
+struct Waiting {
     bar: ProgressBar,
     beating: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Waiting {
-    pub(crate) fn begin(terminal: &Terminal, what: impl Into<String>) -> Self {
+    fn begin(terminal: &Terminal, what: impl Into<String>) -> Self {
         let what = what.into();
         let bar = terminal.progress().add(ProgressBar::new_spinner());
         if terminal.interactive {
@@ -93,13 +93,17 @@ impl Drop for Waiting {
 }
 
 impl Progress {
-    pub(crate) fn new(terminal: Terminal) -> Self {
-        Self { terminal, is_question: false, state: Mutex::default() }
+    /// `is_question`: of `host discover` and its like.
+    pub(crate) fn new(terminal: Terminal, is_question: bool) -> Self {
+        Self { terminal, is_question, state: Mutex::default() }
     }
 
-    /// Watches `host discover` and its like.
-    pub(crate) fn of_question(terminal: Terminal) -> Self {
-        Self { terminal, is_question: true, state: Mutex::default() }
+    /// Nothing is waited for any more: the moving lines go.
+    pub(crate) fn end(&self) {
+        let state = std::mem::take(&mut *self.state());
+        if let Some(total) = &state.total {
+            total.finish_and_clear();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -113,6 +117,13 @@ impl Progress {
         state.waiting = Some(Waiting::begin(&self.terminal, what));
     }
 
+    fn ingest(&self, ingest: &str, of: usize) {
+        if of > 1 {
+            let title = format!("ingest {}", printable::line(ingest));
+            self.terminal.say(&self.terminal.error_style.bold(&title));
+        }
+    }
+
     fn selected(&self, discovered: usize, selected: usize) {
         self.state().tables.selected = selected;
         if self.is_question {
@@ -122,13 +133,13 @@ impl Progress {
         self.terminal.tell(Level::INFO, &format!("{selected} of {discovered} tables selected"), facts);
     }
 
-    fn started(&self, table: &TableId, partitions: usize, estimated_rows: Option<u64>) {
+    fn started(&self, table: &str, partitions: usize, estimated_rows: Option<u64>) {
         self.state().waiting = None;
         if !self.terminal.interactive {
             let parts = if partitions == 1 { "1 partition".to_owned() } else { format!("{partitions} partitions") };
             let rows = estimated_rows.map(|rows| format!(", about {} rows", grouped(rows))).unwrap_or_default();
             let facts = facts([
-                ("table", table.to_string().into()),
+                ("table", table.into()),
                 ("partitions", partitions.into()),
                 ("estimated_rows", json!(estimated_rows)),
             ]);
@@ -150,10 +161,10 @@ impl Progress {
         });
         let bar = progress.insert_before(total, bar.with_prefix(name(table)));
         bar.enable_steady_tick(Duration::from_millis(200));
-        state.lines.insert(table.clone(), Line { bar, bytes: 0 });
+        state.lines.insert(table.to_owned(), Line { bar, bytes: 0 });
     }
 
-    fn written(&self, table: &TableId, rows: u64, bytes: u64) {
+    fn written(&self, table: &str, rows: u64, bytes: u64) {
         if let Some(line) = self.state().lines.get_mut(table) {
             line.bytes += bytes;
             line.bar.inc(rows);
@@ -168,8 +179,7 @@ impl Progress {
 
     fn finished(&self, summary: &TableSummary) {
         let mut state = self.state();
-        let table = state.lines.keys().find(|table| table.to_string() == summary.table).cloned();
-        if let Some(line) = table.and_then(|table| state.lines.remove(&table)) {
+        if let Some(line) = state.lines.remove(&summary.table) {
             line.bar.finish_and_clear();
             self.terminal.progress().remove(&line.bar);
         }
@@ -226,9 +236,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(total) = self.state().total.take() {
-            total.finish_and_clear();
-        }
+        self.end();
     }
 }
 
@@ -263,44 +271,56 @@ fn connections(pool: &PoolStatistics, is_last: bool) {
 }
 
 impl Observer for Progress {
-    fn event(&self, event: Event<'_>) {
+    fn event(&self, event: RunEvent) {
         match event {
-            Event::Discovering => self.waits_for("reading the catalog"),
-            Event::Selected { discovered, selected } => self.selected(discovered, selected),
-            Event::Unmatched { pattern, nearest } => {
-                let meant: Vec<String> = nearest.iter().map(ToString::to_string).collect();
-                let meant = if meant.is_empty() { String::new() } else { format!("; near it: {}", meant.join(", ")) };
+            RunEvent::Notice { level: NoticeLevel::Warning, text } => self.terminal.warn(&text),
+            RunEvent::Notice { level: NoticeLevel::Note, text } => self.terminal.note(&text),
+            RunEvent::HealthEndpoint { address } => {
+                self.terminal.say(&format!("health endpoint: http://{address}/health/ready"));
+            }
+            RunEvent::IngestStarted { ingest, of, .. } => self.ingest(&ingest, of),
+            RunEvent::Fetching { datakit } => self.waits_for(format!("fetching {}", printable::line(&datakit))),
+            RunEvent::Loaded { datakit, version, digest, run_id } => {
+                self.state().waiting = None;
+                let (datakit, version) = (printable::line(&datakit), printable::line(&version));
+                self.terminal.say(&format!("{datakit}@{version} ({digest}), run {run_id}"));
+            }
+            RunEvent::Discovering => self.waits_for("reading the catalog"),
+            RunEvent::Selected { discovered, selected } => self.selected(discovered, selected),
+            RunEvent::Unmatched { pattern, nearest } => {
+                let meant =
+                    if nearest.is_empty() { String::new() } else { format!("; near it: {}", nearest.join(", ")) };
                 self.terminal.warn(&format!("`{pattern}` matches no table{meant}"));
             }
-            Event::Planning { tables } => {
+            RunEvent::Planning { tables } => {
                 let plural = if tables == 1 { "table" } else { "tables" };
                 self.waits_for(format!("planning {tables} {plural}"));
             }
-            Event::TableStarted { table, partitions, estimated_rows, .. } => {
-                self.started(table, partitions, estimated_rows);
+            RunEvent::TableStarted { table, partitions, estimated_rows, .. } => {
+                self.started(&table, partitions, estimated_rows);
             }
-            Event::BatchWritten { table, rows, bytes } => self.written(table, rows, bytes),
-            Event::Retrying { table, attempt, rows_taken_back, pause_ms, failure, .. } => {
-                if let Some(line) = self.state().lines.get(table) {
+            RunEvent::BatchWritten { table, rows, bytes } => self.written(&table, rows, bytes),
+            RunEvent::Retrying { table, attempt, rows_taken_back, pause_ms, error, .. } => {
+                if let Some(line) = self.state().lines.get(&table) {
                     line.bar.set_position(line.bar.position().saturating_sub(rows_taken_back));
                 }
                 let seconds = Duration::from_millis(pause_ms).as_secs_f64();
                 self.terminal.warn(&format!(
                     "{}: attempt {attempt} failed, again in {seconds:.1} s: {}: {}",
-                    name(table),
-                    failure.code(),
-                    short(failure.message())
+                    name(&table),
+                    error.code,
+                    short(&error.message)
                 ));
             }
-            Event::TableFinished(summary) => self.finished(summary),
-            Event::Connections { pool, is_last } => connections(pool, is_last),
+            RunEvent::TableFinished { summary } => self.finished(&summary),
+            RunEvent::Connections { pool, is_last } => connections(&pool, is_last),
+            RunEvent::IngestFinished { .. } => self.end(),
         }
     }
 }
 
-fn name(table: &TableId) -> String {
-    let name = table.to_string();
-    let name = printable::line(&name);
+fn name(table: &str) -> String {
+    let name = printable::line(table);
     if name.chars().count() <= MAX_NAME_CHARS {
         return name.into_owned();
     }
@@ -345,7 +365,8 @@ mod tests {
 
     #[test]
     fn outcomes_read_well() {
-        let progress = Progress::new(Terminal::new(&BTreeMap::from([("TERM".into(), "dumb".into())]), LogFormat::Text));
+        let progress =
+            Progress::new(Terminal::new(&BTreeMap::from([("TERM".into(), "dumb".into())]), LogFormat::Text), false);
         let mut summary = TableSummary {
             table: "dbo.orders".into(),
             status: TableStatus::Committed,
@@ -381,6 +402,6 @@ mod tests {
 
     #[test]
     fn long_names_are_cut() {
-        assert_eq!(name(&TableId::new("dbo", "x".repeat(100))).chars().count(), MAX_NAME_CHARS);
+        assert_eq!(name(&format!("dbo.{}", "x".repeat(100))).chars().count(), MAX_NAME_CHARS);
     }
 }

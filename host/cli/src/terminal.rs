@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
+use datakit_app::{Report, Reports};
 use datakit_config::environment::NO_COLOR;
 use datakit_model::printable;
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -17,7 +18,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use crate::arguments::LogFormat;
 use crate::error::CliError;
-use crate::report::{Report, Reports, Style};
+use crate::report::{Style, render};
 
 /// Where text goes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -119,7 +120,7 @@ impl Terminal {
         if self.json {
             reports.all().iter().for_each(|report| self.tell(Level::ERROR, &report.message, facts(report)));
         } else {
-            self.write_error(&harmless(&reports.render(self.error_style), self.error_style, true));
+            self.write_error(&harmless(&render(reports, self.error_style), self.error_style, true));
         }
     }
 }

@@ -29,8 +29,10 @@ pub enum Refusal {
     EncryptionType,
     /// The KDC knows no service of this name.
     UnknownService,
-    /// Nothing says where the realm's KDCs are, or there is no way of trust to it.
+    /// Nothing says where the realm's KDCs are.
     UnknownRealm,
+    /// A KDC knows no way to the service's realm: there is no trust to it.
+    NoTrust,
     /// No KDC of the realm answers.
     Unreachable,
     /// The clocks differ by too much.
@@ -219,7 +221,7 @@ fn because(refusal: Refusal) -> &'static str {
         Refusal::Locked => "the account is locked, disabled or expired",
         Refusal::EncryptionType => "KDC and this side share no encryption type",
         Refusal::UnknownService => "the KDC knows no such service",
-        Refusal::UnknownRealm => "the realm is not known here",
+        Refusal::UnknownRealm | Refusal::NoTrust => "the realm is not known here",
         Refusal::Unreachable => "no KDC answers",
         Refusal::ClockSkew => "the clocks differ by too much",
         Refusal::Expired => "the ticket has expired",
@@ -236,7 +238,7 @@ impl Refusal {
             Self::Locked => "DK-KRB-032",
             Self::EncryptionType => "DK-KRB-033",
             Self::UnknownService => "DK-KRB-034",
-            Self::UnknownRealm => "DK-KRB-035",
+            Self::UnknownRealm | Self::NoTrust => "DK-KRB-035",
             Self::Unreachable => "DK-KRB-036",
             Self::ClockSkew => "DK-KRB-037",
             Self::Expired => "DK-KRB-020",
@@ -262,7 +264,7 @@ impl Refusal {
             Self::UnknownService => {
                 "register the SPN for the account SQL Server runs under (`setspn -S MSSQLSvc/HOST:PORT ACCOUNT`), or set `kerberos.spn_host`, `spn_port` or `realm` to what is registered (`setspn -Q MSSQLSvc/*`)"
             }
-            Self::UnknownRealm => {
+            Self::UnknownRealm | Self::NoTrust => {
                 "check the realm's spelling (upper case), its KDCs under [realms] of krb5.conf or in DNS, and [domain_realm] for the server's domain; or set `kerberos.realm`"
             }
             Self::Unreachable => "check that the KDCs of krb5.conf can be reached from here, port 88 by TCP and UDP",
@@ -443,6 +445,7 @@ mod tests {
             EncryptionType,
             UnknownService,
             UnknownRealm,
+            NoTrust,
             Unreachable,
             ClockSkew,
             Expired,

@@ -37,7 +37,8 @@ pub(crate) fn refused(wanted: &str, doing: &'static str, error: &Error) -> Kerbe
     let reason = sentence(error);
     let meaning = match meaning_of(error.minor) {
         // The service that was not found is the way to another realm.
-        Some(Refusal::UnknownService) if reason.contains("Server krbtgt/") => Some(Refusal::UnknownRealm),
+        Some(Refusal::UnknownService) if reason.contains("Server krbtgt/") => Some(Refusal::NoTrust),
+        Some(Refusal::UnknownRealm) if reason.contains("krbtgt/") => Some(Refusal::NoTrust),
         other => other,
     };
     match meaning {

@@ -84,7 +84,7 @@ impl RenewSettings {
         let passes = matches!(
             error,
             KerberosError::Library { .. }
-                | KerberosError::Refused { refusal: Refusal::UnknownRealm | Refusal::ClockSkew, .. }
+                | KerberosError::Refused { refusal: Refusal::UnknownRealm | Refusal::NoTrust | Refusal::ClockSkew, .. }
         );
         had_ticket || passes || error.retry() != Retry::Never
     }
@@ -281,7 +281,7 @@ mod tests {
         for refusal in [Refusal::WrongKey, Refusal::UnknownPrincipal, Refusal::Locked] {
             assert_eq!(ends(&refused(refusal)), (true, true), "{refusal:?}");
         }
-        for refusal in [Refusal::Unreachable, Refusal::UnknownRealm, Refusal::ClockSkew] {
+        for refusal in [Refusal::Unreachable, Refusal::UnknownRealm, Refusal::NoTrust, Refusal::ClockSkew] {
             assert_eq!(ends(&refused(refusal)), (false, false), "{refusal:?}");
         }
         for refusal in [Refusal::Configuration, Refusal::EncryptionType] {

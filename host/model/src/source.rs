@@ -44,6 +44,7 @@ pub trait Source: Send + Sync {
 
 /// What a pool of connections has done so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PoolStatistics {
     /// `host:port`.
     pub server: String,
@@ -69,6 +70,7 @@ pub struct PoolStatistics {
 
 /// Connections that were closed, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClosedConnections {
     /// The server said goodbye, or did not answer.
     pub goodbye: u64,
@@ -145,6 +147,7 @@ pub struct ReadReport {
 
 /// Values of one column that had to be cut to fit the Arrow type, by the rule of the type table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Adjustment {
     /// The column.
     pub column: String,

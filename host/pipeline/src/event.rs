@@ -1,39 +1,85 @@
+//! Events: owned, serialisable and versioned, so that they can leave the process.
+
+use std::sync::Arc;
+
 use datakit_model::source::PoolStatistics;
-use datakit_model::{Failure, TableId, TablePattern};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::summary::TableSummary;
+use crate::summary::{RunStatus, TableError, TableSummary};
 
-/// What happens during a run, as it happens.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// The datakit reads the catalog; it may take its time.
+/// The version of [`RunEvent`]. A new kind of event or a new key does not change it; every other change does.
+pub const EVENT_VERSION: u32 = 1;
+
+/// What happens while a job is prepared and run, as it happens. A table is named `schema.name`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RunEvent {
+    /// Something that the operator should know, and that ends nothing.
+    Notice {
+        /// How much it matters.
+        level: NoticeLevel,
+        /// One sentence. Names in it are not escaped.
+        text: String,
+    },
+    /// The health endpoint answers.
+    HealthEndpoint {
+        /// `address:port`.
+        address: String,
+    },
+    /// An ingest begins.
+    IngestStarted {
+        /// The ingest, by its name or its number from 1.
+        ingest: String,
+        /// Its place among the ingests of the run, from 1.
+        number: usize,
+        /// The number of ingests of the run.
+        of: usize,
+    },
+    /// The datakit is fetched and loaded.
+    Fetching {
+        /// `name@version` or `name@digest`.
+        datakit: String,
+    },
+    /// The datakit is loaded, and its roles and settings are checked.
+    Loaded {
+        /// Its name.
+        datakit: String,
+        /// Its version.
+        version: String,
+        /// Its manifest digest.
+        digest: String,
+        /// The run.
+        run_id: String,
+    },
+    /// The datakit reads the catalog. This can take minutes.
     Discovering,
     /// The datakit listed its tables and the selection was made.
     Selected {
         /// Tables and views discovered.
         discovered: usize,
-        /// Those of them that the run reads.
+        /// Tables and views that the run reads.
         selected: usize,
     },
-    /// A pattern of the selection holds no discovered table.
+    /// A pattern of the selection matches no discovered table.
     Unmatched {
         /// The pattern.
-        pattern: &'a TablePattern,
-        /// The tables whose names are nearest to it.
-        nearest: &'a [TableId],
+        pattern: String,
+        /// The tables whose names are nearest to the pattern.
+        nearest: Vec<String>,
     },
-    /// The datakit plans the selected tables; it may read their key ranges.
+    /// The datakit plans the selected tables. It can query their key ranges.
     Planning {
-        /// How many.
+        /// The number of tables.
         tables: usize,
     },
-    /// A table is about to be read.
+    /// The host starts to read a table.
     TableStarted {
         /// The table.
-        table: &'a TableId,
-        /// Where it goes.
-        target: &'a str,
-        /// Its partitions.
+        table: String,
+        /// The target table.
+        target: String,
+        /// The number of partitions.
         partitions: usize,
         /// Rows by the source's estimate.
         estimated_rows: Option<u64>,
@@ -41,44 +87,107 @@ pub enum Event<'a> {
     /// A batch was handed to the sink.
     BatchWritten {
         /// The table.
-        table: &'a TableId,
+        table: String,
         /// The batch's rows.
         rows: u64,
         /// The batch's Arrow buffers, in bytes.
         bytes: u64,
     },
-    /// A unit of retry failed and starts again after a pause; rows reported for it do not count any more.
+    /// A unit of retry failed and starts again after a pause.
     Retrying {
         /// The table.
-        table: &'a TableId,
+        table: String,
         /// The partition; none: the whole table.
         partition: Option<u32>,
         /// The attempt that failed, from 1.
         attempt: u64,
-        /// Rows that were reported and are taken back.
+        /// Rows of earlier `batch_written` events that no longer count.
         rows_taken_back: u64,
         /// The pause, in milliseconds.
         pause_ms: u64,
         /// Why.
-        failure: &'a Failure,
+        error: TableError,
     },
-    /// A table is committed, skipped or failed.
-    TableFinished(&'a TableSummary),
-    /// What the pool of a source has done so far: every ten seconds, and when the last table has ended.
+    /// A table is committed, unchanged, failed or stopped.
+    TableFinished {
+        /// How the table ended.
+        summary: Box<TableSummary>,
+    },
+    /// What a pool of connections has done so far: every ten seconds, and when the last table has ended.
     Connections {
         /// The counts.
-        pool: &'a PoolStatistics,
+        pool: PoolStatistics,
         /// Whether the last table has ended.
         is_last: bool,
     },
+    /// An ingest has ended, or could not start.
+    IngestFinished {
+        /// The ingest, by its name or its number from 1.
+        ingest: String,
+        /// How it ended.
+        status: RunStatus,
+        /// Rows committed.
+        rows: u64,
+        /// Bytes committed, in the sink's form.
+        bytes: u64,
+        /// Why it could not start. Errors of single tables are in `table_finished`.
+        errors: Vec<TableError>,
+    },
+}
+
+/// How much a notice matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoticeLevel {
+    /// Probably not intended.
+    Warning,
+    /// For information.
+    Note,
+}
+
+/// An event as it leaves the process: `{"version": 1, "event": "…", …}`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct VersionedEvent {
+    /// The version of the event's form.
+    pub version: u32,
+    /// The event.
+    #[serde(flatten)]
+    pub event: RunEvent,
+}
+
+impl From<RunEvent> for VersionedEvent {
+    fn from(event: RunEvent) -> Self {
+        Self { version: EVENT_VERSION, event }
+    }
 }
 
 /// Who watches a run. Called from worker tasks: must return at once.
 pub trait Observer: Send + Sync {
     /// Takes note of one event.
-    fn event(&self, event: Event<'_>);
+    fn event(&self, event: RunEvent);
 }
 
 impl Observer for () {
-    fn event(&self, _: Event<'_>) {}
+    fn event(&self, _: RunEvent) {}
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn event(&self, event: RunEvent) {
+        (**self).event(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_is_one_object_with_its_version() {
+        let event = RunEvent::BatchWritten { table: "dbo.orders".into(), rows: 2, bytes: 64 };
+        let json = serde_json::to_value(VersionedEvent::from(event)).unwrap();
+        let expected = serde_json::json!({
+            "version": 1, "event": "batch_written", "table": "dbo.orders", "rows": 2, "bytes": 64
+        });
+        assert_eq!(json, expected);
+    }
 }

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::error::RunError;
-use crate::event::{Event, Observer};
+use crate::event::{Observer, RunEvent};
 
 /// What the registry says a component is.
 #[derive(Debug, Clone)]
@@ -136,7 +136,7 @@ impl Job {
             }
             told.push(source);
             if let Some(pool) = source.pool() {
-                observer.event(Event::Connections { pool: &pool, is_last });
+                observer.event(RunEvent::Connections { pool, is_last });
             }
         }
     }

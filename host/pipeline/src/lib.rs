@@ -13,7 +13,7 @@
 //! - [`resolve()`]: lock file, cache, registry: which bytes run;
 //! - [`Job`]: a loaded datakit with its roles, sink, grant and settings, checked before anything is opened;
 //! - [`discover`], [`plan`], [`preview`], [`run()`]: what a person can ask of a job;
-//! - [`Event`] and [`Observer`]: what happens, as it happens; [`Summary`]: what has happened.
+//! - [`RunEvent`] and [`Observer`]: what happens, as it happens; [`Summary`]: what has happened.
 //!
 //! A table fails by itself: its partitions stop, nothing of it is visible, the other tables go on. The unit of retry is the
 //! sink's: a partition, or the table.
@@ -32,9 +32,9 @@ mod summary;
 mod table;
 
 pub use error::RunError;
-pub use event::{Event, Observer};
+pub use event::{EVENT_VERSION, NoticeLevel, Observer, RunEvent, VersionedEvent};
 pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
 pub use prepare::Prepared;
 pub use resolve::{Resolution, resolve};
 pub use run::{Discovered, Preview, discover, plan, preview, run};
-pub use summary::{RejectedRows, RunStatus, Summary, TableError, TableStatus, TableSummary, exit_of};
+pub use summary::{RejectedRows, RunStatus, Summary, TableError, TableStatus, TableSummary};

@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::RunError;
-use crate::event::Event;
+use crate::event::RunEvent;
 use crate::retry;
+use crate::summary::TableError;
 use crate::table::TableContext;
 
 /// What a partition leaves.
@@ -46,13 +47,13 @@ pub(crate) async fn copy(
         };
         let Some(pause) = pause else { return Err(failure) };
         context.reported_rows.fetch_sub(rows, Ordering::Relaxed);
-        context.observer.event(Event::Retrying {
-            table: &partition.table,
+        context.observer.event(RunEvent::Retrying {
+            table: partition.table.to_string(),
             partition: Some(partition.ordinal),
             attempt,
             rows_taken_back: rows,
             pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            failure: &failure,
+            error: TableError::from(&failure),
         });
         context.sleep(pause).await?;
         attempt += 1;
@@ -100,7 +101,7 @@ async fn pump(
         writer.write(batch).await?;
         *rows += count;
         context.reported_rows.fetch_add(count, Ordering::Relaxed);
-        context.observer.event(Event::BatchWritten { table: &partition.table, rows: count, bytes });
+        context.observer.event(RunEvent::BatchWritten { table: partition.table.to_string(), rows: count, bytes });
     }
     match producer.await {
         Ok(read) => read,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use datakit_model::datakit::{Session, Table, TablePlan};
 use datakit_model::{Failure, TableId};
 
-use crate::event::{Event, Observer};
+use crate::event::{Observer, RunEvent};
 use crate::job::Job;
 use crate::select::{Selected, select};
 
@@ -23,15 +23,18 @@ pub struct Prepared {
 /// # Errors
 /// What concerns all tables: the source cannot be reached, the datakit fails, no table matches.
 pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
-    observer.event(Event::Discovering);
+    observer.event(RunEvent::Discovering);
     let discovery = job.datakit.discover(session).await?;
     let selection = job.selection(&discovery).await?;
     let Selected { discovered, tables, invalid, unmatched } = select(discovery, &selection)?;
-    observer.event(Event::Selected { discovered, selected: tables.len() + invalid.len() });
+    observer.event(RunEvent::Selected { discovered, selected: tables.len() + invalid.len() });
     for (pattern, nearest) in &unmatched {
-        observer.event(Event::Unmatched { pattern, nearest });
+        observer.event(RunEvent::Unmatched {
+            pattern: pattern.to_string(),
+            nearest: nearest.iter().map(ToString::to_string).collect(),
+        });
     }
-    observer.event(Event::Planning { tables: tables.len() });
+    observer.event(RunEvent::Planning { tables: tables.len() });
     let mut failures: HashMap<TableId, Failure> = invalid.into_iter().map(|table| (table.id, table.failure)).collect();
     failures.extend(tables.iter().filter_map(|table| Some((table.id.clone(), job.state_failure(&table.id)?))));
     let ids: Vec<TableId> =

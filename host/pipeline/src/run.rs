@@ -16,7 +16,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RunError;
-use crate::event::{Event, Observer};
+use crate::event::{Observer, RunEvent};
 use crate::job::{Destination, Job};
 use crate::prepare::{Prepared, prepare};
 use crate::summary::{RunStatus, Summary, TableError, TableStatus, TableSummary, seconds};
@@ -41,7 +41,7 @@ pub struct Discovered {
 /// # Errors
 /// The source cannot be reached, or the datakit fails.
 pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<Discovered>, Failure> {
-    observer.event(Event::Discovering);
+    observer.event(RunEvent::Discovering);
     let discovery = job.datakit.discover(&job.planning_session(None)).await?;
     let selection = job.selection(&discovery).await?;
     let Discovery { tables, invalid } = discovery;
@@ -160,7 +160,7 @@ pub async fn run(
             }
             Err(failure) => {
                 let summary = without_result(&id, TableStatus::Failed, &failure);
-                observer.event(Event::TableFinished(&summary));
+                observer.event(RunEvent::TableFinished { summary: Box::new(summary.clone()) });
                 tables.push(summary);
             }
         }
@@ -173,8 +173,8 @@ pub async fn run(
     let mut report = tokio::time::interval(REPORT_PERIOD);
     report.set_missed_tick_behavior(MissedTickBehavior::Delay);
     report.reset();
-    let impatience = impatience(&stop, Duration::from_millis(job.limits.abort_timeout_ms));
-    tokio::pin!(impatience);
+    let abort_timeout = abort_timeout(&stop, Duration::from_millis(job.limits.abort_timeout_ms));
+    tokio::pin!(abort_timeout);
     loop {
         while running.len() < parallel && !stop.is_cancelled() {
             let Some(plan) = waiting.next() else { break };
@@ -195,7 +195,7 @@ pub async fn run(
         }
         let ended = tokio::select! {
             ended = running.join_next_with_id() => ended,
-            () = &mut impatience => None,
+            () = &mut abort_timeout => None,
             _ = report.tick() => {
                 job.report_connections(observer.as_ref(), false);
                 continue;
@@ -224,9 +224,9 @@ pub async fn run(
 }
 
 /// Ends when a stop has been given its time.
-async fn impatience(stop: &CancellationToken, patience: Duration) {
+async fn abort_timeout(stop: &CancellationToken, timeout: Duration) {
     stop.cancelled().await;
-    tokio::time::sleep(patience).await;
+    tokio::time::sleep(timeout).await;
 }
 
 /// Field metadata of a discovered table: how the source may change the values of the column before it sends them. The datakit

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
-use datakit_model::{Exit, Failure, Kind, Retry};
+use datakit_model::{Failure, Kind, Retry};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
     /// Every table is committed.
@@ -18,7 +19,7 @@ pub enum RunStatus {
 }
 
 /// How a table ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TableStatus {
     /// Its rows are visible in the sink.
@@ -32,7 +33,7 @@ pub enum TableStatus {
 }
 
 /// The one summary of a run: what `--output json` prints.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Summary {
     /// The run.
     pub run_id: String,
@@ -55,7 +56,7 @@ pub struct Summary {
 }
 
 /// How one table went.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TableSummary {
     /// `schema.name`.
     pub table: String,
@@ -73,6 +74,7 @@ pub struct TableSummary {
     pub partitions: usize,
     /// What the table holds now; none: nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<TableRowsSchema>")]
     pub holds: Option<TableRows>,
     /// Several partitions were read, each at its own moment.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -94,8 +96,20 @@ pub struct TableSummary {
     pub error: Option<TableError>,
 }
 
+/// How many rows a table holds.
+#[derive(JsonSchema)]
+#[schemars(rename = "TableRows")]
+#[expect(dead_code, reason = "describes a type, and is never made")]
+struct TableRowsSchema {
+    /// So many.
+    rows: u64,
+    /// There may be more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    at_least: bool,
+}
+
 /// Rows that were set aside.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RejectedRows {
     /// How many.
     pub rows: u64,
@@ -104,7 +118,7 @@ pub struct RejectedRows {
 }
 
 /// A failure as the summary shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TableError {
     /// The stable code.
     pub code: String,
@@ -135,85 +149,6 @@ impl From<&Failure> for TableError {
     }
 }
 
-impl Summary {
-    /// How the run ended, by the one table of exit codes.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.tables.is_empty() && self.status == RunStatus::Stopped {
-            return Exit::Transient;
-        }
-        exit_of(&self.tables)
-    }
-}
-
-/// How these tables ended together: where some are committed and others are not, that counts before what the others say.
-#[must_use]
-pub fn exit_of(tables: &[TableSummary]) -> Exit {
-    let is_done = |t: &&TableSummary| matches!(t.status, TableStatus::Committed | TableStatus::Unchanged);
-    let done = tables.iter().filter(is_done).count();
-    let split = if done > 0 && done < tables.len() { Exit::Partial } else { Exit::Done };
-    let missing = tables.iter().filter(|table| !is_done(table));
-    missing.fold(split, |exit, table| {
-        exit.or(match (&table.error, table.status) {
-            (Some(error), TableStatus::Failed) => Exit::of(error.kind, error.retry),
-            // Whatever broke while the run was being stopped broke because of that.
-            _ => Exit::Transient,
-        })
-    })
-}
-
 pub(crate) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(status: TableStatus, failure: Option<(Kind, Retry)>) -> TableSummary {
-        let failure = failure.map(|(kind, retry)| Failure::new("DK-TST-001", kind, retry, "test"));
-        TableSummary {
-            table: "dbo.t".into(),
-            status,
-            rows: 0,
-            bytes: 0,
-            seconds: 0.0,
-            target: String::new(),
-            partitions: 1,
-            holds: None,
-            several_moments: false,
-            approximate: false,
-            filtered: false,
-            adjustments: Vec::new(),
-            rejected: None,
-            error: failure.as_ref().map(TableError::from),
-        }
-    }
-
-    #[test]
-    fn a_run_ends_with_the_code_that_counts_first() {
-        let done = || table(TableStatus::Committed, None);
-        let before = || table(TableStatus::Unchanged, None);
-        let failed = |kind, retry| table(TableStatus::Failed, Some((kind, retry)));
-        let stopped = || table(TableStatus::Stopped, Some((Kind::Source, Retry::Never)));
-        let permanent = || failed(Kind::Source, Retry::Never);
-        let transient = || failed(Kind::Sink, Retry::AfterBackoff);
-        let bug = || failed(Kind::Internal, Retry::Never);
-        for (tables, code) in [
-            (vec![], 0),
-            (vec![done(), before()], 0),
-            (vec![permanent()], 1),
-            (vec![permanent(), transient()], 1),
-            (vec![transient(), stopped()], 4),
-            (vec![failed(Kind::User, Retry::NextRun)], 4),
-            (vec![stopped(), stopped()], 4),
-            (vec![done(), stopped()], 3),
-            (vec![before(), permanent(), transient()], 3),
-            (vec![done(), transient()], 3),
-            (vec![done(), bug()], 2),
-            (vec![permanent(), bug()], 2),
-        ] {
-            assert_eq!(exit_of(&tables).code(), code, "{tables:?}");
-        }
-    }
 }

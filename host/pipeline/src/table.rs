@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RunError;
-use crate::event::{Event, Observer};
+use crate::event::{Observer, RunEvent};
 use crate::job::{Destination, Job};
 use crate::partition::{self, PartitionResult};
 use crate::rejected;
@@ -138,7 +138,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         summary.holds = tokio::time::timeout(MAX_COUNTING, context.rows()).await.ok().and_then(Result::ok);
     }
     summary.seconds = seconds(started.elapsed());
-    context.observer.event(Event::TableFinished(&summary));
+    context.observer.event(RunEvent::TableFinished { summary: Box::new(summary.clone()) });
     summary
 }
 
@@ -151,9 +151,9 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
     }
     may_add_rows(context, plan).await?;
     let estimates: Vec<u64> = plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
-    context.observer.event(Event::TableStarted {
-        table: &plan.table,
-        target,
+    context.observer.event(RunEvent::TableStarted {
+        table: plan.table.to_string(),
+        target: target.clone(),
         partitions: plan.partitions.len(),
         estimated_rows: (!estimates.is_empty())
             .then(|| estimates.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows))),
@@ -166,13 +166,13 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
             Err(AttemptError::Again(failure)) => failure,
         };
         let Some(pause) = retry::pause(&failure, attempt, &context.job.limits) else { return Err(failure) };
-        context.observer.event(Event::Retrying {
-            table: &plan.table,
+        context.observer.event(RunEvent::Retrying {
+            table: plan.table.to_string(),
             partition: None,
             attempt,
             rows_taken_back: context.reported_rows.swap(0, Ordering::Relaxed),
             pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            failure: &failure,
+            error: TableError::from(&failure),
         });
         context.sleep(pause).await?;
         attempt += 1;

@@ -27,4 +27,4 @@ pub use oci::OciRegistry;
 pub use output::Output;
 pub use postgres::PostgresWorld;
 pub use started::Started;
-pub use world::{World, datakit, host_binary, python};
+pub use world::{World, built_binary, datakit, host_binary, python};

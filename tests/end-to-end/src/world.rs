@@ -98,7 +98,12 @@ impl World {
 
     /// `host` with these arguments, in the world's folder and with nothing of the test's own environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(host_binary());
+        self.command_of(&host_binary(), arguments)
+    }
+
+    /// The same with another program.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
         command.env("MSSQL_PASSWORD", &self.mssql.password);
@@ -262,8 +267,13 @@ pub fn datakit(name: &str) -> PathBuf {
 
 /// The `host` binary, built beside the tests.
 pub fn host_binary() -> PathBuf {
+    built_binary("host")
+}
+
+/// A binary of the workspace, built beside the tests.
+pub fn built_binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join("host");
+    let path = test.parent().unwrap().parent().unwrap().join(name);
     assert!(path.exists(), "{} is not built: run `cargo build --workspace`, or ./test", path.display());
     path
 }

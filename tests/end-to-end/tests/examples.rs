@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use datakit_tests::{FilesWorld, World};
+use datakit_tests::{FilesWorld, World, built_binary};
 
 const TABLES: &str = "\
 CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, total decimal(18,2) NULL)
@@ -87,4 +87,24 @@ fn a_landing_folder_is_loaded_file_by_file() {
     assert_eq!(world.column("orders", "customer"), ["0042", "0042", "0043"]);
     assert_eq!(world.column("orders__rejected", "text"), ["4;much;0044"]);
     assert_eq!(world.run(&[])["rows"], 0);
+}
+
+#[test]
+fn embedded_application_runs_a_job_and_prints_its_events() {
+    let world = World::new(
+        "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(10) NULL)\nGO\n\
+         INSERT INTO dbo.orders VALUES (1, N'x'), (2, NULL)\nGO\n",
+    );
+    let output = world.finish(world.command_of(&built_binary("embed"), &["warehouse.toml"])).success();
+    let events: Vec<serde_json::Value> =
+        output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().all(|event| event["version"] == 1), "{events:?}");
+    let named = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    assert_eq!(named("loaded")[0]["datakit"], "sqlserver-bronze");
+    assert_eq!(named("table_started")[0]["table"], "dbo.orders");
+    let [finished] = named("table_finished")[..] else { panic!("one table: {events:?}") };
+    assert_eq!((&finished["summary"]["status"], &finished["summary"]["rows"]), (&"committed".into(), &2.into()));
+    let [ended] = named("ingest_finished")[..] else { panic!("one ingest: {events:?}") };
+    assert_eq!((&ended["status"], &ended["rows"]), (&"done".into(), &2.into()));
+    assert_eq!(world.delta("ERP/dbo/orders").lines().count(), 3);
 }

@@ -24,7 +24,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("datakit-wasm", 2),
     ("datakit-registry", 2),
     ("datakit-pipeline", 3),
-    ("datakit-cli", 5),
+    ("datakit-app", 5),
+    ("datakit-cli", 6),
 ];
 
 #[test]
@@ -64,7 +65,7 @@ fn the_pipeline_knows_no_connector_and_builds_without_drivers() {
     }
 }
 
-/// Normal dependencies between workspace crates, guests, tests and benchmarks left out.
+/// Normal dependencies between workspace crates, guests, tests, examples and benchmarks left out.
 fn host_edges() -> Vec<(String, String)> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -77,7 +78,10 @@ fn host_edges() -> Vec<(String, String)> {
     let mut edges = Vec::new();
     for package in metadata["packages"].as_array().unwrap() {
         let path = package["manifest_path"].as_str().unwrap().strip_prefix(root).unwrap();
-        if ["/datakits/", "/tests/", "/benchmarks/", "/scripts/"].iter().any(|folder| path.contains(folder)) {
+        if ["/datakits/", "/tests/", "/benchmarks/", "/scripts/", "/examples/"]
+            .iter()
+            .any(|folder| path.contains(folder))
+        {
             continue;
         }
         for dependency in package["dependencies"].as_array().unwrap() {

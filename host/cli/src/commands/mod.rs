@@ -1,4 +1,4 @@
-//! The commands, each a function from its arguments to its exit code.
+//! The commands, each a function from its arguments to its exit code: it asks the application, and prints what comes back.
 
 mod discover;
 mod doctor;
@@ -9,63 +9,102 @@ mod packages;
 mod plan;
 mod preview;
 mod run;
-mod serve_health;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::CommandFactory;
-use datakit_config::{Config, Connection, Ingest, Mode, Overrides, Selection};
-use datakit_model::RunLimits;
-use datakit_model::sink::WriteMode;
-use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, resolve};
-use datakit_registry::Reference;
+use datakit_app::{Context, IngestRequest, Reports, ServeHealthRequest, Settings, serve_health};
+use datakit_config::Mode;
+use datakit_model::Exit;
+use tokio_util::sync::CancellationToken;
 
-use crate::arguments::{self, Arguments, Command, IngestArguments, ModeArgument};
-use crate::connected::Connected;
-use crate::context::Context;
-use crate::error::CliError;
-use crate::report::Reports;
+use crate::arguments::{self, Arguments, Command, Global, IngestArguments, ModeArgument, ServeHealth};
+use crate::progress::Progress;
+use crate::terminal::Terminal;
+
+/// The warehouse file that is read when none is named.
+const DEFAULT_FILE: &str = "warehouse.toml";
+
+/// The application, and the terminal where its answers go.
+pub(crate) struct Session {
+    terminal: Terminal,
+    progress: Arc<Progress>,
+    context: Context,
+}
+
+impl Session {
+    pub(crate) fn new(
+        global: Global,
+        command: &Command,
+        environment: BTreeMap<String, String>,
+        terminal: Terminal,
+        stop: CancellationToken,
+    ) -> Self {
+        let is_question = !matches!(command, Command::Run(_));
+        let progress = Arc::new(Progress::new(terminal.clone(), is_question));
+        let settings = Settings {
+            file: global.config,
+            default_file: Some(PathBuf::from(DEFAULT_FILE)),
+            registry: global.registry,
+            plain_http: global.plain_http,
+            environment,
+            // This very program, also where its file was replaced meanwhile.
+            bounded_program: Some(PathBuf::from("/proc/self/exe")),
+        };
+        let context = Context::new(settings, Arc::new(Arc::clone(&progress)), stop);
+        Self { terminal, progress, context }
+    }
+
+    /// The application's answer, when nothing is waited for any more.
+    async fn answer<T>(&self, asking: impl Future<Output = Result<T, Reports>>) -> Result<T, Reports> {
+        let answer = asking.await;
+        self.progress.end();
+        answer
+    }
+}
 
 /// Runs the command.
-pub(crate) async fn execute(command: Command, context: &Context) -> Result<u8, Reports> {
-    match command {
-        Command::Run(arguments) => run::run(arguments, context).await,
-        Command::Plan(arguments) => unless_stopped(context, plan::plan(arguments, context)).await,
-        Command::Preview(arguments) => unless_stopped(context, preview::preview(arguments, context)).await,
-        Command::Discover(arguments) => unless_stopped(context, discover::discover(arguments, context)).await,
-        Command::Doctor(arguments) => doctor::doctor(arguments, context).await,
-        Command::ServeHealth(arguments) => serve_health::serve_health(arguments, context).await,
-        Command::Validate(arguments) => validate::validate(&arguments, context),
-        Command::Publish(arguments) => unless_stopped(context, packages::publish(arguments, context)).await,
-        Command::Pull(arguments) => unless_stopped(context, packages::pull(arguments, context)).await,
-        Command::List(arguments) => unless_stopped(context, packages::list(arguments, context)).await,
-        Command::Inspect(arguments) => unless_stopped(context, inspect::inspect(arguments, context)).await,
-        Command::Lock(arguments) => unless_stopped(context, lock::lock(arguments, context)).await,
-        Command::Kerberos(command) => kerberos::kerberos(command, context).await,
-        Command::Completions(arguments) => {
-            let mut script = Vec::new();
-            clap_complete::generate(arguments.shell, &mut Arguments::command(), "host", &mut script);
-            context.terminal.print(&String::from_utf8_lossy(&script))?;
-            Ok(0)
-        }
-    }
+pub(crate) async fn execute(command: Command, session: &Session) -> Result<u8, Reports> {
+    let exit = match command {
+        Command::Run(arguments) => run::run(arguments, session).await?,
+        Command::Doctor(arguments) => doctor::doctor(arguments, session).await?,
+        Command::Kerberos(command) => return kerberos::kerberos(command, session).await,
+        Command::Plan(arguments) => done(plan::plan(arguments, session).await)?,
+        Command::Preview(arguments) => done(preview::preview(arguments, session).await)?,
+        Command::Discover(arguments) => done(discover::discover(arguments, session).await)?,
+        Command::ServeHealth(arguments) => done(answer_health(arguments, session).await)?,
+        Command::Validate(arguments) => done(validate::validate(&arguments, session))?,
+        Command::Publish(arguments) => done(packages::publish(arguments, session).await)?,
+        Command::Pull(arguments) => done(packages::pull(arguments, session).await)?,
+        Command::List(arguments) => done(packages::list(arguments, session).await)?,
+        Command::Inspect(arguments) => done(inspect::inspect(arguments, session).await)?,
+        Command::Lock(arguments) => done(lock::lock(arguments, session).await)?,
+        Command::Completions(arguments) => done(completions(arguments, session))?,
+    };
+    Ok(exit.code())
 }
 
-/// Commands that change nothing half-way are simply dropped when they are told to stop.
-async fn unless_stopped(context: &Context, work: impl Future<Output = Result<(), Reports>>) -> Result<u8, Reports> {
-    match context.stop.run_until_cancelled(work).await {
-        Some(result) => result.map(|()| 0),
-        None => Err(CliError::Stopped.into()),
-    }
+fn done(result: Result<(), Reports>) -> Result<Exit, Reports> {
+    result.map(|()| Exit::Done)
 }
 
-fn sink_mode(mode: Mode) -> WriteMode {
-    match mode {
-        Mode::Append => WriteMode::Append,
-        Mode::Overwrite => WriteMode::Overwrite,
-    }
+async fn answer_health(arguments: ServeHealth, session: &Session) -> Result<(), Reports> {
+    let request = ServeHealthRequest { names: arguments.names, listen: arguments.listen };
+    serve_health(&session.context, &request).await
+}
+
+fn completions(arguments: arguments::Completions, session: &Session) -> Result<(), Reports> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Arguments::command(), "host", &mut script);
+    Ok(session.terminal.print(&String::from_utf8_lossy(&script))?)
+}
+
+/// The errors of single tables, when the answer about the others was printed.
+fn failures(failures: Option<Reports>) -> Result<(), Reports> {
+    failures.map_or(Ok(()), Err)
 }
 
 /// What --mode says.
@@ -76,187 +115,7 @@ fn mode_of(argument: &ModeArgument) -> Option<Mode> {
     })
 }
 
-/// The flags that go over file and environment.
-fn overrides(arguments: &IngestArguments) -> Overrides {
-    Overrides { settings: arguments.settings.clone(), tables: arguments.tables.clone(), ..Overrides::default() }
-}
-
-fn selection(arguments: &IngestArguments) -> Selection {
-    Selection { datakit: arguments.datakit.clone(), ingest: arguments.ingest.clone(), all_tables: false }
-}
-
-/// What a job needs besides configuration and ingest.
-#[derive(Clone)]
-struct JobRequest {
-    run: RunRequest,
-    locked: bool,
-}
-
-impl JobRequest {
-    fn new(run_id: Option<String>, locked: bool) -> Self {
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let run = RunRequest {
-            run_id: run_id.unwrap_or_else(datakit_pipeline::new_run_id),
-            // Good for 292,000 years.
-            started_at_micros: i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX),
-        };
-        Self { run, locked }
-    }
-}
-
-/// Resolves and loads the datakit, and checks roles and settings. Contacts the registry at most.
-async fn job(context: &Context, config: &Config, ingest: &Ingest, request: JobRequest) -> Result<Job, Reports> {
-    // Secrets first: a missing one should not wait for a download.
-    let connections = connections(context, config, ingest)?;
-    job_of(context, config, ingest, request, &connections).await
-}
-
-/// The same with connections that are there already.
-async fn job_of(
-    context: &Context,
-    config: &Config,
-    ingest: &Ingest,
-    request: JobRequest,
-    connections: &Connections,
-) -> Result<Job, Reports> {
-    let reference: Reference = ingest.datakit.parse()?;
-    let roles = roles(config, ingest, connections);
-    let registry = context.registry(config)?;
-    let (cache, lock) = (context.cache(config)?, context.lock(config)?);
-    let resolution = Resolution { registry: &registry, cache: &cache, lock: lock.as_ref(), locked: request.locked };
-    let artifact = resolve(&reference, &resolution).await?;
-    let runtime = context.runtime(config)?;
-    let datakit = runtime.load(artifact.component, artifact.component_digest.as_str()).await?;
-    let parts = JobParts {
-        datakit: std::sync::Arc::new(datakit),
-        artifact: Artifact {
-            name: artifact.description.name,
-            version: artifact.description.version,
-            digest: artifact.digest.as_str().to_owned(),
-        },
-        request: request.run,
-        roles,
-        tables: ingest.tables.clone(),
-        settings: ingest.settings.clone(),
-        limits: run_limits(config, ingest),
-    };
-    Ok(Job::new(parts).await?)
-}
-
-/// Connections by their names.
-type Connections = BTreeMap<String, Connected>;
-
-/// Each connection of an ingest once, whatever the number of roles it plays.
-fn connections(context: &Context, config: &Config, ingest: &Ingest) -> Result<Connections, Reports> {
-    let mut opened = Connections::new();
-    for name in ingest.roles.values() {
-        // Names were checked when the configuration was read.
-        let Some(connection) = config.connections.get(name) else { continue };
-        if !opened.contains_key(name) {
-            opened.insert(name.clone(), context.source(connection, config)?);
-        }
-    }
-    Ok(opened)
-}
-
-fn roles(config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSources {
-    let role = |(role, name): (&String, &String)| {
-        let source_system = config.connections.get(name)?.source_system().to_owned();
-        Some((role.clone(), (connections.get(name)?.source(), source_system)))
-    };
-    ingest.roles.iter().filter_map(role).collect()
-}
-
-/// How many connections of a pool workers can have at one time: a worker may need one of each connection of its ingest, and a run
-/// from PostgreSQL keeps one for its snapshot.
-fn connections_for_workers(own: &Connection, all: &[&Connection], config: &Config) -> u64 {
-    let Some(limit) = config.servers.get(&own.address()) else { return own.max_connections() };
-    let sharing: Vec<_> = all.iter().filter(|other| other.address() == own.address()).collect();
-    let kept = sharing.iter().filter(|other| matches!(other, Connection::Postgres(_))).count() as u64;
-    own.max_connections().min(limit.saturating_sub(kept) / sharing.len().max(1) as u64)
-}
-
-/// The run's limits, with the ingest's own parallelism, and never more workers than the pool has connections: a worker
-/// that waits for one longer than the pool allows would fail its table.
-fn run_limits(config: &Config, ingest: &Ingest) -> RunLimits {
-    let mut limits = config.limits.run.clone();
-    let wanted = ingest.parallel.unwrap_or(limits.max_parallel_partitions);
-    let mut names: Vec<&String> = ingest.roles.values().collect();
-    names.sort_unstable();
-    names.dedup();
-    let connections: Vec<_> = names.iter().filter_map(|name| config.connections.get(*name)).collect();
-    let smallest = connections.iter().map(|own| connections_for_workers(own, &connections, config)).min();
-    let smallest = smallest.unwrap_or(wanted);
-    limits.max_parallel_partitions = wanted.min(smallest).max(1);
-    if limits.max_parallel_partitions < wanted {
-        tracing::info!(
-            wanted,
-            connections = smallest,
-            "fewer partitions at one time than asked for: the pool is smaller"
-        );
-    }
-    limits
-}
-
-#[cfg(test)]
-mod tests {
-    use datakit_config::{Layers, load};
-
-    use super::*;
-
-    /// Two connections of one SQL Server and one of a PostgreSQL, each server with a bound.
-    const WAREHOUSE: &str = r#"
-[connections.one]
-kind = "sqlserver"
-source_system = "ONE"
-server = "sql01"
-database = "A"
-auth = { user = "svc", password = { env = "P" } }
-pool = { max_connections = 5 }
-
-[connections.two]
-kind = "sqlserver"
-source_system = "TWO"
-server = "sql01"
-database = "B"
-auth = { user = "svc", password = { env = "P" } }
-
-[connections.shop]
-kind = "postgres"
-source_system = "SHOP"
-host = "pg01"
-database = "shop"
-user = "svc"
-
-[servers."sql01:1433"]
-max_connections = 6
-
-[servers."pg01:5432"]
-max_connections = 4
-"#;
-
-    #[test]
-    fn workers_have_their_share_of_a_servers_connections() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("warehouse.toml");
-        let config = |text: &str| {
-            std::fs::write(&file, text).unwrap();
-            load(&Layers { file: Some(file.clone()), environment: BTreeMap::new(), flags: Overrides::default() })
-                .unwrap()
-        };
-        let workers = |config: &Config, names: &[&str]| {
-            let all: Vec<_> = names.iter().map(|name| &config.connections[*name]).collect();
-            names
-                .iter()
-                .map(|name| connections_for_workers(&config.connections[*name], &all, config))
-                .collect::<Vec<_>>()
-        };
-        let bounded = config(WAREHOUSE);
-        assert_eq!(workers(&bounded, &["one"]), [5], "its own bound is the lower one");
-        assert_eq!(workers(&bounded, &["two"]), [6]);
-        assert_eq!(workers(&bounded, &["one", "two"]), [3, 3], "a worker may need one of each");
-        assert_eq!(workers(&bounded, &["shop", "one"]), [3, 5], "one is the snapshot's");
-        let unbounded = config(WAREHOUSE.split("[servers").next().unwrap());
-        assert_eq!(workers(&unbounded, &["one", "two", "shop"]), [5, 8, 8]);
-    }
+fn ingest_of(arguments: IngestArguments) -> IngestRequest {
+    let IngestArguments { datakit, ingest, tables, settings, locked, output: _ } = arguments;
+    IngestRequest { datakit, ingest, tables, settings, locked }
 }

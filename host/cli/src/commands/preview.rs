@@ -7,16 +7,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
+use datakit_app::{Column, Preview as PreviewOfTable, PreviewRequest, Reports, Tables};
 use datakit_model::printable;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{JobRequest, job, overrides, selection};
+use super::{Session, failures, ingest_of};
 use crate::arguments::{OutputFormat, Preview};
-use crate::context::Context;
 use crate::error::CliError;
-use crate::progress::Progress;
-use crate::report::Reports;
 use crate::terminal::aligned;
 
 /// The widest table that is shown side by side, in characters.
@@ -36,46 +34,31 @@ struct PreviewedTable {
     rows: Vec<Vec<Value>>,
 }
 
-#[derive(Serialize)]
-struct Column {
-    name: String,
-    r#type: String,
-    nullable: bool,
-}
-
-pub(crate) async fn preview(arguments: Preview, context: &Context) -> Result<(), Reports> {
-    let config = context.config(overrides(&arguments.ingest))?;
-    let ingest = config.ingest(&selection(&arguments.ingest))?;
-    let job = job(context, &config, &ingest, JobRequest::new(None, arguments.ingest.locked)).await?;
-    let watching = Progress::of_question(context.terminal.clone());
-    let (mut previews, mut failures) = (Vec::new(), Vec::new());
-    for (table, preview) in datakit_pipeline::preview(&job, usize::from(arguments.rows), &watching).await? {
-        match preview {
-            Ok(preview) => previews.push(preview),
-            Err(failure) => failures.push((table, failure)),
-        }
+pub(super) async fn preview(arguments: Preview, session: &Session) -> Result<(), Reports> {
+    let output = arguments.ingest.output;
+    let request = PreviewRequest { ingest: ingest_of(arguments.ingest), rows: usize::from(arguments.rows) };
+    let Tables { tables, failures: failed } = session.answer(datakit_app::preview(&session.context, &request)).await?;
+    if output == OutputFormat::Json {
+        let tables: Result<Vec<PreviewedTable>, ArrowError> = tables.iter().map(previewed).collect();
+        session.terminal.print_json(&tables.map_err(CliError::Show)?)?;
+        return failures(failed);
     }
-    drop(watching);
-    if arguments.ingest.output == OutputFormat::Json {
-        let mut tables = Vec::new();
-        for preview in &previews {
-            let mut rows = Vec::new();
-            for batch in &preview.batches {
-                let batch = with_readable_uuids(batch).map_err(CliError::Show)?;
-                rows.extend(json_rows(&batch).map_err(CliError::Show)?);
-            }
-            tables.push(PreviewedTable { table: preview.table.to_string(), columns: columns(&preview.schema), rows });
-        }
-        context.terminal.print_json(&tables)?;
-        return Reports::of_tables(failures);
-    }
-    for preview in &previews {
-        let table = context.terminal.output_style.bold(&printable::line(&preview.table.to_string()));
+    for preview in &tables {
+        let table = session.terminal.output_style.bold(&printable::line(&preview.table.to_string()));
         let batches = preview.batches.iter().map(with_readable_uuids).collect::<Result<Vec<_>, _>>();
         let shown = batches.and_then(|batches| shown(&preview.schema, &batches)).map_err(CliError::Show)?;
-        context.terminal.print(&format!("{table}\n{}\n", printable::lines(&shown)))?;
+        session.terminal.print(&format!("{table}\n{}\n", printable::lines(&shown)))?;
     }
-    Reports::of_tables(failures)
+    failures(failed)
+}
+
+fn previewed(preview: &PreviewOfTable) -> Result<PreviewedTable, ArrowError> {
+    let mut rows = Vec::new();
+    for batch in &preview.batches {
+        rows.extend(json_rows(&with_readable_uuids(batch)?)?);
+    }
+    let columns = preview.schema.fields().iter().map(|field| Column::from(field.as_ref())).collect();
+    Ok(PreviewedTable { table: preview.table.to_string(), columns, rows })
 }
 
 /// Side by side where a terminal can show it, else one column under the other.
@@ -143,17 +126,6 @@ fn hyphenated(bytes: &[u8]) -> String {
         text.push_str(&format!("{byte:02x}"));
     }
     text
-}
-
-fn columns(schema: &SchemaRef) -> Vec<Column> {
-    let fields = schema.fields().iter();
-    fields
-        .map(|field| Column {
-            name: field.name().clone(),
-            r#type: field.data_type().to_string(),
-            nullable: field.is_nullable(),
-        })
-        .collect()
 }
 
 fn json_rows(batch: &RecordBatch) -> Result<Vec<Vec<Value>>, ArrowError> {

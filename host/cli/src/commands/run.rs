@@ -1,24 +1,19 @@
 //! `host run`: read, write, commit, and tell how it went.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datakit_config::{Config, Ingest, Overrides};
-use datakit_http::Endpoint;
-use datakit_model::sink::{Sink, TableRows};
-use datakit_model::{Coded, Exit, printable};
-use datakit_pipeline::{RunStatus, Summary, TableError, TableStatus, TableSummary};
+use datakit_app::{
+    EndedIngest, Report, Reports, RunRequest, RunStatus, Summary, TableError, TableRows, TableStatus, TableSummary,
+    new_run_id,
+};
+use datakit_model::{Exit, printable};
 use serde::Serialize;
-use tracing::Instrument;
 
-use super::{Connections, JobRequest, connections, job_of, mode_of, overrides, selection};
+use super::{Session, ingest_of, mode_of};
 use crate::arguments::{OutputFormat, Run};
-use crate::context::Context;
-use crate::error::CliError;
-use crate::health::{self, Checks};
-use crate::progress::{Progress, Waiting};
-use crate::report::{Report, Reports, Style};
+use crate::exit;
+use crate::report::{Style, render_one};
 use crate::terminal::{aligned, grouped, megabytes};
 
 /// How many columns a note names.
@@ -72,178 +67,68 @@ struct IngestSummary<'a> {
     errors: Vec<TableError>,
 }
 
-/// An ingest that has ended, or could not begin.
-struct Ended {
-    label: String,
-    datakit: String,
-    outcome: Result<Summary, Reports>,
-}
-
-impl Ended {
-    fn tables(&self) -> &[TableSummary] {
-        self.outcome.as_ref().map(|summary| summary.tables.as_slice()).unwrap_or_default()
-    }
-
-    fn status(&self) -> RunStatus {
-        match &self.outcome {
-            Ok(summary) => summary.status,
-            Err(reports) => failed_status(reports),
-        }
-    }
-}
-
-/// An ingest with what it reads from and writes to, or why that is not to be had.
-struct Prepared {
-    label: String,
-    ingest: Ingest,
-    opened: Result<(Connections, Arc<dyn Sink>), Reports>,
-}
-
-pub(crate) async fn run(arguments: Run, context: &Context) -> Result<u8, Reports> {
-    let request = JobRequest::new(arguments.run_id.clone(), arguments.ingest.locked);
-    let run_id = request.run.run_id.clone();
-    let begin = Instant::now();
+pub(super) async fn run(arguments: Run, session: &Session) -> Result<Exit, Reports> {
     let json = arguments.ingest.output == OutputFormat::Json;
+    let reference = arguments.ingest.datakit.clone();
+    let request = request(arguments);
+    let run_id = request.run_id.clone();
+    let begin = Instant::now();
     let not_started = |reports: Reports| match json {
-        true => context
+        true => session
             .terminal
-            .print_json(&not_started(&run_id, &arguments, &reports))
+            .print_json(&not_started(&run_id, reference.as_deref(), &reports))
             .map_or_else(Reports::from, |()| reports),
         false => reports,
     };
-    let (config, mut ingests) = prepare(&arguments, context).map_err(not_started)?;
-    let health = serve_health(&arguments, context, &ingests).await.map_err(|error| not_started(error.into()))?;
-    let work = Work { context, config: &config, request: &request, checks: health.as_ref().map(|(checks, _)| checks) };
-    if ingests.len() == 1
-        && let Some(only) = ingests.pop()
-    {
-        let summary = work.ingest(only).await.map_err(not_started)?;
-        if json {
-            context.terminal.print_json(&summary)?;
-        } else {
-            context.terminal.print(&render(&summary, context.terminal.output_style))?;
-        }
-        return Ok(summary.exit().code());
-    }
+    let mut run = datakit_app::Run::prepare(&session.context, request).await.map_err(not_started)?;
+    let is_alone = run.ingests() == 1;
     let mut ended = Vec::new();
-    for prepared in ingests {
-        let (label, datakit) = (prepared.label.clone(), prepared.ingest.datakit.clone());
-        let style = context.terminal.error_style;
-        context.terminal.say(&style.bold(&format!("ingest {}", printable::line(&label))));
-        let outcome = match context.stop.is_cancelled() {
-            true => Err(CliError::Stopped.into()),
-            false => work.ingest(prepared).await,
-        };
-        match &outcome {
-            Ok(summary) if !json => {
-                let style = context.terminal.output_style;
-                let title = style.bold(&format!("ingest {}", printable::line(&label)));
-                context.terminal.print(&format!("{title}\n{}\n", render(summary, style)))?;
+    while let Some(ingest) = run.next().await {
+        if is_alone {
+            let summary = ingest.outcome.map_err(not_started)?;
+            match json {
+                true => session.terminal.print_json(&summary)?,
+                false => session.terminal.print(&render(&summary, session.terminal.output_style))?,
             }
-            Ok(_) => {}
-            Err(reports) => context.terminal.report(reports),
+            return Ok(exit::of_summary(&summary));
         }
-        ended.push(Ended { label, datakit, outcome });
+        show(&ingest, json, session)?;
+        ended.push(ingest);
     }
     if json {
-        context.terminal.print_json(&several(&run_id, &ended, begin.elapsed()))?;
+        session.terminal.print_json(&several(&run_id, &ended, begin.elapsed()))?;
     } else {
         let done = ended.iter().filter(|ended| ended.status() == RunStatus::Done).count();
-        context.terminal.print(&format!("{done} of {} ingests, run {run_id}\n", ended.len()))?;
+        session.terminal.print(&format!("{done} of {} ingests, run {run_id}\n", ended.len()))?;
     }
-    Ok(exit(&ended).code())
+    Ok(exit::of_ingests(&ended))
 }
 
-/// The ingests to run. Secrets first: a missing one should not wait for a download.
-fn prepare(arguments: &Run, context: &Context) -> Result<(Config, Vec<Prepared>), Reports> {
-    let mode = mode_of(&arguments.mode);
-    let flags = Overrides { parallel: arguments.parallel, mode, ..overrides(&arguments.ingest) };
-    let config = context.config(flags)?;
-    let chosen = config.ingests_of(&selection(&arguments.ingest))?;
-    let is_alone = chosen.len() == 1;
-    let mut prepared = Vec::new();
-    for (label, ingest) in chosen {
-        let opened = open(context, &config, &ingest);
-        match opened {
-            Err(reports) if is_alone => return Err(reports),
-            opened => prepared.push(Prepared { label, ingest, opened }),
+fn request(arguments: Run) -> RunRequest {
+    RunRequest {
+        run_id: arguments.run_id.unwrap_or_else(new_run_id),
+        mode: mode_of(&arguments.mode),
+        parallel: arguments.parallel,
+        health: arguments.health,
+        ingest: ingest_of(arguments.ingest),
+    }
+}
+
+/// One of several ingests. In JSON, all are in the one document at the end.
+fn show(ended: &EndedIngest, json: bool, session: &Session) -> Result<(), Reports> {
+    match &ended.outcome {
+        Ok(summary) if !json => {
+            let style = session.terminal.output_style;
+            let title = style.bold(&format!("ingest {}", printable::line(&ended.ingest)));
+            session.terminal.print(&format!("{title}\n{}\n", render(summary, style)))?;
         }
+        Ok(_) => {}
+        Err(reports) => session.terminal.report(reports),
     }
-    Ok((config, prepared))
+    Ok(())
 }
 
-fn open(context: &Context, config: &Config, ingest: &Ingest) -> Result<(Connections, Arc<dyn Sink>), Reports> {
-    let sink = context.sink(config.sink_of(ingest)?, config)?;
-    Ok((connections(context, config, ingest)?, sink))
-}
-
-/// What the ingests of a run share.
-struct Work<'a> {
-    context: &'a Context,
-    config: &'a Config,
-    request: &'a JobRequest,
-    checks: Option<&'a Arc<Checks>>,
-}
-
-impl Work<'_> {
-    async fn ingest(&self, prepared: Prepared) -> Result<Summary, Reports> {
-        let Prepared { ingest, opened, .. } = prepared;
-        let (connections, sink) = opened?;
-        let context = self.context;
-        let mode = ingest.mode.map(super::sink_mode);
-        let waiting = Waiting::begin(&context.terminal, format!("fetching {}", printable::line(&ingest.datakit)));
-        let preparing = job_of(context, self.config, &ingest, self.request.clone(), &connections);
-        let Some(job) = context.stop.run_until_cancelled(preparing).await else {
-            return Err(CliError::Stopped.into());
-        };
-        drop(waiting);
-        let job = job?;
-        let run = job.run();
-        let (datakit, version) = (printable::line(&run.datakit), printable::line(&run.version));
-        context.terminal.say(&format!("{datakit}@{version} ({}), run {}", run.digest, run.run_id));
-        if let Some(checks) = self.checks {
-            checks.start();
-        }
-        let progress = Arc::new(Progress::new(context.terminal.clone()));
-        let span = tracing::error_span!("run", run_id = %job.run().run_id);
-        Ok(datakit_pipeline::run(job, sink, mode, progress, context.stop.clone()).instrument(span).await?)
-    }
-}
-
-/// Answers about the connections and sinks of the run for as long as the endpoint lives.
-async fn serve_health(
-    arguments: &Run,
-    context: &Context,
-    ingests: &[Prepared],
-) -> Result<Option<(Arc<Checks>, Endpoint)>, CliError> {
-    let Some(address) = arguments.health else { return Ok(None) };
-    let (mut connections, mut sinks) = (Connections::new(), BTreeMap::new());
-    for Prepared { ingest, opened, .. } in ingests {
-        let Ok((opened, sink)) = opened else { continue };
-        connections.extend(opened.iter().map(|(name, connected)| (name.clone(), connected.clone())));
-        sinks.insert(ingest.sink.clone().unwrap_or_default(), Arc::clone(sink));
-    }
-    let checks = Arc::new(Checks::new(connections, sinks));
-    let endpoint = health::serve(address, Arc::clone(&checks) as Arc<dyn health::Health>).await?;
-    context.terminal.say(&format!("health endpoint: http://{}/health/ready", endpoint.address()));
-    Ok(Some((checks, endpoint)))
-}
-
-/// How a run of several ingests ended: where tables are committed and something else failed, that counts.
-fn exit(ended: &[Ended]) -> Exit {
-    let is_committed = |table: &TableSummary| matches!(table.status, TableStatus::Committed | TableStatus::Unchanged);
-    let any_committed = ended.iter().flat_map(Ended::tables).any(is_committed);
-    let each = ended.iter().map(|ended| match &ended.outcome {
-        Ok(summary) => summary.exit(),
-        Err(reports) => reports.exit(),
-    });
-    match each.fold(Exit::Done, Exit::or) {
-        Exit::Permanent | Exit::Transient if any_committed => Exit::Partial,
-        exit => exit,
-    }
-}
-
-fn several<'a>(run_id: &'a str, ended: &'a [Ended], took: Duration) -> SeveralIngests<'a> {
+fn several<'a>(run_id: &'a str, ended: &'a [EndedIngest], took: Duration) -> SeveralIngests<'a> {
     let summaries = || ended.iter().filter_map(|ended| ended.outcome.as_ref().ok());
     let all = |status| ended.iter().all(|ended| ended.status() == status);
     let status = if all(RunStatus::Done) {
@@ -255,13 +140,13 @@ fn several<'a>(run_id: &'a str, ended: &'a [Ended], took: Duration) -> SeveralIn
     };
     let tables = ended
         .iter()
-        .flat_map(|ended| ended.tables().iter().map(move |table| TableOfIngest { ingest: &ended.label, table }));
-    let ingest = |ended: &'a Ended| {
+        .flat_map(|ended| ended.tables().iter().map(move |table| TableOfIngest { ingest: &ended.ingest, table }));
+    let ingest = |ended: &'a EndedIngest| {
         let summary = ended.outcome.as_ref().ok();
-        let errors = ended.outcome.as_ref().err().map(|reports| reports.all().iter().map(table_error).collect());
+        let errors = ended.outcome.as_ref().err().map(Reports::table_errors);
         let (name, version) = named(&ended.datakit);
         IngestSummary {
-            ingest: &ended.label,
+            ingest: &ended.ingest,
             datakit: summary.map_or(name, |summary| summary.datakit.as_str()),
             version: summary.map(|summary| summary.version.as_str()).or(version),
             digest: summary.map(|summary| summary.digest.as_str()),
@@ -291,39 +176,19 @@ fn named(reference: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn not_started<'a>(run_id: &'a str, arguments: &'a Run, reports: &Reports) -> NotStarted<'a> {
-    let reference = arguments.ingest.datakit.as_deref().map(named);
+fn not_started<'a>(run_id: &'a str, reference: Option<&'a str>, reports: &Reports) -> NotStarted<'a> {
+    let reference = reference.map(named);
     NotStarted {
         run_id,
         datakit: reference.map(|(name, _)| name),
         version: reference.and_then(|(_, version)| version),
         digest: None,
-        status: failed_status(reports),
+        status: reports.run_status(),
         rows: 0,
         bytes: 0,
         seconds: 0.0,
         tables: [],
-        errors: reports.all().iter().map(table_error).collect(),
-    }
-}
-
-fn failed_status(reports: &Reports) -> RunStatus {
-    if was_stopped(reports) { RunStatus::Stopped } else { RunStatus::Failed }
-}
-
-fn was_stopped(reports: &Reports) -> bool {
-    let stopped = CliError::Stopped;
-    reports.all().iter().any(|report| report.code == stopped.code())
-}
-
-fn table_error(report: &Report) -> TableError {
-    TableError {
-        code: report.code.clone(),
-        kind: report.kind,
-        retry: report.retry,
-        message: report.message.clone(),
-        hint: report.hint.clone(),
-        causes: report.causes.clone(),
+        errors: reports.table_errors(),
     }
 }
 
@@ -348,7 +213,7 @@ fn render(summary: &Summary, style: Style) -> String {
             text.push_str(&format!(
                 "\n{}\n{}",
                 style.bold(&printable::line(&table.table)),
-                Report::from(error).render(style)
+                render_one(&Report::from(error), style)
             ));
         }
     }
@@ -437,8 +302,8 @@ fn status(status: TableStatus) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use datakit_app::RejectedRows;
     use datakit_model::source::Adjustment;
-    use datakit_pipeline::RejectedRows;
 
     use super::*;
 

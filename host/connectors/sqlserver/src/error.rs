@@ -19,7 +19,7 @@ use std::fmt;
 use datakit_kerberos::KerberosError;
 use datakit_model::{Coded, Failure, Kind, Retry};
 
-use super::server_errors::{TICKET_LOGIN, meaning_of};
+use super::server_errors::{TICKET_LOGIN, is_of_database, meaning_of};
 pub use datakit_connect::tls::CertificateProblem;
 use datakit_guard::{Refusal, tsql};
 use datakit_model::Fault;
@@ -266,6 +266,12 @@ impl SourceError {
             Self::Server { error, .. } if meaning_of(error.number).is_login() => Self::TicketLogin(error),
             other => other,
         }
+    }
+
+    /// Whether the server accepted the login and refused the database.
+    #[must_use]
+    pub fn is_refused_database(&self) -> bool {
+        matches!(self, Self::Server { error, .. } if is_of_database(error.number))
     }
 
     /// Whether the server refused who logs in.

@@ -106,12 +106,17 @@ const UNNUMBERED: Meaning = meaning(
     "this server is not SQL Server and gives this number to every error that SQL Server has no number for: the message says what is wrong",
 );
 
+/// Whether the number says that the database does not exist, or that the login may not use it.
+pub(super) fn is_of_database(number: u32) -> bool {
+    matches!(number, 4060 | 4062..=4064 | 911 | 916)
+}
+
 /// The meaning of a number.
 pub(super) fn meaning_of(number: u32) -> &'static Meaning {
     match number {
         18452 => &UNTRUSTED,
         18456 | 18450 | 18451 | 18461 | 18470 | 18486..=18488 => &LOGIN,
-        4060 | 4062..=4064 | 911 | 916 => &DATABASE,
+        number if is_of_database(number) => &DATABASE,
         229 | 230 | 262 | 297 | 300 | 371 | 378 | 15247 => &PERMISSION,
         // 4413 and 4502: a view whose tables have changed. 15151: not there, or not to be seen.
         207 | 208 | 2812 | 4413 | 4502 | 4902 | 15151 => &MISSING,

@@ -48,7 +48,7 @@ async fn blocks_are_of_one_moment_too_and_the_table_stays_in_place() {
     let part = |condition: &str| format!("SELECT id, amount FROM s.accounts WHERE {condition}");
     let (first, second) = (part("ctid < '(3,0)'::tid"), part("ctid >= '(3,0)'::tid"));
     let count = async |sql: &str| {
-        let (_session, mut reader) = start(&source, "run-1", sql).await.unwrap();
+        let (_session, reader) = start(&source, "run-1", sql).await.unwrap();
         rest(reader).await.unwrap().rows()
     };
     let low = count(&first).await;

@@ -17,8 +17,8 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::{Answer, Health};
-use crate::connected::Connected;
-use crate::error::CliError;
+use crate::connectors::Connected;
+use crate::error::AppError;
 
 /// What was found out is good for this long.
 const GOOD_FOR: Duration = Duration::from_secs(5);
@@ -236,7 +236,7 @@ impl Question {
                 }
             }
             if tokio::time::timeout_at(until, answered).await.is_err() {
-                return Err(CliError::NoAnswer { name: self.name.clone(), seconds: PATIENCE.as_secs() }.into());
+                return Err(AppError::NoAnswer { name: self.name.clone(), seconds: PATIENCE.as_secs() }.into());
             }
         }
     }
@@ -253,7 +253,7 @@ impl Question {
 }
 
 fn crashed(error: &tokio::task::JoinError) -> Failure {
-    CliError::Crashed { message: error.to_string() }.into()
+    AppError::Crashed { message: error.to_string() }.into()
 }
 
 #[cfg(test)]

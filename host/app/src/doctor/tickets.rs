@@ -9,7 +9,7 @@ use datakit_kerberos::status::Status;
 use datakit_kerberos::{Granted, KerberosError, Keytab, KeytabEntry, KeytabPlace, Origin, Refusal, Tickets, settings};
 
 use super::chain::{Broken, Chain};
-use crate::connected::blocking;
+use crate::connectors::blocking;
 
 const CONF: &str = "krb5.conf";
 const KEYTAB: &str = "keytab";
@@ -117,7 +117,7 @@ fn link_of(error: &KerberosError) -> &'static str {
         | KerberosError::KeytabFormat { .. }
         | KerberosError::NotInKeytab { .. } => KEYTAB,
         KerberosError::Refused { refusal, .. } => match refusal {
-            Refusal::UnknownRealm | Refusal::Configuration => REALM,
+            Refusal::UnknownRealm | Refusal::NoTrust | Refusal::Configuration => REALM,
             Refusal::Unreachable => KDC,
             Refusal::ClockSkew => CLOCK,
             _ => TICKET,
@@ -143,17 +143,19 @@ fn is_of_the_kdc(error: &KerberosError) -> bool {
 fn fetch_broke(chain: &mut Chain<'_>, took: Duration, error: KerberosError) -> Broken {
     let link = match &error {
         // What is not known is the way to the server's realm: a KDC of ours has said so.
-        KerberosError::Refused { refusal: Refusal::UnknownRealm, reason, .. } if reason.contains("krbtgt/") => SPN,
-        KerberosError::Refused { refusal: Refusal::UnknownService, .. } => SPN,
+        KerberosError::Refused { refusal: Refusal::NoTrust | Refusal::UnknownService, .. } => SPN,
         error => link_of(error),
     };
     let link = if chain.open().contains(&link) { link } else { SPN };
     let holds: &[&str] = match (link, &error) {
         (KDC, _) => &[REALM],
         (CLOCK, _) => &[REALM, KDC],
-        (SPN, KerberosError::Refused { refusal: Refusal::UnknownService | Refusal::UnknownRealm, .. }) => {
-            &[REALM, KDC, CLOCK]
-        }
+        (
+            SPN,
+            KerberosError::Refused {
+                refusal: Refusal::UnknownService | Refusal::UnknownRealm | Refusal::NoTrust, ..
+            },
+        ) => &[REALM, KDC, CLOCK],
         _ => &[],
     };
     let open = chain.open().to_vec();

@@ -1,21 +1,25 @@
-//! `host serve-health`: answers whether a run could work, until it is told to stop.
+//! Answers whether a run could work, until stopped.
 
 use std::sync::Arc;
 
 use datakit_config::Overrides;
 
-use crate::arguments::ServeHealth;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::AppError;
 use crate::health::{self, Checks};
-use crate::report::Reports;
+use crate::reports::Reports;
+use crate::requests::ServeHealthRequest;
 
-pub(crate) async fn serve_health(arguments: ServeHealth, context: &Context) -> Result<u8, Reports> {
+/// Serves the health endpoint until the context is stopped.
+///
+/// # Errors
+/// The configuration is invalid, there is nothing to look at, or the endpoint cannot listen.
+pub async fn serve_health(context: &Context, request: &ServeHealthRequest) -> Result<(), Reports> {
     let config = context.config(Overrides::default())?;
-    for name in &arguments.names {
+    for name in &request.names {
         config.check_name(name, &[])?;
     }
-    let is_meant = |name: &str| arguments.names.is_empty() || arguments.names.iter().any(|meant| meant == name);
+    let is_meant = |name: &str| request.names.is_empty() || request.names.iter().any(|meant| meant == name);
     let mut connections = Vec::new();
     for (name, connection) in config.connections.iter().filter(|(name, _)| is_meant(name)) {
         connections.push((name.clone(), context.source(connection, &config)?));
@@ -25,12 +29,12 @@ pub(crate) async fn serve_health(arguments: ServeHealth, context: &Context) -> R
         sinks.push((name.clone(), context.sink(sink, &config)?));
     }
     if connections.is_empty() && sinks.is_empty() {
-        return Err(CliError::NothingToCheck.into());
+        return Err(AppError::NothingToCheck.into());
     }
     let checks = Arc::new(Checks::new(connections, sinks));
     checks.start();
-    let endpoint = health::serve(arguments.listen, checks).await?;
+    let endpoint = health::serve(request.listen, checks).await?;
     tracing::info!(target: "datakit", address = %endpoint.address(), "health endpoint");
     context.stop.cancelled().await;
-    Ok(0)
+    Ok(())
 }

@@ -6,7 +6,7 @@
 use datakit_config::{SecretRef, SecretSetting};
 
 use super::chain::{Broken, Chain};
-use crate::report::Reports;
+use crate::reports::Reports;
 use crate::secrets;
 
 pub(super) const SECRET: &str = "secret";

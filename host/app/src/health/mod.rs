@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub(crate) use self::checks::Checks;
 use self::checks::Readiness;
-use crate::error::CliError;
+use crate::error::AppError;
 
 /// No more clients wait for readiness at one time: each for a few seconds at most.
 const MAX_WAITING: usize = 32;
@@ -78,8 +78,8 @@ impl Answer {
 }
 
 /// Listens from now on.
-pub(crate) async fn serve(address: SocketAddr, health: Arc<dyn Health>) -> Result<Endpoint, CliError> {
-    let failed = |source| CliError::Listen { address, source };
+pub(crate) async fn serve(address: SocketAddr, health: Arc<dyn Health>) -> Result<Endpoint, AppError> {
+    let failed = |source| AppError::Listen { address, source };
     datakit_http::serve(address, routes(health), Bounds::default()).await.map_err(failed)
 }
 

@@ -9,7 +9,7 @@ use datakit_config::{Auth, Config, Connection, Encrypt, PostgresConnection, Sele
 use datakit_connect::permissions::{PermissionError, Permissions};
 use datakit_connect::presented::Greeting;
 use datakit_kerberos::Tickets;
-use datakit_model::{Coded as _, Failure, TableId};
+use datakit_model::{Failure, TableId};
 use datakit_pipeline::Discovered;
 use datakit_postgres::source::{PostgresError, PostgresSource};
 use datakit_sqlserver::{SourceError, SqlServerSource};
@@ -18,10 +18,10 @@ use super::certificate::{self, Server};
 use super::chain::{Broken, Chain, Walked};
 use super::secret::{self, SECRET};
 use super::{Doctoring, tickets};
-use crate::commands::{JobRequest, job};
-use crate::connected::Connected;
+use crate::connectors::Connected;
 use crate::context::Context;
-use crate::report::Reports;
+use crate::job::{JobRequest, job};
+use crate::reports::Reports;
 
 pub(super) const SETTINGS: &str = "settings";
 pub(super) const KERBEROS: &str = "kerberos";
@@ -191,7 +191,7 @@ async fn sqlserver(
                 SourceError::Certificate { .. }
                 | SourceError::NoEncryption { .. }
                 | SourceError::CertificateFile { .. } => Some(TLS),
-                SourceError::Server { .. } if error.code() == "DK-SRC-031" => Some(DATABASE),
+                SourceError::Server { .. } if error.is_refused_database() => Some(DATABASE),
                 SourceError::Server { .. } | SourceError::Ticket(_) | SourceError::TicketLogin(_) => Some(LOGIN),
                 _ => None,
             };
@@ -394,7 +394,7 @@ async fn left_out(
         if permissions.check(&ingest.tables).is_ok() {
             continue;
         }
-        let job = job(context, config, &ingest, JobRequest::new(None, false)).await.ok()?;
+        let job = job(context, config, &ingest, JobRequest::new(false)).await.ok()?;
         let discovered = datakit_pipeline::discover(&job, &()).await.ok()?;
         let read: HashMap<TableId, Vec<String>> = discovered
             .into_iter()

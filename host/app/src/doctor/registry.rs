@@ -9,7 +9,7 @@ use super::chain::{Broken, Chain, Walked};
 use super::connection::SETTINGS;
 use super::{Doctoring, REGISTRY};
 use crate::context::Context;
-use crate::report::Reports;
+use crate::reports::Reports;
 
 const REACHABLE: &str = "reachable";
 const DATAKITS: &str = "datakits";

@@ -13,7 +13,7 @@ use datakit_model::{Credential, Failure, Secret};
 use datakit_secrets::{Client, ClientSettings, Login};
 
 use crate::context::Context;
-use crate::report::Reports;
+use crate::reports::Reports;
 
 /// The vaults of this process: secrets of one vault share its token.
 #[derive(Debug, Default)]
@@ -32,10 +32,10 @@ struct VaultKey {
 impl Context {
     /// A secret that is at hand: of a variable or a file.
     pub(crate) fn local(&self, setting: &SecretSetting) -> Result<Option<Secret>, Reports> {
-        let resolved = setting.resolve(&self.environment).map_err(|error| Reports::from(vec![error]))?;
+        let resolved = setting.resolve(&self.settings.environment).map_err(|error| Reports::from(vec![error]))?;
         let Some(ResolvedSecret { secret, warning }) = resolved else { return Ok(None) };
         if let Some(warning) = warning {
-            self.terminal.warn(&warning);
+            self.warn(&warning);
         }
         Ok(Some(secret))
     }

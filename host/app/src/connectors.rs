@@ -1,149 +1,85 @@
-//! What every command works with: configuration, registry, cache, sources, sinks.
+//! Sources, sinks, and what can be asked of a connection besides rows. All code outside of `doctor` that matches on the kind of a
+//! connection or a sink stands here.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
+use datakit_config::environment::KRB5CCNAME;
 use datakit_config::{
-    ApplicationIntent, Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Layers, Overrides, Pool,
-    PostgresConnection, Reader, RowSecurity, SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource,
-    Timeouts, load,
+    ApplicationIntent, Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Pool, PostgresConnection, Reader,
+    RowSecurity, SecretSetting, SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource, Timeouts,
 };
 use datakit_connect::config::{PoolLimits, ServerLimit, Timeouts as SourceTimeouts};
+use datakit_connect::permissions::Permissions;
 use datakit_delta::{DeltaConfig, DeltaSink, StoreOptions};
 use datakit_files::{FilesConfig, FilesError, FilesSource, Root, TableRules};
 use datakit_guard::SqlLimits;
-use datakit_kerberos::{Origin, Service, TicketSettings, Tickets};
+use datakit_kerberos::{KerberosError, Origin, Service, TicketSettings, Tickets};
 use datakit_model::sink::Sink;
-use datakit_model::{Credential, Secret};
+use datakit_model::source::Source;
+use datakit_model::{Credential, Failure, Secret};
 use datakit_postgres::Server;
 use datakit_postgres::sink::PostgresSink;
 use datakit_postgres::source::{self as postgres_source, PostgresConfig as PostgresSourceConfig, PostgresSource};
-use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
 use datakit_sqlserver::{self as sqlserver, Login, SqlServerConfig, SqlServerSource};
-use datakit_wasm::{Runtime, RuntimeConfig};
-use tokio_util::sync::CancellationToken;
 
-use crate::arguments::Global;
-use crate::connected::Connected;
-use crate::error::CliError;
-use crate::report::Reports;
-use crate::secrets::Vaults;
-use crate::terminal::Terminal;
-
-/// The warehouse file that is read when none is named.
-const DEFAULT_FILE: &str = "warehouse.toml";
-const LOCK_FILE: &str = "datakits.lock";
+use crate::context::Context;
+use crate::reports::Reports;
 
 /// The longest wait for a ticket: the library asks each KDC several times, over UDP and TCP.
-pub(crate) const KDC_TIMEOUT: Duration = Duration::from_secs(60);
+const KDC_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What servers show of our sessions.
 const APPLICATION_NAME: &str = concat!("datakit/", env!("CARGO_PKG_VERSION"));
 
-/// The process as a command sees it.
-pub(crate) struct Context {
-    pub(crate) global: Global,
-    pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) terminal: Terminal,
-    /// Cancelled by the first Ctrl-C or SIGTERM.
-    pub(crate) stop: CancellationToken,
-    pub(crate) vaults: Vaults,
-    /// The bounds that connections to one server share, by its address.
-    servers: Mutex<BTreeMap<String, ServerLimit>>,
+/// The source behind a connection. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Connected {
+    SqlServer {
+        source: Arc<SqlServerSource>,
+        /// What it logs in with, unless with a password.
+        tickets: Option<Arc<Tickets>>,
+    },
+    Postgres(Arc<PostgresSource>),
+    Files(Arc<FilesSource>),
 }
 
-impl Context {
-    pub(crate) fn new(
-        global: Global,
-        environment: BTreeMap<String, String>,
-        terminal: Terminal,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { global, environment, terminal, stop, vaults: Vaults::default(), servers: Mutex::default() }
-    }
-
-    /// The configuration, with its warnings and notes said.
-    pub(crate) fn config(&self, mut flags: Overrides) -> Result<Config, Reports> {
-        flags.registry.clone_from(&self.global.registry);
-        flags.plain_http = self.global.plain_http;
-        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
-        let file = self.global.config.clone().or_else(default);
-        let config = load(&Layers { file, environment: self.environment.clone(), flags })?;
-        config.warnings.iter().for_each(|warning| self.terminal.warn(warning));
-        config.notes.iter().for_each(|note| self.terminal.note(note));
-        Ok(config)
-    }
-
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    /// A folder of the user's, by the XDG base directory specification.
-    fn user_folder(&self, variable: &'static str, below_home: &str, what: &'static str) -> Result<PathBuf, CliError> {
-        let base = match (self.variable(variable), self.variable("HOME")) {
-            (Some(base), _) => PathBuf::from(base),
-            (None, Some(home)) => Path::new(home).join(below_home),
-            (None, None) => return Err(CliError::NoFolder { what, variable }),
-        };
-        Ok(base.join("datakit"))
-    }
-
-    fn cache_folder(&self, config: &Config) -> Result<PathBuf, CliError> {
-        match &config.warehouse.cache {
-            Some(folder) => Ok(folder.clone()),
-            None => self.user_folder(XDG_CACHE_HOME, ".cache", "pulled datakits").map_err(|error| match error {
-                CliError::NoFolder { what, .. } => CliError::NoFolder { what, variable: DATAKIT_CACHE },
-                other => other,
-            }),
+impl Connected {
+    pub(crate) fn source(&self) -> Arc<dyn Source> {
+        match self {
+            Self::SqlServer { source, .. } => Arc::clone(source) as Arc<dyn Source>,
+            Self::Postgres(source) => Arc::clone(source) as Arc<dyn Source>,
+            Self::Files(source) => Arc::clone(source) as Arc<dyn Source>,
         }
     }
 
-    /// The registry of the configuration; without one, an OCI image layout among the user's data.
-    pub(crate) fn registry(&self, config: &Config) -> Result<Registry, Reports> {
-        let location: Location = match &config.warehouse.registry {
-            Some(location) => location.parse()?,
-            None => Location::Layout(
-                self.user_folder(XDG_DATA_HOME, ".local/share", "published datakits")?.join("registry"),
-            ),
-        };
-        let docker_config = match (self.variable(DOCKER_CONFIG), self.variable("HOME")) {
-            (Some(folder), _) => Some(Path::new(folder).join("config.json")),
-            (None, Some(home)) => Some(Path::new(home).join(".docker/config.json")),
-            (None, None) => None,
-        };
-        let options = RegistryOptions {
-            plain_http: config.warehouse.plain_http,
-            docker_config,
-            max_component_bytes: config.limits.guest.max_component_bytes,
-            ..RegistryOptions::default()
-        };
-        Ok(Registry::open(location, &options)?)
+    pub(crate) fn tickets(&self) -> Option<&Arc<Tickets>> {
+        match self {
+            Self::SqlServer { tickets, .. } => tickets.as_ref(),
+            Self::Postgres(_) | Self::Files(_) => None,
+        }
     }
 
-    pub(crate) fn cache(&self, config: &Config) -> Result<Cache, Reports> {
-        Ok(Cache::new(self.cache_folder(config)?))
+    /// Whether somebody listens there.
+    pub(crate) async fn reach(&self) -> Result<(), Failure> {
+        match self {
+            Self::SqlServer { source, .. } => Ok(source.reach().await.map(drop)?),
+            Self::Postgres(source) => Ok(source.reach().await?),
+            Self::Files(source) => Ok(source.reach().await?),
+        }
     }
 
-    /// The lock file: beside the warehouse file, else in the working directory.
-    pub(crate) fn lock_path(&self, config: &Config) -> PathBuf {
-        config.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(LOCK_FILE)
+    /// Which tables may be read.
+    pub(crate) async fn permissions(&self) -> Result<Permissions, Failure> {
+        match self {
+            Self::SqlServer { source, .. } => Ok(source.permissions().await?),
+            Self::Postgres(source) => Ok(source.permissions().await?),
+            Self::Files(source) => Ok(source.permissions().await?),
+        }
     }
+}
 
-    pub(crate) fn lock(&self, config: &Config) -> Result<Option<LockFile>, Reports> {
-        Ok(LockFile::load(&self.lock_path(config))?)
-    }
-
-    /// The engine that runs datakits.
-    pub(crate) fn runtime(&self, config: &Config) -> Result<Runtime, Reports> {
-        let code_cache = Some(self.cache_folder(config)?.join("code"));
-        // This very program, also where its file was replaced meanwhile.
-        let bounded_program = Some(PathBuf::from("/proc/self/exe"));
-        Ok(Runtime::new(RuntimeConfig { limits: config.limits.guest.clone(), code_cache, bounded_program })?)
-    }
-
+impl Context {
     /// The bound on a connection's server: one for all connections that go there.
     fn server_limit(&self, connection: &Connection, config: &Config) -> Option<ServerLimit> {
         let address = connection.address();
@@ -189,7 +125,7 @@ impl Context {
     fn store_options(&self, settings: Option<&StoreSettings>) -> Result<StoreOptions, Reports> {
         let plain = |name: &str, value: &str| (name.to_owned(), Secret::new(value.to_owned()));
         let Some(settings) = settings else {
-            return Ok(self.environment.iter().map(|(name, value)| plain(name, value)).collect());
+            return Ok(self.settings.environment.iter().map(|(name, value)| plain(name, value)).collect());
         };
         let (mut at_hand, mut in_vaults) = (Vec::new(), Vec::new());
         for (name, value) in settings.iter() {
@@ -248,6 +184,22 @@ impl Context {
         let password = sink.password.as_ref().map(|setting| self.credential(setting)).transpose()?;
         Ok(PostgresSink::new(postgres_server(sink, password)))
     }
+}
+
+/// The keytab of a connection, and whose key of it is used.
+pub(crate) fn keytab_of(connection: &Connection) -> Option<(&SecretSetting, &str)> {
+    let Connection::SqlServer(connection) = connection else { return None };
+    match &connection.auth {
+        Auth::Kerberos(Kerberos { ticket: TicketSource::Keytab { keytab, principal }, .. }) => {
+            Some((keytab, principal))
+        }
+        Auth::Kerberos(_) | Auth::Sql { .. } => None,
+    }
+}
+
+/// Connections that a run keeps besides those of its workers: one of a PostgreSQL, for the snapshot.
+pub(crate) fn kept_connections(connection: &Connection) -> u64 {
+    u64::from(matches!(connection, Connection::Postgres(_)))
 }
 
 fn postgres_server(server: &datakit_config::PostgresConfig, password: Option<Credential>) -> Server {
@@ -343,5 +295,21 @@ fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, conf
         sql: SqlLimits::from(&config.limits.guest),
         application_name: APPLICATION_NAME.to_owned(),
         ..new
+    }
+}
+
+/// Asks something of tickets on a thread that may block, as whatever asks a KDC does.
+pub(crate) async fn blocking<T: Send + 'static>(
+    tickets: &Arc<Tickets>,
+    ask: impl FnOnce(&Tickets) -> Result<T, KerberosError> + Send + 'static,
+) -> Result<T, KerberosError> {
+    let asked = Arc::clone(tickets);
+    let asking = tokio::task::spawn_blocking(move || ask(&asked));
+    match tokio::time::timeout(KDC_TIMEOUT, asking).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => Err(KerberosError::Library { doing: "asking for a ticket", reason: error.to_string() }),
+        Err(_) => {
+            Err(KerberosError::Timeout { wanted: tickets.service().principal_name(), seconds: KDC_TIMEOUT.as_secs() })
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::connection::{
     show_tls,
 };
 use super::secret::{self, SECRET};
-use crate::report::Reports;
+use crate::reports::Reports;
 
 const STORE: &str = "store";
 const WRITABLE: &str = "writable";

@@ -1,0 +1,151 @@
+//! What can go wrong in the application itself.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use datakit_model::{Coded, Kind, Retry};
+
+/// An error of the application, or of the files around it.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// There is no folder to keep things in.
+    #[error("there is no folder for {what}: neither HOME nor {variable} is set")]
+    NoFolder {
+        /// What would be kept there.
+        what: &'static str,
+        /// The variable that names it.
+        variable: &'static str,
+    },
+    /// A file that a request names cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that a request names cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A lock without a datakit, and the configuration names none.
+    #[error("there is nothing to lock")]
+    NothingToLock,
+    /// A lock of a digest, which is pinned by itself.
+    #[error("`{reference}` names a digest: it needs no pin")]
+    PinnedByItself {
+        /// What was asked for.
+        reference: String,
+    },
+    /// A registry that cannot list its datakits.
+    #[error("{location} cannot tell which datakits it has")]
+    CannotList {
+        /// The registry.
+        location: String,
+    },
+    /// The work was stopped by its token.
+    #[error("stopped before the end")]
+    Stopped,
+    /// A panic.
+    #[error("this program crashed: {message}")]
+    Crashed {
+        /// The panic's message and place.
+        message: String,
+    },
+    /// The health endpoint cannot listen.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A question of the health endpoint takes too long.
+    #[error("`{name}` has not answered within {seconds} s")]
+    NoAnswer {
+        /// The connection or sink.
+        name: String,
+        /// How long was waited, in seconds.
+        seconds: u64,
+    },
+    /// Nothing is configured that could be looked at.
+    #[error("there is no connection and no sink")]
+    NothingToCheck,
+    /// A server's certificate was to be saved, and cannot be had.
+    #[error("the certificate of {address} cannot be read")]
+    NoCertificate {
+        /// The server.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// There is no warehouse file, and the environment configures nothing.
+    #[error("there is no warehouse.toml here, and no variable that names a connection or a sink")]
+    NoWarehouseFile,
+}
+
+impl Coded for AppError {
+    fn code(&self) -> Cow<'static, str> {
+        match self {
+            Self::NoFolder { .. } => "DK-CLI-002",
+            Self::Read { .. } => "DK-CLI-003",
+            Self::Write { .. } => "DK-CLI-004",
+            Self::NothingToLock => "DK-CLI-007",
+            Self::PinnedByItself { .. } => "DK-CLI-008",
+            Self::CannotList { .. } => "DK-CLI-009",
+            Self::Stopped => "DK-CLI-010",
+            Self::Crashed { .. } => "DK-CLI-012",
+            Self::NoWarehouseFile => "DK-CLI-015",
+            Self::NoCertificate { .. } => "DK-CLI-016",
+            Self::Listen { .. } => "DK-CLI-040",
+            Self::NoAnswer { .. } => "DK-CLI-041",
+            Self::NothingToCheck => "DK-CLI-042",
+        }
+        .into()
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Crashed { .. } => Kind::Internal,
+            _ => Kind::User,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Stopped => Retry::NextRun,
+            Self::NoAnswer { .. } => Retry::AfterBackoff,
+            _ => Retry::Never,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Stopped | Self::PinnedByItself { .. } => return None,
+            Self::NoFolder { variable, .. } => format!("set {variable} to a folder"),
+            Self::Read { .. } => "check the path and who may read it".into(),
+            Self::Write { .. } => "check the path, who may write there, and the space left".into(),
+            Self::NothingToLock => {
+                "name a datakit, for example `host lock sqlserver-bronze@0.1.0`, or have an [[ingest]] in the file"
+                    .into()
+            }
+            Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
+            Self::Listen { .. } => "give another address; port 0 takes a free port".into(),
+            Self::NoAnswer { .. } => "it is asked still: ask again; `host doctor` says at which link it hangs".into(),
+            Self::NoCertificate { .. } => {
+                "`host doctor` without --save-certificate says at which link the way to the server breaks".into()
+            }
+            Self::NoWarehouseFile => {
+                "run in the folder of the warehouse.toml, or name the file with --config; README.md shows one".into()
+            }
+            Self::NothingToCheck => {
+                "write a warehouse.toml, name one with --config, or set MSSQL_SERVER and its like, or BRONZE_URI".into()
+            }
+            Self::Crashed { .. } => "please report it, with the command and the log of -vv".into(),
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! An ingest of the configuration becomes a job.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use datakit_config::{Config, Connection, Ingest, Mode};
+use datakit_model::RunLimits;
+use datakit_model::sink::WriteMode;
+use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, new_run_id, resolve};
+use datakit_registry::Reference;
+
+use crate::connectors::{Connected, kept_connections};
+use crate::context::Context;
+use crate::reports::Reports;
+
+pub(crate) fn sink_mode(mode: Mode) -> WriteMode {
+    match mode {
+        Mode::Append => WriteMode::Append,
+        Mode::Overwrite => WriteMode::Overwrite,
+    }
+}
+
+/// What a job needs besides configuration and ingest.
+#[derive(Clone)]
+pub(crate) struct JobRequest {
+    run: RunRequest,
+    locked: bool,
+}
+
+impl JobRequest {
+    /// A question, with an id of its own.
+    pub(crate) fn new(locked: bool) -> Self {
+        Self::of_run(new_run_id(), locked)
+    }
+
+    pub(crate) fn of_run(run_id: String, locked: bool) -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let run = RunRequest {
+            run_id,
+            // Good for 292,000 years.
+            started_at_micros: i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX),
+        };
+        Self { run, locked }
+    }
+}
+
+/// Resolves and loads the datakit, and checks roles and settings. Contacts the registry at most.
+pub(crate) async fn job(
+    context: &Context,
+    config: &Config,
+    ingest: &Ingest,
+    request: JobRequest,
+) -> Result<Job, Reports> {
+    // Secrets first: a missing one should not wait for a download.
+    let connections = connections(context, config, ingest)?;
+    job_of(context, config, ingest, request, &connections).await
+}
+
+/// The same with connections that are there already.
+pub(crate) async fn job_of(
+    context: &Context,
+    config: &Config,
+    ingest: &Ingest,
+    request: JobRequest,
+    connections: &Connections,
+) -> Result<Job, Reports> {
+    let reference: Reference = ingest.datakit.parse()?;
+    let roles = roles(config, ingest, connections);
+    let registry = context.registry(config)?;
+    let (cache, lock) = (context.cache(config)?, context.lock(config)?);
+    let resolution = Resolution { registry: &registry, cache: &cache, lock: lock.as_ref(), locked: request.locked };
+    let artifact = resolve(&reference, &resolution).await?;
+    let runtime = context.runtime(config)?;
+    let datakit = runtime.load(artifact.component, artifact.component_digest.as_str()).await?;
+    let parts = JobParts {
+        datakit: std::sync::Arc::new(datakit),
+        artifact: Artifact {
+            name: artifact.description.name,
+            version: artifact.description.version,
+            digest: artifact.digest.as_str().to_owned(),
+        },
+        request: request.run,
+        roles,
+        tables: ingest.tables.clone(),
+        settings: ingest.settings.clone(),
+        limits: run_limits(config, ingest),
+    };
+    Ok(Job::new(parts).await?)
+}
+
+/// Connections by their names.
+pub(crate) type Connections = BTreeMap<String, Connected>;
+
+/// Each connection of an ingest once, whatever the number of roles it plays.
+pub(crate) fn connections(context: &Context, config: &Config, ingest: &Ingest) -> Result<Connections, Reports> {
+    let mut opened = Connections::new();
+    for name in ingest.roles.values() {
+        // Names were checked when the configuration was read.
+        let Some(connection) = config.connections.get(name) else { continue };
+        if !opened.contains_key(name) {
+            opened.insert(name.clone(), context.source(connection, config)?);
+        }
+    }
+    Ok(opened)
+}
+
+fn roles(config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSources {
+    let role = |(role, name): (&String, &String)| {
+        let source_system = config.connections.get(name)?.source_system().to_owned();
+        Some((role.clone(), (connections.get(name)?.source(), source_system)))
+    };
+    ingest.roles.iter().filter_map(role).collect()
+}
+
+/// How many connections of a pool workers can have at one time: a worker may need one of each connection of its ingest, and a run
+/// from PostgreSQL keeps one for its snapshot.
+fn connections_for_workers(own: &Connection, all: &[&Connection], config: &Config) -> u64 {
+    let Some(limit) = config.servers.get(&own.address()) else { return own.max_connections() };
+    let sharing: Vec<_> = all.iter().filter(|other| other.address() == own.address()).collect();
+    let kept = sharing.iter().map(|other| kept_connections(other)).sum::<u64>();
+    own.max_connections().min(limit.saturating_sub(kept) / sharing.len().max(1) as u64)
+}
+
+/// The run's limits, with the ingest's own parallelism, and never more workers than the pool has connections: a worker
+/// that waits for one longer than the pool allows would fail its table.
+fn run_limits(config: &Config, ingest: &Ingest) -> RunLimits {
+    let mut limits = config.limits.run.clone();
+    let wanted = ingest.parallel.unwrap_or(limits.max_parallel_partitions);
+    let mut names: Vec<&String> = ingest.roles.values().collect();
+    names.sort_unstable();
+    names.dedup();
+    let connections: Vec<_> = names.iter().filter_map(|name| config.connections.get(*name)).collect();
+    let smallest = connections.iter().map(|own| connections_for_workers(own, &connections, config)).min();
+    let smallest = smallest.unwrap_or(wanted);
+    limits.max_parallel_partitions = wanted.min(smallest).max(1);
+    if limits.max_parallel_partitions < wanted {
+        tracing::info!(
+            target: "datakit",
+            wanted,
+            connections = smallest,
+            "fewer partitions at one time than asked for: the pool is smaller"
+        );
+    }
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use datakit_config::{Layers, Overrides, load};
+
+    use super::*;
+
+    /// Two connections of one SQL Server and one of a PostgreSQL, each server with a bound.
+    const WAREHOUSE: &str = r#"
+[connections.one]
+kind = "sqlserver"
+source_system = "ONE"
+server = "sql01"
+database = "A"
+auth = { user = "svc", password = { env = "P" } }
+pool = { max_connections = 5 }
+
+[connections.two]
+kind = "sqlserver"
+source_system = "TWO"
+server = "sql01"
+database = "B"
+auth = { user = "svc", password = { env = "P" } }
+
+[connections.shop]
+kind = "postgres"
+source_system = "SHOP"
+host = "pg01"
+database = "shop"
+user = "svc"
+
+[servers."sql01:1433"]
+max_connections = 6
+
+[servers."pg01:5432"]
+max_connections = 4
+"#;
+
+    #[test]
+    fn workers_have_their_share_of_a_servers_connections() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("warehouse.toml");
+        let config = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            load(&Layers { file: Some(file.clone()), environment: BTreeMap::new(), flags: Overrides::default() })
+                .unwrap()
+        };
+        let workers = |config: &Config, names: &[&str]| {
+            let all: Vec<_> = names.iter().map(|name| &config.connections[*name]).collect();
+            names
+                .iter()
+                .map(|name| connections_for_workers(&config.connections[*name], &all, config))
+                .collect::<Vec<_>>()
+        };
+        let bounded = config(WAREHOUSE);
+        assert_eq!(workers(&bounded, &["one"]), [5], "its own bound is the lower one");
+        assert_eq!(workers(&bounded, &["two"]), [6]);
+        assert_eq!(workers(&bounded, &["one", "two"]), [3, 3], "a worker may need one of each");
+        assert_eq!(workers(&bounded, &["shop", "one"]), [3, 5], "one is the snapshot's");
+        let unbounded = config(WAREHOUSE.split("[servers").next().unwrap());
+        assert_eq!(workers(&unbounded, &["one", "two", "shop"]), [5, 8, 8]);
+    }
+}

@@ -1,0 +1,84 @@
+//! The application: whatever the command line can do, a server, a test and an embedding program can do.
+//!
+//! | module | about |
+//! |---|---|
+//! | `context` | configuration, registry, cache, lock file, runtime |
+//! | `connectors` | sources and sinks: the code that matches on kinds |
+//! | `secrets` | from references to secrets to credentials |
+//! | `requests` | what a caller can ask for |
+//! | `job` | an ingest of the configuration becomes a job |
+//! | `run`, `plan`, `preview`, `discover` | what can be asked of a job |
+//! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
+//! | `packages`, `inspect`, `lock` | datakits and the registry |
+//! | `kerberos` | ticket caches |
+//! | `reports`, `error` | everything that is wrong, at once |
+//!
+//! This crate prints nothing, draws nothing, handles no signal and knows no exit code. Requests are plain structs. What
+//! happens is told by [`RunEvent`]s to the [`Observer`] of the [`Context`]. [`Context::stop`] ends whatever is under way.
+//!
+//! A program that embeds the application calls [`bounded_work`] first in `main`, if it names itself in
+//! [`Settings::bounded_program`]. `examples/embed` is such a program.
+
+mod connectors;
+mod context;
+mod discover;
+mod doctor;
+mod error;
+mod health;
+mod inspect;
+mod job;
+mod kerberos;
+mod lock;
+mod packages;
+mod plan;
+mod preview;
+mod reports;
+mod requests;
+mod run;
+mod schema;
+mod secrets;
+mod serve_health;
+mod validate;
+
+pub use datakit_model::datakit::TableKind;
+pub use datakit_model::sink::TableRows;
+pub use datakit_pipeline::{
+    EVENT_VERSION, NoticeLevel, Observer, Preview, RejectedRows, RunEvent, RunStatus, Summary, TableError, TableStatus,
+    TableSummary, VersionedEvent, new_run_id,
+};
+
+pub use context::{Context, Settings};
+pub use discover::{Column, DiscoveredTable, discover};
+pub use doctor::{
+    Certificate, Diagnosis, DoctorEvent, DoctorObserver, FirstFailure, Link, LinkError, LinkStatus, Subject, Walked,
+    doctor,
+};
+pub use error::AppError;
+pub use inspect::{InspectedDatakit, InspectedRole, inspect};
+pub use kerberos::{keep_fresh, ticket_status};
+pub use lock::{LockedDatakit, lock};
+pub use packages::{ListedDatakit, Published, Pulled, list, publish, pull};
+pub use plan::{PlannedPartition, PlannedTable, plan};
+pub use preview::preview;
+pub use reports::{Report, Reports, Tables};
+pub use requests::{
+    DoctorRequest, IngestRequest, LockRequest, PlanRequest, PreviewRequest, PullRequest, RenewRequest, RunRequest,
+    ServeHealthRequest, ValidateRequest,
+};
+pub use run::{EndedIngest, Run};
+pub use schema::event_schema;
+pub use serve_health::serve_health;
+pub use validate::{Validated, validate};
+
+/// Does one piece of bounded work if this process was started for it, and nothing otherwise.
+///
+/// Components and schemas of datakits are compiled and checked in a process of its own with limits of the operating system
+/// (docs/decisions/0150). That process is [`Settings::bounded_program`], usually this very program: `/proc/self/exe`.
+///
+/// # Errors
+/// The work could not be read or answered: the process should end with a failure.
+#[must_use]
+pub fn bounded_work() -> Option<std::io::Result<()>> {
+    let is_asked = std::env::args_os().nth(1).is_some_and(|argument| argument == datakit_wasm::bounded::ARGUMENT);
+    is_asked.then(datakit_wasm::bounded::serve)
+}

@@ -1,0 +1,121 @@
+//! How each table would be read.
+
+use datakit_config::{NO_MODE, Overrides};
+use datakit_model::datakit::{Partition, Table, TablePlan};
+use datakit_model::{Failure, TableId};
+use datakit_pipeline::{Destination, Prepared, TableError};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::job::{JobRequest, job, sink_mode};
+use crate::reports::{Reports, Tables};
+use crate::requests::PlanRequest;
+
+/// Room that is left for what a datakit adds: only an extraction says how many columns that are.
+const ADDED_COLUMNS: usize = 16;
+
+/// How a table would be read.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedTable {
+    /// `schema.name`.
+    pub table: String,
+    /// The number of columns.
+    pub columns: usize,
+    /// The columns of its primary key.
+    pub primary_key: Vec<String>,
+    /// Rows by the source's estimate.
+    pub estimated_rows: Option<u64>,
+    /// The partitions.
+    pub partitions: Vec<PlannedPartition>,
+    /// Where it would be; none: the ingest has no sink.
+    pub target: Option<String>,
+    /// The watermark that the load would leave.
+    pub watermark_after: Option<String>,
+    /// Why the table cannot be loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<TableError>,
+}
+
+/// A part of a table.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedPartition {
+    /// Its number, from 0.
+    pub ordinal: u32,
+    /// Rows by the source's estimate.
+    pub estimated_rows: Option<u64>,
+}
+
+/// How each selected table would be read, or why it could not be loaded.
+///
+/// # Errors
+/// The configuration is invalid, the datakit or the source cannot be reached, no table matches, or the work was stopped.
+pub async fn plan(context: &Context, request: &PlanRequest) -> Result<Tables<PlannedTable>, Reports> {
+    context.unless_stopped(plan_tables(context, request)).await
+}
+
+async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<PlannedTable>, Reports> {
+    let config = context.config(Overrides { mode: request.mode, ..request.ingest.overrides() })?;
+    let ingest = config.ingest(&request.ingest.selection())?;
+    if ingest.mode.is_none() {
+        context.warn(&format!("the ingest has no mode: {NO_MODE}"));
+    }
+    // A plan may depend on the sink's watermarks, but needs none.
+    let sink = match config.sink_of(&ingest) {
+        Ok(sink) => Some(Destination { sink: context.sink(sink, &config)?, mode: ingest.mode.map(sink_mode) }),
+        Err(_) => None,
+    };
+    let job = job(context, &config, &ingest, JobRequest::new(request.ingest.locked)).await?;
+    let source_system = job.run().source_system.clone();
+    let mut planned = Vec::new();
+    let mut failures = Vec::new();
+    for Prepared { id, plan } in datakit_pipeline::plan(&job, sink.clone(), context.observer().as_ref()).await? {
+        let target = |table: &Table| sink.as_ref().map(|to| to.sink.locate(&source_system, &table.id)).transpose();
+        match plan.and_then(|(table, plan)| Ok((target(&table)?, table, plan))) {
+            Ok((target, table, plan)) => planned.push(fitting(table, plan, target)),
+            Err(failure) => {
+                planned.push(failing(&id, &failure));
+                failures.push((id, failure));
+            }
+        }
+    }
+    if let Some(limit) = sink.as_ref().and_then(|to| to.sink.max_columns()) {
+        for table in planned.iter().filter(|table| table.error.is_none() && table.columns + ADDED_COLUMNS > limit) {
+            context.warn(&nearly_too_wide(table, limit));
+        }
+    }
+    Ok(Tables { tables: planned, failures: Reports::of_tables(failures) })
+}
+
+fn nearly_too_wide(PlannedTable { table, columns, .. }: &PlannedTable, limit: usize) -> String {
+    format!(
+        "{table} has {columns} columns: its target takes {limit}, and what the datakit adds counts (Bronze columns, for example); \
+         if it is too wide, it fails alone"
+    )
+}
+
+fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> PlannedTable {
+    let partition = |p: &Partition| PlannedPartition { ordinal: p.ordinal, estimated_rows: p.estimated_rows };
+    PlannedTable {
+        table: table.id.to_string(),
+        columns: table.columns.fields().len(),
+        primary_key: table.primary_key,
+        estimated_rows: table.estimated_rows,
+        partitions: plan.partitions.iter().map(partition).collect(),
+        target,
+        watermark_after: plan.watermark_after,
+        error: None,
+    }
+}
+
+fn failing(table: &TableId, failure: &Failure) -> PlannedTable {
+    PlannedTable {
+        table: table.to_string(),
+        columns: 0,
+        primary_key: Vec::new(),
+        estimated_rows: None,
+        partitions: Vec::new(),
+        target: None,
+        watermark_after: None,
+        error: Some(failure.into()),
+    }
+}

@@ -1,0 +1,178 @@
+//! Read, write, commit: one ingest after the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datakit_config::{Config, Ingest, Overrides};
+use datakit_http::Endpoint;
+use datakit_model::Failure;
+use datakit_model::sink::Sink;
+use datakit_pipeline::{RunEvent, RunStatus, Summary, TableSummary};
+use tracing::Instrument;
+
+use crate::context::Context;
+use crate::error::AppError;
+use crate::health::{self, Checks, Health};
+use crate::job::{Connections, JobRequest, connections, job_of, sink_mode};
+use crate::reports::Reports;
+use crate::requests::RunRequest;
+
+/// A run of one or more ingests. Each call of [`Run::next`] runs one of them; one that fails leaves the others alone.
+pub struct Run<'c> {
+    context: &'c Context,
+    config: Config,
+    request: JobRequest,
+    waiting: std::vec::IntoIter<Prepared>,
+    ingests: usize,
+    /// Answers for as long as the run lives.
+    health: Option<(Arc<Checks>, Endpoint)>,
+}
+
+/// An ingest that has ended, or could not start.
+#[derive(Debug)]
+pub struct EndedIngest {
+    /// The ingest, by its name or its number from 1.
+    pub ingest: String,
+    /// The datakit that the ingest names, as a reference.
+    pub datakit: String,
+    /// How it ended, or why it could not start.
+    pub outcome: Result<Summary, Reports>,
+}
+
+impl EndedIngest {
+    /// How each table ended; none where the ingest could not start.
+    #[must_use]
+    pub fn tables(&self) -> &[TableSummary] {
+        self.outcome.as_ref().map(|summary| summary.tables.as_slice()).unwrap_or_default()
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn status(&self) -> RunStatus {
+        match &self.outcome {
+            Ok(summary) => summary.status,
+            Err(reports) => reports.run_status(),
+        }
+    }
+}
+
+/// An ingest with what it reads from and writes to, or why that cannot be opened.
+struct Prepared {
+    label: String,
+    ingest: Ingest,
+    opened: Result<(Connections, Arc<dyn Sink>), Reports>,
+}
+
+impl<'c> Run<'c> {
+    /// Reads the configuration, and every secret that needs no vault: a missing one should not wait for a download. Starts the
+    /// health endpoint.
+    ///
+    /// # Errors
+    /// The configuration is invalid, no ingest is selected, the only ingest cannot be opened, the health endpoint cannot
+    /// listen. With several ingests, one that cannot be opened fails when its turn comes.
+    pub async fn prepare(context: &'c Context, request: RunRequest) -> Result<Self, Reports> {
+        let flags = Overrides { parallel: request.parallel, mode: request.mode, ..request.ingest.overrides() };
+        let config = context.config(flags)?;
+        let chosen = config.ingests_of(&request.ingest.selection())?;
+        let is_alone = chosen.len() == 1;
+        let mut prepared = Vec::new();
+        for (label, ingest) in chosen {
+            let opened = open(context, &config, &ingest);
+            match opened {
+                Err(reports) if is_alone => return Err(reports),
+                opened => prepared.push(Prepared { label, ingest, opened }),
+            }
+        }
+        let health = match request.health {
+            Some(address) => Some(serve_health(context, address, &prepared).await?),
+            None => None,
+        };
+        Ok(Self {
+            context,
+            config,
+            request: JobRequest::of_run(request.run_id, request.ingest.locked),
+            ingests: prepared.len(),
+            waiting: prepared.into_iter(),
+            health,
+        })
+    }
+
+    /// The number of ingests, those that have ended included.
+    #[must_use]
+    pub fn ingests(&self) -> usize {
+        self.ingests
+    }
+
+    /// Runs the next ingest to its end; none: all have ended. After a stop, each of the others ends with
+    /// [`AppError::Stopped`].
+    pub async fn next(&mut self) -> Option<EndedIngest> {
+        let number = self.ingests - self.waiting.len() + 1;
+        let Prepared { label, ingest, opened } = self.waiting.next()?;
+        let datakit = ingest.datakit.clone();
+        self.context.emit(RunEvent::IngestStarted { ingest: label.clone(), number, of: self.ingests });
+        let outcome = match self.context.stop.is_cancelled() && self.ingests > 1 {
+            true => Err(AppError::Stopped.into()),
+            // Boxed: callers hold a small future, whose layout the compiler need not look into.
+            false => Box::pin(self.ingest(&ingest, opened)).await,
+        };
+        let ended = EndedIngest { ingest: label, datakit, outcome };
+        self.context.emit(finished(&ended));
+        Some(ended)
+    }
+
+    async fn ingest(
+        &self,
+        ingest: &Ingest,
+        opened: Result<(Connections, Arc<dyn Sink>), Reports>,
+    ) -> Result<Summary, Reports> {
+        let (connections, sink) = opened?;
+        let context = self.context;
+        context.emit(RunEvent::Fetching { datakit: ingest.datakit.clone() });
+        let preparing = job_of(context, &self.config, ingest, self.request.clone(), &connections);
+        let job = context.unless_stopped(preparing).await?;
+        let run = job.run().clone();
+        let span = tracing::error_span!("run", run_id = %run.run_id);
+        let (datakit, version, digest, run_id) = (run.datakit, run.version, run.digest, run.run_id);
+        context.emit(RunEvent::Loaded { datakit, version, digest, run_id });
+        if let Some((checks, _)) = &self.health {
+            checks.start();
+        }
+        let (mode, observer) = (ingest.mode.map(sink_mode), Arc::clone(context.observer()));
+        let running = datakit_pipeline::run(job, sink, mode, observer, context.stop.clone());
+        running.instrument(span).await.map_err(|failure: Failure| failure.into())
+    }
+}
+
+fn open(context: &Context, config: &Config, ingest: &Ingest) -> Result<(Connections, Arc<dyn Sink>), Reports> {
+    let sink = context.sink(config.sink_of(ingest)?, config)?;
+    Ok((connections(context, config, ingest)?, sink))
+}
+
+/// Answers about the connections and sinks of the run for as long as the endpoint lives.
+async fn serve_health(
+    context: &Context,
+    address: std::net::SocketAddr,
+    ingests: &[Prepared],
+) -> Result<(Arc<Checks>, Endpoint), AppError> {
+    let (mut connections, mut sinks) = (Connections::new(), BTreeMap::new());
+    for Prepared { ingest, opened, .. } in ingests {
+        let Ok((opened, sink)) = opened else { continue };
+        connections.extend(opened.iter().map(|(name, connected)| (name.clone(), connected.clone())));
+        sinks.insert(ingest.sink.clone().unwrap_or_default(), Arc::clone(sink));
+    }
+    let checks = Arc::new(Checks::new(connections, sinks));
+    let endpoint = health::serve(address, Arc::clone(&checks) as Arc<dyn Health>).await?;
+    context.emit(RunEvent::HealthEndpoint { address: endpoint.address().to_string() });
+    Ok((checks, endpoint))
+}
+
+fn finished(ended: &EndedIngest) -> RunEvent {
+    let summary = ended.outcome.as_ref().ok();
+    RunEvent::IngestFinished {
+        ingest: ended.ingest.clone(),
+        status: ended.status(),
+        rows: summary.map_or(0, |summary| summary.rows),
+        bytes: summary.map_or(0, |summary| summary.bytes),
+        errors: ended.outcome.as_ref().err().map(Reports::table_errors).unwrap_or_default(),
+    }
+}

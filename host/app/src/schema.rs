@@ -1,0 +1,12 @@
+//! The JSON Schema of events.
+
+use datakit_pipeline::VersionedEvent;
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+/// The JSON Schema of an event as it leaves the process: docs/events.schema.json.
+#[must_use]
+pub fn event_schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    generator.into_root_schema_for::<VersionedEvent>().to_value()
+}
