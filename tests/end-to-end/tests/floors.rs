@@ -8,11 +8,12 @@ use std::process::Command;
 const FLOORS: &[(&str, u8)] = &[
     ("datakit-model", 0),
     ("datakit-net", 0),
-    ("datakit-config", 1),
     ("datakit-http", 1),
     ("datakit-kerberos", 1),
     ("datakit-stores", 1),
     ("datakit-secrets", 1),
+    // Above the kinds of secrets that it refers to.
+    ("datakit-config", 2),
     ("datakit-sources", 2),
     ("datakit-sinks", 2),
     ("datakit-wasm", 2),

@@ -1,6 +1,6 @@
 //! `host validate`: everything that can be known to be wrong without asking anyone.
 
-use datakit_config::{Auth, Config, Connection, Kerberos, Overrides, SecretRef, SecretSetting, TicketSource};
+use datakit_config::{Auth, Config, Connection, Kerberos, Overrides, SecretSetting, TicketSource};
 use datakit_kerberos::Keytab;
 use datakit_model::Failure;
 use datakit_registry::{Location, Reference};
@@ -9,7 +9,6 @@ use crate::arguments::Validate;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::report::{Report, Reports};
-use crate::secrets::place;
 
 fn keytab_of(connection: &Connection) -> Option<(&SecretSetting, &str)> {
     let Connection::SqlServer(connection) = connection else { return None };
@@ -27,11 +26,8 @@ fn asked_of_vaults(config: &Config) -> Vec<String> {
     let secrets = connections
         .flat_map(|connection| connection.secrets().into_iter().chain(keytab_of(connection).map(|(keytab, _)| keytab)));
     let secrets = secrets.chain(config.sinks.values().flat_map(datakit_config::SinkConfig::secrets));
-    let lines = secrets.filter_map(|secret| match &secret.from {
-        SecretRef::Delinea(delinea) => Some(format!("{}: {}, not fetched", secret.path, place(delinea))),
-        SecretRef::Env(_) | SecretRef::File(_) => None,
-    });
-    lines.collect()
+    let in_vaults = secrets.filter(|secret| !secret.from.is_local());
+    in_vaults.map(|secret| format!("{}: {}, not fetched", secret.path, secret.from.place())).collect()
 }
 
 /// Whether the keytab of a connection can be read and holds its principal's key.
@@ -39,7 +35,7 @@ fn check_keytab(connection: &Connection, context: &Context) -> Result<(), Report
     let Some((keytab, principal)) = keytab_of(connection) else { return Ok(()) };
     let place = context.keytab(keytab)?;
     // A vault would have to be asked.
-    if !matches!(keytab.from, SecretRef::Delinea(_)) {
+    if keytab.from.is_local() {
         Keytab::read_place(&place)?.require(principal)?;
     }
     Ok(())
