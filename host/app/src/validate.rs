@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use datakit_config::{Config, Connection, Overrides, SecretRef, SecretSetting, SinkConfig};
+use datakit_config::{Config, Connection, Overrides, SinkConfig};
 use datakit_kerberos::Keytab;
 use datakit_model::Failure;
 use datakit_registry::{Location, Reference, RegistryError};
@@ -12,7 +12,6 @@ use crate::context::Context;
 use crate::error::AppError;
 use crate::reports::{Report, Reports};
 use crate::requests::ValidateRequest;
-use crate::secrets::place;
 
 /// A configuration that is valid.
 #[derive(Debug, Clone)]
@@ -88,7 +87,7 @@ fn check_keytab(connection: &Connection, context: &Context) -> Result<(), Report
     let Some((keytab, principal)) = keytab_of(connection) else { return Ok(()) };
     let place = context.keytab(keytab)?;
     // A vault would have to be asked.
-    if !matches!(keytab.from, SecretRef::Delinea(_)) {
+    if keytab.from.is_local() {
         Keytab::read_place(&place)?.require(principal)?;
     }
     Ok(())
@@ -100,9 +99,6 @@ fn in_vaults(config: &Config) -> Vec<(String, String)> {
     let secrets = connections
         .flat_map(|connection| connection.secrets().into_iter().chain(keytab_of(connection).map(|(keytab, _)| keytab)));
     let secrets = secrets.chain(config.sinks.values().flat_map(SinkConfig::secrets));
-    let in_vault = |secret: &SecretSetting| match &secret.from {
-        SecretRef::Delinea(delinea) => Some((secret.path.to_string(), place(delinea))),
-        SecretRef::Env(_) | SecretRef::File(_) => None,
-    };
-    secrets.filter_map(in_vault).collect()
+    let in_vaults = secrets.filter(|secret| !secret.from.is_local());
+    in_vaults.map(|secret| (secret.path.to_string(), secret.from.place())).collect()
 }

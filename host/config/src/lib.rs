@@ -19,7 +19,6 @@
 //! ```
 
 mod connection;
-mod delinea;
 pub mod environment;
 mod file_source;
 mod files;
@@ -41,7 +40,7 @@ mod text;
 pub use connection::{
     ApplicationIntent, Auth, Connection, Encrypt, PostgresConnection, Reader, RowSecurity, SqlServerConnection,
 };
-pub use delinea::{Delinea, DelineaLogin};
+pub use datakit_secrets::SecretRef;
 pub use environment::{VARIABLES, Variable};
 pub use file_source::FilesConnection;
 pub use ingest::{Ingest, Mode};
@@ -51,7 +50,7 @@ pub use load::{Config, Layers, Overrides, Warehouse, load};
 pub use pool::{Pool, Timeouts};
 pub use problem::{ConfigError, ConfigErrors, Problem};
 pub use schema::json_schema;
-pub use secret::{ResolvedSecret, SecretRef, SecretSetting};
+pub use secret::{ResolvedSecret, SecretSetting};
 pub use select::{NO_MODE, Selection};
 pub use sink::{DeltaConfig, PostgresConfig, SinkConfig};
 pub use store::{StoreSettings, StoreValue};

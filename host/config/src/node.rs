@@ -157,7 +157,7 @@ pub(crate) fn replaces(under: &Table, over: &Table) -> bool {
         Some(Value::String(kind)) => Some(kind.clone()),
         _ => None,
     };
-    let is_reference = |table: &Table| ["env", "file", "delinea"].iter().any(|key| table.contains_key(*key));
+    let is_reference = |table: &Table| table.keys().any(|key| datakit_secrets::is_key(key));
     // Keys of two accounts are never laid over each other.
     let is_store = |table: &Table| table.keys().any(|key| store::is_name(key));
     let other_kind = matches!((kind(under), kind(over)), (Some(under), Some(over)) if under != over);

@@ -333,7 +333,7 @@ impl Problem {
                 "refer to it instead: `{} = {{ env = \"NAME\" }}` or `{{ file = \"PATH\" }}`; and change it, now that it stood in a file",
                 path.rsplit('.').next().unwrap_or(path)
             ),
-            Self::SecretReference { .. } => "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ delinea = { … } }`".into(),
+            Self::SecretReference { .. } => datakit_secrets::forms().into(),
             Self::SecretVariable { variable, .. } => format!("set {variable} for this command"),
             Self::SecretFile { .. } => "the file must exist and be readable by the user that runs this command".into(),
             Self::SecretFileContent { .. } => "the file holds the secret alone; a line end after it does not count".into(),

@@ -229,7 +229,7 @@ enum AuthWord {
 struct Kerberos {
     /// Who logs in, `NAME@REALM`, with `keytab`.
     principal: Option<String>,
-    /// The key of `principal`: a file, a variable that holds the keytab as base64, or a file attached to a secret in Delinea. The host gets its own tickets with it and
+    /// The key of `principal`: a file, a variable that holds the keytab as base64, or a secret in a vault. The host gets its own tickets with it and
     /// keeps them in memory.
     keytab: Option<SecretReference>,
     /// A ticket cache that somebody else keeps, a path or `TYPE:NAME`; it is only read. By default the one that KRB5CCNAME names.
@@ -261,6 +261,8 @@ enum SecretReference {
     File(String),
     /// A field of a secret in Delinea Secret Server, fetched when it is needed.
     Delinea(Delinea),
+    /// A secret in AWS Secrets Manager, or a field of it, fetched when it is needed.
+    Aws(Aws),
 }
 
 /// A setting of an object store.
@@ -304,6 +306,35 @@ struct Delinea {
     /// Certificates (PEM) taken besides the system's, relative to this file.
     #[serde(alias = "certificate-file")]
     certificate_file: Option<String>,
+}
+
+/// A secret in AWS Secrets Manager.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Aws {
+    /// The secret's name or ARN. `secret-id` is understood as well, and so is the hyphen in the other keys.
+    #[serde(alias = "secret-id")]
+    secret_id: String,
+    /// The secret's region: `eu-central-1`. By default the region in the ARN, then AWS_REGION, then AWS_DEFAULT_REGION.
+    #[schemars(regex(pattern = r"^[a-z0-9-]+$"))]
+    region: Option<String>,
+    /// The key of a secret that is a JSON object; by default the whole secret. A binary secret is a keytab.
+    field: Option<String>,
+    /// The stage of the secret's version; by default AWSCURRENT.
+    #[serde(alias = "version-stage")]
+    version_stage: Option<String>,
+    /// The URL of the service, for a VPC endpoint; by default the public one of the region. `http://` on this machine only.
+    endpoint: Option<String>,
+    /// The id of the access key that the host logs in with, together with `secret_access_key`. By default the host logs in as the
+    /// environment says: AWS_ACCESS_KEY_ID, a web identity, the role of a container or of an EC2 instance.
+    #[serde(alias = "access-key-id")]
+    access_key_id: Option<LocalReference>,
+    /// The secret of the access key.
+    #[serde(alias = "secret-access-key")]
+    secret_access_key: Option<LocalReference>,
+    /// The session token of a temporary access key.
+    #[serde(alias = "session-token")]
+    session_token: Option<LocalReference>,
 }
 
 /// How the host logs in to Delinea.

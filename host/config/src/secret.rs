@@ -1,33 +1,18 @@
 //! Secrets by reference: what the configuration holds is where a secret is, never the secret.
+//!
+//! What a reference means is up to its kind, in `datakit_secrets`. Here is its place in the configuration.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use datakit_model::Secret;
-use zeroize::Zeroizing;
+use datakit_secrets::{Fields, KINDS, Key, Reported, SecretRef, Unavailable, forms, is_key, local_forms};
 
-use crate::delinea::{self, Delinea};
 use crate::node::{Entry, Value};
 use crate::problem::{ConfigError, Problem, Problems};
 use crate::reader::TableReader;
 use crate::text::Place;
 
-/// The largest secret file, in bytes.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
-/// More than is ever read, so that reading it to its end does not ask for more room.
-const BUFFER_BYTES: usize = 65 * 1024;
-
-/// Where a secret comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretRef {
-    /// An environment variable.
-    Env(String),
-    /// A file that holds it alone.
-    File(PathBuf),
-    /// A field of a secret in Delinea Secret Server.
-    Delinea(Box<Delinea>),
-}
+pub use datakit_secrets::Fetched as ResolvedSecret;
 
 /// A reference to a secret, with its place in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +23,8 @@ pub struct SecretSetting {
     pub from: SecretRef,
     /// Where the setting is.
     pub place: Place,
-}
-
-/// A secret that was fetched.
-#[derive(Debug, Clone)]
-pub struct ResolvedSecret {
-    /// The secret.
-    pub secret: Secret,
-    /// What the operator should hear about where it comes from.
-    pub warning: Option<String>,
+    /// The secrets that open its vault, by their keys.
+    pub needs: Vec<(&'static str, SecretSetting)>,
 }
 
 impl SecretSetting {
@@ -56,80 +34,30 @@ impl SecretSetting {
     /// # Errors
     /// The variable is not set or empty; the file is not there, not readable, empty or larger than 64 KiB.
     pub fn resolve(&self, environment: &BTreeMap<String, String>) -> Result<Option<ResolvedSecret>, ConfigError> {
-        match &self.from {
-            SecretRef::Env(variable) => self.fetch_variable(variable, environment).map(Some),
-            SecretRef::File(file) => self.fetch_file(file).map(Some),
-            SecretRef::Delinea(_) => Ok(None),
-        }
+        self.from.fetch(environment).map_err(|error| self.error(error))
     }
 
     /// Every secret that must be here before this one can be had: those that open its vault.
     #[must_use]
     pub fn prerequisites(&self) -> Vec<&SecretSetting> {
-        match &self.from {
-            SecretRef::Delinea(delinea) => vec![&delinea.client_id, &delinea.client_secret],
-            SecretRef::Env(_) | SecretRef::File(_) => Vec::new(),
-        }
+        self.needs.iter().map(|(_, need)| need).collect()
     }
 
-    fn error(&self, problem: Problem) -> ConfigError {
+    fn error(&self, error: Unavailable) -> ConfigError {
+        let path = self.path.clone();
+        let problem = match error {
+            Unavailable::Variable { variable, state } => Problem::SecretVariable { path, variable, state },
+            Unavailable::File { file, source } => Problem::SecretFile { path, file, source },
+            Unavailable::FileContent { file, state } => Problem::SecretFileContent { path, file, state },
+        };
         ConfigError::new(problem, Some(self.place.clone()))
     }
-
-    fn fetch_variable(
-        &self,
-        variable: &str,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<ResolvedSecret, ConfigError> {
-        let state = match environment.get(variable) {
-            Some(text) if !text.is_empty() => {
-                return Ok(ResolvedSecret { secret: Secret::new(text.clone()), warning: None });
-            }
-            Some(_) => "empty",
-            None => "not set",
-        };
-        Err(self.error(Problem::SecretVariable { path: self.path.clone(), variable: variable.into(), state }))
-    }
-
-    fn fetch_file(&self, file: &Path) -> Result<ResolvedSecret, ConfigError> {
-        let unreadable =
-            |source| self.error(Problem::SecretFile { path: self.path.clone(), file: file.to_owned(), source });
-        let content =
-            |state| self.error(Problem::SecretFileContent { path: self.path.clone(), file: file.to_owned(), state });
-        let opened = std::fs::File::open(file).map_err(unreadable)?;
-        let warning = readable_by_others(&opened.metadata().map_err(unreadable)?)
-            .then(|| format!("{} can be read by every user of this machine: `chmod 600` it", file.display()));
-        // Room for the whole from the start: a buffer that grows leaves copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(BUFFER_BYTES));
-        opened.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > MAX_SECRET_BYTES {
-            return Err(content("is larger than 64 KiB"));
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|_| content("is not UTF-8 text"))?;
-        // Editors and `echo` leave a line end that is not part of the secret.
-        let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-        if text.is_empty() {
-            return Err(content("is empty"));
-        }
-        Ok(ResolvedSecret { secret: Secret::new(text.to_owned()), warning })
-    }
 }
 
-#[cfg(unix)]
-fn readable_by_others(metadata: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.permissions().mode() & 0o004 != 0
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_: &std::fs::Metadata) -> bool {
-    false
-}
-
-/// Reads a required reference to a secret: `{ env = "NAME" }`, `{ file = "PATH" }` or `{ delinea = { … } }`.
+/// Reads a required reference to a secret: `{ env = "NAME" }`, `{ file = "PATH" }` or another kind.
 pub(crate) fn read(table: &mut TableReader<'_>, key: &'static str) -> Option<SecretSetting> {
     let Some(entry) = table.entry(key) else {
-        table.missing(key, "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ delinea = { … } }`");
+        table.missing(key, forms());
         return None;
     };
     read_entry(table.path_of(key), entry, table.problems())
@@ -149,43 +77,141 @@ pub(crate) fn read_entry(path: String, entry: &Entry, problems: &Problems) -> Op
 fn read_reference(path: String, entry: &Entry, problems: &Problems) -> Option<SecretSetting> {
     let Value::Table(table) = &entry.node.value else { return None };
     let mut reader = TableReader::new(table, path.clone(), entry.node.origin.clone(), problems);
-    let env = reader.string("env");
-    let file = reader.path("file");
-    let delinea = delinea::read(&mut reader);
+    let mut found = Vec::new();
+    for kind in KINDS {
+        let mut needs = Vec::new();
+        let from = kind.read(&mut Reading { table: &mut reader, needs: &mut needs });
+        found.extend(from.map(|from| (from, needs)));
+    }
     reader.finish();
-    let known = table.keys().filter(|key| matches!(key.as_str(), "env" | "file" | "delinea")).count();
-    let from = match (env, file, delinea) {
-        (Some(env), None, None) if known == 1 && !env.value.is_empty() => SecretRef::Env(env.value),
-        (None, Some(file), None) if known == 1 && !file.value.as_os_str().is_empty() => SecretRef::File(file.value),
-        (None, None, Some(delinea)) if known == 1 => SecretRef::Delinea(Box::new(delinea)),
+    let known = table.keys().filter(|key| is_key(key)).count();
+    match found.pop() {
+        Some((from, needs)) if known == 1 => {
+            Some(SecretSetting { path, from, place: entry.node.origin.place(), needs })
+        }
         _ => {
             // A wrong type or an unknown key was reported already.
             if known > 1 || table.is_empty() || (known == 1 && table.len() == 1 && is_blank(table)) {
                 problems.at(Problem::SecretReference { path }, &entry.node.origin);
             }
-            return None;
+            None
         }
-    };
-    Some(SecretSetting { path, from, place: entry.node.origin.place() })
+    }
 }
 
 fn is_blank(table: &crate::node::Table) -> bool {
     table.values().any(|entry| matches!(&entry.node.value, Value::String(text) if text.is_empty()))
 }
 
+/// A table as a kind of reference reads it.
+struct Reading<'r, 'a> {
+    table: &'r mut TableReader<'a>,
+    needs: &'r mut Vec<(&'static str, SecretSetting)>,
+}
+
+impl Reading<'_, '_> {
+    /// The key as it is written.
+    fn written(&self, key: Key) -> &'static str {
+        key.alias.map_or(key.name, |alias| self.table.either(key.name, alias))
+    }
+
+    /// A reference that is not to a vault: what opens it cannot be in it.
+    fn local(&self, path: String, entry: &Entry) -> Option<SecretSetting> {
+        let setting = read_entry(path, entry, self.table.problems())?;
+        if setting.from.is_local() {
+            return Some(setting);
+        }
+        let problem = "comes from the vault that it opens";
+        self.table
+            .problems()
+            .at(Problem::Name { path: setting.path, problem, hint: local_forms() }, &entry.node.origin);
+        None
+    }
+}
+
+impl Fields for Reading<'_, '_> {
+    fn text(&mut self, key: Key) -> Option<String> {
+        let key = self.written(key);
+        self.table.string(key).map(|found| found.value)
+    }
+
+    fn required_text(&mut self, key: Key, hint: &'static str) -> Option<String> {
+        let key = self.written(key);
+        self.table.required_string(key, hint).map(|found| found.value)
+    }
+
+    fn path(&mut self, key: Key) -> Option<PathBuf> {
+        let key = self.written(key);
+        self.table.path(key).map(|found| found.value)
+    }
+
+    fn required_integer(&mut self, key: Key, minimum: u64, maximum: u64, hint: &'static str) -> Option<u64> {
+        let key = self.written(key);
+        if self.table.entry(key).is_none() {
+            self.table.missing(key, hint);
+            return None;
+        }
+        self.table.integer(key, minimum, maximum).map(|found| found.value)
+    }
+
+    fn word(&mut self, key: Key, words: &[&'static str]) -> Option<usize> {
+        let key = self.written(key);
+        let words: Vec<(&'static str, usize)> = words.iter().enumerate().map(|(index, word)| (*word, index)).collect();
+        self.table.choice(key, &words).map(|found| found.value)
+    }
+
+    fn secret(&mut self, key: Key, default: Option<SecretRef>) -> Result<Option<SecretRef>, Reported> {
+        let written = self.written(key);
+        let path = self.table.path_of(written);
+        let setting = match (self.table.entry(written), default) {
+            (Some(entry), _) => self.local(path, entry).ok_or(Reported)?,
+            (None, Some(from)) => SecretSetting { path, from, place: self.table.origin().place(), needs: Vec::new() },
+            (None, None) => return Ok(None),
+        };
+        let from = setting.from.clone();
+        self.needs.push((key.name, setting));
+        Ok(Some(from))
+    }
+
+    fn missing(&mut self, key: Key, hint: &'static str) {
+        let key = self.written(key);
+        self.table.missing(key, hint);
+    }
+
+    fn refuse(&mut self, key: Key, problem: &'static str, hint: &'static str) {
+        let key = self.written(key);
+        let path = self.table.path_of(key);
+        let origin = self.table.entry(key).map_or(self.table.origin(), |entry| &entry.node.origin).clone();
+        self.table.problems().at(Problem::Server { path, problem, hint }, &origin);
+    }
+
+    fn table(&mut self, key: &'static str, read: &mut dyn FnMut(&mut dyn Fields)) {
+        let Some(mut table) = self.table.table(key) else { return };
+        read(&mut Reading { table: &mut table, needs: self.needs });
+        table.finish();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use datakit_model::Coded;
+    use datakit_secrets::environment::Variable;
+    use datakit_secrets::file::SecretFile;
 
     use super::*;
 
-    fn setting(from: SecretRef) -> SecretSetting {
-        SecretSetting { path: "connections.erp.auth.password".into(), from, place: Place::Variable("MSSQL_PASSWORD") }
+    fn setting(from: impl Into<SecretRef>) -> SecretSetting {
+        SecretSetting {
+            path: "connections.erp.auth.password".into(),
+            from: from.into(),
+            place: Place::Variable("MSSQL_PASSWORD"),
+            needs: Vec::new(),
+        }
     }
 
     #[test]
     fn a_variable_that_is_not_set_is_named() {
-        let setting = setting(SecretRef::Env("ERP_PASSWORD".into()));
+        let setting = setting(Variable("ERP_PASSWORD".into()));
         let error = setting.resolve(&BTreeMap::new()).unwrap_err();
         assert_eq!(error.code(), "DK-CFG-010");
         assert_eq!(
@@ -206,7 +232,7 @@ mod tests {
         let file = folder.path().join("password");
         std::fs::write(&file, " Pl4nted \r\n").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let setting = setting(SecretRef::File(file.clone()));
+        let setting = setting(SecretFile(file.clone()));
         let resolved = setting.resolve(&BTreeMap::new()).unwrap().unwrap();
         assert_eq!(resolved.secret.expose(), " Pl4nted ");
         assert_eq!(resolved.warning, None);

@@ -57,7 +57,7 @@ fn keys() -> String {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
         variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
     };
-    let sections: [(&str, Value); 19] = [
+    let sections: [(&str, Value); 20] = [
         ("The file", schema.clone()),
         ("[warehouse]", definition("Warehouse")),
         ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
@@ -77,6 +77,7 @@ fn keys() -> String {
         ("[limits.run]", definition("RunLimits")),
         ("References to secrets", references(&definition("SecretReference"))),
         ("`delinea` of a reference", definition("Delinea")),
+        ("`aws` of a reference", definition("Aws")),
     ];
     let mut text = String::new();
     for (title, section) in sections {

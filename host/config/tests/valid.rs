@@ -6,11 +6,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datakit_config::{
-    ApplicationIntent, Auth, Config, Connection, DelineaLogin, Encrypt, Layers, Mode, Overrides, Reader, SecretRef,
-    Selection, SinkConfig, StoreSettings, StoreValue, TicketSource, load,
+    ApplicationIntent, Auth, Config, Connection, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection,
+    SinkConfig, StoreSettings, StoreValue, TicketSource, load,
 };
 use datakit_model::{Coded, TableId};
+use datakit_secrets::aws::{AccessKeys, AwsSecret};
+use datakit_secrets::delinea::{DelineaField, Login};
+use datakit_secrets::environment::Variable;
+use datakit_secrets::file::SecretFile;
 use serde_json::json;
+
+/// A reference to a variable.
+fn variable(name: &str) -> SecretRef {
+    Variable(name.to_owned()).into()
+}
+
+/// A reference to a file.
+fn secret_file(path: impl Into<PathBuf>) -> SecretRef {
+    SecretFile(path.into()).into()
+}
 
 const FILE: &str = r#"
 extends = "platform.toml"
@@ -92,7 +106,7 @@ fn a_file_is_laid_over_the_one_it_extends() {
     // A reference to a secret is replaced, not mixed.
     let Auth::Sql { user, password } = &erp.auth else { unreachable!() };
     assert_eq!(user, "svc");
-    assert_eq!(password.from, SecretRef::Env("ERP_PASSWORD".into()));
+    assert_eq!(password.from, variable("ERP_PASSWORD"));
     assert_eq!(config.limits.run.max_parallel_partitions, 2);
     assert_eq!(config.limits.run.max_attempts, 3);
     assert_eq!(config.warnings.len(), 1);
@@ -133,7 +147,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
     let erp = sqlserver(&config, "erp");
     assert_eq!((erp.host.as_str(), erp.port, erp.trust_certificate), ("sql02", 1500, false));
     let Auth::Sql { user, password } = &erp.auth else { unreachable!() };
-    assert_eq!((user.as_str(), &password.from), ("other", &SecretRef::Env("ERP_PASSWORD".into())));
+    assert_eq!((user.as_str(), &password.from), ("other", &variable("ERP_PASSWORD")));
     // Another kind of sink keeps nothing of the file's.
     let SinkConfig::Postgres(bronze) = &config.sinks["bronze"] else { panic!("not Postgres") };
     assert_eq!((bronze.host.as_str(), bronze.port, bronze.user.as_str()), ("pg", 5432, "loader"));
@@ -296,7 +310,7 @@ fn connections_to_one_server_share_its_bound() {
 }
 
 #[test]
-fn a_secret_of_delinea_is_only_referred_to() {
+fn a_secret_in_a_vault_is_only_referred_to() {
     let folder = tempfile::tempdir().unwrap();
     let read = |reference: &str| {
         let text = format!(
@@ -311,11 +325,16 @@ fn a_secret_of_delinea_is_only_referred_to() {
     let password = read(
         r#"{ delinea = { url = "https://vault.corp.example/SecretServer/", secret-id = 7, field = "password" } }"#,
     );
-    let SecretRef::Delinea(delinea) = &password.from else { panic!("{password:?}") };
-    assert_eq!((delinea.url.as_str(), delinea.secret_id), ("https://vault.corp.example/SecretServer", 7));
-    assert_eq!((delinea.field.as_str(), delinea.login), ("password", DelineaLogin::ClientCredentials));
-    assert_eq!(delinea.client_id.from, SecretRef::Env("DELINEA_CLIENT_ID".into()));
-    assert_eq!(delinea.client_secret.from, SecretRef::Env("DELINEA_CLIENT_SECRET".into()));
+    let expected = DelineaField {
+        url: "https://vault.corp.example/SecretServer".into(),
+        secret_id: 7,
+        field: "password".into(),
+        login: Login::ClientCredentials,
+        client_id: variable("DELINEA_CLIENT_ID"),
+        client_secret: variable("DELINEA_CLIENT_SECRET"),
+        certificate_file: None,
+    };
+    assert_eq!(password.from, expected.into());
     assert!(password.resolve(&BTreeMap::new()).unwrap().is_none(), "nothing is fetched here");
     let missing = password.prerequisites()[1].resolve(&BTreeMap::new()).unwrap_err().to_string();
     assert!(missing.contains("connections.erp.auth.password.delinea.client_secret"), "{missing}");
@@ -323,10 +342,47 @@ fn a_secret_of_delinea_is_only_referred_to() {
     let password = read(
         r#"{ delinea = { url = "http://127.0.0.1:1", secret_id = 7, field = "p", login = "platform", client-id = { file = "id" }, client_secret = { env = "S" } } }"#,
     );
-    let SecretRef::Delinea(delinea) = &password.from else { panic!("{password:?}") };
-    assert_eq!(delinea.login, DelineaLogin::Platform);
-    assert_eq!(delinea.client_id.from, SecretRef::File(folder.path().join("id")));
-    assert_eq!(delinea.client_secret.from, SecretRef::Env("S".into()));
+    let expected = DelineaField {
+        url: "http://127.0.0.1:1".into(),
+        secret_id: 7,
+        field: "p".into(),
+        login: Login::Platform,
+        client_id: secret_file(folder.path().join("id")),
+        client_secret: variable("S"),
+        certificate_file: None,
+    };
+    assert_eq!(password.from, expected.into());
+
+    let arn = "arn:aws:secretsmanager:eu-central-1:1:secret:erp";
+    let password = read(&format!(r#"{{ aws = {{ secret-id = "{arn}", field = "password" }} }}"#));
+    let plain = AwsSecret {
+        secret_id: arn.into(),
+        region: Some("eu-central-1".into()),
+        field: Some("password".into()),
+        version_stage: None,
+        endpoint: None,
+        keys: None,
+    };
+    assert_eq!((&password.from, password.prerequisites()), (&SecretRef::from(plain), vec![]));
+    let password = read(
+        r#"{ aws = { secret_id = "erp", region = "eu-west-1", version_stage = "AWSPREVIOUS", endpoint = "http://localhost:1/", access_key_id = { env = "ID" }, secret_access_key = { file = "key" } } }"#,
+    );
+    let keys = AccessKeys {
+        access_key_id: variable("ID"),
+        secret_access_key: secret_file(folder.path().join("key")),
+        session_token: None,
+    };
+    let expected = AwsSecret {
+        secret_id: "erp".into(),
+        region: Some("eu-west-1".into()),
+        field: None,
+        version_stage: Some("AWSPREVIOUS".into()),
+        endpoint: Some("http://localhost:1".into()),
+        keys: Some(keys),
+    };
+    assert_eq!(password.from, expected.into());
+    let missing = password.prerequisites()[0].resolve(&BTreeMap::new()).unwrap_err().to_string();
+    assert!(missing.contains("connections.erp.auth.password.aws.access_key_id"), "{missing}");
 }
 
 #[test]
@@ -355,13 +411,13 @@ fn kerberos_takes_its_ticket_from_a_cache_or_a_keytab() {
     let full = read(full, BTreeMap::new());
     assert_eq!((full.spn_host.as_deref(), full.spn_port, full.realm.as_deref()), (Some("a"), Some(1), Some("R")));
     assert!(matches!(&full.ticket, TicketSource::Keytab { keytab, principal }
-        if principal == "svc@CORP" && keytab.from == SecretRef::File(folder.path().join("k"))));
+        if principal == "svc@CORP" && keytab.from == secret_file(folder.path().join("k"))));
 
     let environment = [("KRB_PRINCIPAL", "etl@CORP"), ("KRB_KEYTAB", "/run/secrets/k"), ("KRB_REALM", "OTHER")];
     let overlaid = read("", variables(environment));
     assert_eq!(overlaid.realm.as_deref(), Some("OTHER"));
     assert!(matches!(&overlaid.ticket, TicketSource::Keytab { keytab, principal }
-        if principal == "etl@CORP" && keytab.from == SecretRef::File("/run/secrets/k".into())));
+        if principal == "etl@CORP" && keytab.from == secret_file("/run/secrets/k")));
 }
 
 #[test]
@@ -423,10 +479,10 @@ store = {}
     assert_eq!(settings[0], ("AWS_ACCESS_KEY_ID", &StoreValue::Plain("reader".into())));
     assert_eq!(settings[1], ("AWS_ALLOW_HTTP", &StoreValue::Plain("true".into())));
     let [secret] = config.connections["landing"].secrets()[..] else { panic!("one secret") };
-    assert_eq!(secret.from, SecretRef::File(folder.path().join("key")));
+    assert_eq!(secret.from, secret_file(folder.path().join("key")));
     assert_eq!(secret.path, "connections.landing.store.AWS_SECRET_ACCESS_KEY");
     let [key] = config.sinks["bronze"].secrets()[..] else { panic!("one secret") };
-    assert!(matches!(key.from, SecretRef::Delinea(_)), "{key:?}");
+    assert!(!key.from.is_local(), "{key:?}");
     let SinkConfig::Delta(other) = &config.sinks["other"] else { panic!("not Delta") };
     assert_eq!(other.store, Some(StoreSettings::default()), "nothing of the environment either");
 
@@ -518,8 +574,8 @@ fn an_explicit_reference_to_a_secret_wins_over_the_variable_of_its_purpose() {
     };
     let both = variables([("MSSQL_PASSWORD", "x"), ("BRONZE_PASSWORD", "y")]);
     let config = two_ingests(both, Overrides::default());
-    assert_eq!(password(&config), SecretRef::Env("PW".into()));
-    assert!(matches!(of_sink(&config), SecretRef::File(_)));
+    assert_eq!(password(&config), variable("PW"));
+    assert_eq!(of_sink(&config).kind().key(), "file");
     let [first, second] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
     assert!(first.contains("MSSQL_PASSWORD") && first.contains("`connections.erp.auth.password`"), "{first}");
     assert!(second.contains("BRONZE_PASSWORD") && second.contains("`sinks.bronze.password`"), "{second}");
@@ -528,7 +584,7 @@ fn an_explicit_reference_to_a_secret_wins_over_the_variable_of_its_purpose() {
     // With whose password it is, the environment's login is whole, and is told of.
     let login = variables([("MSSQL_USER", "other"), ("MSSQL_PASSWORD", "x")]);
     let config = two_ingests(login, Overrides::default());
-    assert_eq!(password(&config), SecretRef::Env("MSSQL_PASSWORD".into()));
+    assert_eq!(password(&config), variable("MSSQL_PASSWORD"));
     assert_eq!(
         config.notes,
         [
@@ -548,9 +604,9 @@ fn an_explicit_reference_to_a_secret_wins_over_the_variable_of_its_purpose() {
         (keytab.from.clone(), config.warnings.len(), config.notes.len())
     };
     let other = || ("KRB_KEYTAB", "/other.keytab");
-    assert_eq!(keytab(variables([other()])), (SecretRef::File("/own.keytab".into()), 1, 0));
+    assert_eq!(keytab(variables([other()])), (secret_file("/own.keytab"), 1, 0));
     let whole = variables([other(), ("KRB_PRINCIPAL", "b@R")]);
-    assert_eq!(keytab(whole), (SecretRef::File("/other.keytab".into()), 0, 1));
+    assert_eq!(keytab(whole), (secret_file("/other.keytab"), 0, 1));
 }
 
 #[test]

@@ -1,21 +1,19 @@
-//! One question and its answer, over a connection of its own: no redirects, no proxies, nothing kept open.
+//! One request and its answer, over a connection of its own: no redirects, no proxies, nothing kept open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use datakit_net::Traffic;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use native_tls::{Certificate, TlsConnector};
 use tokio::io::{AsyncRead, AsyncWrite};
 use url::Url;
 use zeroize::{Zeroize, Zeroizing};
-
-use crate::error::SecretsError;
 
 /// Name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +29,13 @@ pub(crate) enum Question<'q> {
         /// The bearer token.
         token: &'q str,
     },
+    /// A body by POST, with all headers that say what it is and who sends it.
+    Post {
+        /// The headers.
+        headers: HeaderMap,
+        /// The body.
+        body: &'q [u8],
+    },
 }
 
 /// What is answered.
@@ -39,20 +44,42 @@ pub(crate) struct Answer {
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
-/// Asks once. `vault` is what errors call the other side.
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    /// No connection, or none that lasted.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The certificate is not trusted.
+    #[error("{0}")]
+    Certificate(String),
+    /// The file of authorities cannot be used.
+    #[error("{}: {reason}", path.display())]
+    CertificateFile { path: PathBuf, reason: String },
+    /// The answer is longer than it may be.
+    #[error("more than {0} bytes")]
+    TooLarge(usize),
+    /// The request cannot be written.
+    #[error("{0}")]
+    Invalid(String),
+    /// A bug.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Asks once.
 pub(crate) async fn ask(
-    vault: &str,
     url: &Url,
     question: Question<'_>,
     tls: &TlsConnector,
     max_bytes: usize,
-) -> Result<Answer, SecretsError> {
-    let unreachable = |reason: String| SecretsError::Unreachable { url: vault.to_owned(), reason };
+) -> Result<Answer, HttpError> {
+    let unreachable = HttpError::Unreachable;
     let asked = tokio::time::timeout(TIMEOUT, async {
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect(vault, url, tls))
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect(url, tls))
             .await
             .map_err(|_| unreachable(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs())))??;
-        exchange(vault, url, question, stream, max_bytes).await
+        exchange(url, question, stream, max_bytes).await
     });
     asked.await.map_err(|_| unreachable(format!("no answer within {} s", TIMEOUT.as_secs())))?
 }
@@ -61,8 +88,8 @@ pub(crate) async fn ask(
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-async fn connect(vault: &str, url: &Url, tls: &TlsConnector) -> Result<Box<dyn Stream>, SecretsError> {
-    let unreachable = |reason: String| SecretsError::Unreachable { url: vault.to_owned(), reason };
+async fn connect(url: &Url, tls: &TlsConnector) -> Result<Box<dyn Stream>, HttpError> {
+    let unreachable = HttpError::Unreachable;
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err(unreachable("there is no host in it".to_owned()));
     };
@@ -77,11 +104,7 @@ async fn connect(vault: &str, url: &Url, tls: &TlsConnector) -> Result<Box<dyn S
     let stream = connector.connect(host, tcp).await.map_err(|error| {
         let reason = plain(&error.to_string());
         // OpenSSL says so in its text only.
-        if reason.contains("certificate") {
-            SecretsError::Certificate { url: vault.to_owned(), reason }
-        } else {
-            unreachable(reason)
-        }
+        if reason.contains("certificate") { HttpError::Certificate(reason) } else { unreachable(reason) }
     })?;
     Ok(Box::new(stream))
 }
@@ -100,18 +123,17 @@ fn plain_entry(text: &str) -> String {
 }
 
 async fn exchange(
-    vault: &str,
     url: &Url,
     question: Question<'_>,
     stream: Box<dyn Stream>,
     max_bytes: usize,
-) -> Result<Answer, SecretsError> {
-    let broken = |error: hyper::Error| SecretsError::Unreachable { url: vault.to_owned(), reason: error.to_string() };
+) -> Result<Answer, HttpError> {
+    let broken = |error: hyper::Error| HttpError::Unreachable(error.to_string());
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let answered = async {
-        let response = sender.send_request(request(vault, url, question)?).await.map_err(broken)?;
+        let response = sender.send_request(request(url, question)?).await.map_err(broken)?;
         let status = response.status().as_u16();
-        let body = read(vault, response.into_body(), max_bytes).await?;
+        let body = read(response.into_body(), max_bytes).await?;
         Ok(Answer { status, body })
     };
     tokio::pin!(connection, answered);
@@ -123,8 +145,8 @@ async fn exchange(
     }
 }
 
-fn request(vault: &str, url: &Url, question: Question<'_>) -> Result<Request<Full<Bytes>>, SecretsError> {
-    let odd = |what: &str| SecretsError::NotUnderstood { url: vault.to_owned(), reason: what.to_owned() };
+fn request(url: &Url, question: Question<'_>) -> Result<Request<Full<Bytes>>, HttpError> {
+    let odd = |what: &str| HttpError::Invalid(what.to_owned());
     let authority = url.authority().rsplit('@').next().unwrap_or_default();
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let request = Request::builder()
@@ -143,6 +165,14 @@ fn request(vault: &str, url: &Url, question: Question<'_>) -> Result<Request<Ful
             value.set_sensitive(true);
             request.method(Method::GET).header(AUTHORIZATION, value).body(Full::new(Bytes::new()))
         }
+        Question::Post { headers, body } => {
+            let mut request = request.method(Method::POST);
+            if let Some(all) = request.headers_mut() {
+                // In the place of those above: a signature is of these.
+                headers.iter().for_each(|(name, value)| drop(all.insert(name, value.clone())));
+            }
+            request.body(Full::new(Bytes::copy_from_slice(body)))
+        }
     };
     request.map_err(|error| odd(&error.to_string()))
 }
@@ -157,15 +187,13 @@ fn form(fields: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
 }
 
 /// The whole body, as long as it is not too long.
-async fn read(vault: &str, mut body: Incoming, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, SecretsError> {
-    let too_large = || SecretsError::TooLarge { url: vault.to_owned(), limit_bytes: max_bytes };
+async fn read(mut body: Incoming, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, HttpError> {
     let mut whole = Zeroizing::new(Vec::with_capacity(max_bytes));
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| SecretsError::Unreachable { url: vault.to_owned(), reason: error.to_string() })?;
+        let frame = frame.map_err(|error| HttpError::Unreachable(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > max_bytes {
-            return Err(too_large());
+            return Err(HttpError::TooLarge(max_bytes));
         }
         whole.extend_from_slice(&data);
         // Where nobody else looks at them, the buffer's own bytes can go too.
@@ -177,10 +205,10 @@ async fn read(vault: &str, mut body: Incoming, max_bytes: usize) -> Result<Zeroi
 }
 
 /// What to check certificates with: the system's authorities, those of SSL_CERT_FILE and SSL_CERT_DIR, and those of the file.
-pub(crate) fn connector(certificate_file: Option<&Path>) -> Result<TlsConnector, SecretsError> {
+pub(crate) fn connector(certificate_file: Option<&Path>) -> Result<TlsConnector, HttpError> {
     let mut builder = TlsConnector::builder();
     if let Some(path) = certificate_file {
-        let unusable = |reason: String| SecretsError::CertificateFile { path: path.to_owned(), reason };
+        let unusable = |reason: String| HttpError::CertificateFile { path: path.to_owned(), reason };
         let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
         let certificates = Certificate::stack_from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
         if certificates.is_empty() {
@@ -190,7 +218,7 @@ pub(crate) fn connector(certificate_file: Option<&Path>) -> Result<TlsConnector,
             builder.add_root_certificate(certificate);
         }
     }
-    builder.build().map_err(|error| SecretsError::Internal(error.to_string()))
+    builder.build().map_err(|error| HttpError::Internal(error.to_string()))
 }
 
 #[cfg(test)]

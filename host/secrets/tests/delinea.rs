@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use datakit_model::{Coded, Credential, Failure, Kind, Retry, Secret};
-use datakit_secrets::{Client, ClientSettings, Login, SecretsError};
+use datakit_secrets::delinea::{Client, ClientSettings, DelineaError, Login};
 use datakit_standin::Certificate;
 use datakit_standin::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
 
@@ -179,7 +179,7 @@ fn a_refusal_that_quotes_what_was_sent_is_not_shown() {
 }
 
 /// Code, message, hint and what else it says.
-fn told(error: &SecretsError, vault: &Vault) -> String {
+fn told(error: &DelineaError, vault: &Vault) -> String {
     let failure = Failure::of(error);
     assert!(failure.hint().is_some() && matches!(failure.kind(), Kind::User), "{failure:?}");
     let again = if failure.retry() == Retry::AfterBackoff { ", again" } else { "" };
@@ -194,7 +194,7 @@ fn what_goes_wrong_says_what_to_do() {
     let vault = vault(VaultOptions::default());
     let ours = client(&vault, Login::ClientCredentials);
     let mut all = String::new();
-    let mut tell = |what: &str, error: SecretsError| all += &format!("# {what}\n{}\n", told(&error, &vault));
+    let mut tell = |what: &str, error: DelineaError| all += &format!("# {what}\n{}\n", told(&error, &vault));
 
     let nobody = Vault::start(VaultOptions { certificate: None, ..VaultOptions::default() }).unwrap();
     let gone = ClientSettings { url: "http://127.0.0.1:1".into(), ..settings(&vault, Login::ClientCredentials) };

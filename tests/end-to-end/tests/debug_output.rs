@@ -13,7 +13,8 @@ use datakit_planted::search::{Search, Written};
 use datakit_postgres::Server;
 use datakit_postgres::sink::PostgresSink;
 use datakit_postgres::source::PostgresConfig as PostgresSourceConfig;
-use datakit_secrets::{Client, ClientSettings, Login};
+use datakit_secrets::aws;
+use datakit_secrets::delinea::{Client, ClientSettings, Login};
 use datakit_sqlserver::SqlServerConfig;
 use datakit_standin::kdc::{Kdc, KdcOptions};
 use datakit_standin::server::Options;
@@ -136,6 +137,19 @@ fn what_holds_the_token_of_a_vault() {
     assert_eq!(client.text(7, "password").unwrap().expose(), SECRET);
     // With a token by now.
     shown.hides("Client", &client);
+}
+
+#[test]
+fn what_holds_an_access_key() {
+    let shown = Shown::new(&[SECRET.as_bytes()]);
+    let key = || Credential::from(secret());
+    let keys = aws::Login::Keys { access_key_id: key(), secret_access_key: key(), session_token: Some(key()) };
+    let variables = BTreeMap::from([("AWS_SECRET_ACCESS_KEY".to_owned(), SECRET.to_owned())]);
+    for login in [keys, aws::Login::of_environment(&variables)] {
+        let settings = aws::ClientSettings { region: "eu-central-1".to_owned(), endpoint: None, login };
+        shown.hides("ClientSettings of AWS", &settings);
+        shown.hides("Client of AWS", &aws::Client::new(settings).unwrap());
+    }
 }
 
 #[test]

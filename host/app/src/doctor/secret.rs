@@ -3,11 +3,10 @@
 //! Variables and files were read with the settings. What is in a vault is asked for here, before the server is, so that a vault that
 //! fails is not taken for the server's failure; the login finds it at hand.
 
-use datakit_config::{SecretRef, SecretSetting};
+use datakit_config::SecretSetting;
 
 use super::chain::{Broken, Chain};
 use crate::reports::Reports;
-use crate::secrets;
 
 pub(super) const SECRET: &str = "secret";
 
@@ -17,11 +16,7 @@ pub(super) async fn walk<E: Into<Reports>>(
     setting: &SecretSetting,
     fetching: impl Future<Output = Result<(), E>>,
 ) -> Result<(), Broken> {
-    let place = match &setting.from {
-        SecretRef::Env(variable) => format!("variable {variable}"),
-        SecretRef::File(file) => format!("file {}", file.display()),
-        SecretRef::Delinea(delinea) => secrets::place(delinea),
-    };
+    let place = setting.from.place();
     let (fetched, took) = chain.step(&place, fetching).await;
     match fetched {
         Ok(()) => {

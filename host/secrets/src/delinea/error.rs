@@ -1,4 +1,4 @@
-//! What can go wrong with a vault, with the codes `DK-SEC-…`.
+//! What can go wrong with Delinea, with the codes `DK-SEC-…`.
 //!
 //! | codes | about |
 //! |---|---|
@@ -13,9 +13,11 @@ use std::path::PathBuf;
 
 use datakit_model::{Coded, Failure, Kind, Retry};
 
-/// Any error of this crate.
+use crate::http::HttpError;
+
+/// Any error of Delinea.
 #[derive(Debug, thiserror::Error)]
-pub enum SecretsError {
+pub enum DelineaError {
     /// No connection, or none that lasted.
     #[error("cannot reach the vault {url}: {reason}")]
     Unreachable {
@@ -138,17 +140,32 @@ pub enum SecretsError {
     Internal(String),
 }
 
+impl DelineaError {
+    /// The error of a request to the vault.
+    pub(crate) fn of_request(url: &str, error: HttpError) -> Self {
+        let url = url.to_owned();
+        match error {
+            HttpError::Unreachable(reason) => Self::Unreachable { url, reason },
+            HttpError::Certificate(reason) => Self::Certificate { url, reason },
+            HttpError::CertificateFile { path, reason } => Self::CertificateFile { path, reason },
+            HttpError::TooLarge(limit_bytes) => Self::TooLarge { url, limit_bytes },
+            HttpError::Invalid(reason) => Self::NotUnderstood { url, reason },
+            HttpError::Internal(reason) => Self::Internal(reason),
+        }
+    }
+}
+
 fn listed(fields: &[String]) -> String {
     if fields.is_empty() { "none".to_owned() } else { fields.join(", ") }
 }
 
-impl From<Failure> for SecretsError {
+impl From<Failure> for DelineaError {
     fn from(failure: Failure) -> Self {
         Self::Credential(failure)
     }
 }
 
-impl Coded for SecretsError {
+impl Coded for DelineaError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::Credential(failure) => return failure.code().to_owned().into(),

@@ -1,4 +1,4 @@
-//! Delinea Secret Server, by its REST API, and the Delinea Platform, which tells where its vault is.
+//! A client of Delinea's REST API.
 //!
 //! The shape of every question and answer is that of Delinea's own client, `python-tss-sdk` 2.0 (`delinea/secrets/server.py`):
 //!
@@ -14,17 +14,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use datakit_model::printable::is_printable;
 use datakit_model::{Credential, Failure, Secret, SecretBytes};
 use native_tls::TlsConnector;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::echo;
-use crate::error::SecretsError;
-use crate::http::{self, Answer, Question};
+use super::error::DelineaError;
+use crate::blocking::blocking;
+use crate::http::{self, Answer, HttpError, Question};
+use crate::json::hidden;
+use crate::words::{self, printable};
 
 /// The longest answer in JSON, in bytes: a secret has few fields, but some hold keys and notes.
 const MAX_JSON_BYTES: usize = 1 << 20;
@@ -34,8 +34,6 @@ const MAX_FILE_BYTES: usize = 4 << 20;
 const TOKEN_MARGIN: Duration = Duration::from_secs(30);
 /// A token whose answer says nothing of its life.
 const DEFAULT_TOKEN_LIFE: Duration = Duration::from_secs(300);
-/// What is shown of the vault's own words, in characters.
-const MAX_REASON_CHARS: usize = 200;
 
 /// How the host logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -150,10 +148,6 @@ impl Item {
     }
 }
 
-fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing<String>>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Zeroizing::new))
-}
-
 /// What the vault says of an error.
 #[derive(Deserialize)]
 struct ErrorAnswer {
@@ -173,16 +167,16 @@ impl Client {
     ///
     /// # Errors
     /// Whatever keeps it from being had; a field that is a file.
-    pub fn text(&self, secret_id: u64, field: &str) -> Result<Secret, SecretsError> {
-        let answer = blocking(self.secret(secret_id))?;
+    pub fn text(&self, secret_id: u64, field: &str) -> Result<Secret, DelineaError> {
+        let answer = blocking(self.secret(secret_id), DelineaError::Internal)?;
         let item = self.item(&answer, secret_id, field)?;
         let (url, field) = (self.settings.url.clone(), field.to_owned());
         if item.holds_file() {
-            return Err(SecretsError::IsFile { url, secret_id, field });
+            return Err(DelineaError::IsFile { url, secret_id, field });
         }
         match item.item_value.as_ref().filter(|value| !value.is_empty()) {
             Some(value) => Ok(Secret::new(value.as_str().to_owned())),
-            None => Err(SecretsError::Empty { url, secret_id, field }),
+            None => Err(DelineaError::Empty { url, secret_id, field }),
         }
     }
 
@@ -190,31 +184,26 @@ impl Client {
     ///
     /// # Errors
     /// Whatever keeps it from being had; a text that is not base64.
-    pub fn keytab(&self, secret_id: u64, field: &str) -> Result<SecretBytes, SecretsError> {
-        let answer = blocking(self.secret(secret_id))?;
+    pub fn keytab(&self, secret_id: u64, field: &str) -> Result<SecretBytes, DelineaError> {
+        let answer = blocking(self.secret(secret_id), DelineaError::Internal)?;
         let item = self.item(&answer, secret_id, field)?;
         let (url, name) = (self.settings.url.clone(), field.to_owned());
         let bytes = if item.holds_file() {
             let slug = item.slug.clone().unwrap_or_else(|| field.to_owned());
-            blocking(self.file(secret_id, &slug))?
+            blocking(self.file(secret_id, &slug), DelineaError::Internal)?
         } else {
             let text = item.item_value.as_ref().map_or("", |value| value.as_str());
-            let packed = Zeroizing::new(text.split_ascii_whitespace().collect::<String>());
-            let decoded = base64::engine::general_purpose::STANDARD.decode(packed.as_bytes());
-            SecretBytes::new(decoded.map_err(|_| SecretsError::NoKeytab {
-                url: url.clone(),
-                secret_id,
-                field: name.clone(),
-            })?)
+            let no_keytab = || DelineaError::NoKeytab { url: url.clone(), secret_id, field: name.clone() };
+            words::base64(text).ok_or_else(no_keytab)?
         };
         if bytes.expose().is_empty() {
-            return Err(SecretsError::Empty { url, secret_id, field: name });
+            return Err(DelineaError::Empty { url, secret_id, field: name });
         }
         Ok(bytes)
     }
 
-    fn item<'a>(&self, answer: &'a SecretAnswer, secret_id: u64, field: &str) -> Result<&'a Item, SecretsError> {
-        answer.items.iter().find(|item| item.is_named(field)).ok_or_else(|| SecretsError::NoField {
+    fn item<'a>(&self, answer: &'a SecretAnswer, secret_id: u64, field: &str) -> Result<&'a Item, DelineaError> {
+        answer.items.iter().find(|item| item.is_named(field)).ok_or_else(|| DelineaError::NoField {
             url: self.settings.url.clone(),
             secret_id,
             field: field.to_owned(),
@@ -227,13 +216,13 @@ impl Client {
         })
     }
 
-    async fn secret(&self, secret_id: u64) -> Result<SecretAnswer, SecretsError> {
+    async fn secret(&self, secret_id: u64) -> Result<SecretAnswer, DelineaError> {
         let answer = self.get(secret_id, &["secrets", &secret_id.to_string()], MAX_JSON_BYTES).await?;
         tracing::debug!(url = self.settings.url, secret_id, "fetched a secret");
         self.json(&answer)
     }
 
-    async fn file(&self, secret_id: u64, slug: &str) -> Result<SecretBytes, SecretsError> {
+    async fn file(&self, secret_id: u64, slug: &str) -> Result<SecretBytes, DelineaError> {
         let path = ["secrets", &secret_id.to_string(), "fields", slug];
         let answer = self.get(secret_id, &path, MAX_FILE_BYTES).await?;
         // A copy that fits: the answer's own buffer has room to spare, and is wiped.
@@ -241,14 +230,14 @@ impl Client {
     }
 
     /// Asks with the token at hand, and once more with a new one where it is not taken any more.
-    async fn get(&self, secret_id: u64, path: &[&str], max_bytes: usize) -> Result<Answer, SecretsError> {
-        let tls = http::connector(self.settings.certificate_file.as_deref())?;
+    async fn get(&self, secret_id: u64, path: &[&str], max_bytes: usize) -> Result<Answer, DelineaError> {
+        let tls = http::connector(self.settings.certificate_file.as_deref()).map_err(|error| self.failed(error))?;
         let mut session = self.session(&tls).await?;
         let mut sent = vec![session.clone()];
         loop {
             let url = api(&session.vault, path);
             let question = Question::Get { token: session.token.expose() };
-            let answer = http::ask(&self.settings.url, &url, question, &tls, max_bytes).await?;
+            let answer = http::ask(&url, question, &tls, max_bytes).await.map_err(|error| self.failed(error))?;
             let reason = || {
                 let secrets = sent.iter().flat_map(|session| [&session.token, session.client_secret.as_ref()]);
                 (self.settings.url.clone(), self.reason(&answer, secrets))
@@ -262,11 +251,11 @@ impl Client {
                 }
                 401 => {
                     let (url, reason) = reason();
-                    return Err(SecretsError::ClientRefused { url, reason });
+                    return Err(DelineaError::ClientRefused { url, reason });
                 }
                 400 | 403 | 404 | 410 => {
                     let (url, reason) = reason();
-                    return Err(SecretsError::NotGiven { url, secret_id, reason });
+                    return Err(DelineaError::NotGiven { url, secret_id, reason });
                 }
                 _ => return Err(self.odd(&answer)),
             }
@@ -286,7 +275,7 @@ impl Client {
 
     /// Token and vault: those at hand while the token lasts, else new ones. Of logins at the same time one asks, and all are told
     /// what it is told.
-    async fn session(&self, tls: &TlsConnector) -> Result<Session, SecretsError> {
+    async fn session(&self, tls: &TlsConnector) -> Result<Session, DelineaError> {
         let before = {
             let logins = self.logins();
             if let Some(session) = logins.lasting() {
@@ -301,10 +290,10 @@ impl Client {
                 return Ok(session);
             }
             if let Some(failure) = logins.failure.as_ref().filter(|_| logins.ended != before) {
-                return Err(SecretsError::Credential(failure.clone()));
+                return Err(DelineaError::Credential(failure.clone()));
             }
         }
-        let is_refusal = |error: &SecretsError| matches!(error, SecretsError::ClientRefused { .. });
+        let is_refusal = |error: &DelineaError| matches!(error, DelineaError::ClientRefused { .. });
         let log_in = |secret: Arc<Secret>| async move { self.log_in(tls, &secret).await };
         let session = self.settings.client_secret.log_in(log_in, is_refusal).await;
         let mut logins = self.logins();
@@ -314,7 +303,7 @@ impl Client {
         session
     }
 
-    async fn log_in(&self, tls: &TlsConnector, client_secret: &Arc<Secret>) -> Result<Session, SecretsError> {
+    async fn log_in(&self, tls: &TlsConnector, client_secret: &Arc<Secret>) -> Result<Session, DelineaError> {
         let ClientSettings { url, login, client_id, .. } = &self.settings;
         let base = self.parse(url)?;
         let (id, secret) = (client_id.expose(), client_secret.expose());
@@ -337,11 +326,12 @@ impl Client {
             ),
         };
         let asked = Instant::now();
-        let answer = http::ask(url, &below(&base, path), Question::Form(&form), tls, MAX_JSON_BYTES).await?;
+        let answer = http::ask(&below(&base, path), Question::Form(&form), tls, MAX_JSON_BYTES).await;
+        let answer = answer.map_err(|error| self.failed(error))?;
         match answer.status {
             200..=299 => {}
             400 | 401 | 403 => {
-                return Err(SecretsError::ClientRefused {
+                return Err(DelineaError::ClientRefused {
                     url: url.clone(),
                     reason: self.reason(&answer, [client_secret.as_ref()]),
                 });
@@ -351,7 +341,7 @@ impl Client {
         let TokenAnswer { access_token, expires_in } = self.json(&answer)?;
         let Some(token) = access_token.filter(|token| !token.is_empty()) else {
             let reason = "its answer holds no access_token".to_owned();
-            return Err(SecretsError::NotUnderstood { url: url.clone(), reason });
+            return Err(DelineaError::NotUnderstood { url: url.clone(), reason });
         };
         let life = expires_in.map_or(DEFAULT_TOKEN_LIFE, |seconds| Duration::from_secs(seconds.min(86_400)));
         let token = Secret::new(token.as_str().to_owned());
@@ -365,48 +355,52 @@ impl Client {
     }
 
     /// The platform's default vault.
-    async fn vault(&self, base: &Url, token: &Secret, tls: &TlsConnector) -> Result<Url, SecretsError> {
+    async fn vault(&self, base: &Url, token: &Secret, tls: &TlsConnector) -> Result<Url, DelineaError> {
         let url = below(base, &["vaultbroker", "api", "vaults"]);
         let question = Question::Get { token: token.expose() };
-        let answer = http::ask(&self.settings.url, &url, question, tls, MAX_JSON_BYTES).await?;
+        let answer = http::ask(&url, question, tls, MAX_JSON_BYTES).await.map_err(|error| self.failed(error))?;
         if answer.status != 200 {
             return Err(self.odd(&answer));
         }
         let found = self.json::<Vaults>(&answer)?.vaults.into_iter().find(|vault| vault.is_default && vault.is_active);
         let Some(vault) = found.and_then(|vault| vault.connection?.url) else {
-            return Err(SecretsError::NoVault { url: self.settings.url.clone() });
+            return Err(DelineaError::NoVault { url: self.settings.url.clone() });
         };
         let vault = self.parse(&vault)?;
         // The platform cannot talk us into sending its token in the clear.
         if base.scheme() == "https" && vault.scheme() != "https" {
             let reason = "its vault is not encrypted".to_owned();
-            return Err(SecretsError::NotUnderstood { url: self.settings.url.clone(), reason });
+            return Err(DelineaError::NotUnderstood { url: self.settings.url.clone(), reason });
         }
         Ok(vault)
     }
 
-    fn parse(&self, url: &str) -> Result<Url, SecretsError> {
+    fn parse(&self, url: &str) -> Result<Url, DelineaError> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        parsed.ok_or_else(|| SecretsError::NotUnderstood {
+        parsed.ok_or_else(|| DelineaError::NotUnderstood {
             url: self.settings.url.clone(),
             reason: "the address of the vault is no URL".to_owned(),
         })
     }
 
-    fn json<'a, T: Deserialize<'a>>(&self, answer: &'a Answer) -> Result<T, SecretsError> {
+    fn json<'a, T: Deserialize<'a>>(&self, answer: &'a Answer) -> Result<T, DelineaError> {
         // The parser's own words could quote the answer.
-        serde_json::from_slice(&answer.body).map_err(|error| SecretsError::NotUnderstood {
+        serde_json::from_slice(&answer.body).map_err(|error| DelineaError::NotUnderstood {
             url: self.settings.url.clone(),
             reason: format!("not the JSON it should be, at line {} column {}", error.line(), error.column()),
         })
     }
 
+    fn failed(&self, error: HttpError) -> DelineaError {
+        DelineaError::of_request(&self.settings.url, error)
+    }
+
     /// A status that is not an answer.
-    fn odd(&self, answer: &Answer) -> SecretsError {
+    fn odd(&self, answer: &Answer) -> DelineaError {
         let url = self.settings.url.clone();
         match answer.status {
-            status @ (429 | 500..) => SecretsError::Trouble { url, status },
-            status => SecretsError::NotUnderstood { url, reason: format!("HTTP status {status}") },
+            status @ (429 | 500..) => DelineaError::Trouble { url, status },
+            status => DelineaError::NotUnderstood { url, reason: format!("HTTP status {status}") },
         }
     }
 
@@ -416,8 +410,7 @@ impl Client {
         let Ok(said) = serde_json::from_slice::<ErrorAnswer>(&answer.body) else { return status };
         let texts = [said.message, said.error, said.error_description];
         let text = texts.into_iter().flatten().collect::<Vec<_>>().join(": ");
-        let sent = sent.into_iter().chain([&self.settings.client_id]);
-        if text.is_empty() || echo::repeats(&text, sent) { status } else { format!("{} ({status})", printable(&text)) }
+        words::reason(&text, &status, sent.into_iter().chain([&self.settings.client_id]))
     }
 }
 
@@ -426,21 +419,6 @@ impl Logins {
     fn lasting(&self) -> Option<Session> {
         self.current.as_ref().filter(|session| Instant::now() < session.ends).cloned()
     }
-}
-
-/// Runs to its end on this thread, whatever runs elsewhere.
-fn blocking<T>(work: impl Future<Output = Result<T, SecretsError>>) -> Result<T, SecretsError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| SecretsError::Internal(error.to_string()))?;
-    let done = runtime.block_on(work);
-    // The system's resolver has no timeout of ours: its thread is left behind rather than waited for.
-    runtime.shutdown_background();
-    done
-}
-
-/// Without what a terminal would obey, and not too long.
-fn printable(text: &str) -> String {
-    text.chars().take(MAX_REASON_CHARS).map(|c| if is_printable(c) { c } else { ' ' }).collect()
 }
 
 fn api(vault: &Url, path: &[&str]) -> Url {
@@ -455,28 +433,4 @@ fn below(base: &Url, path: &[&str]) -> Url {
         segments.pop_if_empty().extend(path);
     }
     url
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    /// As a name that the resolver does not find out about.
-    #[test]
-    fn a_thread_that_hangs_is_not_waited_for() {
-        let (release, is_released) = mpsc::channel::<()>();
-        let (ended, has_ended) = mpsc::channel();
-        let answered = blocking(async {
-            tokio::task::spawn_blocking(move || {
-                let _ = is_released.recv_timeout(Duration::from_secs(30));
-                let _ = ended.send(());
-            });
-            Ok(7)
-        });
-        assert_eq!(answered.unwrap(), 7);
-        assert!(has_ended.try_recv().is_err(), "the answer came after the thread's end");
-        drop(release);
-    }
 }
