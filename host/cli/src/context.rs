@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use datakit_config::environment::{DATAKIT_CACHE, DOCKER_CONFIG, KRB5CCNAME, XDG_CACHE_HOME, XDG_DATA_HOME};
 use datakit_config::{
-    ApplicationIntent, Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Layers, Overrides, Pool,
-    PostgresConnection, Reader, RowSecurity, SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource,
-    Timeouts, load,
+    ApplicationIntent, Config, Connection, DeltaSettings, Encrypt, FilesSettings, Kerberos, Layers,
+    Login as ConfiguredLogin, Overrides, Pool, PostgresEncrypt, PostgresServer, PostgresSettings, Reader, RowSecurity,
+    SettingPath, SinkConfig, SqlServerSettings, StoreSettings, StoreValue, TicketSource, Timeouts, load,
 };
 use datakit_kerberos::{Origin, Service, TicketSettings, Tickets};
 use datakit_model::{Credential, Secret};
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments::Global;
 use crate::connected::Connected;
 use crate::error::CliError;
+use crate::kinds::{ConnectionKind, SinkKind};
 use crate::report::Reports;
 use crate::secrets::Vaults;
 use crate::terminal::Terminal;
@@ -91,7 +92,7 @@ impl Context {
 
     fn cache_folder(&self, config: &Config) -> Result<PathBuf, CliError> {
         match &config.warehouse.cache {
-            Some(folder) => Ok(folder.clone()),
+            Some(folder) => Ok(folder.to_path_buf()),
             None => self.user_folder(XDG_CACHE_HOME, ".cache", "pulled datakits").map_err(|error| match error {
                 CliError::NoFolder { what, .. } => CliError::NoFolder { what, variable: DATAKIT_CACHE },
                 other => other,
@@ -153,30 +154,30 @@ impl Context {
     /// The source behind a connection. Nothing is contacted yet.
     pub(crate) fn source(&self, connection: &Connection, config: &Config) -> Result<Connected, Reports> {
         let server_limit = self.server_limit(connection, config);
-        match connection {
-            Connection::SqlServer(connection) => {
-                let (login, tickets) = match &connection.auth {
-                    Auth::Sql { user, password } => {
-                        (Login::Sql { user: user.clone(), password: self.credential(password)? }, None)
+        match ConnectionKind::of(connection)? {
+            ConnectionKind::SqlServer(connection) => {
+                let (login, tickets) = match connection.login() {
+                    ConfiguredLogin::Sql { user, password } => {
+                        (Login::Sql { user: user.to_owned(), password: self.credential(password)? }, None)
                     }
-                    Auth::Kerberos(kerberos) => {
+                    ConfiguredLogin::Kerberos(kerberos) => {
                         let tickets = Arc::new(self.tickets(connection, kerberos)?);
                         (Login::Kerberos(Arc::clone(&tickets)), Some(tickets))
                     }
                 };
-                let new = SqlServerConfig::with_login(&connection.host, &connection.database, login);
+                let new = SqlServerConfig::with_login(connection.host(), &connection.database, login);
                 let new = SqlServerConfig { server_limit, ..sqlserver_config(new, connection, config) };
                 let source = Arc::new(SqlServerSource::new(new)?);
                 Ok(Connected::SqlServer { source, tickets })
             }
-            Connection::Postgres(connection) => {
+            ConnectionKind::Postgres(connection) => {
                 let password = connection.server.password.as_ref();
                 let password = password.map(|setting| self.credential(setting)).transpose()?;
                 let new = PostgresSourceConfig { server_limit, ..postgres_source_config(connection, password, config) };
                 let source = PostgresSource::new(new)?;
                 Ok(Connected::Postgres(Arc::new(source)))
             }
-            Connection::Files(connection) => {
+            ConnectionKind::Files(connection) => {
                 let files = files_config(connection, self.store_options(connection.store.as_ref())?, config)?;
                 Ok(Connected::Files(Arc::new(FilesSource::new(files)?)))
             }
@@ -206,12 +207,12 @@ impl Context {
     }
 
     /// The tickets of a connection. Nothing is asked for yet.
-    pub(crate) fn tickets(&self, connection: &SqlServerConnection, kerberos: &Kerberos) -> Result<Tickets, Reports> {
-        let origin = match &kerberos.ticket {
+    pub(crate) fn tickets(&self, connection: &SqlServerSettings, kerberos: &Kerberos) -> Result<Tickets, Reports> {
+        let origin = match kerberos.ticket() {
             TicketSource::Keytab { keytab, principal } => {
-                Origin::Keytab { keytab: self.keytab(keytab)?, principal: principal.clone() }
+                Origin::Keytab { keytab: self.keytab(keytab)?, principal: principal.to_owned() }
             }
-            TicketSource::Cache(Some(name)) => Origin::Cache(Some(name.clone())),
+            TicketSource::Cache(Some(name)) => Origin::Cache(Some(name.to_owned())),
             TicketSource::Cache(None) => Origin::Cache(self.variable(KRB5CCNAME).map(str::to_owned)),
         };
         let settings = TicketSettings {
@@ -221,8 +222,8 @@ impl Context {
         };
         let service = Service {
             class: "MSSQLSvc",
-            host: kerberos.spn_host.clone().unwrap_or_else(|| connection.host.clone()),
-            port: kerberos.spn_port.unwrap_or(connection.port),
+            host: kerberos.spn_host.clone().unwrap_or_else(|| connection.host().to_owned()),
+            port: kerberos.spn_port.unwrap_or(connection.port()),
             realm: kerberos.realm.clone(),
         };
         Ok(Tickets::new(settings, service))
@@ -230,33 +231,33 @@ impl Context {
 
     /// The sink. Nothing is contacted yet.
     pub(crate) fn sink(&self, sink: &SinkConfig, config: &Config) -> Result<Arc<dyn Sink>, Reports> {
-        match sink {
-            SinkConfig::Delta(sink) => Ok(Arc::new(self.delta_sink(sink, config)?)),
-            SinkConfig::Postgres(sink) => Ok(Arc::new(self.postgres_sink(sink)?)),
+        match SinkKind::of(sink)? {
+            SinkKind::Delta(sink) => Ok(Arc::new(self.delta_sink(sink, config)?)),
+            SinkKind::Postgres(sink) => Ok(Arc::new(self.postgres_sink(sink)?)),
         }
     }
 
-    pub(crate) fn delta_sink(&self, sink: &datakit_config::DeltaConfig, config: &Config) -> Result<DeltaSink, Reports> {
+    pub(crate) fn delta_sink(&self, sink: &DeltaSettings, config: &Config) -> Result<DeltaSink, Reports> {
         let store = self.store_options(sink.store.as_ref())?;
         let max_encoding_bytes = config.limits.run.max_encoding_bytes;
-        Ok(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?)
+        Ok(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(sink.uri.to_string()) })?)
     }
 
-    pub(crate) fn postgres_sink(&self, sink: &datakit_config::PostgresConfig) -> Result<PostgresSink, Reports> {
+    pub(crate) fn postgres_sink(&self, sink: &PostgresServer) -> Result<PostgresSink, Reports> {
         let password = sink.password.as_ref().map(|setting| self.credential(setting)).transpose()?;
         Ok(PostgresSink::new(postgres_config(sink, password)))
     }
 }
 
-fn postgres_config(sink: &datakit_config::PostgresConfig, password: Option<Credential>) -> PostgresConfig {
+fn postgres_config(sink: &PostgresServer, password: Option<Credential>) -> PostgresConfig {
     PostgresConfig {
         port: sink.port,
         password,
         encrypt: match sink.encrypt {
-            Encrypt::Off => postgres::Encrypt::Off,
-            Encrypt::Required | Encrypt::Strict => postgres::Encrypt::Required,
+            PostgresEncrypt::Off => postgres::Encrypt::Off,
+            PostgresEncrypt::Required => postgres::Encrypt::Required,
         },
-        certificate_file: sink.certificate_file.clone(),
+        certificate_file: path_of(sink.certificate_file.as_ref()),
         trust_certificate: sink.trust_certificate,
         application_name: APPLICATION_NAME.to_owned(),
         ..PostgresConfig::new(&sink.host, &sink.database, &sink.user)
@@ -264,7 +265,7 @@ fn postgres_config(sink: &datakit_config::PostgresConfig, password: Option<Crede
 }
 
 fn postgres_source_config(
-    connection: &PostgresConnection,
+    connection: &PostgresSettings,
     password: Option<Credential>,
     config: &Config,
 ) -> PostgresSourceConfig {
@@ -273,10 +274,10 @@ fn postgres_source_config(
         port: server.port,
         password,
         encrypt: match server.encrypt {
-            Encrypt::Off => postgres_source::Encrypt::Off,
-            Encrypt::Required | Encrypt::Strict => postgres_source::Encrypt::Required,
+            PostgresEncrypt::Off => postgres_source::Encrypt::Off,
+            PostgresEncrypt::Required => postgres_source::Encrypt::Required,
         },
-        certificate_file: server.certificate_file.clone(),
+        certificate_file: path_of(server.certificate_file.as_ref()),
         trust_certificate: server.trust_certificate,
         pool: pool_limits(&connection.pool),
         timeouts: source_timeouts(&connection.timeouts),
@@ -291,8 +292,8 @@ fn postgres_source_config(
     }
 }
 
-fn files_config(connection: &FilesConnection, store: StoreOptions, config: &Config) -> Result<FilesConfig, FilesError> {
-    let rules = connection.tables.iter().map(|(name, patterns)| (name.as_str(), patterns.as_slice()));
+fn files_config(connection: &FilesSettings, store: StoreOptions, config: &Config) -> Result<FilesConfig, FilesError> {
+    let rules = connection.tables.iter().map(|(name, patterns)| (name.as_str(), &**patterns));
     Ok(FilesConfig {
         tables: TableRules::new(rules)?,
         store,
@@ -302,6 +303,10 @@ fn files_config(connection: &FilesConnection, store: StoreOptions, config: &Conf
         max_expansion: connection.max_expansion,
         ..FilesConfig::new(Root::parse(&connection.root)?)
     })
+}
+
+fn path_of(path: Option<&SettingPath>) -> Option<PathBuf> {
+    path.map(|path| path.to_path_buf())
 }
 
 fn pool_limits(pool: &Pool) -> PoolLimits {
@@ -325,10 +330,10 @@ fn source_timeouts(timeouts: &Timeouts) -> SourceTimeouts {
     }
 }
 
-fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, config: &Config) -> SqlServerConfig {
+fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerSettings, config: &Config) -> SqlServerConfig {
     SqlServerConfig {
-        port: connection.port,
-        instance: connection.instance.clone(),
+        port: connection.port(),
+        instance: connection.instance().map(str::to_owned),
         application_intent: match connection.application_intent {
             ApplicationIntent::ReadWrite => sqlserver::ApplicationIntent::ReadWrite,
             ApplicationIntent::ReadOnly => sqlserver::ApplicationIntent::ReadOnly,
@@ -339,7 +344,7 @@ fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, conf
             Encrypt::Off => sqlserver::Encrypt::Off,
         },
         trust_certificate: connection.trust_certificate,
-        certificate_file: connection.certificate_file.clone(),
+        certificate_file: path_of(connection.certificate_file.as_ref()),
         host_name_in_certificate: connection.host_name_in_certificate.clone(),
         reader: match connection.reader {
             Reader::MssqlTds => sqlserver::ReaderKind::MssqlTds,

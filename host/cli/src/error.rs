@@ -113,6 +113,14 @@ pub enum CliError {
     /// There is no warehouse file, and the environment configures nothing.
     #[error("there is no warehouse.toml here, and no variable that names a connection or a sink")]
     NoWarehouseFile,
+    /// A connection or sink of a kind that this program makes no source or sink of.
+    #[error("`{name}` is of the kind `{kind}`, which this program cannot open")]
+    UnknownKind {
+        /// Its name.
+        name: String,
+        /// Its kind.
+        kind: &'static str,
+    },
     /// A value that could not be written as JSON.
     #[error("cannot write the answer as JSON")]
     Json(#[source] serde_json::Error),
@@ -140,6 +148,7 @@ impl Coded for CliError {
             Self::Show(_) => "DK-CLI-014",
             Self::NoWarehouseFile => "DK-CLI-015",
             Self::NoCertificate { .. } => "DK-CLI-016",
+            Self::UnknownKind { .. } => "DK-CLI-017",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -149,7 +158,7 @@ impl Coded for CliError {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Crashed { .. } | Self::Json(_) | Self::Show(_) => Kind::Internal,
+            Self::Crashed { .. } | Self::Json(_) | Self::Show(_) | Self::UnknownKind { .. } => Kind::Internal,
             _ => Kind::User,
         }
     }
@@ -188,7 +197,7 @@ impl Coded for CliError {
                 "write a warehouse.toml, name one with --config, or set MSSQL_SERVER and its like, or BRONZE_URI".into()
             }
             Self::Start { .. } => "the machine may be out of threads or memory".into(),
-            Self::Crashed { .. } | Self::Json(_) | Self::Show(_) => {
+            Self::Crashed { .. } | Self::Json(_) | Self::Show(_) | Self::UnknownKind { .. } => {
                 "please report it, with the command and the log of -vv".into()
             }
         })

@@ -10,6 +10,7 @@ mod connected;
 mod context;
 mod error;
 mod health;
+mod kinds;
 mod logging;
 mod progress;
 mod report;

@@ -126,16 +126,7 @@ fn readable_by_others(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Reads a required reference to a secret: `{ env = "NAME" }`, `{ file = "PATH" }` or `{ delinea = { … } }`.
-pub(crate) fn read(table: &mut TableReader<'_>, key: &'static str) -> Option<SecretSetting> {
-    let Some(entry) = table.entry(key) else {
-        table.missing(key, "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ delinea = { … } }`");
-        return None;
-    };
-    read_entry(table.path_of(key), entry, table.problems())
-}
-
-/// The same of an entry that is there.
+/// Reads a reference to a secret: `{ env = "NAME" }`, `{ file = "PATH" }` or `{ delinea = { … } }`.
 pub(crate) fn read_entry(path: String, entry: &Entry, problems: &Problems) -> Option<SecretSetting> {
     match &entry.node.value {
         Value::Table(_) => read_reference(path, entry, problems),
@@ -180,7 +171,11 @@ mod tests {
     use super::*;
 
     fn setting(from: SecretRef) -> SecretSetting {
-        SecretSetting { path: "connections.erp.auth.password".into(), from, place: Place::Variable("MSSQL_PASSWORD") }
+        SecretSetting {
+            path: "connections.erp.auth.password".into(),
+            from,
+            place: Place::Variable("MSSQL_PASSWORD".into()),
+        }
     }
 
     #[test]

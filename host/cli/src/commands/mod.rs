@@ -168,11 +168,11 @@ fn roles(config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSou
 }
 
 /// How many connections of a pool workers can have at one time: a worker may need one of each connection of its ingest, and a run
-/// from PostgreSQL keeps one for its snapshot.
+/// keeps some for itself, such as the one for the snapshot of a PostgreSQL.
 fn connections_for_workers(own: &Connection, all: &[&Connection], config: &Config) -> u64 {
     let Some(limit) = config.servers.get(&own.address()) else { return own.max_connections() };
     let sharing: Vec<_> = all.iter().filter(|other| other.address() == own.address()).collect();
-    let kept = sharing.iter().filter(|other| matches!(other, Connection::Postgres(_))).count() as u64;
+    let kept: u64 = sharing.iter().map(|other| other.kept_connections()).sum();
     own.max_connections().min(limit.saturating_sub(kept) / sharing.len().max(1) as u64)
 }
 

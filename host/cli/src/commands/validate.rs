@@ -1,6 +1,6 @@
 //! `host validate`: everything that can be known to be wrong without asking anyone.
 
-use datakit_config::{Auth, Config, Connection, Kerberos, Overrides, SecretRef, SecretSetting, TicketSource};
+use datakit_config::{Config, Connection, Login, Overrides, SecretRef, SecretSetting, SqlServerSettings, TicketSource};
 use datakit_kerberos::Keytab;
 use datakit_model::Failure;
 use datakit_registry::{Location, Reference};
@@ -12,12 +12,10 @@ use crate::report::{Report, Reports};
 use crate::secrets::place;
 
 fn keytab_of(connection: &Connection) -> Option<(&SecretSetting, &str)> {
-    let Connection::SqlServer(connection) = connection else { return None };
-    match &connection.auth {
-        Auth::Kerberos(Kerberos { ticket: TicketSource::Keytab { keytab, principal }, .. }) => {
-            Some((keytab, principal))
-        }
-        Auth::Kerberos(_) | Auth::Sql { .. } => None,
+    let Login::Kerberos(kerberos) = connection.settings::<SqlServerSettings>()?.login() else { return None };
+    match kerberos.ticket() {
+        TicketSource::Keytab { keytab, principal } => Some((keytab, principal)),
+        TicketSource::Cache(_) => None,
     }
 }
 
