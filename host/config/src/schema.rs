@@ -303,3 +303,37 @@ impl<'s> View<'s> {
 pub fn json_schema() -> Json {
     crate::kinds::Kinds::built_in().schema().published()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kinds;
+
+    fn assert_keywords(schema: &Json, path: &str) {
+        match schema {
+            Json::Object(object) => {
+                for (key, value) in object {
+                    let is_pair =
+                        value.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Json::is_string));
+                    let is_right = match key.as_str() {
+                        "x-hint" | "x-expected" | "x-relative" | "x-store" | "x-env-as" | "x-env-owner"
+                        | "x-env-unused" | "x-env-table" | "x-tag" | "x-prefix" => value.is_string(),
+                        "x-each-file" | "x-secret" => value == &Json::Bool(true),
+                        "x-env" | "x-env-with" => is_pair,
+                        key => !key.starts_with("x-"),
+                    };
+                    assert!(is_right, "{path}: {key} = {value}");
+                    assert_keywords(value, &format!("{path}.{key}"));
+                }
+            }
+            Json::Array(elements) => elements.iter().for_each(|element| assert_keywords(element, path)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn keywords_that_no_compiler_checks_are_those_that_are_read() {
+        assert_keywords(&Kinds::built_in().schema().merged, "");
+        assert!(!json_schema().to_string().contains("\"x-"), "the published schema has none");
+    }
+}

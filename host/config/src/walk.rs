@@ -182,13 +182,14 @@ impl<'a> Walk<'a> {
     }
 
     fn missing(self, property: View<'_>, path: String, place: &Origin) {
-        let mut hint =
-            property.text("x-hint").unwrap_or(if property.is_secret() { SECRET_HINT } else { "" }).to_owned();
+        let hint = match property.text("x-hint") {
+            Some(hint) => hint.to_owned(),
+            None if property.is_secret() => SECRET_HINT.to_owned(),
+            None => format!("add `{path}`"),
+        };
         let variables = if property.is_secret() { Vec::new() } else { environment::required(property, self.prefix) };
-        if !variables.is_empty() {
-            hint = format!("{hint}, or set {}", listed(&variables, "and"));
-        }
-        self.problems.at(Problem::Missing { path, hint }, place);
+        let set = if variables.is_empty() { String::new() } else { format!(", or set {}", listed(&variables, "and")) };
+        self.problems.at(Problem::Missing { path, hint: hint + &set }, place);
     }
 }
 
