@@ -1,13 +1,15 @@
 //! Sources, sinks, and what can be asked of a connection besides rows. All code outside of `doctor` that matches on the kind of a
 //! connection or a sink stands here.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use datakit_config::environment::KRB5CCNAME;
 use datakit_config::{
-    ApplicationIntent, Auth, Config, Connection, Encrypt, FilesConnection, Kerberos, Pool, PostgresConnection, Reader,
-    RowSecurity, SecretSetting, SinkConfig, SqlServerConnection, StoreSettings, StoreValue, TicketSource, Timeouts,
+    ApplicationIntent, Config, Connection, DeltaSettings, Encrypt, FilesSettings, Kerberos, Login as ConfiguredLogin,
+    Pool, PostgresEncrypt, PostgresServer, PostgresSettings, Reader, RowSecurity, SecretSetting, SettingPath,
+    SinkConfig, SqlServerSettings, StoreSettings, StoreValue, TicketSource, Timeouts,
 };
 use datakit_connect::config::{PoolLimits, ServerLimit, Timeouts as SourceTimeouts};
 use datakit_connect::permissions::Permissions;
@@ -24,6 +26,7 @@ use datakit_postgres::source::{self as postgres_source, PostgresConfig as Postgr
 use datakit_sqlserver::{self as sqlserver, Login, SqlServerConfig, SqlServerSource};
 
 use crate::context::Context;
+use crate::kinds::{ConnectionKind, SinkKind};
 use crate::reports::Reports;
 
 /// The longest wait for a ticket: the library asks each KDC several times, over UDP and TCP.
@@ -91,30 +94,30 @@ impl Context {
     /// The source behind a connection. Nothing is contacted yet.
     pub(crate) fn source(&self, connection: &Connection, config: &Config) -> Result<Connected, Reports> {
         let server_limit = self.server_limit(connection, config);
-        match connection {
-            Connection::SqlServer(connection) => {
-                let (login, tickets) = match &connection.auth {
-                    Auth::Sql { user, password } => {
-                        (Login::Sql { user: user.clone(), password: self.credential(password)? }, None)
+        match ConnectionKind::of(connection)? {
+            ConnectionKind::SqlServer(connection) => {
+                let (login, tickets) = match connection.login() {
+                    ConfiguredLogin::Sql { user, password } => {
+                        (Login::Sql { user: user.to_owned(), password: self.credential(password)? }, None)
                     }
-                    Auth::Kerberos(kerberos) => {
+                    ConfiguredLogin::Kerberos(kerberos) => {
                         let tickets = Arc::new(self.tickets(connection, kerberos)?);
                         (Login::Kerberos(Arc::clone(&tickets)), Some(tickets))
                     }
                 };
-                let new = SqlServerConfig::with_login(&connection.host, &connection.database, login);
+                let new = SqlServerConfig::with_login(connection.host(), &connection.database, login);
                 let new = SqlServerConfig { server_limit, ..sqlserver_config(new, connection, config) };
                 let source = Arc::new(SqlServerSource::new(new)?);
                 Ok(Connected::SqlServer { source, tickets })
             }
-            Connection::Postgres(connection) => {
+            ConnectionKind::Postgres(connection) => {
                 let password = connection.server.password.as_ref();
                 let password = password.map(|setting| self.credential(setting)).transpose()?;
                 let new = PostgresSourceConfig { server_limit, ..postgres_source_config(connection, password, config) };
                 let source = PostgresSource::new(new)?;
                 Ok(Connected::Postgres(Arc::new(source)))
             }
-            Connection::Files(connection) => {
+            ConnectionKind::Files(connection) => {
                 let files = files_config(connection, self.store_options(connection.store.as_ref())?, config)?;
                 Ok(Connected::Files(Arc::new(FilesSource::new(files)?)))
             }
@@ -144,12 +147,12 @@ impl Context {
     }
 
     /// The tickets of a connection. Nothing is asked for yet.
-    pub(crate) fn tickets(&self, connection: &SqlServerConnection, kerberos: &Kerberos) -> Result<Tickets, Reports> {
-        let origin = match &kerberos.ticket {
+    pub(crate) fn tickets(&self, connection: &SqlServerSettings, kerberos: &Kerberos) -> Result<Tickets, Reports> {
+        let origin = match kerberos.ticket() {
             TicketSource::Keytab { keytab, principal } => {
-                Origin::Keytab { keytab: self.keytab(keytab)?, principal: principal.clone() }
+                Origin::Keytab { keytab: self.keytab(keytab)?, principal: principal.to_owned() }
             }
-            TicketSource::Cache(Some(name)) => Origin::Cache(Some(name.clone())),
+            TicketSource::Cache(Some(name)) => Origin::Cache(Some(name.to_owned())),
             TicketSource::Cache(None) => Origin::Cache(self.variable(KRB5CCNAME).map(str::to_owned)),
         };
         let settings = TicketSettings {
@@ -159,8 +162,8 @@ impl Context {
         };
         let service = Service {
             class: "MSSQLSvc",
-            host: kerberos.spn_host.clone().unwrap_or_else(|| connection.host.clone()),
-            port: kerberos.spn_port.unwrap_or(connection.port),
+            host: kerberos.spn_host.clone().unwrap_or_else(|| connection.host().to_owned()),
+            port: kerberos.spn_port.unwrap_or(connection.port()),
             realm: kerberos.realm.clone(),
         };
         Ok(Tickets::new(settings, service))
@@ -168,19 +171,19 @@ impl Context {
 
     /// The sink. Nothing is contacted yet.
     pub(crate) fn sink(&self, sink: &SinkConfig, config: &Config) -> Result<Arc<dyn Sink>, Reports> {
-        match sink {
-            SinkConfig::Delta(sink) => Ok(Arc::new(self.delta_sink(sink, config)?)),
-            SinkConfig::Postgres(sink) => Ok(Arc::new(self.postgres_sink(sink)?)),
+        match SinkKind::of(sink)? {
+            SinkKind::Delta(sink) => Ok(Arc::new(self.delta_sink(sink, config)?)),
+            SinkKind::Postgres(sink) => Ok(Arc::new(self.postgres_sink(sink)?)),
         }
     }
 
-    pub(crate) fn delta_sink(&self, sink: &datakit_config::DeltaConfig, config: &Config) -> Result<DeltaSink, Reports> {
+    pub(crate) fn delta_sink(&self, sink: &DeltaSettings, config: &Config) -> Result<DeltaSink, Reports> {
         let store = self.store_options(sink.store.as_ref())?;
         let max_encoding_bytes = config.limits.run.max_encoding_bytes;
-        Ok(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(&sink.uri) })?)
+        Ok(DeltaSink::new(DeltaConfig { store, max_encoding_bytes, ..DeltaConfig::new(sink.uri.to_string()) })?)
     }
 
-    pub(crate) fn postgres_sink(&self, sink: &datakit_config::PostgresConfig) -> Result<PostgresSink, Reports> {
+    pub(crate) fn postgres_sink(&self, sink: &PostgresServer) -> Result<PostgresSink, Reports> {
         let password = sink.password.as_ref().map(|setting| self.credential(setting)).transpose()?;
         Ok(PostgresSink::new(postgres_server(sink, password)))
     }
@@ -188,29 +191,22 @@ impl Context {
 
 /// The keytab of a connection, and whose key of it is used.
 pub(crate) fn keytab_of(connection: &Connection) -> Option<(&SecretSetting, &str)> {
-    let Connection::SqlServer(connection) = connection else { return None };
-    match &connection.auth {
-        Auth::Kerberos(Kerberos { ticket: TicketSource::Keytab { keytab, principal }, .. }) => {
-            Some((keytab, principal))
-        }
-        Auth::Kerberos(_) | Auth::Sql { .. } => None,
+    let ConfiguredLogin::Kerberos(kerberos) = connection.settings::<SqlServerSettings>()?.login() else { return None };
+    match kerberos.ticket() {
+        TicketSource::Keytab { keytab, principal } => Some((keytab, principal)),
+        TicketSource::Cache(_) => None,
     }
 }
 
-/// Connections that a run keeps besides those of its workers: one of a PostgreSQL, for the snapshot.
-pub(crate) fn kept_connections(connection: &Connection) -> u64 {
-    u64::from(matches!(connection, Connection::Postgres(_)))
-}
-
-fn postgres_server(server: &datakit_config::PostgresConfig, password: Option<Credential>) -> Server {
+fn postgres_server(server: &PostgresServer, password: Option<Credential>) -> Server {
     Server {
         port: server.port,
         password,
         encrypt: match server.encrypt {
-            Encrypt::Off => datakit_postgres::Encrypt::Off,
-            Encrypt::Required | Encrypt::Strict => datakit_postgres::Encrypt::Required,
+            PostgresEncrypt::Off => datakit_postgres::Encrypt::Off,
+            PostgresEncrypt::Required => datakit_postgres::Encrypt::Required,
         },
-        certificate_file: server.certificate_file.clone(),
+        certificate_file: path_of(server.certificate_file.as_ref()),
         trust_certificate: server.trust_certificate,
         application_name: APPLICATION_NAME.to_owned(),
         ..Server::new(&server.host, &server.database, &server.user)
@@ -218,7 +214,7 @@ fn postgres_server(server: &datakit_config::PostgresConfig, password: Option<Cre
 }
 
 fn postgres_source_config(
-    connection: &PostgresConnection,
+    connection: &PostgresSettings,
     password: Option<Credential>,
     config: &Config,
 ) -> PostgresSourceConfig {
@@ -235,8 +231,8 @@ fn postgres_source_config(
     }
 }
 
-fn files_config(connection: &FilesConnection, store: StoreOptions, config: &Config) -> Result<FilesConfig, FilesError> {
-    let rules = connection.tables.iter().map(|(name, patterns)| (name.as_str(), patterns.as_slice()));
+fn files_config(connection: &FilesSettings, store: StoreOptions, config: &Config) -> Result<FilesConfig, FilesError> {
+    let rules = connection.tables.iter().map(|(name, patterns)| (name.as_str(), &**patterns));
     Ok(FilesConfig {
         tables: TableRules::new(rules)?,
         store,
@@ -246,6 +242,10 @@ fn files_config(connection: &FilesConnection, store: StoreOptions, config: &Conf
         max_expansion: connection.max_expansion,
         ..FilesConfig::new(Root::parse(&connection.root)?)
     })
+}
+
+fn path_of(path: Option<&SettingPath>) -> Option<PathBuf> {
+    path.map(|path| path.to_path_buf())
 }
 
 fn pool_limits(pool: &Pool) -> PoolLimits {
@@ -269,10 +269,10 @@ fn source_timeouts(timeouts: &Timeouts) -> SourceTimeouts {
     }
 }
 
-fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, config: &Config) -> SqlServerConfig {
+fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerSettings, config: &Config) -> SqlServerConfig {
     SqlServerConfig {
-        port: connection.port,
-        instance: connection.instance.clone(),
+        port: connection.port(),
+        instance: connection.instance().map(str::to_owned),
         application_intent: match connection.application_intent {
             ApplicationIntent::ReadWrite => sqlserver::ApplicationIntent::ReadWrite,
             ApplicationIntent::ReadOnly => sqlserver::ApplicationIntent::ReadOnly,
@@ -283,7 +283,7 @@ fn sqlserver_config(new: SqlServerConfig, connection: &SqlServerConnection, conf
             Encrypt::Off => sqlserver::Encrypt::Off,
         },
         trust_certificate: connection.trust_certificate,
-        certificate_file: connection.certificate_file.clone(),
+        certificate_file: path_of(connection.certificate_file.as_ref()),
         host_name_in_certificate: connection.host_name_in_certificate.clone(),
         reader: match connection.reader {
             Reader::MssqlTds => sqlserver::ReaderKind::MssqlTds,

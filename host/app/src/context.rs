@@ -140,7 +140,7 @@ impl Context {
 
     fn cache_folder(&self, config: &Config) -> Result<PathBuf, AppError> {
         match &config.warehouse.cache {
-            Some(folder) => Ok(folder.clone()),
+            Some(folder) => Ok(folder.to_path_buf()),
             None => self.user_folder(XDG_CACHE_HOME, ".cache", "pulled datakits").map_err(|error| match error {
                 AppError::NoFolder { what, .. } => AppError::NoFolder { what, variable: DATAKIT_CACHE },
                 other => other,

@@ -9,7 +9,7 @@ use datakit_model::sink::WriteMode;
 use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, new_run_id, resolve};
 use datakit_registry::Reference;
 
-use crate::connectors::{Connected, kept_connections};
+use crate::connectors::Connected;
 use crate::context::Context;
 use crate::reports::Reports;
 
@@ -117,7 +117,7 @@ fn roles(config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSou
 fn connections_for_workers(own: &Connection, all: &[&Connection], config: &Config) -> u64 {
     let Some(limit) = config.servers.get(&own.address()) else { return own.max_connections() };
     let sharing: Vec<_> = all.iter().filter(|other| other.address() == own.address()).collect();
-    let kept = sharing.iter().map(|other| kept_connections(other)).sum::<u64>();
+    let kept = sharing.iter().map(|other| other.kept_connections()).sum::<u64>();
     own.max_connections().min(limit.saturating_sub(kept) / sharing.len().max(1) as u64)
 }
 

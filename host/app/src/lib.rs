@@ -28,6 +28,7 @@ mod health;
 mod inspect;
 mod job;
 mod kerberos;
+mod kinds;
 mod lock;
 mod packages;
 mod plan;

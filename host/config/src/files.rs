@@ -56,7 +56,8 @@ fn take_extends(table: &mut Table, problems: &Problems) -> Option<(String, Origi
         Value::String(path) => Some((path, entry.node.origin)),
         other => {
             let found = other.type_name();
-            problems.at(Problem::WrongType { path: "extends".into(), found, expected: "a string" }, &entry.node.origin);
+            let problem = Problem::WrongType { path: "extends".into(), found, expected: "a string".into() };
+            problems.at(problem, &entry.node.origin);
             None
         }
     }

@@ -1,111 +1,111 @@
 //! Kerberos on a connection: whose ticket, where it comes from, and for which service.
 
-use crate::connection::contradiction;
-use crate::node::Value;
-use crate::reader::{Located, TableReader};
-use crate::secret::{self, SecretSetting};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-/// The largest `min_remaining_seconds`: no ticket lasts longer than a day.
-const DAY_SECONDS: u64 = 86_400;
-/// By default a ticket must last this long to be used.
-pub(crate) const DEFAULT_MIN_REMAINING_SECONDS: u64 = 60;
+use crate::secret::SecretSetting;
+use crate::settings::{Checks, Relative, Settings};
 
 /// Kerberos on a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Kerberos {
-    /// Where the ticket comes from.
-    pub ticket: TicketSource,
-    /// The host of the service's name, when it is not the server's.
+    /// The key of `principal`: a file, a variable that holds the keytab as base64, or a file attached to a secret in Delinea. The
+    /// host gets its own tickets with it and keeps them in memory.
+    #[schemars(extend(
+        "x-env" = ["KRB_KEYTAB", "Kerberos: the file with the key of KRB_PRINCIPAL; the host then gets its own tickets"],
+        "x-env-as" = "file",
+        "x-env-owner" = "principal"
+    ))]
+    pub keytab: Option<SecretSetting>,
+    /// Who logs in, `NAME@REALM`, with `keytab`.
+    #[schemars(extend("x-env" = ["KRB_PRINCIPAL", "Kerberos: who logs in, with KRB_KEYTAB"]))]
+    pub principal: Option<String>,
+    /// A ticket cache that somebody else keeps, a path or `TYPE:NAME`; it is only read. By default the one that KRB5CCNAME names.
+    #[schemars(with = "Option<Relative>")]
+    pub ticket_cache: Option<TicketCache>,
+    /// The host of the service's name `MSSQLSvc/HOST:PORT`, as it is registered; by default the server's.
     pub spn_host: Option<String>,
-    /// The port of the service's name, when it is not the server's.
+    /// The port of the service's name; by default the server's.
+    #[schemars(range(min = 1, max = 65_535))]
     pub spn_port: Option<u16>,
-    /// The service's realm; none: krb5.conf and the KDC decide.
+    /// The service's realm, when krb5.conf and the KDC cannot tell.
+    #[schemars(extend(
+        "x-env" = ["KRB_REALM", "Kerberos: the realm of the server, when krb5.conf and the KDC cannot tell"]
+    ))]
     pub realm: Option<String>,
     /// A ticket with less time left is not used to log in, in seconds.
+    #[schemars(range(min = 0, max = 86_400))]
     pub min_remaining_seconds: u64,
 }
 
+impl Default for Kerberos {
+    fn default() -> Self {
+        Self {
+            keytab: None,
+            principal: None,
+            ticket_cache: None,
+            spn_host: None,
+            spn_port: None,
+            realm: None,
+            min_remaining_seconds: 60,
+        }
+    }
+}
+
 /// Where a ticket comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TicketSource {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TicketSource<'s> {
     /// A cache somebody else keeps, by its name; none: the one KRB5CCNAME names, else the library's default.
-    Cache(Option<String>),
+    Cache(Option<&'s str>),
     /// A keytab, and the principal whose key it holds.
     Keytab {
         /// A file, or a variable that holds the keytab as base64.
-        keytab: SecretSetting,
+        keytab: &'s SecretSetting,
         /// The principal.
-        principal: String,
+        principal: &'s str,
     },
 }
 
-/// Reads `kerberos = { … }` of a connection with `auth = "kerberos"`; without it everything is by default.
-pub(crate) fn read(connection: &mut TableReader<'_>) -> Option<Kerberos> {
-    let default = Kerberos {
-        ticket: TicketSource::Cache(None),
-        spn_host: None,
-        spn_port: None,
-        realm: None,
-        min_remaining_seconds: DEFAULT_MIN_REMAINING_SECONDS,
-    };
-    if connection.entry("kerberos").is_none() {
-        return Some(default);
-    }
-    let mut table = connection.table("kerberos")?;
-    let has_keytab = table.entry("keytab").is_some();
-    let keytab = if has_keytab { secret::read(&mut table, "keytab") } else { None };
-    let principal = table.string("principal");
-    let cache = table.string("ticket_cache");
-    let spn_host = table.string("spn_host");
-    let spn_port = table.integer("spn_port", 1, u64::from(u16::MAX));
-    let realm = table.string("realm");
-    let min_remaining = table.integer("min_remaining_seconds", 0, DAY_SECONDS);
-    if has_keytab && principal.is_none() {
-        table.missing("principal", "write `principal = \"NAME@REALM\"`: whose key of the keytab it is");
-    }
-    if let (Some(principal), false) = (&principal, has_keytab) {
-        let hint = "add `keytab = { file = \"PATH\" }`; a ticket cache knows itself whose tickets it holds";
-        contradiction(table.problems(), &principal.origin, ["`principal`", "a ticket cache"], hint);
-    }
-    if let (Some(cache), true) = (&cache, has_keytab) {
-        let hint = "with a keytab the host gets its own tickets and keeps them in memory: remove `ticket_cache`";
-        contradiction(table.problems(), &cache.origin, ["`ticket_cache`", "`keytab`"], hint);
-    }
-    table.finish();
-    let ticket = match (keytab, principal) {
-        (Some(keytab), Some(principal)) => TicketSource::Keytab { keytab, principal: principal.value },
-        // What is wrong with it has been said.
-        _ if has_keytab => return None,
-        _ => TicketSource::Cache(cache.map(cache_name)),
-    };
-    Some(Kerberos {
-        ticket,
-        spn_host: spn_host.map(|found| found.value),
-        spn_port: spn_port.and_then(|found| u16::try_from(found.value).ok()),
-        realm: realm.map(|found| found.value),
-        min_remaining_seconds: min_remaining.map_or(DEFAULT_MIN_REMAINING_SECONDS, |found| found.value),
-    })
-}
-
-/// `kerberos` where there is no login with it: what it says would be passed over in silence.
-pub(crate) fn refuse(connection: &mut TableReader<'_>) {
-    if let Some(entry) = connection.entry("kerberos") {
-        let hint = "write `auth = \"kerberos\"`, or remove `kerberos`";
-        contradiction(connection.problems(), &entry.key, ["`kerberos`", "a SQL login in `auth`"], hint);
+impl Kerberos {
+    /// Where the ticket comes from.
+    #[must_use]
+    pub fn ticket(&self) -> TicketSource<'_> {
+        match (&self.keytab, &self.principal) {
+            (Some(keytab), Some(principal)) => TicketSource::Keytab { keytab, principal },
+            _ => TicketSource::Cache(self.ticket_cache.as_ref().map(|cache| cache.0.as_str())),
+        }
     }
 }
 
-/// Whether a connection's `auth` is the word.
-pub(crate) fn is_word(value: &Value) -> bool {
-    matches!(value, Value::String(word) if word == "kerberos")
+impl Settings for Kerberos {
+    fn check(at: &Checks<'_>) {
+        let has_keytab = at.is_set("keytab");
+        if has_keytab {
+            at.require("principal", "write `principal = \"NAME@REALM\"`: whose key of the keytab it is");
+        } else if at.get::<String>("principal").is_some() {
+            let hint = "add `keytab = { file = \"PATH\" }`; a ticket cache knows itself whose tickets it holds";
+            at.contradiction("principal", ["`principal`", "a ticket cache"], hint);
+        }
+        if has_keytab && at.get::<TicketCache>("ticket_cache").is_some() {
+            let hint = "with a keytab the host gets its own tickets and keeps them in memory: remove `ticket_cache`";
+            at.contradiction("ticket_cache", ["`ticket_cache`", "`keytab`"], hint);
+        }
+    }
 }
 
-/// `TYPE:NAME` stays as it is, but a relative path of a file starts where all paths of this place start.
-fn cache_name(found: Located<String>) -> String {
-    let path = match found.value.split_once(':') {
-        Some(("FILE", path)) => path,
-        Some((kind, _)) if kind.chars().all(|c| c.is_ascii_uppercase()) => return found.value,
-        _ => &found.value,
-    };
-    format!("FILE:{}", crate::reader::resolve_path(path, &found.origin).display())
+/// The name of a ticket cache: `TYPE:NAME`. A relative path of a file starts where all paths of this place start.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Relative")]
+pub struct TicketCache(String);
+
+impl From<Relative> for TicketCache {
+    fn from(relative: Relative) -> Self {
+        let path = match relative.text.split_once(':') {
+            Some(("FILE", path)) => path,
+            Some((kind, _)) if kind.chars().all(|c| c.is_ascii_uppercase()) => return Self(relative.text),
+            _ => &relative.text,
+        };
+        Self(format!("FILE:{}", relative.resolve(path).display()))
+    }
 }

@@ -5,6 +5,10 @@
 //! with file, line and column ([`ConfigErrors`]). Passwords are never in the configuration, only where they are
 //! ([`SecretSetting`]), and no error or excerpt shows one that stands where it should not.
 //!
+//! A setting is a field of a type ([`Settings`]): reader, JSON Schema, documentation, variables and errors are derived from it. What a
+//! connector brings is a type with the word of its `kind` ([`SectionKind`], [`Kinds`], [`load_with()`]); apart from `connectors`, nothing
+//! here knows one.
+//!
 //! ```
 //! use std::collections::BTreeMap;
 //! use datakit_config::{Layers, Selection, load};
@@ -18,12 +22,14 @@
 //! # Ok::<(), datakit_config::ConfigErrors>(())
 //! ```
 
-mod connection;
+mod connectors;
 pub mod environment;
-mod file_source;
+mod file;
 mod files;
+mod handed;
 mod ingest;
 mod kerberos;
+mod kinds;
 mod limits;
 mod load;
 mod node;
@@ -32,26 +38,35 @@ mod problem;
 mod reader;
 mod schema;
 mod secret;
+mod secret_schema;
 mod select;
-mod sink;
+mod settings;
 mod store;
 mod text;
+mod walk;
 
-pub use connection::{
-    ApplicationIntent, Auth, Connection, Encrypt, PostgresConnection, Reader, RowSecurity, SqlServerConnection,
+pub use connectors::delta::DeltaSettings;
+pub use connectors::files::{FilesSettings, PathPatterns};
+pub use connectors::postgres::{PostgresEncrypt, PostgresServer, PostgresSettings, RowSecurity};
+pub use connectors::sqlserver::{
+    ApplicationIntent, Auth, AuthWord, Encrypt, Login, Reader, ServerName, SqlLogin, SqlServerSettings,
 };
 pub use datakit_secrets::SecretRef;
-pub use environment::{VARIABLES, Variable};
-pub use file_source::FilesConnection;
+pub use environment::{Variable, variables};
+pub use file::{RegistryPlace, Warehouse};
 pub use ingest::{Ingest, Mode};
-pub use kerberos::{Kerberos, TicketSource};
+pub use kerberos::{Kerberos, TicketCache, TicketSource};
+pub use kinds::{
+    Connection, ConnectionSettings, Kinds, Role, SectionKind, SectionVariables, SinkConfig, SinkSettings,
+    warning_of_way,
+};
 pub use limits::Limits;
-pub use load::{Config, Layers, Overrides, Warehouse, load};
+pub use load::{Config, Layers, Overrides, load, load_with};
 pub use pool::{Pool, Timeouts};
 pub use problem::{ConfigError, ConfigErrors, Problem};
 pub use schema::json_schema;
 pub use secret::{ResolvedSecret, SecretSetting};
 pub use select::{NO_MODE, Selection};
-pub use sink::{DeltaConfig, PostgresConfig, SinkConfig};
+pub use settings::{Checks, Layer, Relative, SettingPath, SettingUri, Settings};
 pub use store::{StoreSettings, StoreValue};
 pub use text::{Excerpt, Location, Place};

@@ -7,17 +7,20 @@ use std::path::PathBuf;
 use datakit_model::TablePatterns;
 use serde_json::Value as Json;
 
-use crate::connection::{self, Connection, Encrypt};
 use crate::environment::{self, Environment, put, put_table};
+use crate::file::{Server, Warehouse, WarehouseFile, server_address};
 use crate::files;
+use crate::handed::Secrets;
 use crate::ingest::{self, Ingest, Mode, Names};
-use crate::limits::{self, Limits};
+use crate::kinds::{Connection, Kinds, Role, SinkConfig};
+use crate::limits::Limits;
 use crate::node::{self, Table, Value};
-use crate::pool;
 use crate::problem::{ConfigErrors, Problem, Problems};
-use crate::reader::{TableReader, nearest, resolve_path};
-use crate::sink::{self, SinkConfig};
+use crate::reader::nearest;
+use crate::schema::TAG;
+use crate::settings::Checks;
 use crate::text::Origin;
+use crate::walk::{Walk, join};
 
 /// Where a configuration comes from, the weakest layer first.
 #[derive(Clone, Default)]
@@ -56,21 +59,8 @@ pub struct Overrides {
     pub mode: Option<Mode>,
 }
 
-/// `[warehouse]`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Warehouse {
-    /// Its name, for people.
-    pub name: Option<String>,
-    /// Where datakits are: `host[:port]/prefix`, or `oci:PATH` with the path resolved.
-    pub registry: Option<String>,
-    /// Plain HTTP to a registry that is not this machine.
-    pub plain_http: bool,
-    /// The folder of pulled datakits and compiled code.
-    pub cache: Option<PathBuf>,
-}
-
 /// A configuration without errors.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The warehouse file it came from.
     pub file: Option<PathBuf>,
@@ -91,6 +81,14 @@ pub struct Config {
     /// What is as it was asked for, in a way that is easily overlooked.
     pub notes: Vec<String>,
     pub(crate) over: IngestOverrides,
+    pub(crate) makers: Makers,
+}
+
+/// The variables that make what the file has not, in words.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Makers {
+    pub(crate) connection: Option<String>,
+    pub(crate) sinks: Option<String>,
 }
 
 /// What environment and flags say over the chosen ingest.
@@ -103,26 +101,39 @@ pub(crate) struct IngestOverrides {
     pub(crate) mode: Option<Mode>,
 }
 
-/// Reads the configuration.
+/// Reads the configuration, with the kinds of connections and sinks of this crate.
 ///
 /// # Errors
 /// Every error of every layer; a file that is not TOML hides what depends on it.
 pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
+    load_with(layers, Kinds::built_in())
+}
+
+/// Reads the configuration, with these kinds of connections and sinks.
+///
+/// # Errors
+/// Every error of every layer; a file that is not TOML hides what depends on it.
+pub fn load_with(layers: &Layers, kinds: &Kinds) -> Result<Config, ConfigErrors> {
     let problems = Problems::default();
     let file = match &layers.file {
         Some(path) => files::load(path, &problems),
         None => Some(Table::new()),
     };
-    let Some(mut tree) = file else { return Err(only_errors(problems)) };
-    let environment = Environment::new(&layers.environment, &tree);
-    let overlay = environment.overlay(&tree, &problems);
-    let warnings = environment.warnings(&tree);
-    let mut replaced = environment::replaced(&tree, &overlay);
+    let Some(file) = file else { return Err(only_errors(problems)) };
+    let environment = Environment::new(&layers.environment, kinds, &file);
+    let overlay = environment.overlay(&problems);
+    let mut warnings = environment.warnings();
+    let mut replaced = environment::replaced(&file, &overlay);
+    let over = ingest_overrides(&environment, &layers.flags, &problems);
+    let mut tree = file.clone();
     node::merge(&mut tree, overlay);
     node::merge(&mut tree, flags_layer(&layers.flags));
-    let over = ingest_overrides(&environment, &layers.flags, &problems);
-    let mut config = read(&tree, layers.file.clone(), over, &problems);
-    config.warnings.extend(warnings);
+    let mut config = read(&tree, kinds, problems)?;
+    config.file.clone_from(&layers.file);
+    config.over = over;
+    config.makers =
+        Makers { connection: environment::makers_of_connection(kinds), sinks: environment::makers_of_sinks(kinds) };
+    config.warnings.append(&mut warnings);
     if !config.ingests.is_empty() && layers.flags.tables.is_empty() && config.over.tables.is_some() {
         replaced.push(format!("`ingest.tables` ({})", environment::DATAKIT_TABLES));
     }
@@ -132,7 +143,7 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
     if !replaced.is_empty() {
         config.notes.push(format!("variables replace what the file says: {}", replaced.join(", ")));
     }
-    problems.into_result(config)
+    Ok(config)
 }
 
 /// The errors that kept the files from being read.
@@ -152,13 +163,13 @@ fn flags_layer(flags: &Overrides) -> Table {
     if flags.plain_http {
         put(&mut warehouse, "plain_http", Value::Boolean(true), Origin::Flag("--plain-http"));
     }
-    put_table(&mut layer, "warehouse", warehouse, Origin::Flag("--registry"));
+    put_table(&mut layer, "warehouse", warehouse, Some(Origin::Flag("--registry")));
     layer
 }
 
 fn ingest_overrides(environment: &Environment<'_>, flags: &Overrides, problems: &Problems) -> IngestOverrides {
     let flag = Origin::Flag("--tables");
-    let variable = Origin::Variable(environment::DATAKIT_TABLES);
+    let variable = Origin::Variable(environment::DATAKIT_TABLES.to_owned());
     let tables = if flags.tables.is_empty() {
         let listed = environment.get(environment::DATAKIT_TABLES).map(split_patterns);
         listed.and_then(|texts| patterns(&texts, &variable, problems))
@@ -167,7 +178,7 @@ fn ingest_overrides(environment: &Environment<'_>, flags: &Overrides, problems: 
         patterns(&listed, &flag, problems)
     };
     let settings = [
-        (environment.get(environment::DATAKIT_SETTINGS), Origin::Variable(environment::DATAKIT_SETTINGS)),
+        (environment.get(environment::DATAKIT_SETTINGS), Origin::Variable(environment::DATAKIT_SETTINGS.to_owned())),
         (flags.settings.as_deref(), Origin::Flag("--settings")),
     ];
     let settings = settings.into_iter().filter_map(|(text, origin)| json_object(text?, &origin, problems)).collect();
@@ -189,10 +200,10 @@ fn mode_of(environment: &Environment<'_>, problems: &Problems) -> Option<Mode> {
     if let Some((_, mode)) = ingest::MODES.iter().find(|(word, _)| *word == found) {
         return Some(*mode);
     }
-    let allowed: Vec<&'static str> = ingest::MODES.iter().map(|(word, _)| *word).collect();
-    let meant = nearest(found, allowed.iter().copied());
+    let allowed = ingest::MODES.iter().map(|(word, _)| (*word).to_owned()).collect();
+    let meant = nearest(found, ingest::MODES.iter().map(|(word, _)| *word));
     let problem = Problem::NotAllowed { path: "mode".to_owned(), found: found.to_owned(), allowed, meant };
-    problems.at(problem, &Origin::Variable(environment::DATAKIT_MODE));
+    problems.at(problem, &Origin::Variable(environment::DATAKIT_MODE.to_owned()));
     None
 }
 
@@ -234,62 +245,92 @@ fn json_object(text: &str, origin: &Origin, problems: &Problems) -> Option<Json>
     None
 }
 
-fn read(tree: &Table, file: Option<PathBuf>, over: IngestOverrides, problems: &Problems) -> Config {
-    let mut root = TableReader::new(tree, "", Origin::Flag("--config"), problems);
-    let warehouse = read_warehouse(&mut root);
-    let connection_tables = root.named_tables("connections");
-    let sink_tables = root.named_tables("sinks");
+/// Reads the merged tree. Every part is read and checked before any error is returned.
+fn read(tree: &Table, kinds: &Kinds, problems: Problems) -> Result<Config, ConfigErrors> {
+    let secrets = Secrets::default();
+    let place = Origin::Flag("--config");
+    let mut value = Walk::new(&problems, &secrets).table(kinds.schema().root(), "", &place, tree);
+    let overruled = {
+        let root = Checks::new((String::new(), place), (tree, &value), (&problems, &secrets));
+        check(&root, tree, kinds)
+    };
+    for (role, name, key) in overruled {
+        if let Some(section) = value[role.outer()][&name].as_object_mut() {
+            section.remove(&key);
+        }
+    }
+    if !problems.is_empty() {
+        return problems.into_result(Config::default());
+    }
+    let config = decode(value, kinds, &secrets, &problems);
+    problems.into_result(config)
+}
+
+/// Checks across the keys of each table. The outcome is the keys that a stronger layer overrules, with their sections.
+fn check(root: &Checks<'_>, tree: &Table, kinds: &Kinds) -> Vec<(Role, String, String)> {
+    let mut overruled = Vec::new();
+    for role in [Role::Connection, Role::Sink] {
+        let Some(sections) = root.within(role.outer()) else { continue };
+        for name in sections.keys() {
+            let Some(section) = sections.within(name) else { continue };
+            let kind = section.get::<String>(TAG).and_then(|kind| kinds.find(role, &kind));
+            kind.iter().for_each(|kind| kind.check(&section, name));
+            overruled.extend(section.ignored().into_iter().map(|key| (role, name.to_owned(), key)));
+        }
+    }
     // A connection that has an error of its own is still a known name.
-    let connection_names: Vec<String> = connection_tables.iter().map(|(name, _)| name.clone()).collect();
-    let sink_names: Vec<String> = sink_tables.iter().map(|(name, _)| name.clone()).collect();
-    let connections: BTreeMap<_, _> = connection_tables
-        .into_iter()
-        .filter_map(|(name, table)| Some((name.clone(), connection::read(&name, table)?)))
-        .collect();
-    let sinks: BTreeMap<_, _> =
-        sink_tables.into_iter().filter_map(|(name, table)| Some((name.clone(), sink::read(&name, table)?))).collect();
-    let names = Names {
-        connections: connection_names.iter().map(String::as_str).collect(),
-        sinks: sink_names.iter().map(String::as_str).collect(),
-    };
-    let ingests = ingest::read_all(&mut root, &names);
-    let limits = limits::read(&mut root);
-    let servers = pool::read_servers(&mut root);
-    root.finish();
-    let mut warnings: Vec<String> = connections.values().filter_map(warning).collect();
-    for server in servers.keys().filter(|server| connections.values().all(|c: &Connection| c.address() != **server)) {
-        warnings.push(format!("`servers.\"{server}\"` bounds nothing: no connection has this host and port"));
+    let names = Names { connections: names(tree, Role::Connection), sinks: names(tree, Role::Sink) };
+    for ingest in root.elements("ingest") {
+        Ingest::check(&ingest, &names);
     }
-    Config { file, warehouse, connections, servers, sinks, ingests, limits, warnings, notes: Vec::new(), over }
+    root.within("servers").iter().for_each(Server::check);
+    overruled
 }
 
-fn read_warehouse(root: &mut TableReader<'_>) -> Warehouse {
-    let Some(mut table) = root.table("warehouse") else { return Warehouse::default() };
-    let name = table.string("name").map(|found| found.value);
-    let registry = table.string("registry").map(|found| match found.value.strip_prefix("oci:") {
-        Some(path) if !path.is_empty() => format!("oci:{}", resolve_path(path, &found.origin).display()),
-        _ => found.value,
-    });
-    let plain_http = table.boolean("plain_http").is_some_and(|found| found.value);
-    let cache = table.path("cache").map(|found| found.value);
-    table.finish();
-    Warehouse { name, registry, plain_http, cache }
+fn names(tree: &Table, role: Role) -> Vec<&str> {
+    let Some(Value::Table(sections)) = tree.get(role.outer()).map(|entry| &entry.node.value) else { return Vec::new() };
+    let tables = sections.iter().filter(|(_, entry)| matches!(entry.node.value, Value::Table(_)));
+    tables.map(|(name, _)| name.as_str()).collect()
 }
 
-fn warning(connection: &Connection) -> Option<String> {
-    let (name, encrypt, trusts_all) = match connection {
-        Connection::SqlServer(c) => (&c.name, c.encrypt, c.trust_certificate),
-        // A Unix socket leaves the machine on no way.
-        Connection::Postgres(c) if c.server.host.starts_with('/') => return None,
-        Connection::Files(_) => return None,
-        Connection::Postgres(c) => (&c.server.name, c.server.encrypt, c.server.trust_certificate),
+/// Makes types of what was read without a problem.
+fn decode(value: Json, kinds: &Kinds, secrets: &Secrets, problems: &Problems) -> Config {
+    let refuse = |path: String, error: &serde_json::Error| {
+        let problem = Problem::Refused { path, message: error.to_string() };
+        problems.push(crate::ConfigError::new(problem, None));
     };
-    if encrypt == Encrypt::Off {
-        return Some(format!("connection `{name}`: `encrypt = \"off\"` sends every row in the clear"));
+    let file: WarehouseFile = match secrets.decode(value) {
+        Ok(file) => file,
+        Err(error) => {
+            refuse("the file".to_owned(), &error);
+            return Config::default();
+        }
+    };
+    let mut config =
+        Config { warehouse: file.warehouse, ingests: file.ingest, limits: file.limits, ..Config::default() };
+    for (name, section) in file.connections {
+        let kind = kinds.find(Role::Connection, section.0[TAG].as_str().unwrap_or_default());
+        match kind.map(|kind| kind.read_connection(&name, section.0, secrets)) {
+            Some(Err(error)) => refuse(join("connections", &name), &error),
+            read => config.connections.extend(read.and_then(Result::ok).flatten().map(|connection| (name, connection))),
+        }
     }
-    trusts_all.then(|| {
-        format!("connection `{name}`: `trust_certificate = true` lets anyone on the way read and change the rows")
-    })
+    for (name, section) in file.sinks {
+        let kind = kinds.find(Role::Sink, section.0[TAG].as_str().unwrap_or_default());
+        match kind.map(|kind| kind.read_sink(&name, section.0, secrets)) {
+            Some(Err(error)) => refuse(join("sinks", &name), &error),
+            read => config.sinks.extend(read.and_then(Result::ok).flatten().map(|sink| (name, sink))),
+        }
+    }
+    let servers = file.servers.into_iter();
+    config.servers =
+        servers.filter_map(|(name, server)| Some((server_address(&name)?, server.max_connections))).collect();
+    config.warnings = config.connections.values().filter_map(Connection::warning).collect();
+    let unused = config.servers.keys().filter(|server| config.connections.values().all(|c| c.address() != **server));
+    let unused =
+        unused.map(|server| format!("`servers.\"{server}\"` bounds nothing: no connection has this host and port"));
+    config.warnings.extend(unused.collect::<Vec<_>>());
+    config
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! What can be wrong with a configuration, by name.
 
-use std::borrow::Cow;
-use std::fmt;
+mod error;
+
+pub(crate) use error::Problems;
+pub use error::{ConfigError, ConfigErrors};
+
 use std::path::PathBuf;
 
 use datakit_model::names::PatternError;
-use datakit_model::{Coded, Kind};
-
-use crate::text::{Origin, Place};
 
 /// One error of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum Problem {
         /// The key that was meant, when one is near.
         meant: Option<String>,
         /// The keys there are.
-        known: Vec<&'static str>,
+        known: Vec<String>,
     },
     /// A value of another type.
     #[error("`{path}` is {found}, but must be {expected}")]
@@ -44,7 +44,7 @@ pub enum Problem {
         /// What it is.
         found: &'static str,
         /// What it must be.
-        expected: &'static str,
+        expected: String,
     },
     /// A key without which nothing works.
     #[error("`{path}` is missing")]
@@ -62,7 +62,7 @@ pub enum Problem {
         /// What it is.
         found: String,
         /// The words.
-        allowed: Vec<&'static str>,
+        allowed: Vec<String>,
         /// The word that was meant, when one is near.
         meant: Option<String>,
     },
@@ -128,7 +128,7 @@ pub enum Problem {
         /// What it is.
         found: String,
         /// The kinds there are.
-        known: Vec<&'static str>,
+        known: Vec<String>,
     },
     /// A server that is not `host`, `host,port` or `host:port`.
     #[error("`{path}` {problem}")]
@@ -204,7 +204,7 @@ pub enum Problem {
     #[error("{variable} is set, but the file has {count} {what}: it is not clear which one is meant")]
     Ambiguous {
         /// The variable.
-        variable: &'static str,
+        variable: String,
         /// How many there are.
         count: usize,
         /// `connections` or `sinks`.
@@ -214,6 +214,14 @@ pub enum Problem {
     #[error("not a JSON object: {message}")]
     Settings {
         /// The parser's words.
+        message: String,
+    },
+    /// A value of the right shape that the type of the setting does not take.
+    #[error("`{path}`: {message}")]
+    Refused {
+        /// The table that it is in.
+        path: String,
+        /// Why.
         message: String,
     },
     /// Several ingests fit.
@@ -277,6 +285,7 @@ impl Problem {
         ("DK-CFG-023", "several ingests fit"),
         ("DK-CFG-024", "no ingest, connection or sink fits"),
         ("DK-CFG-025", "no tables selected, or no datakit named"),
+        ("DK-CFG-026", "a value that the setting does not take"),
     ];
 
     fn number(&self) -> usize {
@@ -306,11 +315,12 @@ impl Problem {
             Self::SeveralIngests { .. } => 23,
             Self::NoIngest { .. } => 24,
             Self::NoTables | Self::NoDatakit { .. } => 25,
+            Self::Refused { .. } => 26,
         }
     }
 
     fn hint(&self) -> Option<String> {
-        let one_of = |known: &[&str]| format!("one of: {}", known.join(", "));
+        let one_of = |known: &[String]| format!("one of: {}", known.join(", "));
         let did_you_mean = |meant: &str| format!("did you mean `{meant}`?");
         Some(match self {
             Self::Unreadable { .. } => "check the path and who may read it".into(),
@@ -319,7 +329,7 @@ impl Problem {
                 did_you_mean(meant)
             }
             Self::UnknownKey { known, .. } => one_of(known),
-            Self::WrongType { .. } => "docs/warehouse-file.md shows how every key is written".into(),
+            Self::WrongType { .. } | Self::Refused { .. } => "docs/warehouse-file.md shows how every key is written".into(),
             Self::NotAllowed { .. } => return None,
             Self::OutOfRange { .. } => "docs/warehouse-file.md has every key with its default and what it bounds".into(),
             Self::Missing { hint, .. } | Self::NoIngest { hint, .. } => hint.clone(),
@@ -344,7 +354,7 @@ impl Problem {
             Self::UnknownName { what, known, .. } if known.is_empty() => {
                 format!("there is none: add a table [{what}s.NAME]")
             }
-            Self::UnknownName { known, .. } => format!("one of: {}", known.join(", ")),
+            Self::UnknownName { known, .. } => one_of(known),
             Self::ExtendsCircle { .. } => "take one `extends` out".into(),
             Self::ExtendsDepth { .. } => "put shared settings into fewer files".into(),
             Self::Reference { .. } => "write NAME@VERSION, for example sqlserver-bronze@0.1.0, or NAME@sha256:…".into(),
@@ -361,137 +371,5 @@ impl Problem {
             Self::NoDatakit { has_file: true } => "name one, for example `host run sqlserver-bronze@0.1.0`, or have an [[ingest]] in the file".into(),
             Self::NoDatakit { has_file: false } => "run in the folder of the warehouse.toml, name the file with --config, or name a datakit: `host run sqlserver-bronze@0.1.0`".into(),
         })
-    }
-}
-
-/// An error of the configuration with its place.
-#[derive(Debug)]
-pub struct ConfigError(Box<Placed>);
-
-#[derive(Debug)]
-struct Placed {
-    problem: Problem,
-    place: Option<Place>,
-}
-
-impl ConfigError {
-    pub(crate) fn new(problem: Problem, place: Option<Place>) -> Self {
-        Self(Box::new(Placed { problem, place }))
-    }
-
-    pub(crate) fn at(problem: Problem, origin: &Origin) -> Self {
-        Self::new(problem, Some(origin.place()))
-    }
-
-    /// What is wrong.
-    #[must_use]
-    pub fn problem(&self) -> &Problem {
-        &self.0.problem
-    }
-
-    /// Where it is; none where something is missing altogether.
-    #[must_use]
-    pub fn place(&self) -> Option<&Place> {
-        self.0.place.as_ref()
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.problem.fmt(f)
-    }
-}
-
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0.problem)
-    }
-}
-
-impl Coded for ConfigError {
-    fn code(&self) -> Cow<'static, str> {
-        format!("DK-CFG-{:03}", self.0.problem.number()).into()
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::User
-    }
-
-    fn hint(&self) -> Option<String> {
-        self.0.problem.hint()
-    }
-
-    fn context(&self) -> Vec<(String, String)> {
-        self.0.place.iter().map(|place| ("at".to_owned(), place.to_string())).collect()
-    }
-}
-
-/// Every error of a configuration, in the order of the files. Never empty.
-#[derive(Debug)]
-pub struct ConfigErrors(Vec<ConfigError>);
-
-impl ConfigErrors {
-    /// All of them.
-    #[must_use]
-    pub fn errors(&self) -> &[ConfigError] {
-        &self.0
-    }
-}
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            write!(f, "{}{error}", if index == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
-impl From<ConfigError> for ConfigErrors {
-    fn from(error: ConfigError) -> Self {
-        Self(vec![error])
-    }
-}
-
-impl IntoIterator for ConfigErrors {
-    type Item = ConfigError;
-    type IntoIter = std::vec::IntoIter<ConfigError>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-/// The errors found so far: reading goes on after each.
-#[derive(Debug, Default)]
-pub(crate) struct Problems(std::cell::RefCell<Vec<ConfigError>>);
-
-impl Problems {
-    pub(crate) fn push(&self, error: ConfigError) {
-        self.0.borrow_mut().push(error);
-    }
-
-    pub(crate) fn at(&self, problem: Problem, origin: &Origin) {
-        self.push(ConfigError::at(problem, origin));
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
-    }
-
-    /// The value, or every error, sorted by place.
-    pub(crate) fn into_result<T>(self, value: T) -> Result<T, ConfigErrors> {
-        let mut errors = self.0.into_inner();
-        if errors.is_empty() {
-            return Ok(value);
-        }
-        errors.sort_by_key(|error| match &error.0.place {
-            Some(Place::File(at)) => (0, at.file.clone(), at.line, at.column),
-            Some(Place::Variable(name) | Place::Flag(name)) => (1, PathBuf::from(name), 0, 0),
-            None => (2, PathBuf::new(), 0, 0),
-        });
-        Err(ConfigErrors(errors))
     }
 }

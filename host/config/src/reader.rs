@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::node::{Entry, Node, Table, Value};
 use crate::problem::{Problem, Problems};
 use crate::text::Origin;
+use crate::walk::join;
 
 /// A value with the place it came from.
 #[derive(Debug, Clone)]
@@ -39,13 +40,7 @@ impl<'a> TableReader<'a> {
 
     /// The full name of a key.
     pub(crate) fn path_of(&self, key: &str) -> String {
-        let key = if key.contains(['.', ' ', '"']) || key.is_empty() { format!("{key:?}") } else { key.to_owned() };
-        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
-    }
-
-    /// The full name of a key within a table within.
-    pub(crate) fn path_of_nested(&self, keys: &str) -> String {
-        format!("{}.{keys}", self.path)
+        join(&self.path, key)
     }
 
     /// The entry of a key, which is known from now on.
@@ -67,7 +62,7 @@ impl<'a> TableReader<'a> {
     }
 
     pub(crate) fn wrong_type(&self, key: &str, node: &Node, expected: &'static str) {
-        let found = node.value.type_name();
+        let (found, expected) = (node.value.type_name(), expected.to_owned());
         self.problems.at(Problem::WrongType { path: self.path_of(key), found, expected }, &node.origin);
     }
 
@@ -103,17 +98,6 @@ impl<'a> TableReader<'a> {
         Some(Located { value: resolve_path(&found.value, &found.origin), origin: found.origin })
     }
 
-    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<Located<bool>> {
-        let node = &self.entry(key)?.node;
-        match &node.value {
-            Value::Boolean(value) => Some(Located { value: *value, origin: node.origin.clone() }),
-            _ => {
-                self.wrong_type(key, node, "true or false");
-                None
-            }
-        }
-    }
-
     pub(crate) fn integer(&mut self, key: &'static str, minimum: u64, maximum: u64) -> Option<Located<u64>> {
         let node = &self.entry(key)?.node;
         let Value::Integer(found) = node.value else {
@@ -136,8 +120,8 @@ impl<'a> TableReader<'a> {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == found.value) {
             return Some(Located { value: *value, origin: found.origin });
         }
-        let allowed: Vec<&'static str> = words.iter().map(|(word, _)| *word).collect();
-        let meant = nearest(&found.value, allowed.iter().copied());
+        let allowed: Vec<String> = words.iter().map(|(word, _)| (*word).to_owned()).collect();
+        let meant = nearest(&found.value, words.iter().map(|(word, _)| *word));
         let path = self.path_of(key);
         self.problems.at(Problem::NotAllowed { path, found: found.value, allowed, meant }, &found.origin);
         None
@@ -146,10 +130,6 @@ impl<'a> TableReader<'a> {
     /// A table within; none when it is not there.
     pub(crate) fn table(&mut self, key: &'static str) -> Option<TableReader<'a>> {
         let entry = self.entry(key)?;
-        self.table_of(key, entry)
-    }
-
-    fn table_of(&self, key: &str, entry: &'a Entry) -> Option<TableReader<'a>> {
         match &entry.node.value {
             Value::Table(table) => Some(TableReader::new(table, self.path_of(key), entry.key.clone(), self.problems)),
             _ => {
@@ -159,69 +139,6 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// The tables under names of the operator's choice.
-    pub(crate) fn named_tables(&mut self, key: &'static str) -> Vec<(String, TableReader<'a>)> {
-        let Some(outer) = self.table(key) else { return Vec::new() };
-        outer.table.iter().filter_map(|(name, entry)| Some((name.clone(), outer.table_of(name, entry)?))).collect()
-    }
-
-    /// The strings under names of the operator's choice.
-    pub(crate) fn named_strings(&mut self, key: &'static str) -> Vec<(String, Located<String>)> {
-        let Some(outer) = self.table(key) else { return Vec::new() };
-        let mut strings = Vec::new();
-        for (name, entry) in outer.table {
-            match &entry.node.value {
-                Value::String(text) => {
-                    strings.push((name.clone(), Located { value: text.clone(), origin: entry.node.origin.clone() }));
-                }
-                _ => outer.wrong_type(name, &entry.node, "a string"),
-            }
-        }
-        strings
-    }
-
-    /// The lists of strings under names of the operator's choice.
-    pub(crate) fn named_string_lists(
-        &mut self,
-        key: &'static str,
-        expected: &'static str,
-    ) -> Vec<(String, Vec<String>)> {
-        let Some(outer) = self.table(key) else { return Vec::new() };
-        let mut lists = Vec::new();
-        for (name, entry) in outer.table {
-            let strings = match &entry.node.value {
-                Value::Array(nodes) => nodes.iter().map(as_string).collect(),
-                _ => None,
-            };
-            match strings {
-                Some(strings) => lists.push((name.clone(), strings)),
-                None => outer.wrong_type(name, &entry.node, expected),
-            }
-        }
-        lists
-    }
-
-    /// The elements of an array.
-    pub(crate) fn array(&mut self, key: &'static str, expected: &'static str) -> Option<&'a [Node]> {
-        let node = &self.entry(key)?.node;
-        match &node.value {
-            Value::Array(nodes) => Some(nodes),
-            _ => {
-                self.wrong_type(key, node, expected);
-                None
-            }
-        }
-    }
-
-    /// The kind, which says what all other keys mean; without it nothing can be said of them.
-    pub(crate) fn kind(&mut self, hint: &'static str) -> Option<Located<String>> {
-        let kind = self.required_string("kind", hint);
-        for (key, hint) in std::mem::take(&mut self.missing) {
-            self.problems.at(Problem::Missing { path: self.path_of(key), hint: hint.into() }, &self.origin);
-        }
-        kind
-    }
-
     /// Reports the keys nobody asked for, and the missing ones that no misspelt one explains.
     pub(crate) fn finish(self) {
         let unknown = self.table.iter().filter(|(key, _)| !self.known.contains(&key.as_str()));
@@ -229,7 +146,7 @@ impl<'a> TableReader<'a> {
         for (key, entry) in unknown {
             let meant = nearest(key, self.known.iter().copied());
             explained.extend(meant.clone());
-            let mut known = self.known.clone();
+            let mut known: Vec<String> = self.known.iter().map(|key| (*key).to_owned()).collect();
             known.sort_unstable();
             self.problems.at(Problem::UnknownKey { path: self.path_of(key), meant, known }, &entry.key);
         }
@@ -238,13 +155,6 @@ impl<'a> TableReader<'a> {
                 self.problems.at(Problem::Missing { path: self.path_of(key), hint: (*hint).into() }, &self.origin);
             }
         }
-    }
-}
-
-fn as_string(node: &Node) -> Option<String> {
-    match &node.value {
-        Value::String(text) => Some(text.clone()),
-        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use datakit_secrets::{Fields, KINDS, Key, Reported, SecretRef, Unavailable, forms, is_key, local_forms};
+use datakit_secrets::{Fields, KINDS, Key, Reported, SecretRef, Unavailable, is_key, local_forms};
 
 use crate::node::{Entry, Value};
 use crate::problem::{ConfigError, Problem, Problems};
@@ -54,16 +54,7 @@ impl SecretSetting {
     }
 }
 
-/// Reads a required reference to a secret: `{ env = "NAME" }`, `{ file = "PATH" }` or another kind.
-pub(crate) fn read(table: &mut TableReader<'_>, key: &'static str) -> Option<SecretSetting> {
-    let Some(entry) = table.entry(key) else {
-        table.missing(key, forms());
-        return None;
-    };
-    read_entry(table.path_of(key), entry, table.problems())
-}
-
-/// The same of an entry that is there.
+/// Reads a reference to a secret: `{ env = "NAME" }`, `{ file = "PATH" }` or another kind.
 pub(crate) fn read_entry(path: String, entry: &Entry, problems: &Problems) -> Option<SecretSetting> {
     match &entry.node.value {
         Value::Table(_) => read_reference(path, entry, problems),
@@ -204,7 +195,7 @@ mod tests {
         SecretSetting {
             path: "connections.erp.auth.password".into(),
             from: from.into(),
-            place: Place::Variable("MSSQL_PASSWORD"),
+            place: Place::Variable("MSSQL_PASSWORD".into()),
             needs: Vec::new(),
         }
     }

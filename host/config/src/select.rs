@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use datakit_model::{TablePattern, TablePatterns};
 use serde_json::Value as Json;
 
-use crate::connection::Connection;
 use crate::ingest::{Ingest, is_reference};
+use crate::kinds::{Connection, SinkConfig};
 use crate::load::Config;
 use crate::problem::{ConfigError, ConfigErrors, Problem};
 use crate::reader::nearest;
-use crate::sink::SinkConfig;
 
 /// What an ingest without a mode means, and what to do about it.
 pub const NO_MODE: &str = "a full load into a table that holds rows is refused; set `mode = \"append\"` or `mode = \"overwrite\"`, --mode or DATAKIT_MODE";
@@ -117,15 +116,12 @@ impl Config {
     pub fn sink_of(&self, ingest: &Ingest) -> Result<&SinkConfig, ConfigErrors> {
         let sink = ingest.sink.as_ref().and_then(|name| self.sinks.get(name));
         sink.ok_or_else(|| {
-            let (message, hint) = if self.sinks.is_empty() {
-                (
-                    "no sink is configured",
-                    "set BRONZE_URI (Delta) or BRONZE_HOST and its like (Postgres), or add [sinks.NAME] to the file",
-                )
-            } else {
-                ("it is not clear which sink is meant", "add an [[ingest]] with `sink` to the file")
-            };
-            no_ingest(message.to_owned(), hint)
+            if !self.sinks.is_empty() {
+                let message = "it is not clear which sink is meant".to_owned();
+                return no_ingest(message, "add an [[ingest]] with `sink` to the file");
+            }
+            let set = self.makers.sinks.iter().map(|variables| format!("set {variables}, or ")).collect::<String>();
+            no_ingest("no sink is configured".to_owned(), &format!("{set}add [sinks.NAME] to the file"))
         })
     }
 
@@ -207,6 +203,8 @@ impl Config {
             (Some(only), 0) => only,
             (None, _) => {
                 let name = name_of(&datakit);
+                let set =
+                    self.makers.connection.iter().map(|variables| format!("set {variables}, ")).collect::<String>();
                 return Err(match &self.file {
                     Some(_) => no_ingest(
                         format!("there is no connection to run `{name}` with"),
@@ -214,7 +212,7 @@ impl Config {
                     ),
                     None => no_ingest(
                         format!("there is no connection to run `{name}` with, and no warehouse.toml here"),
-                        "set MSSQL_SERVER, MSSQL_DATABASE, MSSQL_USER and MSSQL_PASSWORD, run in the folder of the warehouse.toml, or name the file with --config",
+                        &format!("{set}run in the folder of the warehouse.toml, or name the file with --config"),
                     ),
                 });
             }

@@ -3,15 +3,69 @@
 //! The keys are the variables that the stores' own tools read. What `store` says is all there is: nothing of the environment is
 //! laid under it, so that a session token of one account never goes along with the key of another.
 
-use crate::node::Value;
-use crate::problem::Problem;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use crate::handed::Secrets;
+use crate::node::{Table, Value};
+use crate::problem::{Problem, Problems};
 use crate::reader::TableReader;
 use crate::secret::{self, SecretSetting};
-use crate::sink;
+use crate::text::Origin;
 
 /// The settings of one object store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "BTreeMap<String, Written>")]
 pub struct StoreSettings(Vec<(&'static str, StoreValue)>);
+
+/// A setting of an object store, as the file has it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "StoreValue")]
+enum Written {
+    /// What is no secret.
+    Plain(String),
+    /// `true` or `false`.
+    Flag(bool),
+    /// A key, a token or a client's secret, by reference.
+    Secret(SecretSetting),
+}
+
+impl From<BTreeMap<String, Written>> for StoreSettings {
+    fn from(written: BTreeMap<String, Written>) -> Self {
+        let settings = written.into_iter().filter_map(|(key, value)| {
+            let name = Self::names().find(|name| *name == key)?;
+            let value = match value {
+                Written::Plain(text) => StoreValue::Plain(text),
+                Written::Flag(flag) => StoreValue::Plain(flag.to_string()),
+                Written::Secret(secret) => StoreValue::Secret(secret),
+            };
+            Some((name, value))
+        });
+        Self(settings.collect())
+    }
+}
+
+impl JsonSchema for StoreSettings {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "StoreSettings".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "additionalProperties": generator.subschema_for::<Written>(),
+            "propertyNames": { "enum": Self::names().collect::<Vec<_>>() },
+        })
+    }
+}
 
 /// One setting of an object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,32 +189,61 @@ fn names_of(uri: &str) -> Vec<Name> {
     }
 }
 
-/// Reads the table `store` beside a root; none when it is not there.
-pub(crate) fn read(table: &mut TableReader<'_>, uri: Option<&str>) -> Option<StoreSettings> {
-    let mut store = table.table("store")?;
-    let mut settings = Vec::new();
-    for (name, is_secret) in names_of(uri.unwrap_or_default()) {
-        settings.extend(read_value(&mut store, name, is_secret).map(|value| (name, value)));
+/// Reads the settings of the store at a place. What is valid of them goes into the outcome.
+pub(crate) fn read(
+    table: &Table,
+    path: &str,
+    origin: &Origin,
+    uri: &str,
+    problems: &Problems,
+    secrets: &Secrets,
+) -> Json {
+    let mut store = TableReader::new(table, path, origin.clone(), problems);
+    let mut settings = Map::new();
+    for (name, is_secret) in names_of(uri) {
+        settings.extend(read_value(&mut store, name, is_secret, secrets).map(|value| (name.to_owned(), value)));
     }
     store.finish();
-    Some(StoreSettings(settings))
+    Json::Object(settings)
 }
 
-fn read_value(store: &mut TableReader<'_>, name: &'static str, is_secret: bool) -> Option<StoreValue> {
+fn read_value(store: &mut TableReader<'_>, name: &'static str, is_secret: bool, secrets: &Secrets) -> Option<Json> {
     let entry = store.entry(name)?;
     let path = store.path_of(name);
+    let secret = || Some(secrets.keep(secret::read_entry(path.clone(), entry, store.problems())?).into());
     match &entry.node.value {
-        Value::Table(_) => secret::read_entry(path, entry, store.problems()).map(StoreValue::Secret),
-        Value::String(text) if !is_secret && !sink::holds_password(text) => Some(StoreValue::Plain(text.clone())),
-        Value::Boolean(flag) if !is_secret => Some(StoreValue::Plain(flag.to_string())),
+        Value::Table(_) => secret(),
+        Value::String(text) if !is_secret && !holds_password(text) => Some(text.clone().into()),
+        Value::Boolean(flag) if !is_secret => Some((*flag).into()),
         Value::String(_) => {
             store.problems().at(Problem::InlineSecret { path }, &entry.node.origin);
             None
         }
-        _ if is_secret => secret::read_entry(path, entry, store.problems()).map(StoreValue::Secret),
+        _ if is_secret => secret(),
         _ => {
             store.wrong_type(name, &entry.node, "a string, or a reference to a secret");
             None
         }
+    }
+}
+
+/// `scheme://user:password@…`
+pub(crate) fn holds_password(uri: &str) -> bool {
+    uri.split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next())
+        .and_then(|authority| authority.rsplit_once('@'))
+        .is_some_and(|(user, _)| user.contains(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_uri_is_seen() {
+        assert!(holds_password("s3://key:secret@bucket/path"));
+        assert!(!holds_password("abfss://container@account.dfs.core.windows.net/path"));
+        assert!(!holds_password("s3://bucket/a:b@c"));
+        assert!(!holds_password("./bronze"));
     }
 }

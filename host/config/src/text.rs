@@ -200,7 +200,7 @@ pub(crate) enum Origin {
     /// A span of a file.
     File(Arc<SourceText>, Range<usize>),
     /// An environment variable.
-    Variable(&'static str),
+    Variable(String),
     /// A flag of the command line.
     Flag(&'static str),
 }
@@ -209,7 +209,7 @@ impl Origin {
     pub(crate) fn place(&self) -> Place {
         match self {
             Self::File(text, span) => Place::File(text.location(span)),
-            Self::Variable(name) => Place::Variable(name),
+            Self::Variable(name) => Place::Variable(name.clone()),
             Self::Flag(name) => Place::Flag(name),
         }
     }
@@ -229,7 +229,7 @@ pub enum Place {
     /// In a file.
     File(Location),
     /// In the value of an environment variable.
-    Variable(&'static str),
+    Variable(String),
     /// In the value of a flag.
     Flag(&'static str),
 }

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datakit_config::{
-    ApplicationIntent, Auth, Config, Connection, Encrypt, Layers, Mode, Overrides, Reader, SecretRef, Selection,
-    SinkConfig, StoreSettings, StoreValue, TicketSource, load,
+    ApplicationIntent, Config, DeltaSettings, Encrypt, FilesSettings, Kerberos, Layers, Login, Mode, Overrides,
+    PostgresServer, Reader, SecretRef, SecretSetting, Selection, SqlServerSettings, StoreSettings, StoreValue,
+    TicketSource, load,
 };
 use datakit_model::{Coded, TableId};
 use datakit_secrets::aws::{AccessKeys, AwsSecret};
-use datakit_secrets::delinea::{DelineaField, Login};
+use datakit_secrets::delinea::{self, DelineaField};
 use datakit_secrets::environment::Variable;
 use datakit_secrets::file::SecretFile;
 use serde_json::json;
@@ -84,9 +85,34 @@ fn load_in(folder: &Path, environment: BTreeMap<String, String>, flags: Override
     load(&Layers { file: Some(folder.join("warehouse.toml")), environment, flags }).unwrap()
 }
 
-fn sqlserver<'c>(config: &'c Config, name: &str) -> &'c datakit_config::SqlServerConnection {
-    let Connection::SqlServer(connection) = &config.connections[name] else { panic!("{name} is of another kind") };
-    connection
+fn sqlserver<'c>(config: &'c Config, name: &str) -> &'c SqlServerSettings {
+    config.connections[name].settings().unwrap_or_else(|| panic!("{name} is of another kind"))
+}
+
+fn files<'c>(config: &'c Config, name: &str) -> &'c FilesSettings {
+    config.connections[name].settings().unwrap_or_else(|| panic!("{name} is of another kind"))
+}
+
+fn delta<'c>(config: &'c Config, name: &str) -> &'c DeltaSettings {
+    config.sinks[name].settings().unwrap_or_else(|| panic!("{name} is of another kind"))
+}
+
+fn postgres<'c>(config: &'c Config, name: &str) -> &'c PostgresServer {
+    config.sinks[name].settings().unwrap_or_else(|| panic!("{name} is of another kind"))
+}
+
+fn password<'c>(config: &'c Config, name: &str) -> (&'c str, &'c SecretSetting) {
+    match sqlserver(config, name).login() {
+        Login::Sql { user, password } => (user, password),
+        Login::Kerberos(kerberos) => panic!("{kerberos:?}"),
+    }
+}
+
+fn kerberos_of<'c>(config: &'c Config, name: &str) -> &'c Kerberos {
+    match sqlserver(config, name).login() {
+        Login::Kerberos(kerberos) => kerberos,
+        Login::Sql { user, .. } => panic!("{user} has a password"),
+    }
 }
 
 #[test]
@@ -95,23 +121,23 @@ fn a_file_is_laid_over_the_one_it_extends() {
     let config = load_in(folder.path(), BTreeMap::new(), Overrides::default());
     assert_eq!(config.warehouse.name.as_deref(), Some("finance"));
     // Relative paths start from the file they stand in.
-    assert_eq!(config.warehouse.registry, Some(format!("oci:{}", folder.path().join("registry").display())));
-    assert_eq!(config.warehouse.cache, Some(folder.path().join("cache")));
+    let registry = format!("oci:{}", folder.path().join("registry").display());
+    assert_eq!(config.warehouse.registry.as_deref(), Some(registry.as_str()));
+    assert_eq!(config.warehouse.cache.as_deref(), Some(folder.path().join("cache").as_path()));
     let erp = sqlserver(&config, "erp");
-    assert_eq!((erp.host.as_str(), erp.port), ("sql01.corp.example", 1434));
-    assert_eq!((erp.source_system.as_str(), erp.database.as_str()), ("ERP", "ERP"));
+    assert_eq!((erp.host(), erp.port()), ("sql01.corp.example", 1434));
+    assert_eq!((config.connections["erp"].source_system(), erp.database.as_str()), ("ERP", "ERP"));
     assert_eq!((erp.encrypt, erp.reader), (Encrypt::Required, Reader::MssqlTds));
     assert!(erp.trust_certificate);
     assert_eq!((erp.pool.max_connections, erp.pool.checkout_seconds), (3, 60));
     // A reference to a secret is replaced, not mixed.
-    let Auth::Sql { user, password } = &erp.auth else { unreachable!() };
+    let (user, password) = password(&config, "erp");
     assert_eq!(user, "svc");
     assert_eq!(password.from, variable("ERP_PASSWORD"));
     assert_eq!(config.limits.run.max_parallel_partitions, 2);
     assert_eq!(config.limits.run.max_attempts, 3);
     assert_eq!(config.warnings.len(), 1);
-    let SinkConfig::Delta(bronze) = &config.sinks["bronze"] else { panic!("not Delta") };
-    assert_eq!(bronze.uri, folder.path().join("./bronze").display().to_string());
+    assert_eq!(*delta(&config, "bronze").uri, *folder.path().join("./bronze").display().to_string());
 
     let ingest = config.ingest(&Selection::default()).unwrap();
     assert_eq!(ingest.datakit, "sqlserver-bronze@0.1.0");
@@ -145,11 +171,11 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
     let config = load_in(folder.path(), environment.clone(), Overrides::default());
     assert_eq!(config.warehouse.registry.as_deref(), Some("registry.corp.example/kits"));
     let erp = sqlserver(&config, "erp");
-    assert_eq!((erp.host.as_str(), erp.port, erp.trust_certificate), ("sql02", 1500, false));
-    let Auth::Sql { user, password } = &erp.auth else { unreachable!() };
-    assert_eq!((user.as_str(), &password.from), ("other", &variable("ERP_PASSWORD")));
+    assert_eq!((erp.host(), erp.port(), erp.trust_certificate), ("sql02", 1500, false));
+    let (user, password) = password(&config, "erp");
+    assert_eq!((user, &password.from), ("other", &variable("ERP_PASSWORD")));
     // Another kind of sink keeps nothing of the file's.
-    let SinkConfig::Postgres(bronze) = &config.sinks["bronze"] else { panic!("not Postgres") };
+    let bronze = postgres(&config, "bronze");
     assert_eq!((bronze.host.as_str(), bronze.port, bronze.user.as_str()), ("pg", 5432, "loader"));
     let ingest = config.ingest(&Selection::default()).unwrap();
     assert_eq!(ingest.settings, json!({ "maxdop": 2, "nested": { "a": 2, "b": [1, 2.5, true] } }));
@@ -191,14 +217,13 @@ fn the_environment_alone_is_enough() {
     ]);
     let config = load(&Layers { environment: environment.clone(), ..Layers::default() }).unwrap();
     let connection = sqlserver(&config, "mssql");
-    assert_eq!((connection.port, connection.encrypt), (1500, Encrypt::Strict));
-    assert_eq!(connection.certificate_file, Some(PathBuf::from("certs/server.pem")));
-    assert_eq!(connection.source_system, "ERP");
-    let Auth::Sql { password, .. } = &connection.auth else { unreachable!() };
+    assert_eq!((connection.port(), connection.encrypt), (1500, Encrypt::Strict));
+    assert_eq!(connection.certificate_file.as_deref(), Some(Path::new("certs/server.pem")));
+    assert_eq!(config.connections["mssql"].source_system(), "ERP");
+    let (_, password) = password(&config, "mssql");
     assert_eq!(password.resolve(&environment).unwrap().unwrap().secret.expose(), "Pl4nted");
     assert!(!format!("{config:?}").contains("Pl4nted"));
-    let SinkConfig::Delta(sink) = &config.sinks["bronze"] else { panic!("not Delta") };
-    assert_eq!(sink.uri, "./bronze");
+    assert_eq!(&*delta(&config, "bronze").uri, "./bronze");
 
     let datakit = Some("sqlserver-bronze@0.1.0".to_owned());
     let ingest = config.ingest(&Selection { datakit, ..Selection::default() }).unwrap();
@@ -245,13 +270,13 @@ fn a_password_alone_changes_no_connection_that_logs_in_with_kerberos() {
     std::fs::write(folder.path().join("warehouse.toml"), connection).unwrap();
     let read = |environment| load_in(folder.path(), environment, Overrides::default());
     let config = read(variables([("MSSQL_PASSWORD", "Pl4nted")]));
-    assert!(matches!(sqlserver(&config, "erp").auth, Auth::Kerberos(_)));
+    assert!(matches!(sqlserver(&config, "erp").login(), Login::Kerberos(_)));
     assert!(
         config.warnings[0].contains("MSSQL_PASSWORD is set but not used") && config.warnings[0].contains("MSSQL_USER")
     );
     // With a user it is a login, and the environment is over the file.
     let config = read(variables([("MSSQL_USER", "svc"), ("MSSQL_PASSWORD", "Pl4nted")]));
-    assert!(matches!(sqlserver(&config, "erp").auth, Auth::Sql { .. }));
+    assert!(matches!(sqlserver(&config, "erp").login(), Login::Sql { .. }));
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
@@ -264,7 +289,7 @@ fn instances_and_intents_are_read() {
         let environment = variables_.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = load_in(folder.path(), environment, Overrides::default());
         let connection = sqlserver(&config, "a").clone();
-        let place = (connection.host.clone(), connection.instance.clone(), connection.port);
+        let place = (connection.host().to_owned(), connection.instance().map(str::to_owned), connection.port());
         (place, connection.application_intent, config.connections["a"].address(), config.servers)
     };
     let erp = Some("ERP".to_owned());
@@ -317,10 +342,7 @@ fn a_secret_in_a_vault_is_only_referred_to() {
             "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = {{ user = \"svc\", password = {reference} }}\n"
         );
         std::fs::write(folder.path().join("warehouse.toml"), text).unwrap();
-        match &sqlserver(&load_in(folder.path(), BTreeMap::new(), Overrides::default()), "erp").auth {
-            Auth::Sql { password, .. } => password.clone(),
-            other @ Auth::Kerberos(_) => unreachable!("{other:?}"),
-        }
+        password(&load_in(folder.path(), BTreeMap::new(), Overrides::default()), "erp").1.clone()
     };
     let password = read(
         r#"{ delinea = { url = "https://vault.corp.example/SecretServer/", secret-id = 7, field = "password" } }"#,
@@ -329,7 +351,7 @@ fn a_secret_in_a_vault_is_only_referred_to() {
         url: "https://vault.corp.example/SecretServer".into(),
         secret_id: 7,
         field: "password".into(),
-        login: Login::ClientCredentials,
+        login: delinea::Login::ClientCredentials,
         client_id: variable("DELINEA_CLIENT_ID"),
         client_secret: variable("DELINEA_CLIENT_SECRET"),
         certificate_file: None,
@@ -346,7 +368,7 @@ fn a_secret_in_a_vault_is_only_referred_to() {
         url: "http://127.0.0.1:1".into(),
         secret_id: 7,
         field: "p".into(),
-        login: Login::Platform,
+        login: delinea::Login::Platform,
         client_id: secret_file(folder.path().join("id")),
         client_secret: variable("S"),
         certificate_file: None,
@@ -393,30 +415,28 @@ fn kerberos_takes_its_ticket_from_a_cache_or_a_keytab() {
             "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = \"kerberos\"\n{kerberos}\n"
         );
         std::fs::write(folder.path().join("warehouse.toml"), text).unwrap();
-        match &sqlserver(&load_in(folder.path(), environment, Overrides::default()), "erp").auth {
-            Auth::Kerberos(kerberos) => kerberos.clone(),
-            other @ Auth::Sql { .. } => unreachable!("{other:?}"),
-        }
+        kerberos_of(&load_in(folder.path(), environment, Overrides::default()), "erp").clone()
     };
     let plain = read("", BTreeMap::new());
-    assert_eq!((plain.ticket, plain.min_remaining_seconds), (TicketSource::Cache(None), 60));
-    let cache = |kerberos: &str| read(kerberos, BTreeMap::new()).ticket;
+    assert_eq!((plain.ticket(), plain.min_remaining_seconds), (TicketSource::Cache(None), 60));
+    let assert_cache = |kerberos: &str, expected: &str| {
+        assert_eq!(read(kerberos, BTreeMap::new()).ticket(), TicketSource::Cache(Some(expected)));
+    };
     let here = format!("FILE:{}", folder.path().join("cache").display());
-    assert_eq!(cache("kerberos = { ticket_cache = \"cache\" }"), TicketSource::Cache(Some(here.clone())));
-    assert_eq!(cache("kerberos = { ticket_cache = \"FILE:cache\" }"), TicketSource::Cache(Some(here)));
-    let collection = TicketSource::Cache(Some("DIR:/run/tickets".into()));
-    assert_eq!(cache("kerberos = { ticket_cache = \"DIR:/run/tickets\" }"), collection);
+    assert_cache("kerberos = { ticket_cache = \"cache\" }", &here);
+    assert_cache("kerberos = { ticket_cache = \"FILE:cache\" }", &here);
+    assert_cache("kerberos = { ticket_cache = \"DIR:/run/tickets\" }", "DIR:/run/tickets");
 
     let full = "kerberos = { principal = \"svc@CORP\", keytab = { file = \"k\" }, spn_host = \"a\", spn_port = 1, realm = \"R\" }";
     let full = read(full, BTreeMap::new());
     assert_eq!((full.spn_host.as_deref(), full.spn_port, full.realm.as_deref()), (Some("a"), Some(1), Some("R")));
-    assert!(matches!(&full.ticket, TicketSource::Keytab { keytab, principal }
+    assert!(matches!(full.ticket(), TicketSource::Keytab { keytab, principal }
         if principal == "svc@CORP" && keytab.from == secret_file(folder.path().join("k"))));
 
     let environment = [("KRB_PRINCIPAL", "etl@CORP"), ("KRB_KEYTAB", "/run/secrets/k"), ("KRB_REALM", "OTHER")];
     let overlaid = read("", variables(environment));
     assert_eq!(overlaid.realm.as_deref(), Some("OTHER"));
-    assert!(matches!(&overlaid.ticket, TicketSource::Keytab { keytab, principal }
+    assert!(matches!(overlaid.ticket(), TicketSource::Keytab { keytab, principal }
         if principal == "etl@CORP" && keytab.from == secret_file("/run/secrets/k")));
 }
 
@@ -437,13 +457,13 @@ root = "s3://lake/in"
 "#;
     std::fs::write(folder.path().join("warehouse.toml"), file).unwrap();
     let config = load_in(folder.path(), variables([]), Overrides::default());
-    let Connection::Files(landing) = &config.connections["landing"] else { panic!("not files") };
-    assert_eq!(landing.root, folder.path().join("./in").display().to_string(), "from the file's folder");
+    let landing = files(&config, "landing");
+    assert_eq!(*landing.root, *folder.path().join("./in").display().to_string(), "from the file's folder");
     let patterns = vec!["orders/**/*.csv".to_owned(), "!orders/old/**".to_owned()];
-    assert_eq!(landing.tables, [("sales.orders".to_owned(), patterns)]);
-    assert_eq!((landing.max_files, landing.source_system.as_str()), (7, "landing"));
-    let Connection::Files(lake) = &config.connections["lake"] else { panic!("not files") };
-    assert_eq!((lake.root.as_str(), lake.source_system.as_str()), ("s3://lake/in", "LAKE"));
+    assert_eq!((&*landing.tables["sales.orders"], landing.tables.len()), (patterns.as_slice(), 1));
+    assert_eq!((landing.max_files, config.connections["landing"].source_system()), (7, "landing"));
+    let lake = files(&config, "lake");
+    assert_eq!((&*lake.root, config.connections["lake"].source_system()), ("s3://lake/in", "LAKE"));
 }
 
 #[test]
@@ -474,7 +494,7 @@ store = {}
 "#;
     std::fs::write(folder.path().join("warehouse.toml"), file).unwrap();
     let config = load_in(folder.path(), variables([]), Overrides::default());
-    let Connection::Files(landing) = &config.connections["landing"] else { panic!("not files") };
+    let landing = files(&config, "landing");
     let settings: Vec<(&str, &StoreValue)> = landing.store.as_ref().unwrap().iter().collect();
     assert_eq!(settings[0], ("AWS_ACCESS_KEY_ID", &StoreValue::Plain("reader".into())));
     assert_eq!(settings[1], ("AWS_ALLOW_HTTP", &StoreValue::Plain("true".into())));
@@ -483,14 +503,13 @@ store = {}
     assert_eq!(secret.path, "connections.landing.store.AWS_SECRET_ACCESS_KEY");
     let [key] = config.sinks["bronze"].secrets()[..] else { panic!("one secret") };
     assert!(!key.from.is_local(), "{key:?}");
-    let SinkConfig::Delta(other) = &config.sinks["other"] else { panic!("not Delta") };
-    assert_eq!(other.store, Some(StoreSettings::default()), "nothing of the environment either");
+    assert_eq!(delta(&config, "other").store, Some(StoreSettings::default()), "nothing of the environment either");
 
     std::fs::rename(folder.path().join("warehouse.toml"), folder.path().join("platform.toml")).unwrap();
     let over = "extends = \"platform.toml\"\n[connections.landing.store]\nAWS_ACCESS_KEY_ID = \"another\"\n";
     std::fs::write(folder.path().join("warehouse.toml"), over).unwrap();
     let config = load_in(folder.path(), variables([]), Overrides::default());
-    let Connection::Files(landing) = &config.connections["landing"] else { panic!("not files") };
+    let landing = files(&config, "landing");
     let settings: Vec<(&str, &StoreValue)> = landing.store.as_ref().unwrap().iter().collect();
     let another = StoreValue::Plain("another".into());
     assert_eq!(settings, [("AWS_ACCESS_KEY_ID", &another)], "the key of one account is not laid over that of another");
@@ -564,14 +583,8 @@ fn a_flag_of_tables_takes_commas_as_the_variable_does() {
 
 #[test]
 fn an_explicit_reference_to_a_secret_wins_over_the_variable_of_its_purpose() {
-    let password = |config: &Config| match &sqlserver(config, "erp").auth {
-        Auth::Sql { password, .. } => password.from.clone(),
-        Auth::Kerberos(_) => panic!("no password"),
-    };
-    let of_sink = |config: &Config| match &config.sinks["bronze"] {
-        SinkConfig::Postgres(sink) => sink.password.as_ref().unwrap().from.clone(),
-        SinkConfig::Delta(_) => panic!("not Postgres"),
-    };
+    let password = |config: &Config| password(config, "erp").1.from.clone();
+    let of_sink = |config: &Config| postgres(config, "bronze").password.as_ref().unwrap().from.clone();
     let both = variables([("MSSQL_PASSWORD", "x"), ("BRONZE_PASSWORD", "y")]);
     let config = two_ingests(both, Overrides::default());
     assert_eq!(password(&config), variable("PW"));
@@ -594,13 +607,12 @@ fn an_explicit_reference_to_a_secret_wins_over_the_variable_of_its_purpose() {
 
     // A keytab likewise.
     let folder = tempfile::tempdir().unwrap();
-    let kerberos = "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = \"kerberos\"\n\
+    let text = "[connections.erp]\nkind = \"sqlserver\"\nserver = \"sql01\"\ndatabase = \"ERP\"\nauth = \"kerberos\"\n\
                     kerberos = { principal = \"a@R\", keytab = { file = \"/own.keytab\" } }\n";
-    std::fs::write(folder.path().join("warehouse.toml"), kerberos).unwrap();
+    std::fs::write(folder.path().join("warehouse.toml"), text).unwrap();
     let keytab = |environment| {
         let config = load_in(folder.path(), environment, Overrides::default());
-        let Auth::Kerberos(kerberos) = &sqlserver(&config, "erp").auth else { panic!("no ticket") };
-        let TicketSource::Keytab { keytab, .. } = &kerberos.ticket else { panic!("no keytab") };
+        let TicketSource::Keytab { keytab, .. } = kerberos_of(&config, "erp").ticket() else { panic!("no keytab") };
         (keytab.from.clone(), config.warnings.len(), config.notes.len())
     };
     let other = || ("KRB_KEYTAB", "/other.keytab");

@@ -5,18 +5,43 @@ use serde::{Deserialize, Serialize};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
+/// The largest values that mean something; above them a run would fail in a place that cannot say why.
+#[cfg(feature = "schema")]
+mod most {
+    use super::MIB;
+
+    pub(super) const DAY_MS: u64 = 86_400_000;
+    /// A 32-bit address space.
+    pub(super) const ADDRESS_SPACE_BYTES: u64 = 4_096 * MIB;
+    /// Mapped for each instance.
+    pub(super) const STACK_BYTES: u64 = 64 * MIB;
+    pub(super) const PARALLEL: u64 = 256;
+}
+
+/// No limit is 0.
+#[cfg(feature = "schema")]
+fn at_least_one(schema: &mut schemars::Schema) {
+    let properties = schema.get_mut("properties").and_then(|properties| properties.as_object_mut());
+    for limit in properties.into_iter().flat_map(|properties| properties.values_mut()) {
+        limit.as_object_mut().map(|limit| limit.insert("minimum".to_owned(), 1.into()));
+    }
+}
+
 /// What one datakit instance may use. Exceeding one ends the instance with an error naming limit, value and setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = at_least_one))]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct GuestLimits {
     /// Linear memory of an instance, in bytes.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::ADDRESS_SPACE_BYTES)))]
     pub max_guest_memory_bytes: u64,
     /// Elements of all tables of an instance together.
     pub max_guest_table_elements: u64,
     /// The guest's own stack, in bytes.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::STACK_BYTES)))]
     pub max_guest_stack_bytes: u64,
     /// Processor time of one call of an export, host calls included, waiting not counted, in milliseconds.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
     pub max_guest_cpu_ms: u64,
     /// Host calls during one call of an export.
     pub max_host_calls: u64,
@@ -63,10 +88,12 @@ pub struct GuestLimits {
     /// One component file, in bytes.
     pub max_component_bytes: u64,
     /// Processor time of the process that compiles a component, in milliseconds, counted in whole seconds.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
     pub max_compile_cpu_ms: u64,
     /// Memory of the process that compiles a component or checks settings, in bytes of its address space.
     pub max_compile_memory_bytes: u64,
     /// Processor time of the process that checks settings against a datakit's schema, in milliseconds, counted in whole seconds.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
     pub max_schema_cpu_ms: u64,
 }
 
@@ -110,7 +137,7 @@ impl Default for GuestLimits {
 
 /// How a source cuts what it reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = at_least_one))]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct ReadLimits {
     /// A batch is closed when its Arrow buffers reach this size, in bytes.
@@ -131,7 +158,7 @@ impl Default for ReadLimits {
 
 /// What one run may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = at_least_one))]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RunLimits {
     /// Batches alive between decoder and sink, over the whole run, in bytes.
@@ -141,13 +168,16 @@ pub struct RunLimits {
     /// Rejected rows that are held until their tables are committed, over the whole run, in bytes.
     pub max_rejected_bytes: u64,
     /// Partitions worked on at one time; by default as many as there are processors, from 2 to 4.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::PARALLEL)))]
     #[cfg_attr(feature = "schema", schemars(transform = of_the_machine))]
     pub max_parallel_partitions: u64,
     /// Attempts at one unit of retry, the first included.
     pub max_attempts: u64,
     /// The first pause before another attempt, in milliseconds; it doubles, with jitter, up to 30 s.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
     pub retry_backoff_ms: u64,
     /// The longest wait for a clean abort after SIGINT or SIGTERM, in milliseconds.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
     pub abort_timeout_ms: u64,
 }
 

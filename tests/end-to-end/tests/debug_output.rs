@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use datakit_config::{Auth, Connection, Layers, Overrides, load};
+use datakit_config::{Layers, Overrides, load};
 use datakit_delta::{DeltaConfig, DeltaSink, StoreOptions};
 use datakit_files::{FilesConfig, Root};
 use datakit_kerberos::{Ccache, Keytab, KeytabPlace, MemoryKeytab, Origin, Service, TicketSettings, Tickets};
@@ -88,8 +88,7 @@ fn what_holds_a_password() {
     shown.hides("Layers", &layers);
     let config = load(&layers).unwrap();
     shown.hides("Config", &config);
-    let Connection::SqlServer(connection) = &config.connections["erp"] else { unreachable!() };
-    let Auth::Sql { password, .. } = &connection.auth else { unreachable!() };
+    let [password] = config.connections["erp"].secrets()[..] else { unreachable!() };
     shown.hides("ResolvedSecret", &password.resolve(&environment).unwrap().unwrap());
 
     shown.hides("SqlServerConfig", &SqlServerConfig::new("sql01", "ERP", "svc", secret()));

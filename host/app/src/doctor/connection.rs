@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datakit_config::{Auth, Config, Connection, Encrypt, PostgresConnection, Selection, SqlServerConnection};
+use datakit_config::{
+    Config, Connection, Encrypt, Login, PostgresEncrypt, PostgresServer, PostgresSettings, Selection, SqlServerSettings,
+};
 use datakit_connect::permissions::{PermissionError, Permissions};
 use datakit_connect::presented::Greeting;
 use datakit_kerberos::Tickets;
@@ -21,6 +23,7 @@ use super::{Doctoring, tickets};
 use crate::connectors::Connected;
 use crate::context::Context;
 use crate::job::{JobRequest, job};
+use crate::kinds::ConnectionKind;
 use crate::reports::Reports;
 
 pub(super) const SETTINGS: &str = "settings";
@@ -47,36 +50,17 @@ pub(super) async fn walk(
     connection: &Connection,
     config: &Config,
 ) -> Result<Walked, Reports> {
+    let kind = ConnectionKind::of(connection)?;
     let begin = std::time::Instant::now();
     let connected = doctoring.context.source(connection, config);
     let took = begin.elapsed();
-    let mut links = vec![SETTINGS];
-    if let Connection::SqlServer(SqlServerConnection { instance: Some(_), .. }) = connection {
-        links.push(BROWSER);
-    }
-    match (&connected, connection) {
-        (Ok(Connected::SqlServer { tickets: Some(tickets), .. }), _) => links.extend(tickets::links(tickets.origin())),
-        (_, Connection::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. })) => links.push(KERBEROS),
-        (_, Connection::SqlServer(SqlServerConnection { auth: Auth::Sql { .. }, .. })) => links.push(SECRET),
-        (_, Connection::Postgres(PostgresConnection { server, .. })) => {
-            links.extend(server.password.is_some().then_some(SECRET));
-            links.push(KERBEROS);
-        }
-        (_, Connection::Files(_)) => {}
-    }
-    match connection {
-        Connection::Files(_) => links.extend([FILES, TABLES]),
-        Connection::SqlServer(SqlServerConnection { auth: Auth::Kerberos(_), .. }) => {
-            links.extend([TCP, TLS, CHANNEL_BINDING, LOGIN, DATABASE, TABLES]);
-        }
-        _ => links.extend([TCP, TLS, LOGIN, DATABASE, TABLES]),
-    }
-    let mut chain = doctoring.begin("connection", connection.name(), target(connection), links);
+    let links = links(kind, connected.as_ref().ok());
+    let mut chain = doctoring.begin("connection", connection.name(), target(kind), links);
     let whole = match connected {
         Err(error) => Err(chain.broken(SETTINGS, Some(took), error)),
         Ok(connected) => {
             chain.ok(SETTINGS, Some(took), "complete");
-            walk_connected(&mut chain, doctoring, connection, config, &connected).await
+            walk_connected(&mut chain, doctoring, (connection, kind), config, &connected).await
         }
     };
     // A broken one says where by itself.
@@ -84,51 +68,78 @@ pub(super) async fn walk(
     Ok(chain.end()?)
 }
 
-fn target(connection: &Connection) -> String {
-    match connection {
-        Connection::SqlServer(server) => {
-            let login = match &server.auth {
-                Auth::Sql { user, .. } => format!("as `{user}`, with a password"),
-                Auth::Kerberos(_) => "with Kerberos".to_owned(),
-            };
-            format!("SQL Server {}, database `{}`, {login}", server.address(), server.database)
+/// The links of the chain, from the settings to the tables.
+fn links(kind: ConnectionKind<'_>, connected: Option<&Connected>) -> Vec<&'static str> {
+    let mut links = vec![SETTINGS];
+    match kind {
+        ConnectionKind::SqlServer(server) => {
+            links.extend(server.instance().is_some().then_some(BROWSER));
+            match (connected, server.login()) {
+                (Some(Connected::SqlServer { tickets: Some(tickets), .. }), _) => {
+                    links.extend(tickets::links(tickets.origin()));
+                }
+                (_, Login::Kerberos(_)) => links.push(KERBEROS),
+                (_, Login::Sql { .. }) => links.push(SECRET),
+            }
+            links.extend([TCP, TLS]);
+            links.extend(matches!(server.login(), Login::Kerberos(_)).then_some(CHANNEL_BINDING));
+            links.extend([LOGIN, DATABASE]);
         }
-        Connection::Postgres(PostgresConnection { server, .. }) => {
+        ConnectionKind::Postgres(PostgresSettings { server, .. }) => {
+            links.extend(server.password.is_some().then_some(SECRET));
+            links.extend([KERBEROS, TCP, TLS, LOGIN, DATABASE]);
+        }
+        ConnectionKind::Files(_) => links.push(FILES),
+    }
+    links.push(TABLES);
+    links
+}
+
+fn target(kind: ConnectionKind<'_>) -> String {
+    match kind {
+        ConnectionKind::SqlServer(server) => {
+            let login = match server.login() {
+                Login::Sql { user, .. } => format!("as `{user}`, with a password"),
+                Login::Kerberos(_) => "with Kerberos".to_owned(),
+            };
+            format!("SQL Server {}, database `{}`, {login}", server.place(), server.database)
+        }
+        ConnectionKind::Postgres(PostgresSettings { server, .. }) => {
             format!("PostgreSQL {}:{}, database `{}`, as `{}`", server.host, server.port, server.database, server.user)
         }
-        Connection::Files(connection) => format!("files of {}", connection.root),
+        ConnectionKind::Files(connection) => format!("files of {}", connection.root),
     }
 }
 
 async fn walk_connected(
     chain: &mut Chain<'_>,
     doctoring: &Doctoring<'_>,
-    connection: &Connection,
+    (connection, kind): (&Connection, ConnectionKind<'_>),
     config: &Config,
     connected: &Connected,
 ) -> Result<(), Broken> {
-    match (connected, connection) {
-        (Connected::SqlServer { source, tickets }, Connection::SqlServer(connection)) => {
-            let tickets = match &connection.instance {
+    match (connected, kind) {
+        (Connected::SqlServer { source, tickets }, ConnectionKind::SqlServer(connection)) => {
+            let tickets = match connection.instance() {
                 Some(instance) => browser(chain, source, instance).await?,
                 None => tickets.clone(),
             };
             if let Some(tickets) = tickets {
                 tickets::walk(chain, &tickets).await?;
             }
-            if let Auth::Sql { password, .. } = &connection.auth {
+            if let Login::Sql { password, .. } = connection.login() {
                 secret::walk(chain, password, source.fetch_password()).await?;
             }
             sqlserver(chain, source, connection, doctoring.save).await?;
         }
-        (Connected::Postgres(source), Connection::Postgres(connection)) => {
+        (Connected::Postgres(source), ConnectionKind::Postgres(connection)) => {
             if let Some(password) = &connection.server.password {
                 secret::walk(chain, password, source.fetch_password()).await?;
             }
             chain.not_used(KERBEROS, NO_GSSAPI);
             postgres(chain, source, connection, doctoring.save).await?;
         }
-        (Connected::Files(source), Connection::Files(connection)) => {
+        (Connected::Files(source), ConnectionKind::Files(connection)) => {
             let (reached, took) = chain.step(&format!("files of {}", connection.root), source.reach()).await;
             match reached {
                 Ok(()) => chain.ok(FILES, Some(took), "they can be listed"),
@@ -160,10 +171,10 @@ async fn browser(
 async fn sqlserver(
     chain: &mut Chain<'_>,
     source: &SqlServerSource,
-    connection: &SqlServerConnection,
+    connection: &SqlServerSettings,
     save: Option<&Path>,
 ) -> Result<(), Broken> {
-    let address = connection.address();
+    let address = connection.place();
     let (reached, took) = chain.step(&format!("TCP to {address}"), source.reach()).await;
     let port = match reached {
         Ok(found) => {
@@ -207,7 +218,7 @@ async fn sqlserver(
 async fn postgres(
     chain: &mut Chain<'_>,
     source: &PostgresSource,
-    connection: &PostgresConnection,
+    connection: &PostgresSettings,
     save: Option<&Path>,
 ) -> Result<(), Broken> {
     let server = &connection.server;
@@ -249,14 +260,14 @@ async fn postgres(
 }
 
 /// Where a SQL Server is asked for its certificate.
-fn presenting(connection: &SqlServerConnection, port: u16) -> Server<'_> {
+fn presenting(connection: &SqlServerSettings, port: u16) -> Server<'_> {
     let greeting = if connection.encrypt == Encrypt::Strict { Greeting::StrictTds } else { Greeting::Tds };
     let patience = Duration::from_secs(connection.timeouts.connect_seconds);
-    Server { host: &connection.host, port, greeting, patience }
+    Server { host: connection.host(), port, greeting, patience }
 }
 
 /// The same of a PostgreSQL, source or sink.
-pub(super) fn presenting_postgres(server: &datakit_config::PostgresConfig) -> Server<'_> {
+pub(super) fn presenting_postgres(server: &PostgresServer) -> Server<'_> {
     Server { host: &server.host, port: server.port, greeting: Greeting::Postgres, patience: PATIENCE }
 }
 
@@ -266,7 +277,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How a connection is encrypted: in words, or why it is not.
 pub(super) type Encryption = Result<String, String>;
 
-fn encryption(connection: &SqlServerConnection) -> Encryption {
+fn encryption(connection: &SqlServerSettings) -> Encryption {
     if connection.encrypt == Encrypt::Off {
         return Err("`encrypt = \"off\"`: rows travel in clear text".to_owned());
     }
@@ -275,17 +286,17 @@ fn encryption(connection: &SqlServerConnection) -> Encryption {
     } else if connection.trust_certificate {
         "any certificate is taken: the connection can be intercepted".to_owned()
     } else {
-        let name = connection.host_name_in_certificate.as_ref().unwrap_or(&connection.host);
+        let name = connection.host_name_in_certificate.as_deref().unwrap_or(connection.host());
         format!("the certificate is trusted and names {name}")
     })
 }
 
 /// The same for PostgreSQL, source or sink.
-pub(super) fn postgres_encryption(server: &datakit_config::PostgresConfig) -> Encryption {
+pub(super) fn postgres_encryption(server: &PostgresServer) -> Encryption {
     if server.host.starts_with('/') {
         return Err("a Unix socket of this machine".to_owned());
     }
-    if server.encrypt == Encrypt::Off {
+    if server.encrypt == PostgresEncrypt::Off {
         return Err("`encrypt = \"off\"`: rows travel in clear text".to_owned());
     }
     Ok(if server.trust_certificate {

@@ -20,7 +20,7 @@ pub(super) async fn walk(doctoring: &Doctoring<'_>, config: &Config) -> Result<W
     let opened = context.registry(config);
     let target = match &opened {
         Ok(registry) => registry.location().to_string(),
-        Err(_) => config.warehouse.registry.clone().unwrap_or_default(),
+        Err(_) => config.warehouse.registry.as_deref().unwrap_or_default().to_owned(),
     };
     let links = vec![SETTINGS, REACHABLE, DATAKITS, LOCK_FILE];
     let mut chain = doctoring.begin(REGISTRY, REGISTRY, target, links);

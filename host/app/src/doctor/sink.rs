@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use datakit_config::{Config, SinkConfig};
+use datakit_config::{Config, DeltaSettings, PostgresServer, SinkConfig};
 use datakit_connect::sink::SinkError;
 use datakit_model::sink::Sink as _;
 use datakit_postgres::sink::PostgresSink;
@@ -15,6 +15,7 @@ use super::connection::{
     show_tls,
 };
 use super::secret::{self, SECRET};
+use crate::kinds::SinkKind;
 use crate::reports::Reports;
 
 const STORE: &str = "store";
@@ -28,15 +29,17 @@ pub(super) async fn walk(
     config: &Config,
     write_probe: bool,
 ) -> Result<Walked, Reports> {
-    match sink {
-        SinkConfig::Delta(sink) => delta(doctoring, sink, config, write_probe).await,
-        SinkConfig::Postgres(sink) => postgres(doctoring, sink).await,
+    let name = sink.name();
+    match SinkKind::of(sink)? {
+        SinkKind::Delta(sink) => delta(doctoring, name, sink, config, write_probe).await,
+        SinkKind::Postgres(sink) => postgres(doctoring, name, sink).await,
     }
 }
 
 async fn delta(
     doctoring: &Doctoring<'_>,
-    sink: &datakit_config::DeltaConfig,
+    name: &str,
+    sink: &DeltaSettings,
     config: &Config,
     write_probe: bool,
 ) -> Result<Walked, Reports> {
@@ -45,7 +48,7 @@ async fn delta(
     let mut links = if is_in_store { vec![SETTINGS, STORE, WRITABLE] } else { vec![SETTINGS, WRITABLE] };
     let probes_conditions = write_probe && is_in_store;
     links.extend(probes_conditions.then_some(CONDITIONS));
-    let mut chain = doctoring.begin("sink", &sink.name, format!("Delta tables at {}", sink.uri), links);
+    let mut chain = doctoring.begin("sink", name, format!("Delta tables at {}", sink.uri), links);
     let sink = match opened {
         Ok(sink) => sink,
         Err(error) => {
@@ -84,12 +87,12 @@ async fn delta(
     Ok(chain.end()?)
 }
 
-async fn postgres(doctoring: &Doctoring<'_>, sink: &datakit_config::PostgresConfig) -> Result<Walked, Reports> {
+async fn postgres(doctoring: &Doctoring<'_>, name: &str, sink: &PostgresServer) -> Result<Walked, Reports> {
     let target = format!("PostgreSQL {}:{}, database `{}`, as `{}`", sink.host, sink.port, sink.database, sink.user);
     let mut links = vec![SETTINGS];
     links.extend(sink.password.is_some().then_some(SECRET));
     links.extend([KERBEROS, TCP, TLS, LOGIN, DATABASE, WRITABLE]);
-    let mut chain = doctoring.begin("sink", &sink.name, target, links);
+    let mut chain = doctoring.begin("sink", name, target, links);
     let begin = std::time::Instant::now();
     match doctoring.context.postgres_sink(sink) {
         Err(error) => {
@@ -107,7 +110,7 @@ async fn postgres(doctoring: &Doctoring<'_>, sink: &datakit_config::PostgresConf
 async fn walk_postgres(
     chain: &mut Chain<'_>,
     sink: &PostgresSink,
-    server: &datakit_config::PostgresConfig,
+    server: &PostgresServer,
     save: Option<&Path>,
 ) -> Result<(), Broken> {
     if let Some(password) = &server.password {
