@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use datakit_app::{Context, Observer, Run, RunEvent, RunRequest, RunStatus, Settings, VersionedEvent, bounded_work};
+use datakit_app::{
+    Connectors, Context, Observer, Run, RunEvent, RunRequest, RunStatus, Settings, VersionedEvent, bounded_work,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Prints each event as one line of JSON.
@@ -45,7 +47,7 @@ fn work() -> Result<ExitCode, Box<dyn Error>> {
     };
     // Whoever holds a clone of this token can stop the run.
     let stop = CancellationToken::new();
-    let context = Context::new(settings, Arc::new(JsonLines), stop);
+    let context = Context::new(settings, Connectors::new(datakit_connectors::all()), Arc::new(JsonLines), stop);
     tokio::runtime::Runtime::new()?.block_on(run(&context))
 }
 

@@ -14,6 +14,7 @@ use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
 use datakit_wasm::{Runtime, RuntimeConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::connectors::Connectors;
 use crate::error::AppError;
 use crate::reports::Reports;
 use crate::secrets::Vaults;
@@ -61,6 +62,7 @@ pub struct Context {
     pub(crate) vaults: Vaults,
     /// The bounds that connections to one server share, by its address.
     pub(crate) servers: Mutex<BTreeMap<String, ServerLimit>>,
+    pub(crate) connectors: Connectors,
     observer: Arc<dyn Observer>,
 }
 
@@ -73,11 +75,16 @@ impl fmt::Debug for Context {
 impl Context {
     /// A context. Nothing is read and nobody is contacted yet.
     ///
-    /// `observer` is told what happens. When `stop` is cancelled, work in progress ends: a run takes back what is not
+    /// `connectors` are those that the warehouse file may name. `observer` is told what happens. When `stop` is cancelled, work in progress ends: a run takes back what is not
     /// committed, everything else fails with [`AppError::Stopped`].
     #[must_use]
-    pub fn new(settings: Settings, observer: Arc<dyn Observer>, stop: CancellationToken) -> Self {
-        Self { settings, stop, vaults: Vaults::default(), servers: Mutex::default(), observer }
+    pub fn new(
+        settings: Settings,
+        connectors: Connectors,
+        observer: Arc<dyn Observer>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { settings, stop, vaults: Vaults::default(), servers: Mutex::default(), connectors, observer }
     }
 
     /// What ends the work.
@@ -118,7 +125,8 @@ impl Context {
         flags.plain_http = self.settings.plain_http;
         let default = || self.settings.default_file.clone().filter(|path| path.exists());
         let file = self.settings.file.clone().or_else(default);
-        let config = load(&Layers { file, environment: self.settings.environment.clone(), flags })?;
+        let config =
+            load(&Layers { file, environment: self.settings.environment.clone(), flags }, self.connectors.kinds())?;
         config.warnings.iter().for_each(|warning| self.warn(warning));
         config.notes.iter().for_each(|note| self.note(note));
         Ok(config)

@@ -86,14 +86,6 @@ pub enum AppError {
     /// There is no warehouse file, and the environment configures nothing.
     #[error("there is no warehouse.toml here, and no variable that names a connection or a sink")]
     NoWarehouseFile,
-    /// A connection or sink of a kind that this program makes no source or sink of.
-    #[error("`{name}` is of the kind `{kind}`, which this program cannot open")]
-    UnknownKind {
-        /// Its name.
-        name: String,
-        /// Its kind.
-        kind: &'static str,
-    },
 }
 
 impl Coded for AppError {
@@ -109,7 +101,6 @@ impl Coded for AppError {
             Self::Crashed { .. } => "DK-CLI-012",
             Self::NoWarehouseFile => "DK-CLI-015",
             Self::NoCertificate { .. } => "DK-CLI-016",
-            Self::UnknownKind { .. } => "DK-CLI-017",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -119,7 +110,7 @@ impl Coded for AppError {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Crashed { .. } | Self::UnknownKind { .. } => Kind::Internal,
+            Self::Crashed { .. } => Kind::Internal,
             _ => Kind::User,
         }
     }
@@ -154,9 +145,7 @@ impl Coded for AppError {
             Self::NothingToCheck => {
                 "write a warehouse.toml, name one with --config, or set MSSQL_SERVER and its like, or BRONZE_URI".into()
             }
-            Self::Crashed { .. } | Self::UnknownKind { .. } => {
-                "please report it, with the command and the log of -vv".into()
-            }
+            Self::Crashed { .. } => "please report it, with the command and the log of -vv".into(),
         })
     }
 }

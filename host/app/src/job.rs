@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use std::sync::Arc;
+
 use datakit_config::{Config, Connection, Ingest, Mode};
+use datakit_connect::connector::ConnectedSource;
 use datakit_model::RunLimits;
 use datakit_model::sink::WriteMode;
 use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, new_run_id, resolve};
 use datakit_registry::Reference;
 
-use crate::connectors::Connected;
 use crate::context::Context;
 use crate::reports::Reports;
 
@@ -73,7 +75,7 @@ pub(crate) async fn job_of(
     let runtime = context.runtime(config)?;
     let datakit = runtime.load(artifact.component, artifact.component_digest.as_str()).await?;
     let parts = JobParts {
-        datakit: std::sync::Arc::new(datakit),
+        datakit: Arc::new(datakit),
         artifact: Artifact {
             name: artifact.description.name,
             version: artifact.description.version,
@@ -89,7 +91,7 @@ pub(crate) async fn job_of(
 }
 
 /// Connections by their names.
-pub(crate) type Connections = BTreeMap<String, Connected>;
+pub(crate) type Connections = BTreeMap<String, Arc<dyn ConnectedSource>>;
 
 /// Each connection of an ingest once, whatever the number of roles it plays.
 pub(crate) fn connections(context: &Context, config: &Config, ingest: &Ingest) -> Result<Connections, Reports> {
@@ -187,8 +189,8 @@ max_connections = 4
         let file = folder.path().join("warehouse.toml");
         let config = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            load(&Layers { file: Some(file.clone()), environment: BTreeMap::new(), flags: Overrides::default() })
-                .unwrap()
+            let layers = Layers { file: Some(file.clone()), environment: BTreeMap::new(), flags: Overrides::default() };
+            load(&layers, &datakit_connectors::kinds()).unwrap()
         };
         let workers = |config: &Config, names: &[&str]| {
             let all: Vec<_> = names.iter().map(|name| &config.connections[*name]).collect();

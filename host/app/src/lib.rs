@@ -3,7 +3,7 @@
 //! | module | about |
 //! |---|---|
 //! | `context` | configuration, registry, cache, lock file, runtime |
-//! | `connectors` | sources and sinks: the code that matches on kinds |
+//! | `connectors` | which connectors there are, and what is done for them |
 //! | `secrets` | from references to secrets to credentials |
 //! | `requests` | what a caller can ask for |
 //! | `job` | an ingest of the configuration becomes a job |
@@ -28,7 +28,6 @@ mod health;
 mod inspect;
 mod job;
 mod kerberos;
-mod kinds;
 mod lock;
 mod packages;
 mod plan;
@@ -48,6 +47,7 @@ pub use datakit_pipeline::{
     TableSummary, VersionedEvent, new_run_id,
 };
 
+pub use connectors::Connectors;
 pub use context::{Context, Settings};
 pub use discover::{Column, DiscoveredTable, discover};
 pub use doctor::{

@@ -61,7 +61,7 @@ async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<
     }
     // A plan may depend on the sink's watermarks, but needs none.
     let sink = match config.sink_of(&ingest) {
-        Ok(sink) => Some(Destination { sink: context.sink(sink, &config)?, mode: ingest.mode.map(sink_mode) }),
+        Ok(sink) => Some(Destination { sink: context.sink(sink, &config)?.sink(), mode: ingest.mode.map(sink_mode) }),
         Err(_) => None,
     };
     let job = job(context, &config, &ingest, JobRequest::new(request.ingest.locked)).await?;

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use datakit_config::{ConfigError, ConfigErrors, Place};
+use datakit_connect::connector::OpenError;
 use datakit_model::{Failure, Kind, Retry, TableId, printable};
 use datakit_pipeline::{RunStatus, TableError};
 
@@ -192,12 +193,13 @@ macro_rules! reports_from_coded {
     };
 }
 
-reports_from_coded!(
-    datakit_kerberos::KerberosError,
-    datakit_registry::RegistryError,
-    datakit_connect::sink::SinkError,
-    datakit_files::FilesError,
-    datakit_postgres::source::PostgresError,
-    datakit_sqlserver::SourceError,
-    datakit_wasm::WasmError
-);
+reports_from_coded!(datakit_kerberos::KerberosError, datakit_registry::RegistryError, datakit_wasm::WasmError);
+
+impl From<OpenError> for Reports {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Config(error) => vec![*error].into(),
+            OpenError::Failure(failure) => failure.into(),
+        }
+    }
+}

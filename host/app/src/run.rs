@@ -144,7 +144,7 @@ impl<'c> Run<'c> {
 }
 
 fn open(context: &Context, config: &Config, ingest: &Ingest) -> Result<(Connections, Arc<dyn Sink>), Reports> {
-    let sink = context.sink(config.sink_of(ingest)?, config)?;
+    let sink = context.sink(config.sink_of(ingest)?, config)?.sink();
     Ok((connections(context, config, ingest)?, sink))
 }
 

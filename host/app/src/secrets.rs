@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datakit_config::{ResolvedSecret, SecretSetting};
+use datakit_connect::connector::OpenError;
 use datakit_kerberos::{KeytabPlace, MemoryKeytab};
-use datakit_model::{Credential, Secret};
+use datakit_model::{Credential, Failure, Secret};
 use datakit_secrets::{Keytab, Opening};
 
 use crate::context::Context;
-use crate::reports::Reports;
 
 /// The vaults of this process.
 #[derive(Debug, Default)]
@@ -30,13 +30,13 @@ impl Vaults {
 
 impl Context {
     /// A secret that is at hand: of a variable or a file.
-    pub(crate) fn local(&self, setting: &SecretSetting) -> Result<Option<Secret>, Reports> {
+    pub(crate) fn local(&self, setting: &SecretSetting) -> Result<Option<Secret>, OpenError> {
         self.local_if(setting, |_| true)
     }
 
     /// The same, with its warning only if it is to be said.
-    fn local_if(&self, setting: &SecretSetting, is_said: impl Fn(&str) -> bool) -> Result<Option<Secret>, Reports> {
-        let resolved = setting.resolve(&self.settings.environment).map_err(|error| Reports::from(vec![error]))?;
+    fn local_if(&self, setting: &SecretSetting, is_said: impl Fn(&str) -> bool) -> Result<Option<Secret>, OpenError> {
+        let resolved = setting.resolve(&self.settings.environment)?;
         let Some(ResolvedSecret { secret, warning }) = resolved else { return Ok(None) };
         if let Some(warning) = warning.filter(|warning| is_said(warning)) {
             self.warn(&warning);
@@ -45,18 +45,18 @@ impl Context {
     }
 
     /// A password, and how it is fetched again when it is refused.
-    pub(crate) fn credential(&self, setting: &SecretSetting) -> Result<Credential, Reports> {
+    pub(crate) fn credential(&self, setting: &SecretSetting) -> Result<Credential, OpenError> {
         let fetched = self.local(setting)?;
         Ok(setting.from.open(&self.opening(fetched, self.needs(setting)?))?)
     }
 
     /// Where a keytab is.
-    pub(crate) fn keytab(&self, setting: &SecretSetting) -> Result<KeytabPlace, Reports> {
+    pub(crate) fn keytab(&self, setting: &SecretSetting) -> Result<KeytabPlace, OpenError> {
         let memory = match setting.from.keytab(&self.opening(None, self.needs(setting)?))? {
             Keytab::File(file) => return Ok(KeytabPlace::File(file)),
             Keytab::Base64 { place } => {
                 let secret = self.opening(self.local(setting)?, BTreeMap::new()).fetched()?;
-                MemoryKeytab::from_base64(&place, &secret)?
+                MemoryKeytab::from_base64(&place, &secret).map_err(Failure::from)?
             }
             Keytab::Vault { place, keytab } => MemoryKeytab::fetched(&format!("in {place}"), keytab),
         };
@@ -64,8 +64,8 @@ impl Context {
     }
 
     /// The secrets that open the vault of another.
-    fn needs(&self, setting: &SecretSetting) -> Result<BTreeMap<&'static str, Credential>, Reports> {
-        let open = |need: &SecretSetting| -> Result<Credential, Reports> {
+    fn needs(&self, setting: &SecretSetting) -> Result<BTreeMap<&'static str, Credential>, OpenError> {
+        let open = |need: &SecretSetting| -> Result<Credential, OpenError> {
             let fetched = self.local_if(need, |warning| self.vaults.is_new(warning))?;
             Ok(need.from.open(&self.opening(fetched, BTreeMap::new()))?)
         };

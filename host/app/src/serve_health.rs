@@ -26,7 +26,7 @@ pub async fn serve_health(context: &Context, request: &ServeHealthRequest) -> Re
     }
     let mut sinks = Vec::new();
     for (name, sink) in config.sinks.iter().filter(|(name, _)| is_meant(name)) {
-        sinks.push((name.clone(), context.sink(sink, &config)?));
+        sinks.push((name.clone(), context.sink(sink, &config)?.sink()));
     }
     if connections.is_empty() && sinks.is_empty() {
         return Err(AppError::NothingToCheck.into());

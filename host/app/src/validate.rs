@@ -7,7 +7,6 @@ use datakit_kerberos::Keytab;
 use datakit_model::Failure;
 use datakit_registry::{Location, Reference, RegistryError};
 
-use crate::connectors::keytab_of;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::reports::{Report, Reports};
@@ -84,7 +83,7 @@ fn wrong_secrets(config: &Config, context: &Context) -> Vec<Report> {
 
 /// Whether the keytab of a connection can be read and holds its principal's key.
 fn check_keytab(connection: &Connection, context: &Context) -> Result<(), Reports> {
-    let Some((keytab, principal)) = keytab_of(connection) else { return Ok(()) };
+    let Some((keytab, principal)) = connection.keytab() else { return Ok(()) };
     let place = context.keytab(keytab)?;
     // A vault would have to be asked.
     if keytab.from.is_local() {
@@ -97,7 +96,7 @@ fn check_keytab(connection: &Connection, context: &Context) -> Result<(), Report
 fn in_vaults(config: &Config) -> Vec<(String, String)> {
     let connections = config.connections.values();
     let secrets = connections
-        .flat_map(|connection| connection.secrets().into_iter().chain(keytab_of(connection).map(|(keytab, _)| keytab)));
+        .flat_map(|connection| connection.secrets().into_iter().chain(connection.keytab().map(|(keytab, _)| keytab)));
     let secrets = secrets.chain(config.sinks.values().flat_map(SinkConfig::secrets));
     let in_vaults = secrets.filter(|secret| !secret.from.is_local());
     in_vaults.map(|secret| (secret.path.to_string(), secret.from.place())).collect()

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_keys_of_a_warehouse_file_are_those_of_its_schema() {
-        let schema = crate::json_schema();
+        let schema = crate::testing::kinds().json_schema();
         let keys: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
         let mut sorted = keys.clone();
         sorted.sort_unstable();

@@ -16,8 +16,6 @@ use crate::text::Origin;
 /// The most partitions worked on at one time, of one ingest.
 pub(crate) const MAX_PARALLEL: u64 = 256;
 
-pub(crate) const MODES: [(&str, Mode); 2] = [("append", Mode::Append), ("overwrite", Mode::Overwrite)];
-
 /// What happens to the rows a table already has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -2,14 +2,13 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::connectors;
-use crate::handed::Secrets;
+use crate::handed::Handed;
 use crate::problem::Problem;
 use crate::schema::FileSchema;
 use crate::secret::SecretSetting;
@@ -33,6 +32,11 @@ pub trait ConnectionSettings: fmt::Debug + Any + Send + Sync {
 
     /// Every secret it refers to that a login by password or a store needs.
     fn secrets(&self) -> Vec<&SecretSetting>;
+
+    /// The keytab that it logs in with, and whose key of it is used.
+    fn keytab(&self) -> Option<(&SecretSetting, &str)> {
+        None
+    }
 
     /// What works but should be known.
     fn warning(&self) -> Option<&'static str> {
@@ -106,6 +110,12 @@ impl Connection {
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretSetting> {
         self.settings.secrets()
+    }
+
+    /// The keytab that it logs in with, and whose key of it is used.
+    #[must_use]
+    pub fn keytab(&self) -> Option<(&SecretSetting, &str)> {
+        self.settings.keytab()
     }
 
     /// The settings, where they are of this type.
@@ -199,7 +209,7 @@ pub struct SectionVariables {
     pub name: &'static str,
 }
 
-type Read<S> = fn(&Secrets, Json) -> serde_json::Result<Arc<S>>;
+type Read<S> = fn(&Handed, Json) -> serde_json::Result<Arc<S>>;
 
 #[derive(Clone, Copy)]
 enum Reads {
@@ -228,14 +238,14 @@ impl SectionKind {
     /// A kind of connection. `kind` is the word of the file, `title` what people call it.
     #[must_use]
     pub const fn connection<T: Settings + ConnectionSettings>(kind: &'static str, title: &'static str) -> Self {
-        let reads = Reads::Connection(|secrets, value| Ok(Arc::new(secrets.decode::<T>(value)?)));
+        let reads = Reads::Connection(|handed, value| Ok(Arc::new(handed.decode::<T>(value)?)));
         Self { kind, title, variables: None, schema: T::json_schema, check: T::check, reads }
     }
 
     /// A kind of sink, likewise.
     #[must_use]
     pub const fn sink<T: Settings + SinkSettings>(kind: &'static str, title: &'static str) -> Self {
-        let reads = Reads::Sink(|secrets, value| Ok(Arc::new(secrets.decode::<T>(value)?)));
+        let reads = Reads::Sink(|handed, value| Ok(Arc::new(handed.decode::<T>(value)?)));
         Self { kind, title, variables: None, schema: T::json_schema, check: T::check, reads }
     }
 
@@ -289,23 +299,18 @@ impl SectionKind {
         &self,
         name: &str,
         value: Json,
-        secrets: &Secrets,
+        handed: &Handed,
     ) -> serde_json::Result<Option<Connection>> {
         let Reads::Connection(read) = self.reads else { return Ok(None) };
-        let common: Common = secrets.decode(value.clone())?;
+        let common: Common = handed.decode(value.clone())?;
         let source_system = common.source_system.unwrap_or_else(|| name.to_owned());
-        Ok(Some(Connection { name: name.to_owned(), kind: self.kind, source_system, settings: read(secrets, value)? }))
+        Ok(Some(Connection { name: name.to_owned(), kind: self.kind, source_system, settings: read(handed, value)? }))
     }
 
     /// A sink of checked settings; none where this is a kind of connection.
-    pub(crate) fn read_sink(
-        &self,
-        name: &str,
-        value: Json,
-        secrets: &Secrets,
-    ) -> serde_json::Result<Option<SinkConfig>> {
+    pub(crate) fn read_sink(&self, name: &str, value: Json, handed: &Handed) -> serde_json::Result<Option<SinkConfig>> {
         let Reads::Sink(read) = self.reads else { return Ok(None) };
-        Ok(Some(SinkConfig { name: name.to_owned(), kind: self.kind, settings: read(secrets, value)? }))
+        Ok(Some(SinkConfig { name: name.to_owned(), kind: self.kind, settings: read(handed, value)? }))
     }
 }
 
@@ -357,11 +362,11 @@ impl Kinds {
         Self { kinds, schema }
     }
 
-    /// The kinds of this crate.
+    /// Keywords of `x-` in the settings' types that nothing reads or that have another form, each with its place: for tests of
+    /// those who bring kinds.
     #[must_use]
-    pub fn built_in() -> &'static Self {
-        static BUILT_IN: LazyLock<Kinds> = LazyLock::new(|| Kinds::new(connectors::KINDS.to_vec()));
-        &BUILT_IN
+    pub fn wrong_keywords(&self) -> Vec<String> {
+        self.schema.wrong_keywords()
     }
 
     /// The JSON Schema (2020-12) of a warehouse file with these kinds.

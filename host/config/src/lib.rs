@@ -6,23 +6,8 @@
 //! ([`SecretSetting`]), and no error or excerpt shows one that stands where it should not.
 //!
 //! A setting is a field of a type ([`Settings`]): reader, JSON Schema, documentation, variables and errors are derived from it. What a
-//! connector brings is a type with the word of its `kind` ([`SectionKind`], [`Kinds`], [`load_with()`]); apart from `connectors`, nothing
-//! here knows one.
-//!
-//! ```
-//! use std::collections::BTreeMap;
-//! use datakit_config::{Layers, Selection, load};
-//!
-//! let environment = [("MSSQL_SERVER", "sql01"), ("MSSQL_DATABASE", "ERP"), ("MSSQL_USER", "svc"),
-//!     ("MSSQL_PASSWORD", "…"), ("BRONZE_URI", "./bronze"), ("DATAKIT_TABLES", "dbo.*")];
-//! let environment: BTreeMap<String, String> = environment.map(|(k, v)| (k.into(), v.into())).into();
-//! let config = load(&Layers { environment, ..Layers::default() })?;
-//! let ingest = config.ingest(&Selection { datakit: Some("sqlserver-bronze@0.1.0".into()), ..Selection::default() })?;
-//! assert_eq!(ingest.roles["source"], "mssql");
-//! # Ok::<(), datakit_config::ConfigErrors>(())
-//! ```
+//! connector brings is a type with the word of its `kind` ([`SectionKind`], [`Kinds`]); nothing here knows one.
 
-mod connectors;
 pub mod environment;
 mod file;
 mod files;
@@ -42,15 +27,11 @@ mod secret_schema;
 mod select;
 mod settings;
 mod store;
+#[cfg(test)]
+mod testing;
 mod text;
 mod walk;
 
-pub use connectors::delta::DeltaSettings;
-pub use connectors::files::{FilesSettings, PathPatterns};
-pub use connectors::postgres::{PostgresEncrypt, PostgresServer, PostgresSettings, RowSecurity};
-pub use connectors::sqlserver::{
-    ApplicationIntent, Auth, AuthWord, Encrypt, Login, Reader, ServerName, SqlLogin, SqlServerSettings,
-};
 pub use datakit_secrets::SecretRef;
 pub use environment::{Variable, variables};
 pub use file::{RegistryPlace, Warehouse};
@@ -61,10 +42,9 @@ pub use kinds::{
     warning_of_way,
 };
 pub use limits::Limits;
-pub use load::{Config, Layers, Overrides, load, load_with};
+pub use load::{Config, Layers, Overrides, load};
 pub use pool::{Pool, Timeouts};
 pub use problem::{ConfigError, ConfigErrors, Problem};
-pub use schema::json_schema;
 pub use secret::{ResolvedSecret, SecretSetting};
 pub use select::{NO_MODE, Selection};
 pub use settings::{Checks, Layer, Relative, SettingPath, SettingUri, Settings};

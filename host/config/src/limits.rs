@@ -21,6 +21,8 @@ pub struct Limits {
 fn without_defaults(schema: &mut schemars::Schema) {
     let properties = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
     for table in properties.into_iter().flat_map(|properties| properties.values_mut()) {
-        table.as_object_mut().map(|table| table.remove("default"));
+        if let Some(table) = table.as_object_mut() {
+            table.remove("default");
+        }
     }
 }

@@ -10,17 +10,16 @@ use serde_json::Value as Json;
 use crate::environment::{self, Environment, put, put_table};
 use crate::file::{Server, Warehouse, WarehouseFile, server_address};
 use crate::files;
-use crate::handed::Secrets;
+use crate::handed::Handed;
 use crate::ingest::{self, Ingest, Mode, Names};
 use crate::kinds::{Connection, Kinds, Role, SinkConfig};
 use crate::limits::Limits;
 use crate::node::{self, Table, Value};
 use crate::problem::{ConfigErrors, Problem, Problems};
-use crate::reader::nearest;
 use crate::schema::TAG;
 use crate::settings::Checks;
 use crate::text::Origin;
-use crate::walk::{Walk, join};
+use crate::walk::{Walk, join, not_allowed};
 
 /// Where a configuration comes from, the weakest layer first.
 #[derive(Clone, Default)]
@@ -101,19 +100,11 @@ pub(crate) struct IngestOverrides {
     pub(crate) mode: Option<Mode>,
 }
 
-/// Reads the configuration, with the kinds of connections and sinks of this crate.
-///
-/// # Errors
-/// Every error of every layer; a file that is not TOML hides what depends on it.
-pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
-    load_with(layers, Kinds::built_in())
-}
-
 /// Reads the configuration, with these kinds of connections and sinks.
 ///
 /// # Errors
 /// Every error of every layer; a file that is not TOML hides what depends on it.
-pub fn load_with(layers: &Layers, kinds: &Kinds) -> Result<Config, ConfigErrors> {
+pub fn load(layers: &Layers, kinds: &Kinds) -> Result<Config, ConfigErrors> {
     let problems = Problems::default();
     let file = match &layers.file {
         Some(path) => files::load(path, &problems),
@@ -124,7 +115,7 @@ pub fn load_with(layers: &Layers, kinds: &Kinds) -> Result<Config, ConfigErrors>
     let overlay = environment.overlay(&problems);
     let mut warnings = environment.warnings();
     let mut replaced = environment::replaced(&file, &overlay);
-    let over = ingest_overrides(&environment, &layers.flags, &problems);
+    let over = ingest_overrides(&environment, &layers.flags, kinds, &problems);
     let mut tree = file.clone();
     node::merge(&mut tree, overlay);
     node::merge(&mut tree, flags_layer(&layers.flags));
@@ -167,7 +158,12 @@ fn flags_layer(flags: &Overrides) -> Table {
     layer
 }
 
-fn ingest_overrides(environment: &Environment<'_>, flags: &Overrides, problems: &Problems) -> IngestOverrides {
+fn ingest_overrides(
+    environment: &Environment<'_>,
+    flags: &Overrides,
+    kinds: &Kinds,
+    problems: &Problems,
+) -> IngestOverrides {
     let flag = Origin::Flag("--tables");
     let variable = Origin::Variable(environment::DATAKIT_TABLES.to_owned());
     let tables = if flags.tables.is_empty() {
@@ -191,18 +187,18 @@ fn ingest_overrides(environment: &Environment<'_>, flags: &Overrides, problems: 
         }
         fine
     });
-    let mode = flags.mode.or_else(|| mode_of(environment, problems));
+    let mode = flags.mode.or_else(|| mode_of(environment, kinds, problems));
     IngestOverrides { tables, settings, parallel, mode }
 }
 
-fn mode_of(environment: &Environment<'_>, problems: &Problems) -> Option<Mode> {
+fn mode_of(environment: &Environment<'_>, kinds: &Kinds, problems: &Problems) -> Option<Mode> {
     let found = environment.get(environment::DATAKIT_MODE)?;
-    if let Some((_, mode)) = ingest::MODES.iter().find(|(word, _)| *word == found) {
-        return Some(*mode);
+    if let Ok(mode) = serde_json::from_value(found.into()) {
+        return Some(mode);
     }
-    let allowed = ingest::MODES.iter().map(|(word, _)| (*word).to_owned()).collect();
-    let meant = nearest(found, ingest::MODES.iter().map(|(word, _)| *word));
-    let problem = Problem::NotAllowed { path: "mode".to_owned(), found: found.to_owned(), allowed, meant };
+    let ingest = kinds.schema().root().property("ingest").and_then(|ingests| ingests.items());
+    let words = ingest.and_then(|ingest| ingest.property("mode")?.words()).unwrap_or_default();
+    let problem = not_allowed("mode", found, &words, &[]);
     problems.at(problem, &Origin::Variable(environment::DATAKIT_MODE.to_owned()));
     None
 }
@@ -247,11 +243,11 @@ fn json_object(text: &str, origin: &Origin, problems: &Problems) -> Option<Json>
 
 /// Reads the merged tree. Every part is read and checked before any error is returned.
 fn read(tree: &Table, kinds: &Kinds, problems: Problems) -> Result<Config, ConfigErrors> {
-    let secrets = Secrets::default();
+    let handed = Handed::default();
     let place = Origin::Flag("--config");
-    let mut value = Walk::new(&problems, &secrets).table(kinds.schema().root(), "", &place, tree);
+    let mut value = Walk::new(&problems, &handed).table(kinds.schema().root(), "", &place, tree);
     let overruled = {
-        let root = Checks::new((String::new(), place), (tree, &value), (&problems, &secrets));
+        let root = Checks::new((String::new(), place), (tree, &value), (&problems, &handed));
         check(&root, tree, kinds)
     };
     for (role, name, key) in overruled {
@@ -262,7 +258,7 @@ fn read(tree: &Table, kinds: &Kinds, problems: Problems) -> Result<Config, Confi
     if !problems.is_empty() {
         return problems.into_result(Config::default());
     }
-    let config = decode(value, kinds, &secrets, &problems);
+    let config = decode(value, kinds, &handed, &problems);
     problems.into_result(config)
 }
 
@@ -294,12 +290,12 @@ fn names(tree: &Table, role: Role) -> Vec<&str> {
 }
 
 /// Makes types of what was read without a problem.
-fn decode(value: Json, kinds: &Kinds, secrets: &Secrets, problems: &Problems) -> Config {
+fn decode(value: Json, kinds: &Kinds, handed: &Handed, problems: &Problems) -> Config {
     let refuse = |path: String, error: &serde_json::Error| {
         let problem = Problem::Refused { path, message: error.to_string() };
         problems.push(crate::ConfigError::new(problem, None));
     };
-    let file: WarehouseFile = match secrets.decode(value) {
+    let file: WarehouseFile = match handed.decode(value) {
         Ok(file) => file,
         Err(error) => {
             refuse("the file".to_owned(), &error);
@@ -310,14 +306,14 @@ fn decode(value: Json, kinds: &Kinds, secrets: &Secrets, problems: &Problems) ->
         Config { warehouse: file.warehouse, ingests: file.ingest, limits: file.limits, ..Config::default() };
     for (name, section) in file.connections {
         let kind = kinds.find(Role::Connection, section.0[TAG].as_str().unwrap_or_default());
-        match kind.map(|kind| kind.read_connection(&name, section.0, secrets)) {
+        match kind.map(|kind| kind.read_connection(&name, section.0, handed)) {
             Some(Err(error)) => refuse(join("connections", &name), &error),
             read => config.connections.extend(read.and_then(Result::ok).flatten().map(|connection| (name, connection))),
         }
     }
     for (name, section) in file.sinks {
         let kind = kinds.find(Role::Sink, section.0[TAG].as_str().unwrap_or_default());
-        match kind.map(|kind| kind.read_sink(&name, section.0, secrets)) {
+        match kind.map(|kind| kind.read_sink(&name, section.0, handed)) {
             Some(Err(error)) => refuse(join("sinks", &name), &error),
             read => config.sinks.extend(read.and_then(Result::ok).flatten().map(|sink| (name, sink))),
         }

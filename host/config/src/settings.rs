@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use crate::handed::Secrets;
+use crate::handed::Handed;
 use crate::node::{Entry, Node, Table, Value};
 use crate::problem::{Problem, Problems};
 use crate::reader::nearest;
@@ -46,7 +46,7 @@ pub struct Checks<'a> {
     /// What is valid of it.
     value: &'a Json,
     problems: &'a Problems,
-    secrets: &'a Secrets,
+    handed: &'a Handed,
     ignored: RefCell<Vec<String>>,
 }
 
@@ -54,15 +54,15 @@ impl<'a> Checks<'a> {
     pub(crate) fn new(
         (path, place): (String, Origin),
         (table, value): (&'a Table, &'a Json),
-        (problems, secrets): (&'a Problems, &'a Secrets),
+        (problems, handed): (&'a Problems, &'a Handed),
     ) -> Self {
-        Self { path, place, table, value, problems, secrets, ignored: RefCell::default() }
+        Self { path, place, table, value, problems, handed, ignored: RefCell::default() }
     }
 
     /// The value of a key; none where it is not there or not valid.
     #[must_use]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        self.secrets.decode(self.value.get(key)?.clone()).ok()
+        self.handed.decode(self.value.get(key)?.clone()).ok()
     }
 
     /// Whether the key is there, valid or not.
@@ -93,7 +93,7 @@ impl<'a> Checks<'a> {
         let entry = self.entry(key)?;
         let (Value::Table(table), Some(value)) = (&entry.node.value, self.value.get(key)) else { return None };
         let place = (join(&self.path, key), entry.key.clone());
-        Some(Checks::new(place, (table, value), (self.problems, self.secrets)))
+        Some(Checks::new(place, (table, value), (self.problems, self.handed)))
     }
 
     /// The tables of an array.
@@ -109,7 +109,7 @@ impl<'a> Checks<'a> {
         });
         let values = self.value.get(key).and_then(Json::as_array).into_iter().flatten();
         let elements = tables.zip(values);
-        let checks = (self.problems, self.secrets);
+        let checks = (self.problems, self.handed);
         elements.map(|((path, place, table), value)| Checks::new((path, place), (table, value), checks)).collect()
     }
 
@@ -183,6 +183,7 @@ fn contradiction([first, second]: [&str; 2], hint: &str) -> Problem {
 pub struct Relative {
     /// The text as it was written.
     pub text: String,
+    #[serde(deserialize_with = "crate::handed::folder")]
     folder: Option<PathBuf>,
 }
 

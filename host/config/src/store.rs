@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-use crate::handed::Secrets;
+use crate::handed::Handed;
 use crate::node::{Table, Value};
 use crate::problem::{Problem, Problems};
 use crate::reader::TableReader;
@@ -196,21 +196,21 @@ pub(crate) fn read(
     origin: &Origin,
     uri: &str,
     problems: &Problems,
-    secrets: &Secrets,
+    handed: &Handed,
 ) -> Json {
     let mut store = TableReader::new(table, path, origin.clone(), problems);
     let mut settings = Map::new();
     for (name, is_secret) in names_of(uri) {
-        settings.extend(read_value(&mut store, name, is_secret, secrets).map(|value| (name.to_owned(), value)));
+        settings.extend(read_value(&mut store, name, is_secret, handed).map(|value| (name.to_owned(), value)));
     }
     store.finish();
     Json::Object(settings)
 }
 
-fn read_value(store: &mut TableReader<'_>, name: &'static str, is_secret: bool, secrets: &Secrets) -> Option<Json> {
+fn read_value(store: &mut TableReader<'_>, name: &'static str, is_secret: bool, handed: &Handed) -> Option<Json> {
     let entry = store.entry(name)?;
     let path = store.path_of(name);
-    let secret = || Some(secrets.keep(secret::read_entry(path.clone(), entry, store.problems())?).into());
+    let secret = || Some(handed.keep_secret(secret::read_entry(path.clone(), entry, store.problems())?).into());
     match &entry.node.value {
         Value::Table(_) => secret(),
         Value::String(text) if !is_secret && !holds_password(text) => Some(text.clone().into()),

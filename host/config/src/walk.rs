@@ -1,10 +1,10 @@
 //! Reads a tree as its schema says. Every problem is noted with its place, and reading goes on.
 //!
-//! The outcome is JSON that holds what is valid: [`Secrets::decode`] makes a type of it.
+//! The outcome is JSON that holds what is valid: [`Handed::decode`] makes a type of it.
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::handed::Secrets;
+use crate::handed::Handed;
 use crate::node::{self, Entry, Table, Value};
 use crate::problem::{Problem, Problems};
 use crate::reader::nearest;
@@ -16,7 +16,7 @@ use crate::{environment, secret, store};
 #[derive(Clone, Copy)]
 pub(crate) struct Walk<'a> {
     pub(crate) problems: &'a Problems,
-    pub(crate) secrets: &'a Secrets,
+    pub(crate) handed: &'a Handed,
     /// The prefix of the variables that set keys of the section.
     prefix: Option<&'a str>,
 }
@@ -28,8 +28,8 @@ pub(crate) fn join(path: &str, key: &str) -> String {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(problems: &'a Problems, secrets: &'a Secrets) -> Self {
-        Self { problems, secrets, prefix: None }
+    pub(crate) fn new(problems: &'a Problems, handed: &'a Handed) -> Self {
+        Self { problems, handed, prefix: None }
     }
 
     /// A value; none where it is not valid.
@@ -38,13 +38,14 @@ impl<'a> Walk<'a> {
         match (schema.shape(), &node.value) {
             (Shape::Secret, _) => {
                 let found = secret::read_entry(path.to_owned(), entry, self.problems)?;
-                Some(self.secrets.keep(found).into())
+                Some(self.handed.keep_secret(found).into())
             }
             (Shape::Relative, Value::String(text)) => {
                 if schema.text("x-relative") == Some("uri") && store::holds_password(text) {
                     self.problems.at(Problem::InlineSecret { path: path.to_owned() }, &node.origin);
                 }
-                Some(json!({ "text": text, "folder": node.origin.folder() }))
+                let folder = node.origin.folder().map(|folder| self.handed.keep_folder(folder));
+                Some(json!({ "text": text, "folder": folder }))
             }
             (Shape::Text, Value::String(text)) => Some(text.clone().into()),
             (Shape::Words(words), Value::String(word)) => self.word(words, word, path, &node.origin),
@@ -175,7 +176,7 @@ impl<'a> Walk<'a> {
             self.problems.at(Problem::WrongType { path: path.to_owned(), found, expected }, &entry.node.origin);
             return None;
         };
-        Some(store::read(table, path, &entry.key, place, self.problems, self.secrets))
+        Some(store::read(table, path, &entry.key, place, self.problems, self.handed))
     }
 
     fn missing(self, property: View<'_>, path: String, place: &Origin) {
@@ -190,7 +191,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn not_allowed(path: &str, found: &str, words: &[&str], forms: &[&str]) -> Problem {
+/// A word that is not one of those allowed, nor of the other forms.
+pub(crate) fn not_allowed(path: &str, found: &str, words: &[&str], forms: &[&str]) -> Problem {
     let meant = nearest(found, words.iter().copied());
     let allowed = forms.iter().chain(words).map(|word| (*word).to_owned()).collect();
     Problem::NotAllowed { path: path.to_owned(), found: found.to_owned(), allowed, meant }

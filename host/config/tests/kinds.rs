@@ -7,7 +7,7 @@ use std::path::Path;
 
 use datakit_config::{
     Checks, Config, ConfigErrors, ConnectionSettings, Kinds, Layers, Overrides, SecretSetting, SectionKind,
-    SectionVariables, SettingPath, Settings, load_with, variables,
+    SectionVariables, SettingPath, Settings, load, variables,
 };
 use datakit_model::Coded;
 use schemars::JsonSchema;
@@ -94,7 +94,7 @@ fn load_queue(folder: &Path, section: &str, variables: &[(&str, &str)]) -> Resul
     std::fs::write(&file, section).unwrap();
     let environment: BTreeMap<String, String> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load_with(&Layers { file: Some(file), environment, flags: Overrides::default() }, &Kinds::new(vec![QUEUE]))
+    load(&Layers { file: Some(file), environment, flags: Overrides::default() }, &Kinds::new(vec![QUEUE]))
 }
 
 #[test]
@@ -110,6 +110,20 @@ fn a_kind_from_outside_is_read_by_its_type_alone() {
     let login = queue.login.as_ref().unwrap();
     assert_eq!(*login.certificate_file, *folder.path().join("ca.pem"));
     assert_eq!(login.key.path, "connections.orders.login.key");
+}
+
+#[cfg(unix)]
+#[test]
+fn folder_that_is_not_text_is_kept() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    let section = "[connections.orders]\nkind = \"queue\"\nbroker = \"b:1\"\n\
+                   login = { key = { env = \"KEY\" }, certificate_file = \"ca.pem\" }\n";
+    let config = load_queue(&folder, section, &[]).unwrap();
+    let queue: &Queue = config.connections["orders"].settings().unwrap();
+    assert_eq!(*queue.login.as_ref().unwrap().certificate_file, *folder.join("ca.pem"));
 }
 
 #[test]

@@ -23,13 +23,20 @@ pub struct PoolLimits {
 
 impl Default for PoolLimits {
     fn default() -> Self {
+        Self::from(&datakit_config::Pool::default())
+    }
+}
+
+impl From<&datakit_config::Pool> for PoolLimits {
+    fn from(pool: &datakit_config::Pool) -> Self {
+        let (count, seconds) = (|number: u64| usize::try_from(number).unwrap_or(usize::MAX), Duration::from_secs);
         Self {
-            max_connections: 8,
-            min_connections: 0,
-            checkout_timeout: Duration::from_secs(60),
-            max_idle: Duration::from_secs(300),
-            max_lifetime: Duration::from_secs(3600),
-            validate_after: Duration::from_secs(1),
+            max_connections: count(pool.max_connections),
+            min_connections: count(pool.min_connections),
+            checkout_timeout: seconds(pool.checkout_seconds),
+            max_idle: seconds(pool.max_idle_seconds),
+            max_lifetime: seconds(pool.max_lifetime_seconds),
+            validate_after: seconds(pool.validate_after_seconds),
         }
     }
 }
@@ -47,7 +54,18 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(15), query: Duration::from_secs(14_400), cancel: Duration::from_secs(5) }
+        Self::from(&datakit_config::Timeouts::default())
+    }
+}
+
+impl From<&datakit_config::Timeouts> for Timeouts {
+    fn from(timeouts: &datakit_config::Timeouts) -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            connect: seconds(timeouts.connect_seconds),
+            query: seconds(timeouts.query_seconds),
+            cancel: seconds(timeouts.cancel_seconds),
+        }
     }
 }
 

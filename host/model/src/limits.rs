@@ -23,7 +23,9 @@ mod most {
 fn at_least_one(schema: &mut schemars::Schema) {
     let properties = schema.get_mut("properties").and_then(|properties| properties.as_object_mut());
     for limit in properties.into_iter().flat_map(|properties| properties.values_mut()) {
-        limit.as_object_mut().map(|limit| limit.insert("minimum".to_owned(), 1.into()));
+        if let Some(limit) = limit.as_object_mut() {
+            limit.insert("minimum".to_owned(), 1.into());
+        }
     }
 }
 

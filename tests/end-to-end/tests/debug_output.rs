@@ -86,7 +86,7 @@ fn what_holds_a_password() {
     let environment = BTreeMap::from([("ERP_PASSWORD".to_owned(), SECRET.to_owned())]);
     let layers = Layers { file: Some(file), environment: environment.clone(), flags: Overrides::default() };
     shown.hides("Layers", &layers);
-    let config = load(&layers).unwrap();
+    let config = load(&layers, &datakit_connectors::kinds()).unwrap();
     shown.hides("Config", &config);
     let [password] = config.connections["erp"].secrets()[..] else { unreachable!() };
     shown.hides("ResolvedSecret", &password.resolve(&environment).unwrap().unwrap());

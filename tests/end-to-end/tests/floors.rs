@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("datakit-registry", 4),
     ("datakit-wasm", 4),
     ("datakit-pipeline", 5),
+    ("datakit-connectors", 5),
     ("datakit-app", 6),
     ("datakit-cli", 7),
 ];

@@ -2,21 +2,12 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
-use datakit_connect::presented::{Greeting, Presented, presented};
+use datakit_connect::presented::{Greeting, Presented};
+use datakit_connect::probe::Presenting;
 use serde::Serialize;
 
-use super::chain::Chain;
 use crate::error::AppError;
-
-/// Where a certificate is asked for.
-pub(super) struct Server<'s> {
-    pub(super) host: &'s str,
-    pub(super) port: u16,
-    pub(super) greeting: Greeting,
-    pub(super) patience: Duration,
-}
 
 /// The certificate that a server presents.
 #[derive(Debug, Clone, Serialize)]
@@ -30,26 +21,33 @@ pub struct Certificate {
     pub can_be_pinned: bool,
 }
 
-/// Asks for it and tells of it, under the link that was told last.
-pub(super) async fn show(chain: &mut Chain<'_>, server: Server<'_>, save: Option<&Path>) {
-    let Server { host, port, greeting, patience } = server;
-    let (found, _) = chain.step("the server's certificate", presented(host, port, greeting, patience)).await;
-    match found {
-        Ok(presented) => {
-            if let Some(file) = save
-                && let Err(source) = write_new(file, presented.pem.as_bytes())
-            {
-                chain.trouble(AppError::Write { path: file.to_owned(), source });
-                return;
+/// What is shown where a certificate was asked for.
+pub(super) enum Shown {
+    /// The certificate.
+    Certificate(Certificate),
+    /// Why there is none.
+    Remark(String),
+}
+
+/// What there is to show of a server, saved where that is asked for.
+pub(super) fn shown(
+    server: &Presenting<'_>,
+    found: std::io::Result<Presented>,
+    save: Option<&Path>,
+) -> Result<Shown, AppError> {
+    let address = || format!("{}:{}", server.host, server.port);
+    match (found, save) {
+        (Ok(presented), save) => {
+            if let Some(file) = save {
+                let failed = |source| AppError::Write { path: file.to_owned(), source };
+                write_new(file, presented.pem.as_bytes()).map_err(failed)?;
             }
             let saved_to = save.map(|file| file.display().to_string());
-            let can_be_pinned = greeting != Greeting::Postgres || presented.subject == presented.issuer;
-            chain.certificate(Certificate { presented, saved_to, can_be_pinned });
+            let can_be_pinned = server.greeting != Greeting::Postgres || presented.subject == presented.issuer;
+            Ok(Shown::Certificate(Certificate { presented, saved_to, can_be_pinned }))
         }
-        Err(error) if save.is_some() => {
-            chain.trouble(AppError::NoCertificate { address: format!("{host}:{port}"), source: error });
-        }
-        Err(error) => chain.remark(format!("the server's certificate cannot be shown: {error}")),
+        (Err(source), Some(_)) => Err(AppError::NoCertificate { address: address(), source }),
+        (Err(error), None) => Ok(Shown::Remark(format!("the server's certificate cannot be shown: {error}"))),
     }
 }
 

@@ -1,14 +1,16 @@
 //! A chain of links, told of as it is walked.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use datakit_model::{Kind, Retry};
+use async_trait::async_trait;
+use datakit_connect::presented::presented;
+use datakit_connect::probe::{Broken, Presenting, Walk};
+use datakit_model::{Failure, Kind, Retry};
 use serde::Serialize;
 
-use super::certificate::Certificate;
+use super::certificate::{self, Certificate, Shown};
 use super::event::{DoctorEvent, DoctorObserver};
 use crate::error::AppError;
 use crate::reports::{Report, Reports};
@@ -112,10 +114,6 @@ impl Walked {
     }
 }
 
-/// The way along a chain ended before its end.
-#[derive(Debug)]
-pub(super) struct Broken;
-
 /// A chain that is being walked.
 pub(super) struct Chain<'c> {
     observer: &'c dyn DoctorObserver,
@@ -123,48 +121,35 @@ pub(super) struct Chain<'c> {
     /// All links, in order; those not told of yet are from `links.len()` on.
     names: Vec<&'static str>,
     links: Vec<Link>,
+    /// Where the certificate of the server goes.
+    save: Option<&'c Path>,
     /// What was asked for besides, and failed: the chain ends with it.
     trouble: Result<(), AppError>,
 }
 
 impl<'c> Chain<'c> {
-    /// Begins, and says with what.
-    pub(super) fn begin(observer: &'c dyn DoctorObserver, subject: Subject, names: Vec<&'static str>) -> Self {
+    /// Begins, and says with what. The certificate of a server goes to `save`.
+    pub(super) fn begin(
+        observer: &'c dyn DoctorObserver,
+        subject: Subject,
+        names: Vec<&'static str>,
+        save: Option<&'c Path>,
+    ) -> Self {
         observer.event(DoctorEvent::Began { subject: subject.clone(), links: names.clone() });
-        Self { observer, subject, names, links: Vec::new(), trouble: Ok(()) }
-    }
-
-    /// The links not told of yet.
-    pub(super) fn open(&self) -> &[&'static str] {
-        self.names.get(self.links.len()..).unwrap_or_default()
+        Self { observer, subject, names, links: Vec::new(), save, trouble: Ok(()) }
     }
 
     /// Does a step, with its time, saying what is waited for.
-    pub(super) async fn step<T>(&self, waits_for: &str, step: impl Future<Output = T>) -> (T, Duration) {
-        self.observer.event(DoctorEvent::Waiting { on: Some(waits_for.to_owned()) });
-        let begin = Instant::now();
-        let done = step.await;
-        self.observer.event(DoctorEvent::Waiting { on: None });
-        (done, begin.elapsed())
+    pub(super) async fn step<T>(&mut self, waits_for: &str, step: impl Future<Output = T> + Send) -> (T, Duration) {
+        (self as &mut dyn Walk).step(waits_for, step).await
     }
 
-    /// The next link holds.
-    pub(super) fn ok(&mut self, link: &'static str, took: Option<Duration>, detail: impl Into<Cow<'static, str>>) {
-        self.tell(link, LinkStatus::Ok, took, detail.into().into_owned());
-    }
-
-    /// The next link is not there in this chain.
-    pub(super) fn not_used(&mut self, link: &'static str, why: impl Into<String>) {
-        self.tell(link, LinkStatus::NotUsed, None, why.into());
-    }
-
-    /// A link is broken; those before it that were not told of are not known.
-    pub(super) fn broken(&mut self, link: &'static str, took: Option<Duration>, error: impl Into<Reports>) -> Broken {
+    /// A link is broken for these reasons; those before it that were not reported are not known.
+    pub(super) fn fail(&mut self, link: &'static str, took: Option<Duration>, reports: Reports) -> Broken {
         while self.open().first().is_some_and(|next| *next != link) {
             self.skip();
         }
-        self.tell(link, LinkStatus::Failed, took, String::new());
-        let reports: Reports = error.into();
+        self.report(link, LinkStatus::Failed, took, String::new());
         if let Some(report) = reports.all().first() {
             let more = reports.all().len() - 1;
             self.observer.event(DoctorEvent::Broken { report: report.clone(), more });
@@ -176,33 +161,13 @@ impl<'c> Chain<'c> {
         Broken
     }
 
-    /// What the server presents, under the link that was told last.
-    pub(super) fn certificate(&mut self, certificate: Certificate) {
-        self.observer.event(DoctorEvent::Certificate(certificate.clone()));
-        if let Some(link) = self.links.last_mut() {
-            link.certificate = Some(certificate);
-        }
-    }
-
-    /// Something to know, under the link that was told last.
-    pub(super) fn remark(&mut self, text: String) {
-        self.observer.event(DoctorEvent::Remark { text });
-    }
-
-    /// Something that was asked for besides cannot be done: told at the end, and the walk fails.
-    pub(super) fn trouble(&mut self, error: AppError) {
-        if self.trouble.is_ok() {
-            self.trouble = Err(error);
-        }
-    }
-
     fn skip(&mut self) {
         if let Some(link) = self.open().first().copied() {
-            self.tell(link, LinkStatus::NotReached, None, String::new());
+            self.report(link, LinkStatus::NotReached, None, String::new());
         }
     }
 
-    fn tell(&mut self, link: &'static str, status: LinkStatus, took: Option<Duration>, detail: String) {
+    fn report(&mut self, link: &'static str, status: LinkStatus, took: Option<Duration>, detail: String) {
         let detail = (!detail.is_empty()).then_some(detail);
         let seconds = took.map(|took| took.as_secs_f64());
         let link = Link { link, status, seconds, detail, error: None, certificate: None };
@@ -210,7 +175,7 @@ impl<'c> Chain<'c> {
         self.links.push(link);
     }
 
-    /// Tells of what was not reached.
+    /// Reports what was not reached.
     pub(super) fn end(mut self) -> Result<Walked, AppError> {
         while !self.open().is_empty() {
             self.skip();
@@ -219,5 +184,49 @@ impl<'c> Chain<'c> {
         self.trouble?;
         let in_order = self.links.iter().all(|link| matches!(link.status, LinkStatus::Ok | LinkStatus::NotUsed));
         Ok(Walked { subject: self.subject, in_order, links: self.links })
+    }
+}
+
+#[async_trait]
+impl Walk for Chain<'_> {
+    fn open(&self) -> &[&'static str] {
+        self.names.get(self.links.len()..).unwrap_or_default()
+    }
+
+    fn waiting(&mut self, on: Option<&str>) {
+        self.observer.event(DoctorEvent::Waiting { on: on.map(str::to_owned) });
+    }
+
+    fn ok(&mut self, link: &'static str, took: Option<Duration>, detail: String) {
+        self.report(link, LinkStatus::Ok, took, detail);
+    }
+
+    fn not_used(&mut self, link: &'static str, why: String) {
+        self.report(link, LinkStatus::NotUsed, None, why);
+    }
+
+    fn broken(&mut self, link: &'static str, took: Option<Duration>, failure: Failure) -> Broken {
+        self.fail(link, took, failure.into())
+    }
+
+    fn saves_certificate(&self) -> bool {
+        self.save.is_some()
+    }
+
+    async fn certificate(&mut self, server: Presenting<'_>) {
+        let presented = presented(server.host, server.port, server.greeting, server.timeout);
+        let (found, _) = self.step("the server's certificate", presented).await;
+        match certificate::shown(&server, found, self.save) {
+            Ok(Shown::Certificate(certificate)) => {
+                self.observer.event(DoctorEvent::Certificate(certificate.clone()));
+                if let Some(link) = self.links.last_mut() {
+                    link.certificate = Some(certificate);
+                }
+            }
+            Ok(Shown::Remark(text)) => self.observer.event(DoctorEvent::Remark { text }),
+            // Asked for besides: reported at the end, and the walk fails.
+            Err(error) if self.trouble.is_ok() => self.trouble = Err(error),
+            Err(_) => {}
+        }
     }
 }

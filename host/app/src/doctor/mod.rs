@@ -2,14 +2,12 @@
 //!
 //! | module | about |
 //! |---|---|
-//! | [`certificate`] | what a server presents, shown and saved |
-//! | [`chain`] | links, and how they were found |
-//! | [`event`] | what is told on the way |
-//! | [`connection`] | a source: settings, tickets, network, login, permissions |
-//! | [`tickets`] | the links of Kerberos |
-//! | [`secret`] | whether a password can be had |
-//! | [`sink`] | whether tables could be written |
-//! | [`registry`] | whether datakits can be had, and are the pinned ones |
+//! | `certificate` | what a server presents, shown and saved |
+//! | `chain` | links, and how they were found |
+//! | `event` | what is told on the way |
+//! | `connection` | a connection: settings, the links of its connector, tables |
+//! | `sink` | a sink: settings, the links of its connector |
+//! | `registry` | whether datakits can be had, and are the pinned ones |
 //!
 //! A step of the drivers or of the Kerberos library may show several links at once: which of them broke is told by its error
 //! (docs/decisions/0092). Nothing is changed anywhere.
@@ -19,13 +17,12 @@ mod chain;
 mod connection;
 mod event;
 mod registry;
-mod secret;
 mod sink;
-mod tickets;
 
 use std::path::Path;
 
 use datakit_config::{Config, Overrides};
+use datakit_connect::probe::{SETTINGS, Walk};
 use serde::Serialize;
 
 pub use self::certificate::Certificate;
@@ -87,7 +84,7 @@ struct Doctoring<'c> {
 
 impl<'c> Doctoring<'c> {
     fn begin(&self, kind: &'static str, name: &str, target: String, links: Vec<&'static str>) -> Chain<'c> {
-        Chain::begin(self.observer, Subject { kind, name: name.to_owned(), target }, links)
+        Chain::begin(self.observer, Subject { kind, name: name.to_owned(), target }, links, self.save)
     }
 }
 
@@ -139,10 +136,10 @@ impl Doctoring<'_> {
         };
         let name = file.map_or_else(|| "of the environment".to_owned(), |file| file.display().to_string());
         let target = "warehouse file and variables".to_owned();
-        let mut chain = self.begin("configuration", &name, target, vec!["settings"]);
+        let mut chain = self.begin("configuration", &name, target, vec![SETTINGS]);
         let config = match read {
             Ok(config) if config.connections.is_empty() && config.sinks.is_empty() => {
-                chain.broken("settings", Some(took), AppError::NothingToCheck);
+                chain.fail(SETTINGS, Some(took), AppError::NothingToCheck.into());
                 None
             }
             Ok(config) => {
@@ -152,11 +149,11 @@ impl Doctoring<'_> {
                     count(config.sinks.len(), "sink"),
                     count(config.ingests.len(), "ingest"),
                 ];
-                chain.ok("settings", Some(took), detail.join(", "));
+                chain.ok(SETTINGS, Some(took), detail.join(", "));
                 Some(config)
             }
             Err(reports) => {
-                chain.broken("settings", Some(took), reports);
+                chain.fail(SETTINGS, Some(took), reports);
                 None
             }
         };

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use datakit_config::Config;
+use datakit_connect::probe::{Broken, SETTINGS, Walk};
 use datakit_registry::{Digest, LockFile, Reference, Registry, RegistryError, Selector};
 
-use super::chain::{Broken, Chain, Walked};
-use super::connection::SETTINGS;
+use super::chain::{Chain, Walked};
 use super::{Doctoring, REGISTRY};
 use crate::context::Context;
 use crate::reports::Reports;
@@ -26,7 +26,7 @@ pub(super) async fn walk(doctoring: &Doctoring<'_>, config: &Config) -> Result<W
     let mut chain = doctoring.begin(REGISTRY, REGISTRY, target, links);
     match opened {
         Err(error) => {
-            chain.broken(SETTINGS, None, error);
+            chain.fail(SETTINGS, None, error);
         }
         Ok(registry) => {
             // A broken link says so by itself.
@@ -52,16 +52,16 @@ async fn walk_opened(
     let references: Result<Vec<Reference>, RegistryError> = names.into_iter().map(str::parse).collect();
     let references = match references {
         Ok(references) => references,
-        Err(error) => return Err(chain.broken(SETTINGS, None, error)),
+        Err(error) => return Err(chain.fail(SETTINGS, None, error.into())),
     };
-    chain.ok(SETTINGS, None, "complete");
+    chain.ok(SETTINGS, None, "complete".to_owned());
     let found = if references.is_empty() {
         let (reached, took) = chain.step("the registry", registry.reach()).await;
         match reached {
-            Ok(()) => chain.ok(REACHABLE, Some(took), "answers"),
-            Err(error) => return Err(chain.broken(REACHABLE, Some(took), error)),
+            Ok(()) => chain.ok(REACHABLE, Some(took), "answers".to_owned()),
+            Err(error) => return Err(chain.fail(REACHABLE, Some(took), error.into())),
         }
-        chain.not_used(DATAKITS, "no ingest names a datakit");
+        chain.not_used(DATAKITS, "no ingest names a datakit".to_owned());
         Vec::new()
     } else {
         datakits(chain, registry, references).await?
@@ -85,14 +85,14 @@ async fn datakits(
     let (found, took) = chain.step("the registry", finding).await;
     match found {
         Ok(found) => {
-            chain.ok(REACHABLE, Some(took), "answers");
+            chain.ok(REACHABLE, Some(took), "answers".to_owned());
             let names: Vec<String> = found.iter().map(|found| found.reference.to_string()).collect();
             chain.ok(DATAKITS, None, names.join(", "));
             Ok(found)
         }
         Err(error @ RegistryError::NotFound { .. }) => {
-            chain.ok(REACHABLE, Some(took), "answers");
-            Err(chain.broken(DATAKITS, None, error))
+            chain.ok(REACHABLE, Some(took), "answers".to_owned());
+            Err(chain.fail(DATAKITS, None, error.into()))
         }
         Err(
             error @ (RegistryError::Unreachable { .. }
@@ -100,11 +100,11 @@ async fn datakits(
             | RegistryError::BadLayout { .. }
             | RegistryError::Io { .. }
             | RegistryError::Refused { .. }),
-        ) => Err(chain.broken(REACHABLE, Some(took), error)),
+        ) => Err(chain.fail(REACHABLE, Some(took), error.into())),
         // It answered, with something that is not as it should be.
         Err(error) => {
-            chain.ok(REACHABLE, Some(took), "answers");
-            Err(chain.broken(DATAKITS, None, error))
+            chain.ok(REACHABLE, Some(took), "answers".to_owned());
+            Err(chain.fail(DATAKITS, None, error.into()))
         }
     }
 }
@@ -117,14 +117,14 @@ fn lock_file(chain: &mut Chain<'_>, context: &Context, config: &Config, found: &
             chain.not_used(LOCK_FILE, format!("there is no {}: `host lock` makes one", path.display()));
             return Ok(());
         }
-        Err(error) => return Err(chain.broken(LOCK_FILE, None, error)),
+        Err(error) => return Err(chain.fail(LOCK_FILE, None, error.into())),
     };
     match agreement(&lock, found) {
         Ok(detail) => {
             chain.ok(LOCK_FILE, None, format!("{}: {detail}", path.display()));
             Ok(())
         }
-        Err(error) => Err(chain.broken(LOCK_FILE, None, error)),
+        Err(error) => Err(chain.fail(LOCK_FILE, None, error.into())),
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use datakit_connect::connector::ConnectedSource;
 use datakit_kerberos::KerberosError;
 use datakit_model::Failure;
 use datakit_model::sink::Sink;
@@ -17,7 +18,6 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::{Answer, Health};
-use crate::connectors::Connected;
 use crate::error::AppError;
 
 /// What was found out is good for this long.
@@ -87,7 +87,7 @@ struct Reason {
 impl Checks {
     /// Questions about these connections and sinks. Nothing is asked yet.
     pub(crate) fn new(
-        connections: impl IntoIterator<Item = (String, Connected)>,
+        connections: impl IntoIterator<Item = (String, Arc<dyn ConnectedSource>)>,
         sinks: impl IntoIterator<Item = (String, Arc<dyn Sink>)>,
     ) -> Self {
         let mut questions = Vec::new();
@@ -112,7 +112,7 @@ impl Checks {
                 put(About::Ticket, name.clone(), Box::new(ask));
             }
             let ask = move || {
-                let connected = connected.clone();
+                let connected = Arc::clone(&connected);
                 Box::pin(async move { connected.reach().await }) as Asking
             };
             put(About::Source, name, Box::new(ask));

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::CommandFactory;
-use datakit_app::{Context, IngestRequest, Reports, ServeHealthRequest, Settings, serve_health};
+use datakit_app::{Connectors, Context, IngestRequest, Reports, ServeHealthRequest, Settings, serve_health};
 use datakit_config::Mode;
 use datakit_model::Exit;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,8 @@ impl Session {
             // This very program, also where its file was replaced meanwhile.
             bounded_program: Some(PathBuf::from("/proc/self/exe")),
         };
-        let context = Context::new(settings, Arc::new(Arc::clone(&progress)), stop);
+        let context =
+            Context::new(settings, Connectors::new(datakit_connectors::all()), Arc::new(Arc::clone(&progress)), stop);
         Self { terminal, progress, context }
     }
 

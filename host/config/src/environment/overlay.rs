@@ -138,9 +138,8 @@ impl<'a> Environment<'a> {
 
     /// Puts what variables say of a table within. It stands where they say whose its secret is.
     fn put_inner(&self, table: &mut Table, key: &str, schema: View<'_>, target: Target<'_>, path: &[&str]) {
-        let secrets =
-            schema.properties().filter_map(|(_, secret)| SecretVariable::of(secret, schema, target.scope, &[]));
-        let owner = secrets.filter_map(|secret| secret.owner).next();
+        let owner =
+            schema.properties().find_map(|(_, secret)| SecretVariable::of(secret, schema, target.scope, &[])?.owner);
         put_table(table, key, self.table(schema, target, path), owner.map(Origin::Variable));
     }
 

@@ -104,7 +104,7 @@ fn fuzz_warehouse() {
             let table = files::parse(source, is_extended, &problems).unwrap_or_default();
             let is_toml = problems.is_empty();
             assert_eq!(is_toml, toml::from_str::<toml::Table>(&text).is_ok(), "{text}");
-            match read(&table, Kinds::built_in(), problems) {
+            match read(&table, &crate::testing::kinds(), problems) {
                 Ok(config) => assert!(!format!("{config:?}").contains("Pl4nted"), "{text}"),
                 Err(errors) if input.first().is_some_and(|first| first % 4 == 0) => drop(told(&errors, &text)),
                 Err(errors) => assert!(!told(&errors, &text).contains("Pl4nted"), "{text}\n{errors}"),

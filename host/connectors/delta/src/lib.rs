@@ -16,17 +16,21 @@
 
 mod commit;
 pub mod config;
+mod connector;
 mod encode;
 mod first_entry;
 pub mod names;
 mod probe;
 mod protocol;
 mod schema;
+mod settings;
 mod sink;
 mod storage;
 mod stores;
 
 pub use commit::STATE_KEY;
 pub use config::DeltaConfig;
+pub use connector::Delta;
 pub use datakit_stores::StoreOptions;
+pub use settings::DeltaSettings;
 pub use sink::DeltaSink;

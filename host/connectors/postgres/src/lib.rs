@@ -3,14 +3,18 @@
 //! What both share stands once: [`Server`] (which server, who logs in), `wire` (from there to a session), `copy_format` and
 //! `numeric` (the binary forms).
 
+mod connector;
 mod copy_format;
 mod numeric;
 mod server;
+mod settings;
 pub mod sink;
 pub mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod wire;
 
+pub use connector::Postgres;
 pub use server::{Encrypt, Server};
+pub use settings::{PostgresServer, PostgresSettings, RowSecurity};
 pub use wire::ServerInfo;

@@ -5,15 +5,7 @@ use std::time::Duration;
 
 use datakit_model::Credential;
 
-/// Whether the connection is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encrypt {
-    /// Always, and the certificate is checked.
-    #[default]
-    Required,
-    /// Never: password hash and rows cross the network in clear.
-    Off,
-}
+pub use crate::settings::Encrypt;
 
 /// A PostgreSQL database, and how a session with it begins.
 #[derive(Debug, Clone)]

@@ -14,37 +14,7 @@ use datakit_connect::pool::PooledServer;
 pub use datakit_connect::config::{PoolLimits, ServerLimit, Timeouts};
 pub use datakit_guard::SqlLimits;
 
-/// How the connection is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encrypt {
-    /// TLS after PRELOGIN; refused if the server has none.
-    #[default]
-    Required,
-    /// TDS 8.0: TLS before the first byte of TDS.
-    Strict,
-    /// No TLS for rows. The login packet is still encrypted where the server can, its certificate unchecked.
-    Off,
-}
-
-/// Which driver reads rows. Catalog queries always go by `tiberius`, unless a certificate is pinned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReaderKind {
-    /// `mssql-tds`, decoding straight into Arrow builders.
-    #[default]
-    MssqlTds,
-    /// `tiberius`, row by row: slower, an independent second opinion.
-    Tiberius,
-}
-
-/// What the session is for, as the login says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ApplicationIntent {
-    /// The primary replica serves it.
-    #[default]
-    ReadWrite,
-    /// A listener with read-only routing sends it on to a secondary replica.
-    ReadOnly,
-}
+pub use crate::settings::{ApplicationIntent, Encrypt, ReaderKind};
 
 /// Who logs in.
 #[derive(Debug, Clone)]

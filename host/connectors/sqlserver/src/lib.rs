@@ -2,7 +2,9 @@
 //!
 //! | module | about |
 //! |---|---|
-//! | [`config`] | what an operator says about a server |
+//! | [`settings`] | its section of the warehouse file |
+//! | `connector` | from settings to a source, and the links of `host doctor` |
+//! | [`config`] | a server, how to reach it and how to read it |
 //! | [`error`], `server_errors` | what can go wrong, with codes and hints |
 //! | `statement`, `parameters` | what is sent |
 //! | `browser`, `destination` | which host and port a login ends up at |
@@ -19,6 +21,7 @@ mod builders;
 mod bulk;
 mod collation;
 pub mod config;
+mod connector;
 mod delivery;
 mod destination;
 pub mod error;
@@ -27,6 +30,7 @@ mod permissions;
 mod reach;
 mod rows;
 mod server_errors;
+pub mod settings;
 mod statement;
 mod temporal;
 mod text;
@@ -47,6 +51,7 @@ use self::bulk::BulkConnection;
 pub use self::config::{
     ApplicationIntent, Encrypt, Login, PoolLimits, ReaderKind, ServerLimit, SqlLimits, SqlServerConfig, Timeouts,
 };
+pub use self::connector::SqlServer;
 use self::delivery::Delivery;
 pub use self::destination::KnownDestination;
 pub use self::error::SourceError;

@@ -8,15 +8,7 @@ pub use datakit_connect::config::{PoolLimits, ServerLimit, Timeouts};
 use datakit_connect::pool::PooledServer;
 pub use datakit_guard::SqlLimits;
 
-/// What becomes of rows that row-level security hides from the role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RowSecurity {
-    /// The server refuses a query that would leave out rows.
-    #[default]
-    Refuse,
-    /// The role reads the rows that it may see, and the record says so.
-    Filter,
-}
+pub use crate::settings::RowSecurity;
 
 impl RowSecurity {
     /// The server's setting `row_security`.

@@ -8,8 +8,7 @@ use datakit_kerberos::error::duration;
 use datakit_kerberos::status::Status;
 use datakit_kerberos::{Granted, KerberosError, Keytab, KeytabEntry, KeytabPlace, Origin, Refusal, Tickets, settings};
 
-use super::chain::{Broken, Chain};
-use crate::connectors::blocking;
+use super::{Broken, Walk};
 
 const CONF: &str = "krb5.conf";
 const KEYTAB: &str = "keytab";
@@ -21,7 +20,7 @@ const TICKET: &str = "ticket";
 const SPN: &str = "spn";
 
 /// The links of tickets of this origin, in the order in which they are seen. What is in a cache is seen before a KDC is asked.
-pub(super) fn links(origin: &Origin) -> [&'static str; 7] {
+pub fn links(origin: &Origin) -> [&'static str; 7] {
     match origin {
         Origin::Keytab { .. } => [CONF, KEYTAB, REALM, KDC, CLOCK, TICKET, SPN],
         Origin::Cache(_) => [CONF, CACHE, TICKET, REALM, KDC, CLOCK, SPN],
@@ -29,34 +28,37 @@ pub(super) fn links(origin: &Origin) -> [&'static str; 7] {
 }
 
 /// Walks them.
-pub(super) async fn walk(chain: &mut Chain<'_>, tickets: &Arc<Tickets>) -> Result<(), Broken> {
+///
+/// # Errors
+/// A link is broken.
+pub async fn walk(walk: &mut dyn Walk, tickets: &Arc<Tickets>) -> Result<(), Broken> {
     let files = settings::files(settings::krb5_config().as_deref());
-    let (read, took) = chain.step("krb5.conf", on_a_thread(move || settings::check(&files))).await;
+    let (read, took) = walk.step("krb5.conf", on_a_thread(move || settings::check(&files))).await;
     match read {
-        Ok(files) => chain.ok(CONF, Some(took), shown(&files)),
-        Err(error) => return Err(chain.broken(CONF, Some(took), error)),
+        Ok(files) => walk.ok(CONF, Some(took), shown(&files)),
+        Err(error) => return Err(walk.broken(CONF, Some(took), error.into())),
     }
     match tickets.origin().clone() {
-        Origin::Keytab { keytab, principal } => with_keytab(chain, tickets, &keytab, &principal).await?,
-        Origin::Cache(name) => with_cache(chain, tickets, name).await?,
+        Origin::Keytab { keytab, principal } => with_keytab(walk, tickets, &keytab, &principal).await?,
+        Origin::Cache(name) => with_cache(walk, tickets, name).await?,
     }
-    let (fetched, took) = chain.step("the KDC, for the server's ticket", blocking(tickets, Tickets::check)).await;
+    let (fetched, took) = walk.step("the KDC, for the server's ticket", blocking(tickets, Tickets::check)).await;
     match fetched {
         Ok(expires) => {
-            let open = chain.open().to_vec();
+            let open = walk.open().to_vec();
             for link in open.into_iter().take_while(|link| *link != SPN) {
-                chain.ok(link, None, of_the_library(link));
+                walk.ok(link, None, of_the_library(link).to_owned());
             }
             let name = tickets.service().principal_name();
-            chain.ok(SPN, Some(took), format!("{name}, {}", left(expires)));
+            walk.ok(SPN, Some(took), format!("{name}, {}", left(expires)));
             Ok(())
         }
-        Err(error) => Err(fetch_broke(chain, took, error)),
+        Err(error) => Err(fetch_broke(walk, took, error)),
     }
 }
 
 async fn with_keytab(
-    chain: &mut Chain<'_>,
+    walk: &mut dyn Walk,
     tickets: &Arc<Tickets>,
     keytab: &KeytabPlace,
     principal: &str,
@@ -67,46 +69,46 @@ async fn with_keytab(
         keytab.require(&whose)?;
         Ok(keytab)
     });
-    let (read, took) = chain.step("the keytab", reading).await;
+    let (read, took) = walk.step("the keytab", reading).await;
     match read {
-        Ok(found) => chain.ok(KEYTAB, Some(took), format!("{keytab}: {}", keys(&found.entries, principal))),
-        Err(error) => return Err(chain.broken(KEYTAB, Some(took), error)),
+        Ok(found) => walk.ok(KEYTAB, Some(took), format!("{keytab}: {}", keys(&found.entries, principal))),
+        Err(error) => return Err(walk.broken(KEYTAB, Some(took), error.into())),
     }
-    let (granted, took) = chain.step("the KDC, for a ticket", blocking(tickets, Tickets::granted)).await;
+    let (granted, took) = walk.step("the KDC, for a ticket", blocking(tickets, Tickets::granted)).await;
     match granted {
         Ok(granted) => {
-            chain.ok(REALM, None, granted.principal.realm_text());
-            chain.ok(KDC, None, "answers");
-            chain.ok(CLOCK, None, clock(&granted));
-            chain.ok(TICKET, Some(took), format!("{}, {}", granted.principal, left(granted.expires)));
+            walk.ok(REALM, None, granted.principal.realm_text());
+            walk.ok(KDC, None, "answers".to_owned());
+            walk.ok(CLOCK, None, clock(&granted));
+            walk.ok(TICKET, Some(took), format!("{}, {}", granted.principal, left(granted.expires)));
             Ok(())
         }
         Err(error) => {
             let link = link_of(&error);
             if link == KDC || is_of_the_kdc(&error) {
-                chain.ok(REALM, None, realm_of(principal));
+                walk.ok(REALM, None, realm_of(principal));
             }
             if is_of_the_kdc(&error) {
-                chain.ok(KDC, None, "answers");
+                walk.ok(KDC, None, "answers".to_owned());
             }
-            Err(chain.broken(link, Some(took), error))
+            Err(walk.broken(link, Some(took), error.into()))
         }
     }
 }
 
-async fn with_cache(chain: &mut Chain<'_>, tickets: &Arc<Tickets>, name: Option<String>) -> Result<(), Broken> {
-    let (read, took) = chain.step("the ticket cache", on_a_thread(move || Status::of(name.as_deref()))).await;
+async fn with_cache(walk: &mut dyn Walk, tickets: &Arc<Tickets>, name: Option<String>) -> Result<(), Broken> {
+    let (read, took) = walk.step("the ticket cache", on_a_thread(move || Status::of(name.as_deref()))).await;
     match read {
-        Ok(status) => chain.ok(CACHE, Some(took), format!("{} of {}", status.cache, status.principal)),
-        Err(error) => return Err(chain.broken(CACHE, Some(took), error)),
+        Ok(status) => walk.ok(CACHE, Some(took), format!("{} of {}", status.cache, status.principal)),
+        Err(error) => return Err(walk.broken(CACHE, Some(took), error.into())),
     }
-    let (granted, took) = chain.step("the ticket cache", blocking(tickets, Tickets::granted)).await;
+    let (granted, took) = walk.step("the ticket cache", blocking(tickets, Tickets::granted)).await;
     match granted {
         Ok(granted) => {
-            chain.ok(TICKET, Some(took), left(granted.expires));
+            walk.ok(TICKET, Some(took), left(granted.expires));
             Ok(())
         }
-        Err(error) => Err(chain.broken(TICKET, Some(took), error)),
+        Err(error) => Err(walk.broken(TICKET, Some(took), error.into())),
     }
 }
 
@@ -140,13 +142,13 @@ fn is_of_the_kdc(error: &KerberosError) -> bool {
 
 /// The server's ticket is not to be had. With a keytab all before it is known to hold; with a cache this was the first time
 /// that a KDC was asked.
-fn fetch_broke(chain: &mut Chain<'_>, took: Duration, error: KerberosError) -> Broken {
+fn fetch_broke(walk: &mut dyn Walk, took: Duration, error: KerberosError) -> Broken {
     let link = match &error {
         // What is not known is the way to the server's realm: a KDC of ours has said so.
         KerberosError::Refused { refusal: Refusal::NoTrust | Refusal::UnknownService, .. } => SPN,
         error => link_of(error),
     };
-    let link = if chain.open().contains(&link) { link } else { SPN };
+    let link = if walk.open().contains(&link) { link } else { SPN };
     let holds: &[&str] = match (link, &error) {
         (KDC, _) => &[REALM],
         (CLOCK, _) => &[REALM, KDC],
@@ -158,11 +160,11 @@ fn fetch_broke(chain: &mut Chain<'_>, took: Duration, error: KerberosError) -> B
         ) => &[REALM, KDC, CLOCK],
         _ => &[],
     };
-    let open = chain.open().to_vec();
+    let open = walk.open().to_vec();
     for link in open.into_iter().filter(|link| holds.contains(link)) {
-        chain.ok(link, None, of_the_library(link));
+        walk.ok(link, None, of_the_library(link).to_owned());
     }
-    chain.broken(link, Some(took), error)
+    walk.broken(link, Some(took), error.into())
 }
 
 /// What is said of a link that a later step has shown.
@@ -172,6 +174,25 @@ fn of_the_library(link: &str) -> &'static str {
         KDC => "answers",
         CLOCK => "near enough to the KDC's",
         _ => "",
+    }
+}
+
+/// The longest wait for a ticket: the library asks each KDC several times, over UDP and TCP.
+pub const KDC_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Asks something of tickets on a thread that may block, as whatever asks a KDC does.
+async fn blocking<T: Send + 'static>(
+    tickets: &Arc<Tickets>,
+    ask: impl FnOnce(&Tickets) -> Result<T, KerberosError> + Send + 'static,
+) -> Result<T, KerberosError> {
+    let asked = Arc::clone(tickets);
+    let asking = tokio::task::spawn_blocking(move || ask(&asked));
+    match tokio::time::timeout(KDC_TIMEOUT, asking).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => Err(KerberosError::Library { doing: "asking for a ticket", reason: error.to_string() }),
+        Err(_) => {
+            Err(KerberosError::Timeout { wanted: tickets.service().principal_name(), seconds: KDC_TIMEOUT.as_secs() })
+        }
     }
 }
 

@@ -3,16 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use datakit_config::{
     Checks, ConnectionSettings, Pool, SecretSetting, SectionKind, SectionVariables, SettingPath, Settings,
     SinkSettings, Timeouts, warning_of_way,
 };
 
 /// The kind of connection, as it is registered. The environment makes none.
-pub(super) const CONNECTION: SectionKind = SectionKind::connection::<PostgresSettings>("postgres", "Postgres");
+pub(crate) const CONNECTION: SectionKind = SectionKind::connection::<PostgresSettings>("postgres", "Postgres");
 
 /// The kind of sink, as it is registered.
-pub(super) const SINK: SectionKind = SectionKind::sink::<PostgresServer>("postgres", "Postgres")
+pub(crate) const SINK: SectionKind = SectionKind::sink::<PostgresServer>("postgres", "Postgres")
     .with_variables(SectionVariables { prefix: "BRONZE", makes: "host", name: "bronze" });
 
 /// A PostgreSQL database.
@@ -55,7 +55,7 @@ pub struct PostgresServer {
     /// Whether the way is encrypted.
     #[serde(default)]
     #[schemars(extend("x-env" = ["_ENCRYPT", "`required` (default) or `off`"]))]
-    pub encrypt: PostgresEncrypt,
+    pub encrypt: Encrypt,
     /// Take any certificate: whoever is on the way can read and change the rows.
     #[serde(default)]
     pub trust_certificate: bool,
@@ -72,7 +72,8 @@ fn default_port() -> u16 {
 /// Whether the way to PostgreSQL is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum PostgresEncrypt {
+#[schemars(rename = "PostgresEncrypt")]
+pub enum Encrypt {
     /// TLS, or no connection.
     #[default]
     Required,
@@ -134,7 +135,7 @@ impl ConnectionSettings for PostgresSettings {
     fn warning(&self) -> Option<&'static str> {
         // A Unix socket leaves the machine on no way.
         let is_socket = self.server.host.starts_with('/');
-        let warning = warning_of_way(self.server.encrypt == PostgresEncrypt::Off, self.server.trust_certificate);
+        let warning = warning_of_way(self.server.encrypt == Encrypt::Off, self.server.trust_certificate);
         warning.filter(|_| !is_socket)
     }
 }

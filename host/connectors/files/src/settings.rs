@@ -6,10 +6,10 @@ use std::ops::Deref;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionSettings, SecretSetting, SectionKind, SettingUri, Settings, StoreSettings};
+use datakit_config::{ConnectionSettings, SecretSetting, SectionKind, SettingUri, Settings, StoreSettings};
 
 /// The kind, as it is registered.
-pub(super) const KIND: SectionKind = SectionKind::connection::<FilesSettings>("files", "Files");
+pub(crate) const KIND: SectionKind = SectionKind::connection::<FilesSettings>("files", "Files");
 
 /// Files in a folder or an object store.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{SecretSetting, SectionKind, SectionVariables, SettingUri, Settings, SinkSettings, StoreSettings};
+use datakit_config::{SecretSetting, SectionKind, SectionVariables, SettingUri, Settings, SinkSettings, StoreSettings};
 
 /// The kind, as it is registered.
-pub(super) const KIND: SectionKind = SectionKind::sink::<DeltaSettings>("delta", "Delta")
+pub(crate) const KIND: SectionKind = SectionKind::sink::<DeltaSettings>("delta", "Delta")
     .with_variables(SectionVariables { prefix: "BRONZE", makes: "uri", name: "bronze" });
 
 /// A folder of Delta tables.

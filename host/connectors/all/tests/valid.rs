@@ -6,15 +6,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datakit_config::{
-    ApplicationIntent, Config, DeltaSettings, Encrypt, FilesSettings, Kerberos, Layers, Login, Mode, Overrides,
-    PostgresServer, Reader, SecretRef, SecretSetting, Selection, SqlServerSettings, StoreSettings, StoreValue,
+    Config, Kerberos, Layers, Mode, Overrides, SecretRef, SecretSetting, Selection, StoreSettings, StoreValue,
     TicketSource, load,
 };
+use datakit_connectors::kinds;
+use datakit_delta::DeltaSettings;
+use datakit_files::FilesSettings;
 use datakit_model::{Coded, TableId};
+use datakit_postgres::PostgresServer;
 use datakit_secrets::aws::{AccessKeys, AwsSecret};
 use datakit_secrets::delinea::{self, DelineaField};
 use datakit_secrets::environment::Variable;
 use datakit_secrets::file::SecretFile;
+use datakit_sqlserver::settings::{ApplicationIntent, Encrypt, Login, ReaderKind, SqlServerSettings};
 use serde_json::json;
 
 /// A reference to a variable.
@@ -82,7 +86,7 @@ fn variables<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, Strin
 }
 
 fn load_in(folder: &Path, environment: BTreeMap<String, String>, flags: Overrides) -> Config {
-    load(&Layers { file: Some(folder.join("warehouse.toml")), environment, flags }).unwrap()
+    load(&Layers { file: Some(folder.join("warehouse.toml")), environment, flags }, &kinds()).unwrap()
 }
 
 fn sqlserver<'c>(config: &'c Config, name: &str) -> &'c SqlServerSettings {
@@ -127,7 +131,7 @@ fn a_file_is_laid_over_the_one_it_extends() {
     let erp = sqlserver(&config, "erp");
     assert_eq!((erp.host(), erp.port()), ("sql01.corp.example", 1434));
     assert_eq!((config.connections["erp"].source_system(), erp.database.as_str()), ("ERP", "ERP"));
-    assert_eq!((erp.encrypt, erp.reader), (Encrypt::Required, Reader::MssqlTds));
+    assert_eq!((erp.encrypt, erp.reader), (Encrypt::Required, ReaderKind::MssqlTds));
     assert!(erp.trust_certificate);
     assert_eq!((erp.pool.max_connections, erp.pool.checkout_seconds), (3, 60));
     // A reference to a secret is replaced, not mixed.
@@ -215,7 +219,7 @@ fn the_environment_alone_is_enough() {
         ("BRONZE_PASSWORD", ""),
         ("DATAKIT_TABLES", "dbo.*, !dbo.[a,b]"),
     ]);
-    let config = load(&Layers { environment: environment.clone(), ..Layers::default() }).unwrap();
+    let config = load(&Layers { environment: environment.clone(), ..Layers::default() }, &kinds()).unwrap();
     let connection = sqlserver(&config, "mssql");
     assert_eq!((connection.port(), connection.encrypt), (1500, Encrypt::Strict));
     assert_eq!(connection.certificate_file.as_deref(), Some(Path::new("certs/server.pem")));
@@ -239,7 +243,7 @@ fn code_of(config: &Config, selection: Selection) -> String {
 
 #[test]
 fn what_cannot_be_chosen_says_why() {
-    let empty = load(&Layers::default()).unwrap();
+    let empty = load(&Layers::default(), &kinds()).unwrap();
     let kit = |name: &str| Selection { datakit: Some(name.into()), ..Selection::default() };
     assert_eq!(code_of(&empty, Selection::default()), "DK-CFG-025");
     assert_eq!(code_of(&empty, kit("sqlserver-bronze")), "DK-CFG-018");

@@ -3,16 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use datakit_config::{
     Checks, ConnectionSettings, Kerberos, Pool, Problem, SecretSetting, SectionKind, SectionVariables, SettingPath,
-    Settings, Timeouts, warning_of_way,
+    Settings, TicketSource, Timeouts, warning_of_way,
 };
 
 /// The port of SQL Server.
 const DEFAULT_PORT: u16 = 1433;
 
 /// The kind, as it is registered.
-pub(super) const KIND: SectionKind = SectionKind::connection::<SqlServerSettings>("sqlserver", "SQL Server")
+pub(crate) const KIND: SectionKind = SectionKind::connection::<SqlServerSettings>("sqlserver", "SQL Server")
     .with_variables(SectionVariables { prefix: "MSSQL", makes: "server", name: "mssql" });
 
 /// A SQL Server database.
@@ -66,7 +66,7 @@ pub struct SqlServerSettings {
     pub host_name_in_certificate: Option<String>,
     /// The driver that reads rows: `tiberius` is slower and checks the other.
     #[serde(default)]
-    pub reader: Reader,
+    pub reader: ReaderKind,
     /// Bounds of the connection pool.
     #[serde(default)]
     pub pool: Pool,
@@ -150,7 +150,8 @@ pub enum ApplicationIntent {
 /// The driver that reads rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Reader {
+#[schemars(rename = "Reader")]
+pub enum ReaderKind {
     /// Microsoft's, straight into columns.
     #[default]
     MssqlTds,
@@ -208,6 +209,14 @@ impl ConnectionSettings for SqlServerSettings {
 
     fn max_connections(&self) -> Option<u64> {
         Some(self.pool.max_connections)
+    }
+
+    fn keytab(&self) -> Option<(&SecretSetting, &str)> {
+        let Login::Kerberos(kerberos) = self.login() else { return None };
+        match kerberos.ticket() {
+            TicketSource::Keytab { keytab, principal } => Some((keytab, principal)),
+            TicketSource::Cache(_) => None,
+        }
     }
 
     fn secrets(&self) -> Vec<&SecretSetting> {
@@ -278,7 +287,7 @@ fn check_trust(at: &Checks<'_>) {
     if encrypt == Some(Encrypt::Off) {
         at.contradiction(FILE, ["`encrypt = \"off\"`", PIN], "remove `encrypt = \"off\"`");
     }
-    if at.get("reader") == Some(Reader::Tiberius) {
+    if at.get("reader") == Some(ReaderKind::Tiberius) {
         let hint = "use `reader = \"mssql-tds\"`, or put the issuing CA into SSL_CERT_FILE";
         at.contradiction(FILE, ["`reader = \"tiberius\"`", PIN], hint);
     }

@@ -45,7 +45,7 @@ fn environment(text: &str) -> BTreeMap<String, String> {
 fn errors_of(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap();
     let layers = Layers { file: Some(file.to_path_buf()), environment: environment(&text), ..Layers::default() };
-    match load(&layers) {
+    match load(&layers, &datakit_connectors::kinds()) {
         Ok(_) => panic!("{} has no error", file.display()),
         Err(errors) => {
             // What derives Debug reaches logs.

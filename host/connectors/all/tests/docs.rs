@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use datakit_config::{Kinds, Layers, Problem, json_schema, load, variables};
+use datakit_config::{Layers, Problem, load, variables};
+use datakit_connectors::kinds;
 use serde_json::Value;
 
 fn docs() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs"))
 }
 
 fn check(file: &str, expected: &str) {
@@ -31,8 +32,13 @@ fn with_generated(text: &str, name: &str, generated: &str) -> String {
 }
 
 #[test]
+fn keywords_that_no_compiler_checks_are_those_that_are_read() {
+    assert_eq!(kinds().wrong_keywords(), Vec::<String>::new());
+}
+
+#[test]
 fn the_schema_is_up_to_date() {
-    let mut text = serde_json::to_string_pretty(&json_schema()).unwrap();
+    let mut text = serde_json::to_string_pretty(&kinds().json_schema()).unwrap();
     text.push('\n');
     check("warehouse.schema.json", &text);
 }
@@ -41,7 +47,7 @@ fn the_schema_is_up_to_date() {
 fn the_reference_is_up_to_date() {
     let page = std::fs::read_to_string(docs().join("warehouse-file.md")).unwrap();
     let mut table = "| variable | meaning |\n|---|---|\n".to_owned();
-    for variable in variables(Kinds::built_in()) {
+    for variable in variables(&kinds()) {
         writeln!(table, "| `{}` | {} |", variable.name, variable.meaning).unwrap();
     }
     let page = with_generated(&page, "keys", &keys());
@@ -51,7 +57,7 @@ fn the_reference_is_up_to_date() {
 
 /// A table of keys for each table of the file.
 fn keys() -> String {
-    let schema = json_schema();
+    let schema = kinds().json_schema();
     let definition = |name: &str| schema["$defs"][name].clone();
     let variant = |name: &str, kind: &str| {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
@@ -147,7 +153,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("warehouse.toml");
     std::fs::write(&path, file).unwrap();
-    let errors = load(&Layers { file: Some(path), ..Layers::default() }).unwrap_err();
+    let errors = load(&Layers { file: Some(path), ..Layers::default() }, &kinds()).unwrap_err();
     let mut known_by_reader: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for error in errors.errors() {
         if let Problem::UnknownKey { path, known, .. } = error.problem() {
@@ -155,7 +161,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
             known_by_reader.insert(table, known.clone());
         }
     }
-    let schema = json_schema();
+    let schema = kinds().json_schema();
     let keys = |definition: &Value| {
         let mut keys: Vec<String> = definition["properties"].as_object().unwrap().keys().cloned().collect();
         keys.sort();
