@@ -68,7 +68,7 @@ async fn plans(
         }
         match (job.datakit.plan(session, group).await, group) {
             (Ok(planned), _) => plans.extend(planned.into_iter().map(|plan| (plan.table.clone(), plan))),
-            (Err(error), [only]) => failed.push((only.clone(), error.into())),
+            (Err(error), [only]) => failed.push((only.clone(), error)),
             (Err(_), several) => {
                 let (first, second) = several.split_at(several.len() / 2);
                 waiting.extend([second, first]);

@@ -70,7 +70,7 @@ impl TableContext {
     }
 
     pub(crate) async fn extract(&self, partition: &Partition) -> Result<Box<dyn Extraction>, Failure> {
-        Ok(self.job.datakit.extract(&self.session, partition).await?)
+        self.job.datakit.extract(&self.session, partition).await
     }
 
     async fn worker(&self) -> Result<OwnedSemaphorePermit, Failure> {

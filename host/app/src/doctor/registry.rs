@@ -117,7 +117,7 @@ fn lock_file(chain: &mut Chain<'_>, context: &Context, config: &Config, found: &
             chain.not_used(LOCK_FILE, format!("there is no {}: `host lock` makes one", path.display()));
             return Ok(());
         }
-        Err(error) => return Err(chain.fail(LOCK_FILE, None, error.into())),
+        Err(error) => return Err(chain.fail(LOCK_FILE, None, error)),
     };
     match agreement(&lock, found) {
         Ok(detail) => {

@@ -76,9 +76,9 @@ pub enum FilesError {
         /// The path.
         path: String,
         /// One of them.
-        first: TableId,
+        first: String,
         /// The other.
-        second: TableId,
+        second: String,
     },
     /// A file that is not the one that was listed.
     #[error("`{path}` has changed since it was listed")]

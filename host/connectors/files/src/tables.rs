@@ -66,8 +66,8 @@ impl TableRules {
         match (fitting.next(), fitting.next()) {
             (Some(first), Some(second)) => Err(FilesError::Ambiguous {
                 path: path.to_owned(),
-                first: first.table.clone(),
-                second: second.table.clone(),
+                first: first.table.to_string(),
+                second: second.table.to_string(),
             }),
             (only, _) => Ok(only.map(|rule| rule.table.clone())),
         }
