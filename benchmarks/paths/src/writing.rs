@@ -153,7 +153,7 @@ impl Watermarks for NoWatermarks {
 /// Shaping on one task, encoding on another, one batch between them: as the pipeline has it.
 async fn write(table: &TableArguments, id: TableId, schema: SchemaRef, mut shaped: impl Shaped) -> Result<u64> {
     let sink = DeltaSink::new(DeltaConfig::new(&table.target))?;
-    let writer = sink.open(Target { table: id, schema, mode: WriteMode::Overwrite, run: run() }).await?;
+    let writer = sink.open(Target::new(id, schema, WriteMode::Overwrite, run())).await?;
     let mut partition = writer.partition(0).await?;
     let (sender, mut receiver) = mpsc::channel::<TrackedBatch>(1);
     let producer = tokio::spawn(async move {

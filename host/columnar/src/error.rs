@@ -197,7 +197,7 @@ impl Coded for ColumnarError {
     fn kind(&self) -> Kind {
         match self {
             // A value in the data, not the datakit's text, decides over these two.
-            Self::Evaluation { .. } | Self::ValueOutOfRange { .. } => Kind::Source,
+            Self::Evaluation { .. } | Self::ValueOutOfRange { .. } => Kind::Data,
             Self::Encode(_) | Self::Unexpected { .. } => Kind::Internal,
             _ => Kind::Datakit,
         }

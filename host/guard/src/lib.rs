@@ -19,7 +19,7 @@ pub mod tsql;
 mod walk;
 mod work;
 
-use datakit_model::{Fault, TablePatterns};
+use datakit_model::{Fault, TableId, TablePatterns};
 use sqlparser::ast::{Expr, FunctionArguments, Ident, Query};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -28,6 +28,17 @@ use sqlparser::tokenizer::Token;
 pub use self::limits::SqlLimits;
 pub(crate) use self::walk::{Walk, construct};
 pub(crate) use self::work::Work;
+
+/// Whose text it is, and so what it may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// A datakit's: the tables of the connection's database, by schema and name.
+    #[default]
+    Datakit,
+    /// An operator's own file: tables of other databases of the server too, by database, schema and name, where the grant names
+    /// the database.
+    OperatorFile,
+}
 
 /// What differs from one kind of server to another.
 pub(crate) trait Dialect {
@@ -45,6 +56,8 @@ pub(crate) trait Dialect {
     const BOOLEANS: bool;
     /// LIMIT is a clause.
     const LIMIT: bool;
+    /// A query reaches tables of other databases, by names of three parts.
+    const HAS_CATALOGS: bool;
 
     /// The parser's word for it; each attempt at an expression is a step of `work`.
     fn grammar(work: Work) -> Box<dyn sqlparser::dialect::Dialect>;
@@ -55,7 +68,7 @@ pub(crate) trait Dialect {
     /// Whether the name stands for a table of the session alone, whatever schema is written before it.
     fn is_temporary(name: &Ident) -> bool;
     /// Whether the grant holds the table, whatever the server may take the name for; never one of the system's own.
-    fn is_granted(grant: &TablePatterns, schema: &str, name: &str) -> bool;
+    fn is_granted(grant: &TablePatterns, table: &TableId) -> bool;
     /// Whether the function may be called.
     fn is_function(name: &str) -> bool;
     /// Holds a call of a listed function to the forms that are allowed of it.

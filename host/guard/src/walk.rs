@@ -10,11 +10,12 @@ use sqlparser::ast::{
 };
 
 use super::catalog::{CatalogTable, NamedTable};
-use super::{Dialect, Refusal, too_deep};
+use super::{Dialect, Profile, Refusal, too_deep};
 use crate::SqlLimits;
 
 /// One walk over one query. Each method returns at the first thing that is not listed.
 pub(crate) struct Walk<'a, D> {
+    profile: Profile,
     pub(super) grant: &'a TablePatterns,
     limits: &'a SqlLimits,
     depth: u64,
@@ -53,8 +54,9 @@ pub(super) fn none(absent: bool, what: &str) -> Result<(), Refusal> {
 }
 
 impl<'a, D: Dialect> Walk<'a, D> {
-    pub(crate) fn new(grant: &'a TablePatterns, limits: &'a SqlLimits) -> Self {
+    pub(crate) fn new(profile: Profile, grant: &'a TablePatterns, limits: &'a SqlLimits) -> Self {
         Self {
+            profile,
             grant,
             limits,
             depth: 0,
@@ -378,15 +380,26 @@ impl<'a, D: Dialect> Walk<'a, D> {
                     self.catalog_views.push(TableId::new(schema, name));
                     return Ok(());
                 }
-                let table = TableId::new(&schema, &name);
-                if !D::is_granted(self.grant, &schema, &name) {
-                    return Err(Refusal::NotGranted(table.to_string()));
-                }
-                self.tables.push(table);
-                Ok(())
+                self.granted_table(TableId::new(schema, name))
+            }
+            Some([catalog, schema, name])
+                if D::HAS_CATALOGS
+                    && self.profile == Profile::OperatorFile
+                    && [catalog, schema, name].iter().all(|part| !part.value.is_empty()) =>
+            {
+                let table = TableId::new(D::compared(schema), D::compared(name));
+                self.granted_table(table.in_catalog(D::compared(catalog)))
             }
             _ => Err(Refusal::NameParts(table.to_string())),
         }
+    }
+
+    fn granted_table(&mut self, table: TableId) -> Result<(), Refusal> {
+        if !D::is_granted(self.grant, &table) {
+            return Err(Refusal::NotGranted(table.to_string()));
+        }
+        self.tables.push(table);
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Exit codes: one table for every command, and which code counts where several apply.
 
-use crate::failure::{Kind, Retry};
+use crate::failure::{Kind, Nature, Retry};
 
 /// How a command ended, as its exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,10 +46,10 @@ impl Exit {
     /// What a failure of this kind means by itself.
     #[must_use]
     pub fn of(kind: Kind, retry: Retry) -> Self {
-        match (kind, retry) {
-            (Kind::Internal, _) => Self::Bug,
-            (_, Retry::AfterBackoff | Retry::NextRun) => Self::Transient,
-            (_, Retry::Never) => Self::Permanent,
+        match Nature::of(kind, retry) {
+            Nature::Bug => Self::Bug,
+            Nature::Transient => Self::Transient,
+            Nature::Permanent | Nature::Data => Self::Permanent,
         }
     }
 
@@ -93,6 +93,7 @@ mod tests {
         assert_eq!(Exit::of(Kind::Source, Retry::AfterBackoff), Exit::Transient);
         assert_eq!(Exit::of(Kind::User, Retry::NextRun), Exit::Transient);
         assert_eq!(Exit::of(Kind::Sink, Retry::Never), Exit::Permanent);
+        assert_eq!(Exit::of(Kind::Data, Retry::Never), Exit::Permanent);
         assert_eq!(Exit::of(Kind::Internal, Retry::AfterBackoff), Exit::Bug);
     }
 }

@@ -14,8 +14,10 @@ use std::fmt;
 pub enum Kind {
     /// The operator: configuration, arguments, grants.
     User,
-    /// The source or the way to it: server, network, certificate, permission, a value in the data.
+    /// The source or the way to it: server, network, certificate, permission.
     Source,
+    /// Whoever keeps the data: a value, row or file that cannot be represented or read.
+    Data,
     /// The sink or the way to it.
     Sink,
     /// The author of the datakit.
@@ -35,6 +37,32 @@ pub enum Retry {
     AfterBackoff,
     /// Trying again within the run cannot help, but the same run, started again later, may succeed.
     NextRun,
+}
+
+/// What a failure is, for those who decide what to do next: whether to try again, and how the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Nature {
+    /// The cause may pass by itself: the same work may succeed later.
+    Transient,
+    /// The same work fails again until somebody changes something.
+    Permanent,
+    /// The same data fails again. Other data of the same source may succeed.
+    Data,
+    /// A bug in the host.
+    Bug,
+}
+
+impl Nature {
+    /// Of a failure that these two describe.
+    #[must_use]
+    pub fn of(kind: Kind, retry: Retry) -> Self {
+        match (kind, retry) {
+            (Kind::Internal, _) => Self::Bug,
+            (_, Retry::AfterBackoff | Retry::NextRun) => Self::Transient,
+            (Kind::Data, Retry::Never) => Self::Data,
+            (_, Retry::Never) => Self::Permanent,
+        }
+    }
 }
 
 /// What every error of the host can say about itself.
@@ -121,6 +149,12 @@ impl Failure {
     #[must_use]
     pub fn retry(&self) -> Retry {
         self.0.retry
+    }
+
+    /// What it is, for those who decide what to do next.
+    #[must_use]
+    pub fn nature(&self) -> Nature {
+        Nature::of(self.0.kind, self.0.retry)
     }
 
     /// What happened, to what.

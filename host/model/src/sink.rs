@@ -39,8 +39,20 @@ pub struct Target {
     pub schema: SchemaRef,
     /// What happens to the rows that are there.
     pub mode: WriteMode,
+    /// The columns that identify a row, in key order; empty: none are known.
+    pub keys: Vec<String>,
+    /// The columns whose values part the table, in order; empty: the table is in one part.
+    pub partition_by: Vec<String>,
     /// Who writes.
     pub run: RunIdentity,
+}
+
+impl Target {
+    /// A table in one part, of which no key is known.
+    #[must_use]
+    pub fn new(table: TableId, schema: SchemaRef, mode: WriteMode, run: RunIdentity) -> Self {
+        Self { table, schema, mode, keys: Vec::new(), partition_by: Vec::new(), run }
+    }
 }
 
 /// What commits with the rows.

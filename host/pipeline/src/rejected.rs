@@ -50,12 +50,7 @@ pub(crate) async fn keep(
     }
     let crash = |error: ArrowError| RunError::Crashed { table: table.clone(), message: error.to_string() };
     let batch = batch(rows, &run).map_err(crash)?;
-    let target = Target {
-        table: table.clone(),
-        schema: batch.schema(),
-        mode: context.destination.mode.unwrap_or_default(),
-        run,
-    };
+    let target = Target::new(table.clone(), batch.schema(), context.destination.mode.unwrap_or_default(), run);
     let writer = sink.open(target).await?;
     let written = async {
         let mut partition = writer.partition(0).await?;

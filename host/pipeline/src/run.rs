@@ -151,11 +151,12 @@ pub async fn run(
     let Some(prepared) = stop.run_until_cancelled(prepare(&job, &planning, observer.as_ref())).await else {
         return Ok(summarise(&job, Vec::new(), started, true));
     };
-    let (mut plans, mut tables, mut altered) = (Vec::new(), Vec::new(), HashMap::new());
+    let (mut plans, mut tables) = (Vec::new(), Vec::new());
+    let mut known: HashMap<TableId, (Arc<[String]>, Vec<Adjustment>)> = HashMap::new();
     for Prepared { id, plan } in prepared? {
         match plan {
             Ok((table, plan)) => {
-                altered.insert(id, altered_columns(&table));
+                known.insert(id, (Arc::from(table.primary_key.as_slice()), altered_columns(&table)));
                 plans.push(plan);
             }
             Err(failure) => {
@@ -178,6 +179,7 @@ pub async fn run(
     loop {
         while running.len() < parallel && !stop.is_cancelled() {
             let Some(plan) = waiting.next() else { break };
+            let (keys, altered) = known.remove(&plan.table).unwrap_or_default();
             let context = TableContext {
                 job: Arc::clone(&job),
                 session: session.clone(),
@@ -186,7 +188,8 @@ pub async fn run(
                 workers: Arc::clone(&workers),
                 stop: stop.child_token(),
                 table: plan.table.clone(),
-                altered: Arc::new(altered.remove(&plan.table).unwrap_or_default()),
+                keys,
+                altered: Arc::new(altered),
                 unit: sink.retry_unit(),
                 reported_rows: Arc::default(),
             };

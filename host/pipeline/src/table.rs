@@ -36,6 +36,8 @@ pub(crate) struct TableContext {
     pub(crate) workers: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     pub(crate) table: TableId,
+    /// The source's columns that identify a row, in key order; empty: no key.
+    pub(crate) keys: Arc<[String]>,
     /// Columns whose values the source may change before it sends them.
     pub(crate) altered: Arc<Vec<Adjustment>>,
     pub(crate) unit: RetryUnit,
@@ -234,12 +236,12 @@ async fn open(
         return Err(RunError::Crashed { table: plan.table.clone(), message }.into());
     };
     let extraction = context.unless_stopped(context.extract(partition)).await?;
-    let target = Target {
-        table: plan.table.clone(),
-        schema: extraction.schema(),
-        mode: context.destination.mode.unwrap_or_default(),
-        run: context.job.run.clone(),
-    };
+    let mode = context.destination.mode.unwrap_or_default();
+    let schema = extraction.schema();
+    let is_written = |key: &String| schema.column_with_name(key).is_some();
+    // A key of which a column is left out identifies no row.
+    let keys = if context.keys.iter().all(is_written) { context.keys.to_vec() } else { Vec::new() };
+    let target = Target { keys, ..Target::new(plan.table.clone(), schema, mode, context.job.run.clone()) };
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
     let checked = async {
         still_as_planned(context).await?;

@@ -107,6 +107,7 @@ pub(crate) fn kind_to_wire(kind: Kind) -> types::ErrorKind {
     match kind {
         Kind::User => types::ErrorKind::Config,
         Kind::Source => types::ErrorKind::Source,
+        Kind::Data => types::ErrorKind::Data,
         Kind::Datakit => types::ErrorKind::Datakit,
         Kind::Sink | Kind::Internal => types::ErrorKind::Internal,
     }
@@ -116,7 +117,8 @@ pub(crate) fn kind_to_wire(kind: Kind) -> types::ErrorKind {
 pub(crate) fn kind_from_wire(kind: types::ErrorKind) -> Kind {
     match kind {
         types::ErrorKind::Config | types::ErrorKind::Denied => Kind::User,
-        types::ErrorKind::Source | types::ErrorKind::Data => Kind::Source,
+        types::ErrorKind::Source => Kind::Source,
+        types::ErrorKind::Data => Kind::Data,
         types::ErrorKind::Datakit | types::ErrorKind::Internal => Kind::Datakit,
     }
 }

@@ -422,7 +422,7 @@ impl Coded for WasmError {
             | Self::UnmappedRole { .. }
             | Self::RoleKind { .. } => Kind::User,
             Self::Engine { .. } | Self::Unusable | Self::HostPanicked { .. } => Kind::Internal,
-            Self::Rejected { .. } => Kind::Source,
+            Self::Rejected { .. } => Kind::Data,
             Self::Guest(error) => error.kind,
             Self::Host { failure, .. } => failure.kind(),
             _ => Kind::Datakit,

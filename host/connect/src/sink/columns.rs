@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::Schema;
 use datakit_model::TableId;
+use datakit_model::sink::Target;
 
 use crate::sink::SinkError;
 
@@ -45,6 +46,17 @@ pub fn check_batch(schema: &Schema, batch: &RecordBatch, location: &str) -> Resu
         }
     }
     Ok(())
+}
+
+/// Refuses a partitioned table, for a sink that writes none.
+///
+/// # Errors
+/// [`SinkError::PartitionBy`].
+pub fn check_partitioning(target: &Target, sink: &'static str) -> Result<(), SinkError> {
+    if target.partition_by.is_empty() {
+        return Ok(());
+    }
+    Err(SinkError::PartitionBy { table: target.table.to_string(), columns: target.partition_by.clone(), sink })
 }
 
 /// Refuses a schema without columns, and columns whose names differ only in case.

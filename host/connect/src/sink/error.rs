@@ -64,6 +64,16 @@ pub enum SinkError {
     /// A table without a column.
     #[error("table `{0}` has no column to write")]
     NoColumns(String),
+    /// A table in parts, which the sink does not write.
+    #[error("table `{table}` is to be partitioned by {}, and the {sink} sink writes no partitioned tables", columns.join(", "))]
+    PartitionBy {
+        /// The source's table.
+        table: String,
+        /// The columns.
+        columns: Vec<String>,
+        /// `delta`, `postgres`.
+        sink: &'static str,
+    },
     /// More columns than the sink takes.
     #[error(
         "table `{table}` has {columns} columns, Bronze columns included; a table of the {sink} sink has {limit} at most"
@@ -331,7 +341,7 @@ impl SinkError {
             Self::SchemaMismatch { .. } => (8, Kind::User),
             Self::ForeignTable { .. } => (9, Kind::User),
             Self::Conflict { .. } => (10, Kind::User),
-            Self::Value { .. } => (11, Kind::Source),
+            Self::Value { .. } => (11, Kind::Data),
             Self::Full { .. } => (12, Kind::Sink),
             Self::Forbidden { .. } => (13, Kind::User),
             Self::Storage { .. } => (14, Kind::Sink),
@@ -354,6 +364,7 @@ impl SinkError {
             Self::TooManyColumns { .. } => (36, Kind::User),
             Self::Unconditional { .. } => (37, Kind::User),
             Self::Limit { .. } => (38, Kind::User),
+            Self::PartitionBy { .. } => (39, Kind::User),
         }
     }
 }
@@ -402,6 +413,7 @@ impl Coded for SinkError {
                 format!("exclude `{column}` in the datakit's settings, or have the datakit cast it to text")
             }
             Self::NoColumns(_) => "check the datakit's column selection".into(),
+            Self::PartitionBy { .. } => "leave out the columns to partition by".into(),
             Self::TooManyColumns { .. } => {
                 "exclude columns in the datakit's settings, or write the table to a Delta sink".into()
             }
@@ -476,7 +488,9 @@ impl Coded for SinkError {
             Self::UnsupportedType { table, column, .. } | Self::Value { table, column, .. } => {
                 vec![("table", table.clone()), ("column", column.clone())]
             }
-            Self::NoColumns(table) | Self::TooManyColumns { table, .. } => vec![("table", table.clone())],
+            Self::NoColumns(table) | Self::TooManyColumns { table, .. } | Self::PartitionBy { table, .. } => {
+                vec![("table", table.clone())]
+            }
             Self::SchemaMismatch { location, .. }
             | Self::ForeignTable { location, .. }
             | Self::Replaced { location, .. }

@@ -17,6 +17,7 @@ use super::encode::DeltaRows;
 use super::schema::TableSchema;
 use super::{names, probe};
 use datakit_connect::sink::SinkError;
+use datakit_connect::sink::columns::check_partitioning;
 use datakit_model::sink::{
     CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
 };
@@ -132,6 +133,7 @@ impl Sink for DeltaSink {
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
+        check_partitioning(&target, self.kind())?;
         let root = self.table_root(&target.run.source_system, &target.table)?;
         let schema = TableSchema::new(&target.table, &target.schema)?;
         let log = Log::open(&root, &target.run.source_system, &target.table).await?;

@@ -245,6 +245,14 @@ impl Coded for FilesError {
             Self::Root { .. } | Self::Pattern { .. } | Self::TooManyFiles { .. } | Self::Ambiguous { .. } => Kind::User,
             Self::Request(_) | Self::NotGranted { .. } | Self::TableNotGranted { .. } | Self::Busy => Kind::Datakit,
             Self::Internal(_) => Kind::Internal,
+            Self::Damaged { .. }
+            | Self::Bomb { .. }
+            | Self::Header { .. }
+            | Self::MissingColumns { .. }
+            | Self::ExtraColumns { .. }
+            | Self::OpenQuote { .. }
+            | Self::BrokenDocument { .. }
+            | Self::BadRow { .. } => Kind::Data,
             _ => Kind::Source,
         }
     }

@@ -394,6 +394,7 @@ impl Coded for SourceError {
                 Kind::Datakit
             }
             Self::Internal(_) => Kind::Internal,
+            Self::Value { .. } | Self::CellTooLarge { .. } | Self::RowTooLarge { .. } => Kind::Data,
             _ => Kind::Source,
         }
     }

@@ -23,7 +23,7 @@ use sqlparser::ast::{
 };
 
 use self::grammar::Grammar;
-use crate::{Dialect, Refusal, SqlLimits, Walk, Work};
+use crate::{Dialect, Profile, Refusal, SqlLimits, Walk, Work};
 
 /// The codes of refusals.
 pub const CODES: [&str; 8] =
@@ -67,7 +67,7 @@ pub fn check(sql: &str, parameters: usize, grant: &TablePatterns, limits: &SqlLi
     crate::check_size(sql, parameters, limits)?;
     let read = lexical::read(sql, parameters, limits)?;
     let query = crate::parse::<Postgres>(read.lexed.tokens, limits)?;
-    let mut walk = Walk::<Postgres>::new(grant, limits);
+    let mut walk = Walk::<Postgres>::new(Profile::Datakit, grant, limits);
     walk.query(&query)?;
     let mut tables = walk.tables;
     tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
@@ -140,6 +140,7 @@ impl Dialect for Postgres {
     const COLUMNS_HAVE_PROPERTIES: bool = false;
     const BOOLEANS: bool = true;
     const LIMIT: bool = true;
+    const HAS_CATALOGS: bool = false;
 
     fn grammar(work: Work) -> Box<dyn sqlparser::dialect::Dialect> {
         Box::new(Grammar(work))
@@ -159,8 +160,8 @@ impl Dialect for Postgres {
         false
     }
 
-    fn is_granted(grant: &TablePatterns, schema: &str, name: &str) -> bool {
-        !lists::is_system_schema(schema) && grant.allows(&TableId::new(schema, name))
+    fn is_granted(grant: &TablePatterns, table: &TableId) -> bool {
+        !lists::is_system_schema(&table.schema) && grant.allows(table)
     }
 
     fn is_function(name: &str) -> bool {

@@ -112,7 +112,7 @@ fn a_second_parser_finds_the_same_tables_and_functions() {
         let (grant, limits) = (grant(), SqlLimits::default());
         verdict(sql, 1).ok()?;
         let tokens = lexical::read(sql, 1, &limits).ok()?.tokens;
-        let mut walk = Walk::<TSql>::new(&grant, &limits);
+        let mut walk = Walk::<TSql>::new(Profile::Datakit, &grant, &limits);
         walk.query(&crate::parse::<TSql>(tokens, &limits).ok()?).ok()?;
         let named = walk.tables.into_iter().chain(walk.catalog_views);
         Some(named.map(|table| (table.schema, table.name)).collect())

@@ -13,7 +13,7 @@ use datakit_model::{TableId, TablePatterns};
 use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value};
 
 use self::grammar::Grammar;
-use crate::{Dialect, Refusal, SqlLimits, Walk, Work};
+use crate::{Dialect, Profile, Refusal, SqlLimits, Walk, Work};
 
 /// The codes of refusals.
 pub const CODES: [&str; 8] =
@@ -32,15 +32,29 @@ pub struct Accepted {
     pub granted_if_case_is_ignored: Option<TableId>,
 }
 
-/// Checks one text against the grant.
+/// Checks one text of a datakit against the grant.
 ///
 /// # Errors
 /// Why it is refused.
 pub fn check(sql: &str, parameters: usize, grant: &TablePatterns, limits: &SqlLimits) -> Result<Accepted, Refusal> {
+    check_as(Profile::Datakit, sql, parameters, grant, limits)
+}
+
+/// Checks one text against the grant.
+///
+/// # Errors
+/// Why it is refused.
+pub fn check_as(
+    profile: Profile,
+    sql: &str,
+    parameters: usize,
+    grant: &TablePatterns,
+    limits: &SqlLimits,
+) -> Result<Accepted, Refusal> {
     crate::check_size(sql, parameters, limits)?;
     let lexed = lexical::read(sql, parameters, limits)?;
     let query = crate::parse::<TSql>(lexed.tokens, limits)?;
-    let mut walk = Walk::<TSql>::new(grant, limits);
+    let mut walk = Walk::<TSql>::new(profile, grant, limits);
     walk.query(&query)?;
     Ok(Accepted {
         query: sql[lexed.start..lexed.end].to_owned(),
@@ -61,6 +75,7 @@ impl Dialect for TSql {
     const COLUMNS_HAVE_PROPERTIES: bool = true;
     const BOOLEANS: bool = false;
     const LIMIT: bool = false;
+    const HAS_CATALOGS: bool = true;
 
     fn grammar(work: Work) -> Box<dyn sqlparser::dialect::Dialect> {
         Box::new(Grammar(work))
@@ -80,12 +95,13 @@ impl Dialect for TSql {
         name.value.trim_start().starts_with(['#', '\u{FF03}', '\u{FE5F}'])
     }
 
-    fn is_granted(grant: &TablePatterns, schema: &str, name: &str) -> bool {
-        let folded = TableId::new(fold(schema), fold(name));
+    fn is_granted(grant: &TablePatterns, table: &TableId) -> bool {
+        let TableId { catalog, schema, name } = table;
+        let folded = TableId { catalog: catalog.as_deref().map(fold), schema: fold(schema), name: fold(name) };
         let system = [(schema, name), (&folded.schema, &folded.name), (&plain(schema), &plain(name))]
             .iter()
             .any(|(schema, name)| lists::is_system_name(schema, name));
-        !system && grant.allows(&TableId::new(schema, name)) && grant.allows(&folded)
+        !system && grant.allows(table) && grant.allows(&folded)
     }
 
     fn is_function(name: &str) -> bool {

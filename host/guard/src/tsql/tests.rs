@@ -373,3 +373,25 @@ fn queries_of_the_catalog_alone_are_told_apart() {
         assert!(!is_catalog(sql), "{sql}");
     }
 }
+
+#[test]
+fn three_part_names_are_of_an_operators_own_files() {
+    let grant = TablePatterns::new(["dbo.*", "crm.dbo.*", "!crm.dbo.secret"].map(|p| p.parse().unwrap()).to_vec());
+    let limits = SqlLimits::default();
+    let as_operator = |sql: &str| check_as(Profile::OperatorFile, sql, 0, &grant, &limits);
+    let accepted = as_operator("SELECT c.id FROM crm.dbo.customers AS c JOIN dbo.orders AS o ON o.id = c.id").unwrap();
+    assert!(!accepted.catalog);
+    for sql in [
+        "SELECT id FROM crm.dbo.secret",
+        "SELECT id FROM hr.dbo.customers",
+        "SELECT id FROM crm.sys.sql_logins",
+        "SELECT id FROM crm.hr.t",
+    ] {
+        assert!(matches!(as_operator(sql), Err(Refusal::NotGranted(_))), "{sql}");
+    }
+    for sql in ["SELECT id FROM srv.crm.dbo.customers", "SELECT id FROM crm..customers"] {
+        assert!(as_operator(sql).is_err(), "{sql}");
+    }
+    let by_a_datakit = check("SELECT id FROM crm.dbo.customers", 0, &grant, &limits);
+    assert!(matches!(by_a_datakit, Err(Refusal::NameParts(_))), "{by_a_datakit:?}");
+}

@@ -56,7 +56,7 @@ pub(super) fn table(name: &str) -> TableId {
 }
 
 pub(super) fn target(table: &TableId, schema: &SchemaRef, run_id: &str) -> Target {
-    Target { table: table.clone(), schema: Arc::clone(schema), mode: WriteMode::Append, run: identity(run_id) }
+    Target::new(table.clone(), Arc::clone(schema), WriteMode::Append, identity(run_id))
 }
 
 pub(super) fn note(watermark: &str) -> CommitNote {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datakit_model::sink::Target;
 use datakit_model::{Kind, TableId};
 
 use super::fixture::{
@@ -96,6 +97,21 @@ pub async fn refuses_names_it_cannot_tell_apart(harness: &dyn Harness) -> Outcom
         ensure!(failure.message().contains(&format!("`{column}`")), "`{column}` is not named: {failure}");
     }
     ensure!(harness.rows(SYSTEM, &table, &plain_schema()).await?.is_none(), "a refused schema left a table");
+    Ok(())
+}
+
+/// A table that is to be partitioned is refused by a sink that writes none, before anything is written.
+///
+/// # Errors
+/// The sink does otherwise.
+pub async fn refuses_partitioning(harness: &dyn Harness) -> Outcome {
+    let (sink, table) = (harness.sink().await?, table("parts"));
+    let target = Target { partition_by: vec!["name".to_owned()], ..target(&table, &plain_schema(), "1") };
+    let Err(failure) = sink.open(target).await.map(|_| ()) else {
+        return Err(Violation::new("a partitioned table was accepted".to_owned()));
+    };
+    ensure_eq!((failure.code(), failure.kind()), ("DK-SNK-039", Kind::User), "the code ({failure})");
+    ensure!(harness.rows(SYSTEM, &table, &plain_schema()).await?.is_none(), "a refused target left a table");
     Ok(())
 }
 

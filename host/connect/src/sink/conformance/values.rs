@@ -58,7 +58,7 @@ pub async fn refuses_what_it_cannot_hold(harness: &dyn Harness) -> Outcome {
     let Err(failure) = write(writer.as_ref(), 0, &[bad]).await else {
         return Err(Violation::new("a value that the sink cannot hold was taken"));
     };
-    ensure_eq!((failure.code(), failure.kind()), ("DK-SNK-011", Kind::Source), "the code ({failure})");
+    ensure_eq!((failure.code(), failure.kind()), ("DK-SNK-011", Kind::Data), "the code ({failure})");
     ensure_eq!(failure.retry(), Retry::Never, "the retry hint");
     ensure!(failure.message().contains("`bad`"), "`bad` is not named: {failure}");
     writer.abort().await;

@@ -38,7 +38,7 @@ fn rows(ids: std::ops::Range<i32>) -> RecordBatch {
 }
 
 fn target(run_id: &str, schema: SchemaRef) -> Target {
-    Target { table: orders(), schema, mode: WriteMode::Append, run: identity(run_id) }
+    Target::new(orders(), schema, WriteMode::Append, identity(run_id))
 }
 
 async fn load(sink: &DeltaSink, target: Target, batches: &[RecordBatch]) -> Result<Committed, Failure> {

@@ -21,6 +21,7 @@ use super::types::{MAX_COLUMNS, TableSchema};
 use crate::server::Server;
 use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
+use datakit_connect::sink::columns::check_partitioning;
 use datakit_model::sink::{
     CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
 };
@@ -115,6 +116,7 @@ impl Sink for PostgresSink {
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
+        check_partitioning(&target, self.kind())?;
         let name = TableName::new(&target.run.source_system, &target.table)?;
         let schema = TableSchema::new(&target.table, &target.schema)?;
         let location = name.to_string();

@@ -419,6 +419,7 @@ impl Coded for PostgresError {
             }
             Self::Password(failure) => failure.kind(),
             Self::Internal(_) => Kind::Internal,
+            Self::Value { .. } | Self::CellTooLarge { .. } | Self::RowTooLarge { .. } => Kind::Data,
             _ => Kind::Source,
         }
     }

@@ -117,7 +117,7 @@ fn schema() -> Arc<Schema> {
 fn target(system: &str, table: TableId) -> Target {
     let mut run = identity("1");
     run.source_system = system.to_owned();
-    Target { table, schema: schema(), mode: WriteMode::Append, run }
+    Target::new(table, schema(), WriteMode::Append, run)
 }
 
 async fn load(config: &Server, target: Target) -> Result<Committed, Failure> {
