@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--draw", metavar="JSON", help="only draw the picture and print the tables of an earlier results.json")
     parser.add_argument("--document", action="store_true", help="write the figures and the picture into docs/benchmarks.md too")
     parser.add_argument("--host", metavar="FILE", help="a built host instead of one built now")
-    parser.add_argument("--standin", metavar="FILE", help="a built mssql-standin instead of one built now")
+    parser.add_argument("--fake-sqlserver", metavar="FILE", help="a built fake-sqlserver instead of one built now")
     parser.add_argument("--paths", metavar="FILE", help="a built bench-paths instead of one built now")
     return parser.parse_args()
 

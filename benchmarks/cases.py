@@ -21,7 +21,7 @@ class Case:
 
     name: str
     title: str
-    # Of the stand-in's generated tables; none: a table of the script, or one of Postgres.
+    # Of the fake SQL Server's generated tables; none: a table of the script, or one of Postgres.
     shape: str | None
     tables: int
     rows: int

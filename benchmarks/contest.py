@@ -11,7 +11,7 @@ from benchmarks import measure, report
 from benchmarks.cases import BOUNDARY, DECODE, HOST_PSQL, PSQL, Case
 from benchmarks.host import HostFolder
 from benchmarks.postgres import SOURCE_TABLE, copy_file, sink_checksum
-from benchmarks.servers import PASSWORD, Postgres, Standin
+from benchmarks.servers import PASSWORD, FakeSqlServer, Postgres
 
 EMPTY_TABLE = "CREATE TABLE dbo.empty (id int NOT NULL PRIMARY KEY, note nvarchar(60) NULL)"
 
@@ -25,7 +25,7 @@ class Contest:
         self.folder = os.path.join(folder, case.name)
         os.makedirs(self.folder)
         self.python = os.environ["DATAKIT_BENCH_PYTHON"]
-        self.servers: list[Standin | Postgres] = []
+        self.servers: list[FakeSqlServer | Postgres] = []
         postgres = self._start(Postgres()) if "postgres" in (case.source, case.sink) else None
         if case.source == "postgres":
             self.source = postgres
@@ -34,7 +34,8 @@ class Contest:
         else:
             tables = [f"dbo.{name}={self.rows}:{case.shape}" for name in case.table_names()] if case.shape else []
             script = "" if case.shape else EMPTY_TABLE
-            self.source = self._start(Standin(options.standin, os.path.join(self.folder, "standin"), tables, script))
+            folder = os.path.join(self.folder, "fake-sqlserver")
+            self.source = self._start(FakeSqlServer(options.fake_sqlserver, folder, tables, script))
         self.sink = postgres if case.sink == "postgres" else None
         components = os.environ.get("BENCH_DATAKITS", os.path.join(root, "target", "datakits"))
         self.host = HostFolder(options.host, options.paths, os.path.join(self.folder, "host"), components)

@@ -6,7 +6,7 @@ import subprocess
 
 import benchmarks.peers.shapes as shapes
 from benchmarks.cases import BOUNDARY, DATAKIT, HOST_HASH, HOST_PSQL, HOST_TLS, PATHS, Case
-from benchmarks.servers import PASSWORD, Postgres, Standin
+from benchmarks.servers import PASSWORD, FakeSqlServer, Postgres
 
 DATAKITS = {"sqlserver": "sqlserver-bronze", "postgres": "postgres-bronze"}
 
@@ -27,9 +27,9 @@ class HostFolder:
     def component(self, source: str) -> str:
         return os.path.join(self.components, f"{DATAKITS[source]}.wasm")
 
-    def prepare(self, source: Standin | Postgres, sink: Postgres | None) -> None:
+    def prepare(self, source: FakeSqlServer | Postgres, sink: Postgres | None) -> None:
         """Writes the warehouse file, publishes the datakit and pins it."""
-        if isinstance(source, Standin):
+        if isinstance(source, FakeSqlServer):
             kind = "sqlserver"
             plain = (f'server = "localhost"\nport = {source.port}\ndatabase = "{source.database}"\n'
                      f'auth = {{ user = "{source.user}", password = {{ env = "SOURCE_PASSWORD" }} }}\n')

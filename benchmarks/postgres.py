@@ -7,7 +7,7 @@ from benchmarks.host import HostFolder
 from benchmarks.measure import run
 from benchmarks.servers import Postgres
 
-# The 11 columns, with the distributions of the stand-in's generated table.
+# The 11 columns, with the distributions of the fake SQL Server's generated table.
 SOURCE_TABLE = """
 CREATE TABLE {table} (
     id int PRIMARY KEY, customer_id bigint NOT NULL, order_ref varchar(40) NOT NULL, amount numeric(18, 4) NOT NULL, quantity int,

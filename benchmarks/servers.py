@@ -12,8 +12,8 @@ import tempfile
 PASSWORD = "Bench-mark 1"
 
 
-class Standin:
-    """The stand-in SQL Server with generated tables."""
+class FakeSqlServer:
+    """The fake SQL Server with generated tables."""
 
     def __init__(self, binary: str, directory: str, fast_tables: list[str], script: str = ""):
         os.makedirs(directory, exist_ok=True)
@@ -26,12 +26,12 @@ class Standin:
             with open(path, "w") as file:
                 file.write(script)
             arguments += ["--script", path]
-        self.log = open(os.path.join(directory, "standin.log"), "wb")
-        environment = {**os.environ, "STANDIN_PASSWORD": PASSWORD}
+        self.log = open(os.path.join(directory, "fake-sqlserver.log"), "wb")
+        environment = {**os.environ, "FAKE_SQLSERVER_PASSWORD": PASSWORD}
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=self.log, env=environment)
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the stand-in did not start: see {self.log.name}")
+            raise RuntimeError(f"the fake SQL Server did not start: see {self.log.name}")
         ready = json.loads(line)
         self.port = ready["port"]
         self.certificate_file = os.path.abspath(ready["certificate_file"])

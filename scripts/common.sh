@@ -76,7 +76,7 @@ build_datakits() {
     cargo xtask build-datakits
 }
 
-# Runs tests, then searches all they have written for the secrets they planted, and tells which were skipped and why.
+# Runs tests, then searches all they have written for their canary secrets, and tells which were skipped and why.
 run_tests() {
     local status=0 report=target/nextest/default/junit.xml
     DATAKIT_TEST_KEPT=$(mktemp -d)
@@ -91,9 +91,9 @@ run_tests() {
         report=$DATAKIT_TEST_KEPT/tests.log
         cargo test --no-fail-fast "$@" -- --show-output 2>&1 | tee "$report" || status=$?
     fi
-    say "planted secrets, and skipped tests"
+    say "canary secrets, and skipped tests"
     [ ! -e "$report" ] || set -- "$report"
     [ -e "$report" ] || set --
-    cargo run --quiet -p datakit-planted --bin search-planted -- "$DATAKIT_TEST_KEPT" "$@" || status=1
+    cargo run --quiet -p datakit-canary --bin search-canaries -- "$DATAKIT_TEST_KEPT" "$@" || status=1
     return "$status"
 }

@@ -1,4 +1,4 @@
-"""The columns of the benchmark's tables, for a peer that wants them told. Names and order are the stand-in's generated tables'."""
+"""The columns of the benchmark's tables, for a peer that wants them told. Names and order are the fake SQL Server's generated tables'."""
 
 ORDERS = [("id", "int"), ("customer_id", "bigint"), ("order_ref", "text"), ("amount", "decimal"), ("quantity", "int"),
           ("price", "float"), ("created_at", "timestamp"), ("ship_date", "date"), ("is_open", "bit"), ("note", "text"), ("guid", "uuid")]

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use datakit_model::{Coded, Kind, Retry};
+use datakit_model::{Diagnostic, Kind, Retry};
 
 use crate::digest::Digest;
 
@@ -230,7 +230,7 @@ impl RegistryError {
     }
 }
 
-impl Coded for RegistryError {
+impl Diagnostic for RegistryError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::BadReference { .. } => "DK-REG-001",

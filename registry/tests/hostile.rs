@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use datakit_model::Coded as _;
+use datakit_model::Diagnostic as _;
 use datakit_registry::{Cache, Digest, Location, Reference, Registry, RegistryError, RegistryOptions};
 
 /// What a server does after its head.
@@ -134,10 +134,10 @@ async fn pull(server: &Server, options: RegistryOptions) -> RegistryError {
 }
 
 /// What a person is told, without what differs from run to run.
-fn told(error: &RegistryError, ports: &[u16]) -> String {
+fn reported(error: &RegistryError, ports: &[u16]) -> String {
     let hint = error.hint().unwrap_or_default();
-    let told = format!("{}: {error}\nhint: {hint}", error.code());
-    ports.iter().fold(told, |told, port| told.replace(&port.to_string(), "PORT"))
+    let reported = format!("{}: {error}\nhint: {hint}", error.code());
+    ports.iter().fold(reported, |reported, port| reported.replace(&port.to_string(), "PORT"))
 }
 
 fn short() -> RegistryOptions {
@@ -150,17 +150,17 @@ async fn endless_manifest_error_or_tag_list_is_cut_off() {
     const BUFFERS_BYTES: u64 = 16 << 20;
     let manifest = Server::start(|_| unbounded("200 OK", Body::Endless));
     let error = pull(&manifest, RegistryOptions::default()).await;
-    insta::assert_snapshot!("endless-manifest", told(&error, &[manifest.port]));
+    insta::assert_snapshot!("endless-manifest", reported(&error, &[manifest.port]));
     assert!(manifest.sent_bytes() < BUFFERS_BYTES, "{}", manifest.sent_bytes());
 
     let failing = Server::start(|_| unbounded("500 No", Body::Endless));
     let error = pull(&failing, RegistryOptions::default()).await;
-    insta::assert_snapshot!("endless-error", told(&error, &[failing.port]));
+    insta::assert_snapshot!("endless-error", reported(&error, &[failing.port]));
     assert!(failing.sent_bytes() < BUFFERS_BYTES, "{}", failing.sent_bytes());
 
     let tags = Server::start(|_| unbounded("200 OK", Body::Endless));
     let error = tags.registry(RegistryOptions::default()).list("kit").await.unwrap_err();
-    insta::assert_snapshot!("endless-tags", told(&error, &[tags.port]));
+    insta::assert_snapshot!("endless-tags", reported(&error, &[tags.port]));
     assert!(tags.sent_bytes() < BUFFERS_BYTES, "{}", tags.sent_bytes());
 
     let digest = Digest::of(b"x");
@@ -173,7 +173,7 @@ async fn endless_manifest_error_or_tag_list_is_cut_off() {
         }
     });
     let error = pull_of(&blob, &layer_manifest(&digest, 10)).await;
-    insta::assert_snapshot!("endless-blob", told(&error, &[blob.port]));
+    insta::assert_snapshot!("endless-blob", reported(&error, &[blob.port]));
     assert!(blob.sent_bytes() < BUFFERS_BYTES, "{}", blob.sent_bytes());
 }
 
@@ -183,7 +183,7 @@ async fn answer_that_drips_ends_at_its_time_limit() {
         let server = Server::start(move |_| unbounded(status, Body::Dripping));
         let error = pull(&server, short()).await;
         assert!(server.sent_bytes() < 1_000, "{}", server.sent_bytes());
-        insta::assert_snapshot!("dripping-manifest", told(&error, &[server.port]));
+        insta::assert_snapshot!("dripping-manifest", reported(&error, &[server.port]));
     }
 }
 
@@ -234,11 +234,11 @@ async fn pages_without_end_are_cut_off_and_pages_elsewhere_are_refused() {
     });
     let error = endless.registry(RegistryOptions::default()).list("kit").await.unwrap_err();
     assert_eq!(endless.requests().len(), 11);
-    insta::assert_snapshot!("endless-pages", told(&error, &[endless.port]));
+    insta::assert_snapshot!("endless-pages", reported(&error, &[endless.port]));
 
     let elsewhere = Server::start(|_| tags_reply("Link: <http://localhost:1/v2/>; rel=next\r\n", (0..3).map(version)));
     let error = elsewhere.registry(RegistryOptions::default()).list("kit").await.unwrap_err();
-    insta::assert_snapshot!("pages-elsewhere", told(&error, &[elsewhere.port]));
+    insta::assert_snapshot!("pages-elsewhere", reported(&error, &[elsewhere.port]));
 }
 
 #[tokio::test]
@@ -246,7 +246,7 @@ async fn redirects_end() {
     let server = Server::start(|_| reply("307 Go", "Location: /v2/again\r\n", ""));
     let error = pull(&server, RegistryOptions::default()).await;
     assert_eq!(server.requests().len(), 6);
-    insta::assert_snapshot!("redirects-without-end", told(&error, &[server.port]));
+    insta::assert_snapshot!("redirects-without-end", reported(&error, &[server.port]));
 }
 
 /// An address of this machine that others reach; none on a machine without a network.
@@ -274,9 +274,9 @@ async fn registry_of_a_network_leads_to_nothing_on_this_machine() {
             let cache = tempfile::tempdir().unwrap();
             let registry = server.registry_at(address, RegistryOptions::default());
             let error = registry.pull(&reference(), &Cache::new(cache.path())).await.err().unwrap();
-            let told =
-                told(&error, &[server.port, port]).replace(&address.to_string(), "ADDRESS").replace(local, "LOCAL");
-            insta::assert_snapshot!(format!("local-{what}"), told);
+            let reported =
+                reported(&error, &[server.port, port]).replace(&address.to_string(), "ADDRESS").replace(local, "LOCAL");
+            insta::assert_snapshot!(format!("local-{what}"), reported);
         }
     }
     assert_eq!(inside.requests(), [""; 0]);
@@ -315,7 +315,7 @@ async fn password_is_not_sent_to_a_token_service_on_another_host_in_clear() {
     // base64 of user:Pl4nted-pass
     let (_directory, options) = logged_in(server.port, r#"{"auth":"dXNlcjpQbDRudGVkLXBhc3M="}"#);
     let error = pull(&server, options).await;
-    insta::assert_snapshot!("password-in-clear", told(&error, &[server.port, challenge_port]));
+    insta::assert_snapshot!("password-in-clear", reported(&error, &[server.port, challenge_port]));
     assert_eq!((thief.requests().len(), server.requests().len()), (0, 1));
     assert!(server.requests().iter().all(|r| !r.to_ascii_lowercase().contains("authorization")));
 }

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use datakit_model::Coded as _;
+use datakit_model::Diagnostic as _;
 use datakit_registry::{Cache, Description, Digest, Location, Reference, Registry, RegistryError, RegistryOptions};
 use tempfile::TempDir;
 

@@ -49,7 +49,7 @@ def config_maps() -> dict[str, dict[str, str]]:
 
 
 def says_of(warehouse: str, more: dict[str, str]) -> subprocess.CompletedProcess:
-    """What `host validate` says to a warehouse file, with the secrets it names at hand."""
+    """What `host validate` says to a warehouse file, with the secrets it names present."""
     with tempfile.TemporaryDirectory() as folder:
         secret = pathlib.Path(folder, "secret")
         secret.write_text("x")

@@ -46,7 +46,7 @@ pub struct Read {
     pub missing_columns: Missing,
     /// A column that a file has and the request has not.
     pub extra_columns: Extra,
-    /// Rows of the table that may be set aside.
+    /// Rows of the table that may be rejected.
     pub max_rejected_rows: u64,
 }
 

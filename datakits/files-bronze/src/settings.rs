@@ -36,7 +36,7 @@ pub struct Settings {
     pub forget_gone_files: bool,
     /// Files written less than so many seconds before the run are left for the next one.
     pub min_age_seconds: u32,
-    /// Rows of a table that a run may set aside; with one more the table fails.
+    /// Rows of a table that a run may reject; with one more the table fails.
     #[schemars(range(max = 100000))]
     pub max_bad_rows: u64,
     /// Files of a table that its columns are inferred from, where they are not declared.

@@ -232,7 +232,7 @@ struct Seen {
     known: usize,
     /// Columns that no table can have are no columns.
     leaves_out_unusable: bool,
-    /// Of the file at hand: for each field the place of its column; none: its header is still to come.
+    /// Of the current file: for each field the place of its column; none: its header is still to come.
     header: Option<Vec<Option<usize>>>,
 }
 

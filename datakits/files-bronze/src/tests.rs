@@ -404,7 +404,7 @@ fn inferred_columns_are_strict_and_declared_ones_are_not() {
 }
 
 #[test]
-fn a_memory_of_something_else_is_told() {
+fn a_memory_of_something_else_is_reported() {
     let store = Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]);
     assert_eq!(planned(&store, "{}", Some("2026-01-01")).unwrap_err().code, errors::WATERMARK);
     let memory = Memory::parse(planned(&store, "{}", None).unwrap().watermark_after.as_deref().unwrap()).unwrap();

@@ -20,7 +20,7 @@ pub struct Settings {
     pub exclude: Vec<String>,
     /// Columns to read, by a pattern of tables. A column is read when every pattern that fits its table allows it.
     pub columns: BTreeMap<String, ColumnRule>,
-    /// What moment rows are of.
+    /// The snapshot that rows are of.
     pub isolation: IsolationLevel,
     /// A query is cancelled after so many seconds. Default: the operator's bound alone.
     #[schemars(range(min = 1, max = 4294967))]
@@ -47,14 +47,14 @@ pub struct Settings {
     pub end_of_day: EndOfDay,
 }
 
-/// What moment rows are of.
+/// The snapshot that rows are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IsolationLevel {
-    /// All tables of the run are read as of one moment: its first query of a table. The server keeps rows that die meanwhile.
+    /// All tables of the run are read as of one snapshot: its first query of a table. The server keeps rows that die meanwhile.
     #[default]
     Snapshot,
-    /// Each query sees what is committed when it begins: partitions of a table are several moments. For servers that must
+    /// Each query sees what is committed when it begins: partitions of a table are several snapshots. For servers that must
     /// not hold a transaction for long.
     ReadCommitted,
 }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_moment_is_asked_for_in_every_query_of_a_table() {
+    fn every_query_of_a_table_asks_for_the_isolation() {
         let settings = Settings { query_timeout_seconds: Some(90), ..Settings::default() };
         let options = settings.query_options();
         assert_eq!((options.isolation, options.timeout_ms), (Some(Isolation::Snapshot), Some(90_000)));

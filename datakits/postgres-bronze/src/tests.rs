@@ -377,7 +377,7 @@ fn declarations_nobody_holds_a_table_to_are_not_believed() {
 }
 
 #[test]
-fn without_a_shared_moment_or_a_heap_tables_are_cut_by_their_key() {
+fn without_a_shared_snapshot_or_a_heap_tables_are_cut_by_their_key() {
     let columnar = CatalogTable { access_method: 77, ..table("columnar", &[ID], "1", 400, 80) };
     let mut server = server(&[table("t", &[ID], "1", 400, 80), columnar, table("no key", &[NAME], "", 400, 80)]);
     let extent = |name: &str| format!("SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"{name}\"");

@@ -4,7 +4,7 @@ use crate::bindings::datakit::kit::connections::{Connection, QueryOptions};
 use crate::bindings::datakit::kit::types::{Error, Value};
 use crate::rows::Rows;
 
-/// Whatever answers queries: the host's connection, or a test's stand-in for it.
+/// Whatever answers queries: the host's connection, or a test's fake of it.
 ///
 /// Every row is copied into the guest: for catalogs and counts. Rows of tables stay in the host; see
 /// [`Connection::query`] and [`crate::Projection`].

@@ -61,7 +61,7 @@ pub enum IsolationLevel {
     ReadCommitted,
     /// Rows once read do not change until the query's end.
     RepeatableRead,
-    /// One moment in time for each query; the database must allow it.
+    /// One snapshot for each query; the database must allow it.
     Snapshot,
     /// As if alone.
     Serializable,

@@ -9,7 +9,7 @@ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 
 install -m 0644 ca.pem /config/ca.pem
 rm -f ready
 # Nobody knows the password: logins are by ticket.
-STANDIN_PASSWORD=$(head -c 18 /dev/urandom | base64)
-export STANDIN_PASSWORD
-exec mssql-standin --listen 0.0.0.0:1433 --keytab /keytabs/mssql.keytab --certificate-file server.pem --key-file server.key \
+FAKE_SQLSERVER_PASSWORD=$(head -c 18 /dev/urandom | base64)
+export FAKE_SQLSERVER_PASSWORD
+exec fake-sqlserver --listen 0.0.0.0:1433 --keytab /keytabs/mssql.keytab --certificate-file server.pem --key-file server.key \
     --database-name ERP --erp "$ORDER_LINES" ${LARGE_ROWS:+--fast-table "dbo.large=$LARGE_ROWS"} >ready

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use datakit_model::{Coded, Kind, Retry};
+use datakit_model::{Diagnostic, Kind, Retry};
 
 /// An error of the application, or of the files around it.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +88,7 @@ pub enum AppError {
     NoWarehouseFile,
 }
 
-impl Coded for AppError {
+impl Diagnostic for AppError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::NoFolder { .. } => "DK-CLI-002",

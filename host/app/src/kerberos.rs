@@ -10,7 +10,7 @@ use datakit_kerberos::renew::{self, RenewSettings, Renewed};
 use datakit_kerberos::settings::krb5_config;
 use datakit_kerberos::status::Status;
 use datakit_kerberos::{KerberosError, KeytabPlace};
-use datakit_model::Coded;
+use datakit_model::Diagnostic;
 
 use crate::context::Context;
 use crate::health::{self, Answer, Health};

@@ -1,7 +1,7 @@
 //! From references to secrets to secrets that can be had, and had again.
 //!
-//! What is at hand, variables and files, is read when a source or sink is made: one that is missing should not wait for a download.
-//! A vault is asked when the first login needs it.
+//! What is local, variables and files, is read when a source or sink is made: one that is missing should not wait for a
+//! download. A vault is asked when the first login needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ impl Vaults {
 }
 
 impl Context {
-    /// A secret that is at hand: of a variable or a file.
+    /// A local secret: of a variable or a file.
     pub(crate) fn local(&self, setting: &SecretSetting) -> Result<Option<Secret>, OpenError> {
         self.local_if(setting, |_| true)
     }

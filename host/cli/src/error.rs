@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use datakit_app::Reports;
-use datakit_model::{Coded, Failure, Kind};
+use datakit_model::{Diagnostic, Failure, Kind};
 
 /// An error of the command line or the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub enum CliError {
     Show(#[source] arrow::error::ArrowError),
 }
 
-impl Coded for CliError {
+impl Diagnostic for CliError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::Usage { .. } => "DK-CLI-001",

@@ -68,7 +68,7 @@ mod tests {
             target: String::new(),
             partitions: 1,
             holds: None,
-            several_moments: false,
+            consistent_snapshot: true,
             approximate: false,
             filtered: false,
             adjustments: Vec::new(),

@@ -17,7 +17,7 @@ const MAX_NAME_CHARS: usize = 40;
 const MAX_MESSAGE_CHARS: usize = 500;
 
 /// Where nothing moves, whoever waits is told so after this time, and again each time it has passed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Watches the application and shows on standard error what happens.
 pub(crate) struct Progress {
@@ -69,12 +69,13 @@ impl Waiting {
         let beat = || {
             let (terminal, begin) = (terminal.clone(), Instant::now());
             tokio::spawn(async move {
-                let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + PATIENCE, PATIENCE);
+                let mut interval =
+                    tokio::time::interval_at(tokio::time::Instant::now() + WAITING_INTERVAL, WAITING_INTERVAL);
                 loop {
                     interval.tick().await;
                     let seconds = begin.elapsed().as_secs();
                     let facts = Map::from_iter([("seconds".to_owned(), seconds.into())]);
-                    terminal.tell(Level::INFO, &format!("{what} … {seconds} s so far"), facts);
+                    terminal.write_line(Level::INFO, &format!("{what} … {seconds} s so far"), facts);
                 }
             })
         };
@@ -130,7 +131,7 @@ impl Progress {
             return;
         }
         let facts = facts([("discovered", discovered.into()), ("selected", selected.into())]);
-        self.terminal.tell(Level::INFO, &format!("{selected} of {discovered} tables selected"), facts);
+        self.terminal.write_line(Level::INFO, &format!("{selected} of {discovered} tables selected"), facts);
     }
 
     fn started(&self, table: &str, partitions: usize, estimated_rows: Option<u64>) {
@@ -143,7 +144,7 @@ impl Progress {
                 ("partitions", partitions.into()),
                 ("estimated_rows", json!(estimated_rows)),
             ]);
-            self.terminal.tell(Level::INFO, &format!("{}: reading ({parts}{rows})", name(table)), facts);
+            self.terminal.write_line(Level::INFO, &format!("{}: reading ({parts}{rows})", name(table)), facts);
             return;
         }
         let bar = match estimated_rows.filter(|rows| *rows > 0) {
@@ -198,7 +199,7 @@ impl Progress {
             ("selected", tables.selected.into()),
             ("table", serde_json::to_value(summary).unwrap_or_default()),
         ]);
-        self.terminal.tell(level, &self.outcome(summary, tables), facts);
+        self.terminal.write_line(level, &self.outcome(summary, tables), facts);
     }
 
     fn outcome(&self, summary: &TableSummary, tables: Tables) -> String {
@@ -253,20 +254,20 @@ fn facts<const N: usize>(facts: [(&str, Value); N]) -> Map<String, Value> {
 fn connections(pool: &PoolStatistics, is_last: bool) {
     let PoolStatistics { server, in_use, idle, most_open, max_connections, opened, closed, .. } = pool;
     let PoolStatistics { waits, wait_ms, longest_wait_ms, .. } = pool;
-    macro_rules! tell {
+    macro_rules! report {
         ($level:ident, $message:literal) => {
             tracing::$level!(
                 target: "datakit", server, in_use, idle, most_open, max_connections, opened, closed = closed.total(),
-                closed_goodbye = closed.goodbye, closed_idle = closed.idle, closed_lifetime = closed.lifetime,
+                closed_by_server = closed.closed_by_server, closed_idle = closed.idle, closed_lifetime = closed.lifetime,
                 closed_unfinished = closed.unfinished, closed_displaced = closed.displaced, waits, wait_ms,
                 longest_wait_ms, $message
             )
         };
     }
     if is_last {
-        tell!(info, "connections of the run");
+        report!(info, "connections of the run");
     } else {
-        tell!(debug, "connections so far");
+        report!(debug, "connections so far");
     }
 }
 
@@ -376,7 +377,7 @@ mod tests {
             target: "/bronze/ERP/dbo/orders".into(),
             partitions: 4,
             holds: None,
-            several_moments: true,
+            consistent_snapshot: false,
             approximate: false,
             filtered: false,
             adjustments: vec![],

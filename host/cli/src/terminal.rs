@@ -86,11 +86,11 @@ impl Terminal {
 
     /// One line on standard error. Names in it are [`printable::line`]s already.
     pub(crate) fn say(&self, text: &str) {
-        self.tell(Level::INFO, text, Map::new());
+        self.write_line(Level::INFO, text, Map::new());
     }
 
     /// The same with facts, which are there where lines are JSON.
-    pub(crate) fn tell(&self, level: Level, text: &str, facts: Map<String, Value>) {
+    pub(crate) fn write_line(&self, level: Level, text: &str, facts: Map<String, Value>) {
         if self.json {
             self.write_error(&json_line(level, text, facts));
         } else {
@@ -101,7 +101,7 @@ impl Terminal {
     pub(crate) fn warn(&self, text: &str) {
         let text = printable::line(text);
         if self.json {
-            self.tell(Level::WARN, &text, Map::new());
+            self.write_line(Level::WARN, &text, Map::new());
         } else {
             self.say(&format!("{}: {text}", self.error_style.yellow("warning")));
         }
@@ -118,7 +118,7 @@ impl Terminal {
 
     pub(crate) fn report(&self, reports: &Reports) {
         if self.json {
-            reports.all().iter().for_each(|report| self.tell(Level::ERROR, &report.message, facts(report)));
+            reports.all().iter().for_each(|report| self.write_line(Level::ERROR, &report.message, facts(report)));
         } else {
             self.write_error(&harmless(&render(reports, self.error_style), self.error_style, true));
         }

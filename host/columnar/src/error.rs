@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use datakit_model::printable::is_printable;
-use datakit_model::{Coded, Kind};
+use datakit_model::{Diagnostic, Kind};
 
 /// An error of the columnar operations. The codes are `DK-KIT-101` and on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -171,7 +171,7 @@ impl ColumnarError {
     }
 }
 
-impl Coded for ColumnarError {
+impl Diagnostic for ColumnarError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::Limit { .. } => "DK-KIT-101",

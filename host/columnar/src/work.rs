@@ -125,7 +125,7 @@ fn span<O: Copy + Into<i64>>(offsets: &[O]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::Coded as _;
+    use datakit_model::Diagnostic as _;
 
     use super::*;
 

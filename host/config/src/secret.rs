@@ -185,7 +185,7 @@ impl Fields for Reading<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::Coded;
+    use datakit_model::Diagnostic;
     use datakit_secrets::environment::Variable;
     use datakit_secrets::file::SecretFile;
 

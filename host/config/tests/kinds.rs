@@ -9,7 +9,7 @@ use datakit_config::{
     Checks, Config, ConfigErrors, ConnectionSettings, Kinds, Layers, Overrides, SecretSetting, SectionKind,
     SectionVariables, SettingPath, Settings, load, variables,
 };
-use datakit_model::Coded;
+use datakit_model::Diagnostic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,7 @@ use datakit_config::{ConfigError, Connection, Limits, SecretSetting, SectionKind
 use datakit_kerberos::{KeytabPlace, Tickets};
 use datakit_model::sink::Sink;
 use datakit_model::source::Source;
-use datakit_model::{Coded, Credential, Failure, Kind, Retry, Secret};
+use datakit_model::{Credential, Diagnostic, Failure, Kind, Retry, Secret};
 
 use crate::config::ServerLimit;
 use crate::permissions::Permissions;
@@ -173,7 +173,7 @@ pub struct NotOpened {
     pub kind: &'static str,
 }
 
-impl Coded for NotOpened {
+impl Diagnostic for NotOpened {
     fn code(&self) -> std::borrow::Cow<'static, str> {
         "DK-CLI-017".into()
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Kind, NameRule, TableId, TablePatterns, printable};
+use datakit_model::{Diagnostic, Kind, NameRule, TableId, TablePatterns, printable};
 
 /// How a role gets all rows.
 pub const ROW_SECURITY_HINT: &str = "let the role read all rows (ALTER ROLE … BYPASSRLS, or make it the table's \
@@ -168,7 +168,7 @@ impl Permissions {
     }
 }
 
-impl Coded for PermissionError {
+impl Diagnostic for PermissionError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::Denied { code, .. } | Self::NotFound { code, .. } | Self::NothingChosen { code, .. } => {

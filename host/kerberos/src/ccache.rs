@@ -334,10 +334,10 @@ mod tests {
             Ccache::read(&path).unwrap_err()
         });
         let refused = refused.join().unwrap();
-        assert_eq!(datakit_model::Coded::code(&refused), "DK-KRB-002");
-        assert!(datakit_model::Coded::hint(&refused).unwrap().contains("--group"));
+        assert_eq!(datakit_model::Diagnostic::code(&refused), "DK-KRB-002");
+        assert!(datakit_model::Diagnostic::hint(&refused).unwrap().contains("--group"));
         let missing = Ccache::read(&folder.path().join("nothing")).unwrap_err();
-        assert_eq!(datakit_model::Coded::code(&missing), "DK-KRB-001");
+        assert_eq!(datakit_model::Diagnostic::code(&missing), "DK-KRB-001");
     }
 
     proptest! {

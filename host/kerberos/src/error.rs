@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use datakit_model::{Coded, Failure, Kind, Retry};
+use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 /// Why a ticket was refused, in groups an operator acts on alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -323,7 +323,7 @@ impl KerberosError {
     ];
 }
 
-impl Coded for KerberosError {
+impl Diagnostic for KerberosError {
     fn code(&self) -> Cow<'static, str> {
         let missing = |kind: ErrorKind, missing, other| if kind == ErrorKind::NotFound { missing } else { other };
         Cow::Borrowed(match self {

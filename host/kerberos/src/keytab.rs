@@ -301,7 +301,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_missing_principal_is_told_with_those_that_are_there() {
+    fn a_missing_principal_is_reported_with_those_that_are_there() {
         let entries = parse(&[&[5, 2][..], &entry("svc", "CORP", 3, 18)].concat()).unwrap();
         let keytab = Keytab { path: "k".into(), entries };
         assert!(keytab.require("svc@CORP").is_ok() && keytab.require("svc").is_ok());

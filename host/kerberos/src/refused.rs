@@ -96,7 +96,7 @@ fn hash(bytes: &SecretBytes, principal: &str) -> Option<String> {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
-    use datakit_model::Coded as _;
+    use datakit_model::Diagnostic as _;
 
     use super::*;
     use crate::keytab::tests::keytab;

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use datakit_model::{Coded as _, Retry, SecretBytes};
+use datakit_model::{Diagnostic as _, Retry, SecretBytes};
 
 use crate::error::{KerberosError, Refusal};
 use crate::granting;
@@ -73,8 +73,8 @@ impl RenewSettings {
     }
 
     /// Whether waiting may mend what went wrong. Before the first ticket what is wrong with files, names and settings is told at
-    /// once, by ending; later they were right once, and a ticket is at hand while they are mended. What the KDC has against the key
-    /// or the account ends it in either case: a further try locks the account.
+    /// once, by ending; later they were right once, and there is a ticket while they are mended. What the KDC has against
+    /// the key or the account ends it in either case: a further try locks the account.
     #[must_use]
     pub fn may_mend(error: &KerberosError, had_ticket: bool) -> bool {
         if error.is_of_account() {

@@ -252,11 +252,11 @@ impl Tickets {
         &self.settings.origin
     }
 
-    /// Whether there is a ticket to get others with: of a cache what is in it now, of a keytab the one at hand, else a new
+    /// Whether there is a ticket to get others with: of a cache what is in it now, of a keytab the current one, else a new
     /// one. Of all this only the last asks a KDC. Blocks.
     ///
     /// # Errors
-    /// Whatever keeps it from being had, or its time is over. While the service's ticket at hand is good, a login is
+    /// Whatever keeps it from being had, or its time is over. While the service's current ticket is good, a login is
     /// possible without, and that is no error.
     pub fn granted(&self) -> Result<Granted, KerberosError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -282,7 +282,7 @@ impl Tickets {
         KerberosError::Timeout { wanted: self.service.principal_name(), seconds: self.settings.timeout.as_secs() }
     }
 
-    /// The service ticket: the one at hand while it has time left and its origin is unchanged, else a new one. Blocks.
+    /// The service ticket: the current one while it has time left and its origin is unchanged, else a new one. Blocks.
     fn lend(&self) -> Result<Arc<Lent>, KerberosError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = self.settings.origin.file().map(stamp_of);
@@ -300,9 +300,9 @@ impl Tickets {
             Some(granting) => granting,
             None => match (self.granting(), held.lent.as_ref().filter(|lent| self.lasts(lent.expires, lent.life))) {
                 (Ok(granting), _) => granting,
-                // Whoever writes the cache has an accident: what is at hand is still good.
+                // Whoever writes the cache has an accident: the current ticket is still good.
                 (Err(error), Some(lent)) => {
-                    tracing::warn!(%error, "the ticket at hand is used on");
+                    tracing::warn!(%error, "the current ticket is still used");
                     return Ok(Arc::clone(lent));
                 }
                 (Err(error), None) => return Err(error),
@@ -317,7 +317,7 @@ impl Tickets {
         let lent = match (fetched, held.lent.as_ref().filter(is_same)) {
             (Ok(fetched), _) => Arc::new(fetched),
             (Err(error), Some(lent)) => {
-                tracing::warn!(%error, "the ticket at hand is used on");
+                tracing::warn!(%error, "the current ticket is still used");
                 return Ok(Arc::clone(lent));
             }
             (Err(error), None) => return Err(error),

@@ -1,4 +1,4 @@
-//! The dates that the row hash takes. A source may set a row with another one aside instead of failing its table.
+//! The dates that the row hash takes. A source may reject a row with another one instead of failing its table.
 
 /// Days from 1970-01-01 to 0001-01-01.
 pub const FIRST_DAY: i64 = -719_162;

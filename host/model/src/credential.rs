@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::failure::{Coded, Failure, Kind, Retry};
+use crate::failure::{Diagnostic, Failure, Kind, Retry};
 use crate::secret::{Secret, SecretBytes};
 
 /// A secret that was refused is looked up again, for other logins, at most this often.
@@ -110,7 +110,7 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
     }
 
     /// What can be said without fetching.
-    fn at_hand(&self) -> Option<Result<Arc<T>, Failure>> {
+    fn known(&self) -> Option<Result<Arc<T>, Failure>> {
         let held = self.held();
         match (&held.current, &held.refusal) {
             (Some(current), None) if !self.0.each_time => Some(Ok(Arc::clone(current))),
@@ -126,12 +126,12 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
     /// # Errors
     /// It cannot be fetched; or it is still the one that was refused, then the refusal.
     pub fn get(&self) -> Result<Arc<T>, Failure> {
-        if let Some(found) = self.at_hand() {
+        if let Some(found) = self.known() {
             return found;
         }
         let _turn = self.fetching();
         // Somebody may have fetched it meanwhile.
-        if let Some(found) = self.at_hand() {
+        if let Some(found) = self.known() {
             return found;
         }
         let fetched = (self.0.fetch)();
@@ -140,7 +140,7 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
             (Ok(fetched), _) => fetched,
             (Err(failure), None) => return Err(failure),
             (Err(failure), Some((refusal, _))) => {
-                tell(&failure);
+                report(&failure);
                 return Err(refusal.clone());
             }
         };
@@ -192,7 +192,7 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
             }
             looked => {
                 if let Err(failure) = looked {
-                    tell(&failure);
+                    report(&failure);
                 }
                 held.refusal = Some((refusal.clone(), Instant::now()));
                 None
@@ -212,7 +212,7 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
     ///
     /// # Errors
     /// It cannot be fetched, or what `attempt` says in the end.
-    pub fn attempt<R, E: Coded + From<Failure>>(
+    pub fn attempt<R, E: Diagnostic + From<Failure>>(
         &self,
         attempt: impl Fn(&T) -> Result<R, E>,
         is_refusal: impl Fn(&E) -> bool,
@@ -234,7 +234,7 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
     ///
     /// # Errors
     /// As there.
-    pub async fn log_in<R, E: Coded + From<Failure>, F: Future<Output = Result<R, E>>>(
+    pub async fn log_in<R, E: Diagnostic + From<Failure>, F: Future<Output = Result<R, E>>>(
         &self,
         attempt: impl Fn(Arc<T>) -> F,
         is_refusal: impl Fn(&E) -> bool,
@@ -270,7 +270,7 @@ fn nothing() -> Failure {
 }
 
 /// Why a secret cannot be looked up again is told beside the refusal, which is what is reported.
-fn tell(failure: &Failure) {
+fn report(failure: &Failure) {
     tracing::warn!(code = failure.code(), error = %failure, "a secret that was refused cannot be fetched again");
 }
 
@@ -289,7 +289,7 @@ mod tests {
         Secret(Failure),
     }
 
-    impl Coded for Login {
+    impl Diagnostic for Login {
         fn code(&self) -> Cow<'static, str> {
             match self {
                 Self::Refused => "DK-TST-001".into(),
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_vault_that_is_away_leaves_the_refusal_to_be_told() {
+    async fn a_vault_that_is_away_leaves_the_refusal_to_be_reported() {
         let world = world("");
         assert_eq!(world.log_in("right").await.unwrap_err().code(), "DK-TST-002");
         *world.vault.lock().unwrap() = "wrong";
@@ -416,7 +416,7 @@ mod tests {
             let number = count.fetch_add(1, Ordering::SeqCst);
             if number == 2 {
                 asked.send(()).unwrap();
-                // Released by the ticks, or by the end of all patience.
+                // Released by the ticks, or by the timeout.
                 let released = is_released.lock().unwrap().recv_timeout(Duration::from_secs(30));
                 ended.send(released.is_ok()).unwrap();
             }

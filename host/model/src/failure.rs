@@ -1,6 +1,6 @@
 //! Errors that teach: a stable code, what happened, to what, and what to do.
 //!
-//! Each crate has its own error enum (so that its callers can match), implements [`Coded`] for it and, where the error
+//! Each crate has its own error enum (so that its callers can match), implements [`Diagnostic`] for it and, where the error
 //! has to cross a trait object, turns it into a [`Failure`], which keeps all of it.
 
 use std::borrow::Cow;
@@ -65,8 +65,8 @@ impl Nature {
     }
 }
 
-/// What every error of the host can say about itself.
-pub trait Coded: Error {
+/// What every error of the host reports besides its message: code, kind, retry, hint and facts.
+pub trait Diagnostic: Error {
     /// The stable code, for example `DK-SRC-012`. Codes are never reused for another meaning.
     fn code(&self) -> Cow<'static, str>;
     /// Who has to act.
@@ -105,7 +105,7 @@ struct Inner {
 }
 
 impl Failure {
-    /// A failure from its parts; prefer an enum with [`Coded`] where a caller could want to match.
+    /// A failure from its parts; prefer an enum with [`Diagnostic`] where a caller could want to match.
     #[must_use]
     pub fn new(code: impl Into<Cow<'static, str>>, kind: Kind, retry: Retry, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -191,7 +191,7 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-impl<E: Coded> From<E> for Failure {
+impl<E: Diagnostic> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::of(&error)
     }
@@ -200,7 +200,7 @@ impl<E: Coded> From<E> for Failure {
 impl Failure {
     /// All that an error says.
     #[must_use]
-    pub fn of(error: &impl Coded) -> Self {
+    pub fn of(error: &impl Diagnostic) -> Self {
         if let Some(failure) = error.handed_on() {
             return failure.clone();
         }
@@ -234,7 +234,7 @@ mod tests {
     #[error("cannot open the door")]
     struct Door(#[source] std::io::Error);
 
-    impl Coded for Door {
+    impl Diagnostic for Door {
         fn code(&self) -> Cow<'static, str> {
             "DK-TST-001".into()
         }

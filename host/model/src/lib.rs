@@ -34,7 +34,7 @@ pub mod source;
 
 pub use credential::Credential;
 pub use exit::Exit;
-pub use failure::{Coded, Failure, Kind, Nature, Retry};
+pub use failure::{Diagnostic, Failure, Kind, Nature, Retry};
 pub use fault::Fault;
 pub use limits::{GuestLimits, ReadLimits, RunLimits};
 pub use memory::{MemoryBudget, Reservation, TrackedBatch};

@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_two_that_starve_each_other_the_larger_is_told() {
+    async fn of_two_that_starve_each_other_the_larger_gets_an_error() {
         let budget = MemoryBudget::new(12 * MIB);
         let (large, small) = (budget.for_reader(), budget.for_reader());
         let held = (large.reserve(8 * MIB).await, small.reserve(4 * MIB).await);

@@ -37,8 +37,9 @@ pub struct TableState {
     pub watermark: Option<String>,
     /// Rows of that commit.
     pub rows: u64,
-    /// Several partitions were read, and not under one snapshot: the rows are not one moment in time.
-    pub several_moments: bool,
+    /// All rows are of one snapshot. False: several partitions were read, each of its own. States before this key are false.
+    #[serde(default)]
+    pub consistent_snapshot: bool,
     /// Read with NOLOCK: rows may be missing or doubled.
     pub approximate: bool,
     /// Row-level security of the source left out rows, or may have, as the operator allows.

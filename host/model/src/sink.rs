@@ -56,16 +56,23 @@ impl Target {
 }
 
 /// What commits with the rows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct CommitNote {
     /// The plan's `watermark-after`; none keeps the table without one.
     pub watermark: Option<String>,
-    /// Several partitions were read, and not under one snapshot.
-    pub several_moments: bool,
+    /// All rows are of one snapshot. False: several partitions were read, each of its own.
+    pub consistent_snapshot: bool,
     /// Read with NOLOCK.
     pub approximate: bool,
     /// Row-level security left out rows, or may have.
     pub filtered: bool,
+}
+
+impl Default for CommitNote {
+    /// Exact rows of one snapshot, without a watermark.
+    fn default() -> Self {
+        Self { watermark: None, consistent_snapshot: true, approximate: false, filtered: false }
+    }
 }
 
 /// How much a partition wrote.
@@ -201,7 +208,7 @@ pub fn next_state(before: Option<&TableState>, run: &RunIdentity, note: &CommitN
         sequence: before.map_or(0, |state| state.sequence) + 1,
         watermark: note.watermark.clone(),
         rows,
-        several_moments: note.several_moments,
+        consistent_snapshot: note.consistent_snapshot,
         approximate: note.approximate,
         filtered: note.filtered,
         datakit: format!("{}@{}", run.datakit, run.version),

@@ -72,8 +72,8 @@ pub struct PoolStatistics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClosedConnections {
-    /// The server said goodbye, or did not answer.
-    pub goodbye: u64,
+    /// The server closed the connection, or did not answer.
+    pub closed_by_server: u64,
     /// Idle for too long.
     pub idle: u64,
     /// Too old.
@@ -88,7 +88,7 @@ impl ClosedConnections {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.goodbye + self.idle + self.lifetime + self.unfinished + self.displaced
+        self.closed_by_server + self.idle + self.lifetime + self.unfinished + self.displaced
     }
 }
 
@@ -244,7 +244,7 @@ pub enum Isolation {
     ReadCommitted,
     /// Rows read stay as they are.
     RepeatableRead,
-    /// One moment in time, by row versions.
+    /// One snapshot, by row versions.
     Snapshot,
     /// As if alone.
     Serializable,

@@ -48,7 +48,7 @@ pub async fn connect(
     let list = addresses.clone();
     let stream = match timeout_at(deadline, race::first(addresses, TcpStream::connect)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(failed)) => return Err(told(failed)),
+        Ok(Err(failed)) => return Err(reported(failed)),
         Err(_) if list.len() == 1 => return Err(late("")),
         Err(_) => return Err(late(&format!(" from any of {}", joined(&list)))),
     };
@@ -75,7 +75,7 @@ pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, (Unreac
 }
 
 /// What all attempts together say: the system's words, with the addresses where there are several.
-fn told(failed: Vec<(SocketAddr, Error)>) -> (Unreachable, String) {
+fn reported(failed: Vec<(SocketAddr, Error)>) -> (Unreachable, String) {
     let all_late = failed.iter().all(|(_, error)| error.kind() == ErrorKind::TimedOut);
     let how = if all_late { Unreachable::Timeout } else { Unreachable::Refused };
     let reason = match failed.as_slice() {

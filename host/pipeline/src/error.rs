@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use datakit_model::sink::TableRows;
-use datakit_model::{Coded, Kind, Retry, TableId, TablePatterns, printable};
+use datakit_model::{Diagnostic, Kind, Retry, TableId, TablePatterns, printable};
 
 /// No message names more roles or problems than this.
 const MAX_NAMED: usize = 20;
@@ -137,7 +137,7 @@ pub enum RunError {
     },
 }
 
-impl Coded for RunError {
+impl Diagnostic for RunError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::NotLocked { .. } => "DK-RUN-001",

@@ -129,12 +129,12 @@ impl Job {
 
     /// Tells what the pools of the job's sources have done so far, each once.
     pub(crate) fn report_connections(&self, observer: &dyn Observer, is_last: bool) {
-        let mut told: Vec<&Arc<dyn Source>> = Vec::new();
+        let mut reported: Vec<&Arc<dyn Source>> = Vec::new();
         for source in self.roles.values() {
-            if told.iter().any(|other| Arc::ptr_eq(other, source)) {
+            if reported.iter().any(|other| Arc::ptr_eq(other, source)) {
                 continue;
             }
-            told.push(source);
+            reported.push(source);
             if let Some(pool) = source.pool() {
                 observer.event(RunEvent::Connections { pool, is_last });
             }
@@ -229,7 +229,7 @@ struct SinkState {
 
 impl SinkState {
     /// Notes that the state of one table cannot be read, if that says nothing about other tables: the sink answers.
-    async fn set_aside(&self, sink: &Arc<dyn Sink>, table: &TableId, failure: Failure) -> Result<(), Failure> {
+    async fn note_unreadable(&self, sink: &Arc<dyn Sink>, table: &TableId, failure: Failure) -> Result<(), Failure> {
         let Some(unreadable) = &self.unreadable else { return Err(failure) };
         self.answers.get_or_try_init(|| sink.answers()).await?;
         let mut unreadable = unreadable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,7 +247,7 @@ impl Watermarks for SinkState {
         let Some(sink) = &self.sink else { return Ok(None) };
         let watermark = match sink.state(&self.source_system, table).await {
             Ok(state) => state.and_then(|state| state.watermark),
-            Err(failure) => return self.set_aside(sink, table, failure).await.map(|()| None),
+            Err(failure) => return self.note_unreadable(sink, table, failure).await.map(|()| None),
         };
         // The first answer counts: a later one may be newer than what a plan was made from.
         let mut planned_from = self.planned_from.lock().unwrap_or_else(PoisonError::into_inner);

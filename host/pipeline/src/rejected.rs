@@ -1,4 +1,4 @@
-//! Rows that were set aside: a table of their own, beside the one they are not in.
+//! Rows that were rejected: a table of their own, beside the one they are not in.
 
 use std::sync::Arc;
 

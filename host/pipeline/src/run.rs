@@ -261,7 +261,7 @@ fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> Ta
         target: String::new(),
         partitions: 0,
         holds: None,
-        several_moments: false,
+        consistent_snapshot: true,
         approximate: false,
         filtered: false,
         adjustments: Vec::new(),

@@ -76,9 +76,9 @@ pub struct TableSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TableRowsSchema>")]
     pub holds: Option<TableRows>,
-    /// Several partitions were read, each at its own moment.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub several_moments: bool,
+    /// All rows are of one snapshot. Shown only when false: several partitions were read, each of its own.
+    #[serde(skip_serializing_if = "is_true")]
+    pub consistent_snapshot: bool,
     /// Read with dirty reads: rows may be missing or doubled.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
@@ -88,7 +88,7 @@ pub struct TableSummary {
     /// Values that were cut to fit their Arrow type, and columns whose values the source may have changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<Adjustment>,
-    /// Rows of files that were set aside.
+    /// Rows of files that were rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RejectedRows>,
     /// Why it failed.
@@ -108,7 +108,7 @@ struct TableRowsSchema {
     at_least: bool,
 }
 
-/// Rows that were set aside.
+/// Rows that were rejected.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RejectedRows {
     /// How many.
@@ -151,4 +151,9 @@ impl From<&Failure> for TableError {
 
 pub(crate) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// Whether a field has the value that a summary leaves out.
+fn is_true(value: &bool) -> bool {
+    *value
 }

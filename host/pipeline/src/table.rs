@@ -105,7 +105,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         target: String::new(),
         partitions: plan.partitions.len(),
         holds: None,
-        several_moments: false,
+        consistent_snapshot: true,
         approximate: false,
         filtered: false,
         adjustments: Vec::new(),
@@ -118,7 +118,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.rows = finished.committed.written.rows;
             summary.bytes = finished.committed.written.bytes;
             summary.holds = Some(finished.committed.holds);
-            summary.several_moments = finished.committed.state.several_moments;
+            summary.consistent_snapshot = finished.committed.state.consistent_snapshot;
             summary.approximate = finished.committed.state.approximate;
             summary.filtered = finished.committed.state.filtered;
             summary.adjustments = finished.adjustments;
@@ -203,7 +203,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
     };
     let note = CommitNote {
         watermark: plan.watermark_after.clone(),
-        several_moments: plan.partitions.len() > 1 && !is_one_snapshot(&results),
+        consistent_snapshot: plan.partitions.len() <= 1 || is_one_snapshot(&results),
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
     };

@@ -171,7 +171,7 @@ fn of_xml(after: &[u8]) -> Option<(Option<char>, usize)> {
 #[cfg(test)]
 mod tests {
     use base64::engine::general_purpose::STANDARD;
-    use datakit_planted::forms;
+    use datakit_canary::forms;
 
     use super::*;
 

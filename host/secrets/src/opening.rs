@@ -40,7 +40,7 @@ impl Opening<'_> {
 
 /// What opens a vault is never in one: the configuration was checked for it.
 fn not_local() -> Failure {
-    Failure::new("DK-SEC-090", Kind::Internal, Retry::Never, "a secret that should be at hand is in a vault")
+    Failure::new("DK-SEC-090", Kind::Internal, Retry::Never, "a secret that should be local is in a vault")
         .with_hint("this is a bug in the host: please report it with the log")
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use datakit_model::{Coded, Credential, Failure, Kind, Retry, Secret};
+use datakit_model::{Credential, Diagnostic, Failure, Kind, Retry, Secret};
 use datakit_secrets::aws::{AccessKeys, AwsError, AwsSecret, Client, ClientSettings, Login, Value, Version};
 use datakit_secrets::environment::Variable;
 use datakit_secrets::{Opening, Reference, Vaults};
@@ -288,7 +288,7 @@ fn credentials_of_a_container_are_kept_and_replaced_when_they_have_expired() {
 }
 
 /// Code, message and hint.
-fn told(error: &AwsError, server: &Scripted) -> String {
+fn reported(error: &AwsError, server: &Scripted) -> String {
     let failure = Failure::of(error);
     assert!(failure.hint().is_some() && matches!(failure.kind(), Kind::User), "{failure:?}");
     let again = if failure.retry() == Retry::AfterBackoff { ", again" } else { "" };
@@ -303,7 +303,7 @@ fn what_goes_wrong_says_what_to_do() {
     let server = Scripted::start(&[(200, FOUND)]);
     let ours = client(&server.endpoint, keys("AKIDEXAMPLE", "Pl4nted-key", Some("Pl4nted-token")));
     let mut all = String::new();
-    let mut tell = |what: &str, error: AwsError| all += &format!("# {what}\n{}\n", told(&error, &server));
+    let mut report = |what: &str, error: AwsError| all += &format!("# {what}\n{}\n", reported(&error, &server));
     for (what, kind, message) in [
         ("access denied", "AccessDeniedException", "User: arn:aws:iam::1:user/etl is not authorized"),
         ("no such secret", "ResourceNotFoundException", "Secrets Manager can't find the specified secret."),
@@ -317,7 +317,7 @@ fn what_goes_wrong_says_what_to_do() {
         ("an unknown error", "StrangeException", "strange"),
     ] {
         server.answer(&[(400, &error(kind, message))]);
-        tell(what, ours.text(&value("erp", None)).unwrap_err());
+        report(what, ours.text(&value("erp", None)).unwrap_err());
     }
     let large = " ".repeat(2 << 20);
     for (what, status, body) in [
@@ -332,7 +332,7 @@ fn what_goes_wrong_says_what_to_do() {
         ("a JSON object", 200, r#"{"SecretString": "{\"user\": \"x\", \"password\": \"Pl4nted\"}"}"#),
     ] {
         server.answer(&[(status, body)]);
-        tell(what, ours.text(&value("erp", None)).unwrap_err());
+        report(what, ours.text(&value("erp", None)).unwrap_err());
     }
     for (what, body) in [
         ("no such field", r#"{"SecretString": "{\"user\": \"x\", \"pass\": \"Pl4nted\"}"}"#),
@@ -340,15 +340,15 @@ fn what_goes_wrong_says_what_to_do() {
         ("no JSON", r#"{"SecretString": "Pl4nted"}"#),
     ] {
         server.answer(&[(200, body)]);
-        tell(what, ours.text(&value("erp", Some("password"))).unwrap_err());
+        report(what, ours.text(&value("erp", Some("password"))).unwrap_err());
     }
     server.answer(&[(200, r#"{"SecretString": "Pl4nted!"}"#)]);
-    tell("no keytab", ours.keytab(&value("erp", None)).unwrap_err());
-    tell(
+    report("no keytab", ours.keytab(&value("erp", None)).unwrap_err());
+    report(
         "nobody there",
         client("http://127.0.0.1:1", keys("A", "Pl4nted", None)).text(&value("erp", None)).unwrap_err(),
     );
-    tell(
+    report(
         "an invalid key",
         client(&server.endpoint, keys("A", "Pl4nted\n", None)).text(&value("erp", None)).unwrap_err(),
     );

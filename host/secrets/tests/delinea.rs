@@ -7,10 +7,10 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use base64::Engine as _;
-use datakit_model::{Coded, Credential, Failure, Kind, Retry, Secret};
+use datakit_fake_sqlserver::Certificate;
+use datakit_fake_sqlserver::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
+use datakit_model::{Credential, Diagnostic, Failure, Kind, Retry, Secret};
 use datakit_secrets::delinea::{Client, ClientSettings, DelineaError, Login};
-use datakit_standin::Certificate;
-use datakit_standin::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
 
 /// A file that is no text.
 const KEYTAB: &[u8] = b"\x05\x02\x00\x00Pl4nted-keytab\xff\xfe";
@@ -108,8 +108,8 @@ fn a_token_is_kept_until_it_ends_and_replaced_once_when_it_is_refused() {
 #[test]
 fn a_client_secret_that_was_changed_is_looked_up_again() {
     let vault = vault(VaultOptions::default());
-    let at_hand = Secret::new("Pl4nted-old-secret".into());
-    let other = Credential::fetched(at_hand, || Ok(Secret::new(CLIENT_SECRET.into())));
+    let local = Secret::new("Pl4nted-old-secret".into());
+    let other = Credential::fetched(local, || Ok(Secret::new(CLIENT_SECRET.into())));
     let ours = Client::new(ClientSettings { client_secret: other, ..settings(&vault, Login::ClientCredentials) });
     ours.text(7, "password").unwrap();
     assert_eq!(vault.asked("/oauth2/token"), 2);
@@ -144,8 +144,8 @@ fn logins_at_the_same_time_are_one() {
     assert!(at_once(&vault, CLIENT_SECRET).iter().all(Result::is_ok));
     assert_eq!((vault.asked("/oauth2/token"), vault.asked("/secrets/7")), (1, 8));
     // A refusal is told to all of them as well.
-    let told = at_once(&vault, "Pl4nted-wrong");
-    assert!(told.iter().all(|told| told == &Err("DK-SEC-010".to_owned())), "{told:?}");
+    let reported = at_once(&vault, "Pl4nted-wrong");
+    assert!(reported.iter().all(|reported| reported == &Err("DK-SEC-010".to_owned())), "{reported:?}");
     assert_eq!((vault.asked("/oauth2/token"), vault.asked("/secrets/7")), (2, 8));
 }
 
@@ -179,7 +179,7 @@ fn a_refusal_that_quotes_what_was_sent_is_not_shown() {
 }
 
 /// Code, message, hint and what else it says.
-fn told(error: &DelineaError, vault: &Vault) -> String {
+fn reported(error: &DelineaError, vault: &Vault) -> String {
     let failure = Failure::of(error);
     assert!(failure.hint().is_some() && matches!(failure.kind(), Kind::User), "{failure:?}");
     let again = if failure.retry() == Retry::AfterBackoff { ", again" } else { "" };
@@ -194,25 +194,25 @@ fn what_goes_wrong_says_what_to_do() {
     let vault = vault(VaultOptions::default());
     let ours = client(&vault, Login::ClientCredentials);
     let mut all = String::new();
-    let mut tell = |what: &str, error: DelineaError| all += &format!("# {what}\n{}\n", told(&error, &vault));
+    let mut report = |what: &str, error: DelineaError| all += &format!("# {what}\n{}\n", reported(&error, &vault));
 
     let nobody = Vault::start(VaultOptions { certificate: None, ..VaultOptions::default() }).unwrap();
     let gone = ClientSettings { url: "http://127.0.0.1:1".into(), ..settings(&vault, Login::ClientCredentials) };
-    tell("nobody there", Client::new(gone).text(7, "password").unwrap_err());
+    report("nobody there", Client::new(gone).text(7, "password").unwrap_err());
     drop(nobody);
     let strange = ClientSettings { certificate_file: None, ..settings(&vault, Login::ClientCredentials) };
-    tell("a certificate of nobody known", Client::new(strange).text(7, "password").unwrap_err());
+    report("a certificate of nobody known", Client::new(strange).text(7, "password").unwrap_err());
     let settings = settings(&vault, Login::ClientCredentials);
     let wrong = Credential::from(Secret::new("Pl4nted-wrong".into()));
     let refused = ClientSettings { client_secret: wrong, ..settings.clone() };
-    tell("client refused", Client::new(refused).text(7, "password").unwrap_err());
+    report("client refused", Client::new(refused).text(7, "password").unwrap_err());
     let platform = Client::new(ClientSettings { login: Login::Platform, ..settings });
-    tell("no platform", platform.text(7, "password").unwrap_err());
-    tell("no such secret", ours.text(8, "password").unwrap_err());
-    tell("no such field", ours.text(7, "pass").unwrap_err());
-    tell("a file is no password", ours.text(7, "key-file").unwrap_err());
-    tell("an empty field", ours.text(7, "notes").unwrap_err());
-    tell("a text is no keytab", ours.keytab(7, "password").unwrap_err());
+    report("no platform", platform.text(7, "password").unwrap_err());
+    report("no such secret", ours.text(8, "password").unwrap_err());
+    report("no such field", ours.text(7, "pass").unwrap_err());
+    report("a file is no password", ours.text(7, "key-file").unwrap_err());
+    report("an empty field", ours.text(7, "notes").unwrap_err());
+    report("a text is no keytab", ours.keytab(7, "password").unwrap_err());
     let token = format!("{{\"message\": \"token for {CLIENT_SECRET} \\u001b[2J\"}}");
     for (what, end, status, body) in [
         ("too large", "/secrets/7", 200, " ".repeat(2 << 20)),
@@ -226,11 +226,11 @@ fn what_goes_wrong_says_what_to_do() {
         vault.answer_instead(Some((end, status, body)));
         let error = ours.keytab(7, "key-file").unwrap_err();
         assert!(!error.to_string().contains('\u{1b}'));
-        tell(what, error);
+        report(what, error);
     }
     vault.answer_instead(Some(("/oauth2/token", 200, "<html>try again later</html>".into())));
     vault.revoke_tokens();
-    tell("HTML for a token", ours.text(7, "password").unwrap_err());
+    report("HTML for a token", ours.text(7, "password").unwrap_err());
 
     for certificate in [Certificate::WrongHost, Certificate::Expired] {
         let what = format!("{certificate:?}");

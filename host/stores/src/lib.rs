@@ -30,7 +30,7 @@ pub const SCHEMES: [&str; 3] = ["s3", "abfss", "az"];
 /// How to reach and log in to an object store: the variables that its own tools read, `AWS_…` and `AZURE_…`.
 #[derive(Clone, Default)]
 pub struct StoreOptions {
-    at_hand: Vec<(String, Secret)>,
+    local: Vec<(String, Secret)>,
     in_vaults: Vec<(String, Credential)>,
 }
 
@@ -42,19 +42,19 @@ impl StoreOptions {
         self
     }
 
-    /// All settings at hand. May block.
+    /// All settings, fetched. May block.
     fn fetched(&self) -> Result<Self, Failure> {
-        let mut at_hand = self.at_hand.clone();
+        let mut local = self.local.clone();
         for (name, credential) in &self.in_vaults {
-            at_hand.push((name.clone(), Secret::clone(credential.get()?.as_ref())));
+            local.push((name.clone(), Secret::clone(credential.get()?.as_ref())));
         }
-        Ok(Self { at_hand, in_vaults: Vec::new() })
+        Ok(Self { local, in_vaults: Vec::new() })
     }
 }
 
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.at_hand.iter().map(|(name, _)| name);
+        let names = self.local.iter().map(|(name, _)| name);
         f.debug_set().entries(names.chain(self.in_vaults.iter().map(|(name, _)| name))).finish()
     }
 }
@@ -63,8 +63,8 @@ impl FromIterator<(String, Secret)> for StoreOptions {
     /// Others than those of object stores are left out.
     fn from_iter<I: IntoIterator<Item = (String, Secret)>>(variables: I) -> Self {
         let of_store = |name: &str| ["AWS_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix));
-        let at_hand = variables.into_iter().filter(|(name, _)| of_store(name)).collect();
-        Self { at_hand, in_vaults: Vec::new() }
+        let local = variables.into_iter().filter(|(name, _)| of_store(name)).collect();
+        Self { local, in_vaults: Vec::new() }
     }
 }
 
@@ -125,7 +125,7 @@ struct Client {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_impatiently(url: &Url, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+pub fn open_with_short_timeout(url: &Url, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
     let retry = RetryConfig { max_retries: 1, retry_timeout: Duration::from_secs(10), ..RetryConfig::default() };
     open_with(url, options, Client { retry, odd: None })
 }
@@ -139,7 +139,7 @@ fn open_with(url: &Url, options: &StoreOptions, client: Client) -> object_store:
 
 fn s3(url: &Url, options: &StoreOptions, client: Client) -> object_store::Result<Arc<dyn ObjectStore>> {
     let mut builder = AmazonS3Builder::new();
-    for (name, value) in &options.at_hand {
+    for (name, value) in &options.local {
         // Variables of other tools of the vendor are no settings of a store.
         if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
             builder = builder.with_config(key, value.expose());
@@ -155,7 +155,7 @@ fn s3(url: &Url, options: &StoreOptions, client: Client) -> object_store::Result
 
 fn azure(url: &Url, options: &StoreOptions, client: Client) -> object_store::Result<Arc<dyn ObjectStore>> {
     let mut builder = MicrosoftAzureBuilder::new();
-    for (name, value) in &options.at_hand {
+    for (name, value) in &options.local {
         if let Ok(key) = name.to_ascii_lowercase().parse::<AzureConfigKey>() {
             builder = builder.with_config(key, value.expose());
         }

@@ -34,7 +34,7 @@ const MAX_ANSWER_BYTES: u64 = 1 << 30;
 /// What is kept of what a process says on standard error.
 const MAX_COMPLAINT_BYTES: u64 = 16 * 1024;
 /// How much longer than its processor time a process may live: it also waits for processors that others use.
-const PATIENCE: u32 = 4;
+const TIMEOUT_FACTOR: u32 = 4;
 /// Problems of settings that are told.
 const MAX_PROBLEMS: usize = 20;
 
@@ -159,7 +159,7 @@ async fn in_process(
     let (mut answer, mut complaint) = (Vec::new(), Vec::new());
     let talk = async {
         let length = u32::try_from(header.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let tell = async {
+        let send = async {
             // A process that ends early does not read to the end; how it ended says why.
             for part in [&length[..], &header, payload] {
                 if input.write_all(part).await.is_err() {
@@ -170,10 +170,10 @@ async fn in_process(
         };
         let mut output = output.take(MAX_ANSWER_BYTES);
         let mut complaints = complaints.take(MAX_COMPLAINT_BYTES);
-        let ((), _, _) = tokio::join!(tell, output.read_to_end(&mut answer), complaints.read_to_end(&mut complaint));
+        let ((), _, _) = tokio::join!(send, output.read_to_end(&mut answer), complaints.read_to_end(&mut complaint));
     };
-    let patience = Duration::from_secs(order.cpu_seconds).saturating_mul(PATIENCE);
-    let Ok(status) = tokio::time::timeout(patience, async {
+    let timeout = Duration::from_secs(order.cpu_seconds).saturating_mul(TIMEOUT_FACTOR);
+    let Ok(status) = tokio::time::timeout(timeout, async {
         talk.await;
         child.wait().await
     })

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
-use datakit_model::{Coded, Failure, Kind, Retry};
+use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 /// What the host was doing with a datakit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -273,7 +273,7 @@ pub enum WasmError {
         /// The limit.
         capacity_bytes: u64,
     },
-    /// DK-KIT-052: more rows were set aside than a run may hold until it commits them.
+    /// DK-KIT-052: more rows were rejected than a run may hold until it commits them.
     #[error(
         "rows that are rejected are held until their table is committed, and would be more than \
          limits.run.max_rejected_bytes = {capacity_bytes}"
@@ -377,7 +377,7 @@ impl WasmError {
     }
 }
 
-impl Coded for WasmError {
+impl Diagnostic for WasmError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::NotWebAssembly => "DK-KIT-001",
@@ -515,7 +515,7 @@ mod tests {
         #[derive(Debug, thiserror::Error)]
         #[error("top")]
         struct Top(#[source] std::io::Error);
-        impl Coded for Top {
+        impl Diagnostic for Top {
             fn code(&self) -> Cow<'static, str> {
                 "DK-SRC-001".into()
             }

@@ -142,7 +142,7 @@ impl Inner {
     fn link(&self, component: &Component, digest: String) -> Result<Datakit, WasmError> {
         let needs = inspect::names(&self.engine, component)?;
         let linker = if needs.wasi { &self.linker_with_wasi } else { &self.linker };
-        let misfit = |error: wasmtime::Error| WasmError::Misfit { reason: told(&error) };
+        let misfit = |error: wasmtime::Error| WasmError::Misfit { reason: reported(&error) };
         let linked = linker.instantiate_pre(component).map_err(misfit)?;
         let linked = SourceDatakitPre::new(linked).map_err(misfit)?;
         Ok(Datakit::new(linked, Arc::clone(&self.ticker), Arc::clone(&self.limits), self.place.clone(), digest))
@@ -150,6 +150,6 @@ impl Inner {
 }
 
 /// What wasmtime says of a component may hold names of the component.
-fn told(error: &wasmtime::Error) -> String {
+fn reported(error: &wasmtime::Error) -> String {
     Text::message(&format!("{error:#}")).into_inner()
 }

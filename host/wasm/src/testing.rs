@@ -25,7 +25,7 @@ pub struct Answer {
     pub batches: Vec<Result<RecordBatch, Failure>>,
     /// What the reader says it changed.
     pub adjustments: Vec<Adjustment>,
-    /// What the reader sets aside, before its first batch.
+    /// What the reader rejects, before its first batch.
     pub rejected: Vec<RejectedRow>,
 }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use datakit_standin::named::VARIABLE;
+use datakit_fake_sqlserver::named::VARIABLE;
 
 use crate::world::host_binary;
 
@@ -20,7 +20,7 @@ impl Drop for Ended {
     }
 }
 
-/// Starts `mssql-standin` as a server of its own, which this process knows nothing of, and runs tests of the calling binary
+/// Starts `fake-sqlserver` as a server of its own, which this process knows nothing of, and runs tests of the calling binary
 /// against it as against any other server: those whose names hold one of `tests`, at least one. Tests that need what it
 /// does not give away skip themselves.
 ///
@@ -31,10 +31,10 @@ pub fn run_again_elsewhere(tests: &[&str]) {
         eprintln!("skipped: {VARIABLE} names a server, and this test names one of its own");
         return;
     }
-    let binary = host_binary().with_file_name("mssql-standin");
+    let binary = host_binary().with_file_name("fake-sqlserver");
     assert!(binary.exists(), "{} is not built: run `cargo build --workspace`, or ./test", binary.display());
     let mut server = Command::new(binary)
-        .env("STANDIN_PASSWORD", PASSWORD)
+        .env("FAKE_SQLSERVER_PASSWORD", PASSWORD)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -56,8 +56,8 @@ pub fn run_again_elsewhere(tests: &[&str]) {
         .env("INSTA_UPDATE", "no")
         .output()
         .unwrap();
-    datakit_planted::keep("tests elsewhere stdout", &output.stdout);
-    datakit_planted::keep("tests elsewhere stderr", &output.stderr);
+    datakit_canary::keep("tests elsewhere stdout", &output.stdout);
+    datakit_canary::keep("tests elsewhere stderr", &output.stderr);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(!stdout.contains("running 0 tests"), "{stdout}");

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use datakit_standin::kdc::{Kdc, KdcOptions};
-use datakit_standin::server::Options;
-use datakit_standin::sql::SqlEngineOptions;
+use datakit_fake_sqlserver::kdc::{Kdc, KdcOptions};
+use datakit_fake_sqlserver::server::Options;
+use datakit_fake_sqlserver::sql::SqlEngineOptions;
 
 use crate::mssql::Mssql;
 use crate::output::Output;
@@ -47,8 +47,8 @@ impl KerberosWorld {
         let kdc = Kdc::start(options).unwrap();
         let keytab = kdc.add_with_keytab(ALIAS, "", "mssql.keytab").unwrap();
         let options = Options { keytab: Some(keytab), ..server };
-        let reason = "only the stand-in is of the realm that a test makes";
-        let mut mssql = Mssql::standin_for(reason, options, SqlEngineOptions::default())?;
+        let reason = "only the fake SQL Server is of the realm that a test makes";
+        let mut mssql = Mssql::fake_sqlserver_for(reason, options, SqlEngineOptions::default())?;
         mssql.host = host.to_owned();
         let world = World::with(mssql, script);
         kdc.add_with_keytab(&format!("MSSQLSvc/localhost:{}", world.mssql.port), "", "mssql.keytab").unwrap();

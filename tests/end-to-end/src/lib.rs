@@ -1,8 +1,9 @@
 //! What the end-to-end tests share: a world of its own for each test, with a SQL Server, sinks, a registry and the `host` binary.
 //!
-//! The SQL Server is the stand-in, or the one that `DATAKIT_TEST_MSSQL` names in a connection string
-//! (`datakit_standin::named` says which forms): then each world has a database of its own there, and tests of what only the
-//! stand-in does (faults, planted passwords, broken certificates) print why they are skipped, [`Mssql::standin_for`].
+//! The SQL Server is the fake one, or the one that `DATAKIT_TEST_MSSQL` names in a connection string
+//! (`datakit_fake_sqlserver::named` says which forms): then each world has a database of its own there, and tests of what
+//! only the fake SQL Server does (faults, canary passwords, broken certificates) print why they are skipped,
+//! [`Mssql::fake_sqlserver_for`].
 
 // Tests that fail should say where, and a harness has nobody to return an error to.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "code of tests")]

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use datakit_standin::named::{Encryption, NamedServer, Trust, VARIABLE};
-use datakit_standin::server::{KerberosLogin, Options, PasswordLogins, Running, Standin};
-use datakit_standin::sql::{SqlEngine, SqlEngineOptions};
+use datakit_fake_sqlserver::named::{Encryption, NamedServer, Trust, VARIABLE};
+use datakit_fake_sqlserver::server::{FakeSqlServer, KerberosLogin, Options, PasswordLogins, Running};
+use datakit_fake_sqlserver::sql::{SqlEngine, SqlEngineOptions};
 use std::sync::Arc;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
 use tokio::net::TcpStream;
@@ -24,35 +24,35 @@ pub struct Mssql {
     pub database: String,
     encryption: Encryption,
     trust: Trust,
-    /// The database in which the world's own was made; none on the stand-in, which has no other.
+    /// The database in which the world's own was made; none on the fake SQL Server, which has no other.
     made_in: Option<String>,
-    standin: Option<(Running, SqlEngine)>,
+    fake_sqlserver: Option<(Running, SqlEngine)>,
 }
 
 impl Mssql {
-    /// Starts the stand-in with default options, or makes a database on the server that the environment names.
+    /// Starts the fake SQL Server with default options, or makes a database on the server that the environment names.
     pub fn start() -> Self {
         match NamedServer::from_environment().unwrap_or_else(|error| panic!("{error}")) {
             Some(server) => Self::named(server),
-            None => Self::new_standin(Options::default(), SqlEngineOptions::default()),
+            None => Self::new_fake_sqlserver(Options::default(), SqlEngineOptions::default()),
         }
     }
 
-    /// Starts the stand-in, for a test of what no other server does at will; none, with the reason printed, where the
+    /// Starts the fake SQL Server, for a test of what no other server does at will; none, with the reason printed, where the
     /// environment names another server. The one place where tests are skipped.
-    pub fn standin_for(reason: &str, options: Options, engine: SqlEngineOptions) -> Option<Self> {
+    pub fn fake_sqlserver_for(reason: &str, options: Options, engine: SqlEngineOptions) -> Option<Self> {
         if std::env::var_os(VARIABLE).is_some() {
             eprintln!("skipped: {VARIABLE} names a server, and {reason}");
             return None;
         }
-        Some(Self::new_standin(options, engine))
+        Some(Self::new_fake_sqlserver(options, engine))
     }
 
-    fn new_standin(options: Options, engine: SqlEngineOptions) -> Self {
+    fn new_fake_sqlserver(options: Options, engine: SqlEngineOptions) -> Self {
         let (user, password) = (options.user.clone(), options.password.clone());
         let engine = SqlEngine::open(engine).unwrap();
         let database = engine.database().to_owned();
-        let running = Standin::start(options, Arc::new(engine.clone())).unwrap();
+        let running = FakeSqlServer::start(options, Arc::new(engine.clone())).unwrap();
         Self {
             host: "localhost".into(),
             port: running.port(),
@@ -62,57 +62,59 @@ impl Mssql {
             encryption: Encryption::Required,
             trust: Trust::System,
             made_in: None,
-            standin: Some((running, engine)),
+            fake_sqlserver: Some((running, engine)),
         }
     }
 
     /// Who has logged in with Kerberos so far; nobody on a named server.
     pub fn kerberos_logins(&self) -> Vec<KerberosLogin> {
-        self.standin.as_ref().map(|(running, _)| running.kerberos_logins()).unwrap_or_default()
+        self.fake_sqlserver.as_ref().map(|(running, _)| running.kerberos_logins()).unwrap_or_default()
     }
 
-    /// Changes the password of the stand-in's login; what the world itself logs in with stays.
+    /// Changes the password of the fake SQL Server's login; what the world itself logs in with stays.
     pub fn set_password(&self, password: &str) {
-        self.standin.as_ref().expect("a world of `standin_for`").0.set_password(password);
+        self.fake_sqlserver.as_ref().expect("a world of `fake_sqlserver_for`").0.set_password(password);
     }
 
-    /// How many clients are connected to the stand-in now, and how many were at one time at the most.
+    /// How many clients are connected to the fake SQL Server now, and how many were at one time at the most.
     pub fn connections(&self) -> (usize, usize) {
-        self.standin.as_ref().expect("a world of `standin_for`").0.connections()
+        self.fake_sqlserver.as_ref().expect("a world of `fake_sqlserver_for`").0.connections()
     }
 
-    /// How often somebody has tried to log in at the stand-in with a password.
+    /// How often somebody has tried to log in at the fake SQL Server with a password.
     pub fn password_logins(&self) -> PasswordLogins {
-        self.standin.as_ref().expect("a world of `standin_for`").0.password_logins()
+        self.fake_sqlserver.as_ref().expect("a world of `fake_sqlserver_for`").0.password_logins()
     }
 
     fn named(server: NamedServer) -> Self {
         let NamedServer { host, port, user, password, database, encryption, trust } = server;
-        let mut mssql = Self { host, port, user, password, database, encryption, trust, made_in: None, standin: None };
+        let mut mssql =
+            Self { host, port, user, password, database, encryption, trust, made_in: None, fake_sqlserver: None };
         let database = format!("datakit_test_{}", uuid::Uuid::new_v4().simple());
         mssql.execute(&[&format!("CREATE DATABASE [{database}]")]);
         mssql.made_in = Some(std::mem::replace(&mut mssql.database, database));
         mssql
     }
 
-    /// The stand-in's engine, for faults and denials.
+    /// The fake SQL Server's engine, for faults and denials.
     pub fn engine(&self) -> &SqlEngine {
-        &self.standin.as_ref().expect("a world of `standin_for`").1
+        &self.fake_sqlserver.as_ref().expect("a world of `fake_sqlserver_for`").1
     }
 
-    /// How many logins the stand-in has sent on to another server.
+    /// How many logins the fake SQL Server has sent on to another server.
     pub fn sent_on(&self) -> usize {
-        self.standin.as_ref().expect("a world of `standin_for`").0.sent_on()
+        self.fake_sqlserver.as_ref().expect("a world of `fake_sqlserver_for`").0.sent_on()
     }
 
-    /// The stand-in's own certificate, to be pinned.
+    /// The fake SQL Server's own certificate, to be pinned.
     pub fn certificate(&self) -> &Path {
-        self.standin.as_ref().expect("a world of `standin_for`").0.certificate_pem_path()
+        self.fake_sqlserver.as_ref().expect("a world of `fake_sqlserver_for`").0.certificate_pem_path()
     }
 
-    /// The authorities that `host` is to trust, for `SSL_CERT_FILE`: the stand-in's own, or those of the tests' environment.
+    /// The authorities that `host` is to trust, for `SSL_CERT_FILE`: the fake SQL Server's own, or those of the tests'
+    /// environment.
     pub fn authority(&self) -> Option<PathBuf> {
-        match &self.standin {
+        match &self.fake_sqlserver {
             Some((running, _)) => Some(running.ca_pem_path().to_owned()),
             None => std::env::var_os("SSL_CERT_FILE").map(PathBuf::from),
         }
@@ -166,8 +168,8 @@ impl Mssql {
         runtime().block_on(async {
             let mut client = connect(self).await;
             for batch in batches {
-                let told = |error| format!("{error}\n{batch}");
-                client.simple_query(*batch).await.map_err(told)?.into_results().await.map_err(told)?;
+                let reported = |error| format!("{error}\n{batch}");
+                client.simple_query(*batch).await.map_err(reported)?.into_results().await.map_err(reported)?;
             }
             Ok(())
         })
@@ -216,7 +218,7 @@ async fn connect(mssql: &Mssql) -> Client<Compat<TcpStream>> {
         Encryption::Strict => EncryptionLevel::Strict,
         Encryption::Off => EncryptionLevel::Off,
     });
-    match (&mssql.standin, &mssql.trust) {
+    match (&mssql.fake_sqlserver, &mssql.trust) {
         // Of this very process, whatever certificate the test is about.
         (Some(_), _) | (None, Trust::Any | Trust::Certificate(_)) => config.trust_cert(),
         (None, Trust::System) => {}

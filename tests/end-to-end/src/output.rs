@@ -16,8 +16,8 @@ pub struct Output {
 
 impl Output {
     pub(crate) fn new(output: process::Output) -> Self {
-        datakit_planted::keep("host stdout", &output.stdout);
-        datakit_planted::keep("host stderr", &output.stderr);
+        datakit_canary::keep("host stdout", &output.stdout);
+        datakit_canary::keep("host stderr", &output.stderr);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }

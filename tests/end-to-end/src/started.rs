@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use crate::output::Output;
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A process whose streams go to files, so that it never waits for its reader. Killed when dropped.
 pub struct Started {
@@ -36,7 +36,7 @@ impl Started {
     /// Waits for something to become true while the process runs.
     #[track_caller]
     pub fn wait_until(&mut self, what: &str, mut is_true: impl FnMut(&Self) -> bool) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while !is_true(self) {
             let ended = self.process.try_wait().unwrap();
             assert!(ended.is_none(), "{ended:?} before {what}:\n{}", self.stderr());
@@ -60,7 +60,7 @@ impl Started {
     /// Waits for its end, and says how much memory it had at the most, in bytes, without that of its own processes.
     #[track_caller]
     pub fn end_measured(mut self) -> (Output, u64) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let mut peak_bytes = 0;
         let status = loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -94,7 +94,7 @@ impl Drop for Started {
         let _ = self.process.wait();
         if !self.is_read {
             for (what, file) in [("host stdout", &self.stdout), ("host stderr", &self.stderr)] {
-                datakit_planted::keep(what, &fs::read(file.path()).unwrap_or_default());
+                datakit_canary::keep(what, &fs::read(file.path()).unwrap_or_default());
             }
         }
     }

@@ -164,7 +164,7 @@ fn json_is_all_there_is_on_standard_error_when_asked_for() {
 }
 
 #[test]
-fn a_variable_that_replaces_what_the_file_says_is_told_of() {
+fn a_variable_that_replaces_what_the_file_says_is_reported() {
     let world = World::new(TABLES);
     let mut command = world.command(&["run", "--tables", "dbo.orders"]);
     command.env("MSSQL_PORT", "1");

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use datakit_standin::server::Options;
-use datakit_standin::sql::{Effect, Fault, SqlEngineOptions};
+use datakit_fake_sqlserver::server::Options;
+use datakit_fake_sqlserver::sql::{Effect, Fault, SqlEngineOptions};
 use datakit_tests::{Mssql, World};
 use serde_json::Value;
 
@@ -27,11 +27,11 @@ fn script() -> String {
     script
 }
 
-/// A world on the stand-in, which counts. `keys` are more keys of the connection. By one driver: with two, one closes a connection
-/// for the other, which the server may notice after the new one has come.
+/// A world on the fake SQL Server, which counts. `keys` are more keys of the connection. By one driver: with two, one closes
+/// a connection for the other, which the server may notice after the new one has come.
 fn world(keys: &str) -> Option<World> {
-    let reason = "only the stand-in counts its connections";
-    let mssql = Mssql::standin_for(reason, Options::default(), SqlEngineOptions::default())?;
+    let reason = "only the fake SQL Server counts its connections";
+    let mssql = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default())?;
     let world = World::with(mssql, &script());
     // Each partition takes a while, so that every session has one at the same time, however busy the machine is.
     for table in TABLES {
@@ -48,18 +48,18 @@ fn run(world: &World) -> (Value, Value) {
         ["-v", "--log-format", "json", "run", "--output", "json", "--parallel", "8", "--settings", SETTINGS];
     let output = world.host(&arguments).success();
     let lines = output.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let told: Vec<Value> = lines.filter(|line| line["message"] == "connections of the run").collect();
-    assert_eq!(told.len(), 1, "one pool:\n{}", output.stderr);
+    let reported: Vec<Value> = lines.filter(|line| line["message"] == "connections of the run").collect();
+    assert_eq!(reported.len(), 1, "one pool:\n{}", output.stderr);
     let summary = output.json();
     assert_eq!(summary["rows"], ROWS * TABLES.len());
     for table in summary["tables"].as_array().unwrap() {
         assert!(table["partitions"].as_u64().unwrap() >= 6, "{table}");
     }
-    (summary, told.into_iter().next().unwrap())
+    (summary, reported.into_iter().next().unwrap())
 }
 
-fn number(told: &Value, key: &str) -> usize {
-    usize::try_from(told[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {told}"))).unwrap()
+fn number(reported: &Value, key: &str) -> usize {
+    usize::try_from(reported[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {reported}"))).unwrap()
 }
 
 #[test]
@@ -75,15 +75,19 @@ fn one_pool_serves_all_tables_and_partitions_of_a_run() {
             reader => world.edit("kind = \"sqlserver\"", &format!("{reader}\nkind = \"sqlserver\"")),
         }
         let before = world.mssql.password_logins().admitted;
-        let (_, told) = run(&world);
+        let (_, reported) = run(&world);
         let logins = world.mssql.password_logins().admitted - before;
         let (_, most_open) = world.mssql.connections();
-        assert_eq!((number(&told, "max_connections"), number(&told, "opened")), (3, logins), "{reader}: {told}");
+        assert_eq!(
+            (number(&reported, "max_connections"), number(&reported, "opened")),
+            (3, logins),
+            "{reader}: {reported}"
+        );
         // Eighteen partitions and the questions about three tables, over three sessions.
-        assert_eq!((logins, most_open, number(&told, "most_open")), (3, 3, 3), "{reader}: {told}");
-        assert_eq!(number(&told, "in_use"), 0, "{told}");
-        assert_eq!(number(&told, "closed") + number(&told, "idle"), logins, "{told}");
-        assert_eq!(told["server"], format!("{}:{}", world.mssql.host, world.mssql.port), "{told}");
+        assert_eq!((logins, most_open, number(&reported, "most_open")), (3, 3, 3), "{reader}: {reported}");
+        assert_eq!(number(&reported, "in_use"), 0, "{reported}");
+        assert_eq!(number(&reported, "closed") + number(&reported, "idle"), logins, "{reported}");
+        assert_eq!(reported["server"], format!("{}:{}", world.mssql.host, world.mssql.port), "{reported}");
     }
 }
 
@@ -92,8 +96,8 @@ fn a_limit_of_the_server_is_over_the_pools_own() {
     let Some(world) = world("reader = \"tiberius\"\npool = { max_connections = 8 }") else { return };
     let address = format!("{}:{}", world.mssql.host, world.mssql.port);
     world.append(&format!("[servers.\"{address}\"]\nmax_connections = 2"));
-    let (_, told) = run(&world);
-    assert_eq!((number(&told, "max_connections"), number(&told, "most_open")), (2, 2), "{told}");
+    let (_, reported) = run(&world);
+    assert_eq!((number(&reported, "max_connections"), number(&reported, "most_open")), (2, 2), "{reported}");
     assert_eq!(world.mssql.connections().1, 2);
 }
 
@@ -102,9 +106,9 @@ fn both_drivers_share_the_limit_of_the_server() {
     let Some(world) = world("pool = { max_connections = 8 }") else { return };
     let address = format!("{}:{}", world.mssql.host, world.mssql.port);
     world.append(&format!("[servers.\"{address}\"]\nmax_connections = 2"));
-    let (_, told) = run(&world);
-    assert_eq!(number(&told, "max_connections"), 2, "{told}");
-    assert!(number(&told, "most_open") <= 2 && number(&told, "closed_displaced") > 0, "{told}");
+    let (_, reported) = run(&world);
+    assert_eq!(number(&reported, "max_connections"), 2, "{reported}");
+    assert!(number(&reported, "most_open") <= 2 && number(&reported, "closed_displaced") > 0, "{reported}");
     // So do the questions of `doctor`, which asks by both.
     world.host(&["doctor", "erp"]).success();
 }

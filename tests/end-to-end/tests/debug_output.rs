@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use datakit_canary::search::{Search, Written};
 use datakit_config::{Layers, Overrides, load};
 use datakit_delta::{DeltaConfig, DeltaSink, StoreOptions};
+use datakit_fake_sqlserver::kdc::{Kdc, KdcOptions};
+use datakit_fake_sqlserver::server::Options;
+use datakit_fake_sqlserver::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
 use datakit_files::{FilesConfig, Root};
 use datakit_kerberos::{Ccache, Keytab, KeytabPlace, MemoryKeytab, Origin, Service, TicketSettings, Tickets};
 use datakit_model::{Credential, Secret, SecretBytes};
-use datakit_planted::search::{Search, Written};
 use datakit_postgres::Server;
 use datakit_postgres::sink::PostgresSink;
 use datakit_postgres::source::PostgresConfig as PostgresSourceConfig;
 use datakit_secrets::aws;
 use datakit_secrets::delinea::{Client, ClientSettings, Login};
 use datakit_sqlserver::SqlServerConfig;
-use datakit_standin::kdc::{Kdc, KdcOptions};
-use datakit_standin::server::Options;
-use datakit_standin::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
 
 const SECRET: &str = "Pl4nted-debug-secret";
 /// The same in base64.
@@ -98,7 +98,7 @@ fn what_holds_a_password() {
     let sink = Server { password, ..Server::new("pg01", "bronze", "svc") };
     shown.hides("Server of PostgreSQL", &sink);
     shown.hides("PostgresSink", &PostgresSink::new(sink));
-    shown.hides("Options of the stand-in", &Options { password: SECRET.to_owned(), ..Options::default() });
+    shown.hides("Options of the fake SQL Server", &Options { password: SECRET.to_owned(), ..Options::default() });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Files into Bronze: each once, bad rows set aside, nothing outside of the root.
+//! Files into Bronze: each once, bad rows rejected, nothing outside of the root.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -131,7 +131,7 @@ fn a_bad_row_names_file_and_line() {
 }
 
 #[test]
-fn columns_that_differ_are_told_by_name() {
+fn columns_that_differ_are_reported_by_name() {
     let world = FilesWorld::new();
     world.put("t/a.csv", "id,name\n1,a\n");
     world.run(&[]);
@@ -156,7 +156,7 @@ fn a_large_file_is_read_in_parts_and_lines_keep_their_numbers() {
     world.put("t/a.jsonl", lines.join("\n"));
     let summary = world.run(&["--settings", r#"{"partition_bytes": 50000, "max_bad_rows": 1}"#]);
     assert!(summary["tables"][0]["partitions"].as_u64().unwrap() > 10, "{summary}");
-    assert_ne!(summary["tables"][0]["several_moments"], true);
+    assert_ne!(summary["tables"][0]["consistent_snapshot"], false);
     assert_eq!(world.column("t", "id"), numbers((0..20_000).filter(|id| *id != 17_320)));
     assert_eq!(world.column("t__rejected", "source_line"), numbers([17_321]));
 }

@@ -145,7 +145,7 @@ fn a_table_in_many_partitions_arrives_whole_and_once() {
     let settings = r#"{"partition_row_threshold": 500, "partition_rows": 500}"#;
     let summary = world.run(&["--settings", settings]);
     assert!(summary["tables"][0]["partitions"].as_u64().unwrap() > 3, "{summary}");
-    assert_eq!(summary["tables"][0]["several_moments"], true);
+    assert_eq!(summary["tables"][0]["consistent_snapshot"], false);
     assert_eq!(summary["rows"], 5000);
     let delta = world.delta("ERP/dbo/big");
     for i in 0..5000 {

@@ -72,7 +72,7 @@ fn the_environment_alone_is_enough() {
 }
 
 #[test]
-fn dirty_reads_are_told() {
+fn dirty_reads_are_reported() {
     let world = World::new(TABLES);
     let summary = world.run(&["--tables", "dbo.days", "--settings", r#"{"nolock": true}"#]);
     assert_eq!(summary["tables"][0]["approximate"], true, "{summary}");

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use datakit_standin::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
+use datakit_fake_sqlserver::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
 use datakit_stores::testing::ObjectStoreServer;
 use datakit_tests::{FilesWorld, Output};
 

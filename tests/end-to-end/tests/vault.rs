@@ -5,9 +5,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use datakit_standin::server::{Options, PasswordLogins};
-use datakit_standin::sql::{Effect, Fault, SqlEngineOptions};
-use datakit_standin::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
+use datakit_fake_sqlserver::server::{Options, PasswordLogins};
+use datakit_fake_sqlserver::sql::{Effect, Fault, SqlEngineOptions};
+use datakit_fake_sqlserver::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
 use datakit_tests::{KerberosWorld, Mssql, Started, World};
 
 const TABLES: [&str; 4] = ["a", "b", "c", "d"];
@@ -31,7 +31,11 @@ fn slow(world: &World, pause: Duration) {
 /// A world whose password comes from somewhere; none where the environment names a server, whose password is its own.
 fn world(reference: &str) -> Option<World> {
     let options = Options { password: OLD.into(), ..Options::default() };
-    let mssql = Mssql::standin_for("only the stand-in changes its password", options, SqlEngineOptions::default())?;
+    let mssql = Mssql::fake_sqlserver_for(
+        "only the fake SQL Server changes its password",
+        options,
+        SqlEngineOptions::default(),
+    )?;
     let world = World::with(mssql, &script());
     world.edit("{ env = \"MSSQL_PASSWORD\" }", reference);
     slow(&world, PAUSE);

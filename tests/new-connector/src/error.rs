@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use datakit_connect::permissions::Codes;
-use datakit_model::{Coded, Failure, Fault, Kind, Retry, TableId};
+use datakit_model::{Diagnostic, Failure, Fault, Kind, Retry, TableId};
 
 /// The codes that [`datakit_connect::permissions`] reports under.
 pub(crate) const CODES: Codes = Codes { denied: "DK-LGB-006", not_found: "DK-LGB-007" };
@@ -93,7 +93,7 @@ impl From<Failure> for LogbookError {
     }
 }
 
-impl Coded for LogbookError {
+impl Diagnostic for LogbookError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::Unreachable { .. } => "DK-LGB-001".into(),

@@ -151,7 +151,7 @@ async fn ship(
 #[cfg(test)]
 mod tests {
     use datakit_model::source::{QueryOptions, Value};
-    use datakit_model::{Coded as _, MemoryBudget, TablePatterns};
+    use datakit_model::{Diagnostic as _, MemoryBudget, TablePatterns};
 
     use super::*;
 

@@ -23,7 +23,7 @@ use crate::error::AppError;
 /// What was found out is good for this long.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 /// The longest a client waits for a question; less than a client may take in all.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 type Asking = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
@@ -220,7 +220,7 @@ impl Question {
 
     /// What was found out a moment ago, else what is found out now.
     async fn answer(self: Arc<Self>) -> Result<(), Failure> {
-        let until = tokio::time::Instant::now() + PATIENCE;
+        let until = tokio::time::Instant::now() + TIMEOUT;
         loop {
             // Before the look at the state: an answer that comes in between is heard.
             let answered = self.answered.notified();
@@ -236,7 +236,7 @@ impl Question {
                 }
             }
             if tokio::time::timeout_at(until, answered).await.is_err() {
-                return Err(AppError::NoAnswer { name: self.name.clone(), seconds: PATIENCE.as_secs() }.into());
+                return Err(AppError::NoAnswer { name: self.name.clone(), seconds: TIMEOUT.as_secs() }.into());
             }
         }
     }

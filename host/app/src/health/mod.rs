@@ -86,7 +86,7 @@ pub(crate) async fn serve(address: SocketAddr, health: Arc<dyn Health>) -> Resul
 fn routes(health: Arc<dyn Health>) -> Router {
     let ready = Router::new().route("/health/ready", get(ready)).with_state(Arc::clone(&health));
     Router::new()
-        .route("/health/live", get(|| async { told(Ok(()).into()) }))
+        .route("/health/live", get(|| async { response(Ok(()).into()) }))
         .route("/health/startup", get(started))
         .with_state(health)
         .merge(bounded(ready, MAX_WAITING))
@@ -94,11 +94,11 @@ fn routes(health: Arc<dyn Health>) -> Router {
 }
 
 async fn started(State(health): State<Arc<dyn Health>>) -> Response {
-    told(health.has_started().into())
+    response(health.has_started().into())
 }
 
 async fn ready(State(health): State<Arc<dyn Health>>) -> Response {
-    told(health.is_ready().await)
+    response(health.is_ready().await)
 }
 
 async fn unknown() -> Response {
@@ -106,7 +106,7 @@ async fn unknown() -> Response {
     as_json(StatusCode::NOT_FOUND, &Answer { status: "unknown", reason: Some(known), readiness: None })
 }
 
-fn told(answer: Answer) -> Response {
+fn response(answer: Answer) -> Response {
     as_json(if answer.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &answer)
 }
 
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Never ready, and never answers whether it is.
     struct Slow;
@@ -170,11 +170,11 @@ mod tests {
         let begin = Instant::now();
         let answer = get(&endpoint, "/health/live").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(begin.elapsed() < PATIENCE / 2, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < TIMEOUT / 2, "{:?}", begin.elapsed());
         // The oldest were closed for the younger ones.
         let mut rest = Vec::new();
         let _ = half.remove(0).read_to_end(&mut rest).await;
-        assert!(rest.is_empty() && begin.elapsed() < PATIENCE / 2);
+        assert!(rest.is_empty() && begin.elapsed() < TIMEOUT / 2);
     }
 
     #[tokio::test]

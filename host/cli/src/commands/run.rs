@@ -253,7 +253,7 @@ fn notes(summary: &Summary) -> String {
     for table in &summary.tables {
         adjustments(table).iter().for_each(|what| note(table, what));
         if let Some(rejected) = &table.rejected {
-            note(table, &format!("{} rows were set aside: {}", grouped(rejected.rows), rejected.target));
+            note(table, &format!("{} rows were rejected: {}", grouped(rejected.rows), rejected.target));
         }
         if table.approximate {
             note(table, "dirty reads, rows may be missing or doubled");
@@ -264,8 +264,8 @@ fn notes(summary: &Summary) -> String {
                 "row-level security of the source hides rows from the connection's user: these are a part of the rows",
             );
         }
-        if table.several_moments {
-            note(table, &format!("{} partitions, each read at its own moment", table.partitions));
+        if !table.consistent_snapshot {
+            note(table, &format!("no consistent snapshot: {} partitions, each read at its own time", table.partitions));
         }
     }
     if !text.is_empty() {
@@ -318,7 +318,7 @@ mod tests {
             target: "/bronze/ERP/dbo/orders".into(),
             partitions: 2,
             holds: Some(TableRows { rows: 12_000, at_least: false }),
-            several_moments: true,
+            consistent_snapshot: false,
             approximate: true,
             filtered: true,
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
@@ -340,7 +340,7 @@ mod tests {
             bytes: 0,
             seconds: 0.1,
             holds: Some(TableRows { rows: 1_000_001, at_least: true }),
-            several_moments: false,
+            consistent_snapshot: true,
             approximate: false,
             filtered: false,
             adjustments: vec![],

@@ -40,8 +40,8 @@ pub fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) 
 /// Runs it to its end. The folder's name, which differs each time, becomes `FOLDER`.
 pub fn host(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
     let output = command(folder, arguments, environment).output().unwrap();
-    datakit_planted::keep("host stdout", &output.stdout);
-    datakit_planted::keep("host stderr", &output.stderr);
+    datakit_canary::keep("host stdout", &output.stdout);
+    datakit_canary::keep("host stderr", &output.stderr);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder.display().to_string(), "FOLDER");
     Outcome { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

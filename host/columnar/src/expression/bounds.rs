@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
-use datakit_model::{Coded, GuestLimits};
+use datakit_model::{Diagnostic, GuestLimits};
 
 use super::goldens::evaluate;
 use crate::tests::{batch, decimals};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::util::display::array_value_to_string;
-use datakit_model::{Coded, GuestLimits};
+use datakit_model::{Diagnostic, GuestLimits};
 
 use crate::tests::{batch, sample};
 use crate::type_text;

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::ipc::MetadataVersion;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datakit_model::{Coded, GuestLimits};
+use datakit_model::{Diagnostic, GuestLimits};
 use proptest::prelude::*;
 
 use super::{decode_ipc, encode_ipc};

@@ -20,7 +20,7 @@ use arrow::temporal_conversions::{
     date32_to_datetime, time32ms_to_time, time32s_to_time, time64ns_to_time, time64us_to_time,
     timestamp_ms_to_datetime, timestamp_s_to_datetime, timestamp_us_to_datetime,
 };
-use datakit_model::Coded;
+use datakit_model::Diagnostic;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 

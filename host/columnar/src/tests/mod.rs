@@ -11,7 +11,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
-use datakit_model::Coded;
+use datakit_model::Diagnostic;
 
 use super::ColumnarError;
 

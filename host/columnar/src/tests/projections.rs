@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datakit_model::{Coded, GuestLimits};
+use datakit_model::{Diagnostic, GuestLimits};
 
 use super::{batch, sample};
 use crate::ColumnExpression::{Input, RowHash, Sql, Text, TimestampMicros, Uuid};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
-use datakit_model::{Coded, GuestLimits};
+use datakit_model::{Diagnostic, GuestLimits};
 use proptest::prelude::*;
 
 use crate::{ColumnarError, WireField, schema_from_wire, schema_to_wire};

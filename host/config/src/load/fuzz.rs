@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use datakit_model::Coded as _;
+use datakit_model::Diagnostic as _;
 
 use super::*;
 use crate::text::{Place, SourceText};
@@ -78,20 +78,20 @@ fn text(input: &[u8]) -> String {
 }
 
 /// All that is told of errors.
-fn told(errors: &ConfigErrors, text: &str) -> String {
-    let mut told = format!("{errors:?} {errors}");
+fn reported(errors: &ConfigErrors, text: &str) -> String {
+    let mut reported = format!("{errors:?} {errors}");
     for error in errors.errors() {
         assert!(error.code().starts_with("DK-CFG-"));
-        let _ = write!(told, "{} {:?} {:?}", error.code(), error.hint(), error.context());
+        let _ = write!(reported, "{} {:?} {:?}", error.code(), error.hint(), error.context());
         let Some(Place::File(at)) = error.place() else { continue };
         assert!((1..=text.split('\n').count()).contains(&at.line) && at.column >= 1, "{at:?}");
         if let Some(excerpt) = &at.excerpt {
             let length = excerpt.line.chars().count();
             assert!(excerpt.column <= length + 1 && excerpt.length >= 1, "{at:?}");
         }
-        told.extend(at.lines());
+        reported.extend(at.lines());
     }
-    told
+    reported
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn fuzz_warehouse() {
             assert_eq!(is_toml, toml::from_str::<toml::Table>(&text).is_ok(), "{text}");
             match read(&table, &crate::testing::kinds(), problems) {
                 Ok(config) => assert!(!format!("{config:?}").contains("Pl4nted"), "{text}"),
-                Err(errors) if input.first().is_some_and(|first| first % 4 == 0) => drop(told(&errors, &text)),
-                Err(errors) => assert!(!told(&errors, &text).contains("Pl4nted"), "{text}\n{errors}"),
+                Err(errors) if input.first().is_some_and(|first| first % 4 == 0) => drop(reported(&errors, &text)),
+                Err(errors) => assert!(!reported(&errors, &text).contains("Pl4nted"), "{text}\n{errors}"),
             }
         }
     });

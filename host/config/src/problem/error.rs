@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
-use datakit_model::{Coded, Kind};
+use datakit_model::{Diagnostic, Kind};
 
 use super::Problem;
 use crate::text::{Origin, Place};
@@ -53,7 +53,7 @@ impl std::error::Error for ConfigError {
     }
 }
 
-impl Coded for ConfigError {
+impl Diagnostic for ConfigError {
     fn code(&self) -> Cow<'static, str> {
         format!("DK-CFG-{:03}", self.0.problem.number()).into()
     }

@@ -185,7 +185,7 @@ impl<S: PooledServer> Pool<S> {
 /// Why an idle connection may not be used again.
 async fn unfit<C: Pooled>(limits: &PoolLimits, connection: &mut C, opened: Instant, since: Instant) -> Option<Reason> {
     if !connection.is_usable() {
-        return Some(Reason::Goodbye);
+        return Some(Reason::ClosedByServer);
     }
     if opened.elapsed() > limits.max_lifetime {
         return Some(Reason::Lifetime);
@@ -194,10 +194,10 @@ async fn unfit<C: Pooled>(limits: &PoolLimits, connection: &mut C, opened: Insta
     if since.elapsed() > limits.max_idle && limits.min_connections == 0 {
         return Some(Reason::Idle);
     }
-    // An idle server says nothing but goodbye.
+    // An idle server sends nothing until it closes the connection.
     let is_alive = (since.elapsed() < limits.validate_after && connection.is_quiet())
         || matches!(tokio::time::timeout(PING_TIMEOUT, connection.ping()).await, Ok(true));
-    (!is_alive).then_some(Reason::Goodbye)
+    (!is_alive).then_some(Reason::ClosedByServer)
 }
 
 impl<S: PooledServer> Place<S> {
@@ -207,7 +207,7 @@ impl<S: PooledServer> Place<S> {
         let counted = std::mem::replace(&mut self.counted, true);
         let idle = self.shared.take_idle(|connection| connection.is::<C>(), !counted)?;
         let Idle { connection, opened, since, slot } = idle;
-        // A slot that is at hand already goes back with the old one.
+        // A slot that was taken already goes back with the old one.
         self.slot = slot;
         self.connected = true;
         connection.downcast().ok().map(|connection| (*connection, opened, since))

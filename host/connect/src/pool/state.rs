@@ -13,7 +13,8 @@ use super::{PoolLimits, PooledServer};
 /// Why a connection was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    Goodbye,
+    /// The server closed it, or did not answer.
+    ClosedByServer,
     Idle,
     Lifetime,
     Unfinished,
@@ -121,7 +122,7 @@ impl<S: PooledServer> Shared<S> {
     pub(super) fn put_back(&self, idle: Idle) {
         let mut state = self.state();
         state.leased -= 1;
-        // Looked at with the state at hand: see `ServerLimit::acquire`.
+        // Looked at with the state locked: see `ServerLimit::acquire`.
         if self.server.server_limit().is_some_and(ServerLimit::is_wanted) {
             drop(state);
             return self.close(vec![idle], Reason::Displaced);
@@ -160,7 +161,7 @@ impl<S: PooledServer> Shared<S> {
         state.open = state.open.saturating_sub(1);
         let closed = &mut state.counts.closed;
         *match reason {
-            Reason::Goodbye => &mut closed.goodbye,
+            Reason::ClosedByServer => &mut closed.closed_by_server,
             Reason::Idle => &mut closed.idle,
             Reason::Lifetime => &mut closed.lifetime,
             Reason::Unfinished => &mut closed.unfinished,

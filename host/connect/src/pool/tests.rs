@@ -41,7 +41,7 @@ struct Counts {
     most: AtomicUsize,
     opened: AtomicUsize,
     pinged: AtomicUsize,
-    /// Whether it has said goodbye to everybody.
+    /// Whether it has closed all connections.
     gone: AtomicBool,
 }
 
@@ -141,13 +141,13 @@ async fn until(is_so: impl Fn() -> bool) {
     }
 }
 
-const BRIEFLY: Duration = Duration::from_millis(50);
-const PATIENTLY: Duration = Duration::from_secs(60);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
+const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bound_holds_over_both_drivers() {
     // A pool of one changes its connection's driver as often as it is asked to.
-    let (one, counts) = pool(bounds(1, BRIEFLY));
+    let (one, counts) = pool(bounds(1, SHORT_TIMEOUT));
     for _ in 0..3 {
         use_once::<1>(&one).await;
         use_once::<2>(&one).await;
@@ -172,7 +172,7 @@ async fn the_bound_holds_over_both_drivers() {
     assert_eq!(counts.open(), 0);
 
     // With room for both drivers nothing is closed.
-    let (three, counts) = pool(bounds(3, BRIEFLY));
+    let (three, counts) = pool(bounds(3, SHORT_TIMEOUT));
     for _ in 0..5 {
         use_once::<1>(&three).await;
         use_once::<2>(&three).await;
@@ -182,7 +182,7 @@ async fn the_bound_holds_over_both_drivers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_keep_to_the_bound_and_are_counted() {
-    let (three, counts) = pool(bounds(3, PATIENTLY));
+    let (three, counts) = pool(bounds(3, LONG_TIMEOUT));
     let three = Arc::new(three);
     let tasks: Vec<_> = (0..200)
         .map(|i| {
@@ -206,22 +206,22 @@ async fn many_at_once_keep_to_the_bound_and_are_counted() {
 
 #[tokio::test]
 async fn connections_that_are_idle_too_long_or_too_old_are_closed_without_being_asked_for() {
-    let limits = PoolLimits { max_idle: Duration::from_millis(20), ..bounds(4, PATIENTLY) };
+    let limits = PoolLimits { max_idle: Duration::from_millis(20), ..bounds(4, LONG_TIMEOUT) };
     let (idle, counts) = pool(limits.clone());
     use_once::<1>(&idle).await;
     until(|| counts.open() == 0).await;
     assert_eq!(idle.statistics().closed.idle, 1);
 
-    let (old, counts) = pool(PoolLimits { max_lifetime: Duration::from_millis(20), ..bounds(4, PATIENTLY) });
+    let (old, counts) = pool(PoolLimits { max_lifetime: Duration::from_millis(20), ..bounds(4, LONG_TIMEOUT) });
     use_once::<1>(&old).await;
     until(|| counts.open() == 0).await;
     assert_eq!(old.statistics().closed.lifetime, 1);
 
     // Asked for before anybody looked: the same.
-    let lively = PoolLimits { max_lifetime: BRIEFLY, ..bounds(4, PATIENTLY) };
+    let lively = PoolLimits { max_lifetime: SHORT_TIMEOUT, ..bounds(4, LONG_TIMEOUT) };
     let (old, counts) = pool(lively);
     let lease = old.lease::<Counted<1>>().await.unwrap();
-    tokio::time::sleep(BRIEFLY * 2).await;
+    tokio::time::sleep(SHORT_TIMEOUT * 2).await;
     give_back(lease);
     use_once::<1>(&old).await;
     assert_eq!((counts.opened(), old.statistics().closed.lifetime), (2, 1));
@@ -229,7 +229,7 @@ async fn connections_that_are_idle_too_long_or_too_old_are_closed_without_being_
 
 #[tokio::test]
 async fn as_many_as_are_wanted_are_kept_open() {
-    let limits = PoolLimits { min_connections: 2, max_idle: Duration::from_millis(20), ..bounds(4, PATIENTLY) };
+    let limits = PoolLimits { min_connections: 2, max_idle: Duration::from_millis(20), ..bounds(4, LONG_TIMEOUT) };
     let (kept, counts) = pool(limits);
     assert_eq!(counts.open(), 0, "nothing is opened before it is needed");
     let leases = [
@@ -246,7 +246,7 @@ async fn as_many_as_are_wanted_are_kept_open() {
     assert_eq!((counts.open(), counts.opened()), (2, opened));
 
     // One is asked for, another is opened beside it.
-    let (spare, counts) = pool(PoolLimits { min_connections: 2, ..bounds(4, PATIENTLY) });
+    let (spare, counts) = pool(PoolLimits { min_connections: 2, ..bounds(4, LONG_TIMEOUT) });
     let first = spare.lease::<Counted<1>>().await.unwrap();
     until(|| counts.open() == 2).await;
     let second = spare.lease::<Counted<1>>().await.unwrap();
@@ -255,14 +255,14 @@ async fn as_many_as_are_wanted_are_kept_open() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_server_said_goodbye_is_not_handed_out() {
-    let (asked, counts) = pool(PoolLimits { validate_after: Duration::ZERO, ..bounds(4, PATIENTLY) });
+async fn a_connection_that_the_server_closed_is_not_handed_out() {
+    let (asked, counts) = pool(PoolLimits { validate_after: Duration::ZERO, ..bounds(4, LONG_TIMEOUT) });
     use_once::<1>(&asked).await;
     use_once::<1>(&asked).await;
     assert_eq!((counts.opened(), counts.pinged.load(Ordering::SeqCst)), (1, 1));
     counts.gone.store(true, Ordering::SeqCst);
     let lease = asked.lease::<Counted<1>>().await.unwrap();
-    assert_eq!((counts.opened(), counts.open(), asked.statistics().closed.goodbye), (2, 1, 1));
+    assert_eq!((counts.opened(), counts.open(), asked.statistics().closed.closed_by_server), (2, 1, 1));
     drop(lease);
     assert_eq!(asked.statistics().closed.unfinished, 1);
 }
@@ -270,8 +270,8 @@ async fn a_connection_whose_server_said_goodbye_is_not_handed_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pools_of_one_server_share_its_limit() {
     let (limit, counts) = (ServerLimit::new(2), Arc::new(Counts::default()));
-    let first = Arc::new(pool_of(bounds(8, PATIENTLY), Some(&limit), &counts));
-    let second = Arc::new(pool_of(bounds(8, PATIENTLY), Some(&limit), &counts));
+    let first = Arc::new(pool_of(bounds(8, LONG_TIMEOUT), Some(&limit), &counts));
+    let second = Arc::new(pool_of(bounds(8, LONG_TIMEOUT), Some(&limit), &counts));
     assert_eq!(first.statistics().max_connections, 2, "more could only wait for each other");
 
     // What one keeps idle is closed for the other.
@@ -307,7 +307,7 @@ async fn pools_of_one_server_share_its_limit() {
 
     // Used for good by the first: told to the second.
     let held = [first.lease::<Counted<1>>().await.unwrap(), first.lease::<Counted<1>>().await.unwrap()];
-    let hasty = pool_of(bounds(8, BRIEFLY), Some(&limit), &counts);
+    let hasty = pool_of(bounds(8, SHORT_TIMEOUT), Some(&limit), &counts);
     assert!(matches!(hasty.lease::<Counted<1>>().await, Err(TestError::PoolTimeout { connections: 2 })));
     drop(held);
     use_once::<1>(&hasty).await;

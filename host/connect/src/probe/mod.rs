@@ -101,7 +101,7 @@ impl dyn Walk + '_ {
     /// The link of a password: whether it can be had, from wherever it is, by a future that fetches it as a login does.
     ///
     /// Variables and files were read with the settings. What is in a vault is asked for here, before the server is, so that a
-    /// vault that fails is not taken for the server's failure; the login finds it at hand.
+    /// vault that fails is not taken for the server's failure; the login finds it fetched.
     ///
     /// # Errors
     /// It cannot be had.

@@ -84,7 +84,7 @@ pub fn check_columns(table: &TableId, schema: &Schema) -> Result<(), SinkError> 
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field};
-    use datakit_model::Coded;
+    use datakit_model::Diagnostic;
 
     use super::*;
 

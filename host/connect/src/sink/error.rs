@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Failure, Kind, Retry};
+use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -375,7 +375,7 @@ impl From<Failure> for SinkError {
     }
 }
 
-impl Coded for SinkError {
+impl Diagnostic for SinkError {
     fn code(&self) -> Cow<'static, str> {
         if let Self::Password(failure) = self {
             return failure.code().to_owned().into();

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use datakit_config::{ConfigErrors, Layers, Place, load};
-use datakit_model::Coded;
+use datakit_model::Diagnostic;
 
 const FOLDER: &str = "tests/invalid";
 

@@ -12,7 +12,7 @@ use datakit_config::{
 use datakit_connectors::kinds;
 use datakit_delta::DeltaSettings;
 use datakit_files::FilesSettings;
-use datakit_model::{Coded, TableId};
+use datakit_model::{Diagnostic, TableId};
 use datakit_postgres::PostgresServer;
 use datakit_secrets::aws::{AccessKeys, AwsSecret};
 use datakit_secrets::delinea::{self, DelineaField};
@@ -626,7 +626,7 @@ fn an_explicit_reference_to_a_secret_wins_over_the_variable_of_its_purpose() {
 }
 
 #[test]
-fn what_variables_replace_is_told_of_and_what_they_repeat_is_not() {
+fn replaced_settings_are_reported_and_repeated_ones_are_not() {
     let config = two_ingests(variables([("MSSQL_SERVER", "sql01"), ("MSSQL_PORT", "1433")]), Overrides::default());
     assert_eq!(config.notes, Vec::<String>::new());
     let config = two_ingests(

@@ -94,10 +94,10 @@ fn write_file(root: &Path) -> io::Result<()> {
 /// ENOTDIR, on every Unix this runs on.
 const NOT_A_DIRECTORY: i32 = 20;
 
-/// The store with little patience, and the path of the root in it.
+/// The store with a short timeout, and the path of the root in it.
 fn open(url: &Url, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, StorePath), SinkError> {
     let refuse = |reason: String| SinkError::Uri { uri: url.to_string(), reason };
-    let store = stores::open_impatiently(url, options).map_err(|error| refuse(error.to_string()))?;
+    let store = stores::open_with_short_timeout(url, options).map_err(|error| refuse(error.to_string()))?;
     let prefix = StorePath::from_url_path(url.path()).map_err(|error| refuse(error.to_string()))?;
     Ok((store, prefix))
 }
@@ -122,7 +122,7 @@ async fn replace(store: &Arc<dyn ObjectStore>, object: &StorePath) -> object_sto
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::Coded as _;
+    use datakit_model::Diagnostic as _;
 
     use super::*;
 
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_in_the_way_is_told() {
+    async fn a_file_in_the_way_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bronze");
         std::fs::write(&file, "").unwrap();

@@ -94,7 +94,7 @@ pub(crate) fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKin
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::{Coded, Retry};
+    use datakit_model::{Diagnostic, Retry};
 
     use super::*;
 

@@ -19,9 +19,9 @@ pub(crate) fn open(url: &Url, options: &StoreOptions) -> object_store::Result<Ob
 }
 
 /// The same, to find out whether it answers: without minutes of attempts.
-pub(crate) fn open_impatiently(url: &Url, options: &StoreOptions) -> object_store::Result<ObjectStoreRef> {
+pub(crate) fn open_with_short_timeout(url: &Url, options: &StoreOptions) -> object_store::Result<ObjectStoreRef> {
     register();
-    datakit_stores::open_impatiently(url, options)
+    datakit_stores::open_with_short_timeout(url, options)
 }
 
 /// Tells the Delta library that logs under these schemes are written by conditional writes.

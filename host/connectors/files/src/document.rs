@@ -198,7 +198,7 @@ impl JsonDocument {
         }
     }
 
-    /// The same behind the byte at hand.
+    /// The same behind the current byte.
     fn pass_byte(&mut self) -> io::Result<Option<u8>> {
         self.input.take(1);
         self.next_byte()

@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Failure, Kind, Retry, TableId};
+use datakit_model::{Diagnostic, Failure, Kind, Retry, TableId};
 
 use datakit_model::Fault;
 
@@ -146,7 +146,7 @@ pub enum FilesError {
         /// What is wrong there.
         problem: String,
     },
-    /// A row that cannot be read, and may not be set aside.
+    /// A row that cannot be read, and may not be rejected.
     #[error("`{path}`, line {line}: {reason}")]
     BadRow {
         /// The file.
@@ -155,7 +155,7 @@ pub enum FilesError {
         line: u64,
         /// What is wrong with it.
         reason: String,
-        /// Rows that may be set aside.
+        /// Rows that may be rejected.
         limit: u64,
     },
     /// The datakit's time for a request is over.
@@ -209,7 +209,7 @@ impl Fault for FilesError {
     }
 }
 
-impl Coded for FilesError {
+impl Diagnostic for FilesError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             // Has a code of its own.
@@ -295,7 +295,7 @@ impl Coded for FilesError {
             Self::BrokenDocument { .. } => {
                 "correct the file: the rows behind that place cannot be told apart; raise `max_line_bytes` of the connection if a row is as long as that, and set `format = \"json_lines\"` in the datakit's settings if each line is an object".into()
             }
-            Self::BadRow { limit: 0, .. } => "correct the file, or let rows be set aside by the datakit's setting `max_bad_rows`".into(),
+            Self::BadRow { limit: 0, .. } => "correct the file, or let rows be rejected by the datakit's setting `max_bad_rows`".into(),
             Self::BadRow { .. } => "correct the files, or raise the datakit's setting `max_bad_rows`".into(),
             Self::Timeout { .. } => "read smaller partitions".into(),
             Self::Request(_) => "docs/files.md has the form of a request; if a setting caused it, correct that".into(),

@@ -237,7 +237,7 @@ async fn deliver(mut delivery: Delivery<FilesError>, batches: Result<Vec<RecordB
     delivery.finish(outcome).await;
 }
 
-/// Batches, and rows that were set aside on the way.
+/// Batches, and rows that were rejected on the way.
 struct FilesReader {
     batches: BatchReader<FilesError>,
     waiting: Waiting,

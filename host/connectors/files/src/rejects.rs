@@ -1,4 +1,4 @@
-//! Rows that are set aside, and how many of a table may be.
+//! Rows that are rejected, and how many of a table may be.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use datakit_model::source::RejectedRow;
 use super::csv::RAW_BYTES;
 use super::error::FilesError;
 
-/// How many rows of each part of a file were set aside, by run and table: a part that is read again counts once.
+/// How many rows of each part of a file were rejected, by run and table: a part that is read again counts once.
 #[derive(Debug, Default)]
 pub(super) struct Tally(Mutex<HashMap<(String, TableId), Parts>>);
 
@@ -19,7 +19,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Rows set aside and not yet taken by whoever reads.
+/// Rejected rows that are not yet taken by whoever reads.
 pub(super) type Waiting = Arc<Mutex<Vec<RejectedRow>>>;
 
 /// Takes what waits.
@@ -27,7 +27,7 @@ pub(super) fn taken(waiting: &Waiting) -> Vec<RejectedRow> {
     std::mem::take(&mut locked(waiting))
 }
 
-/// The rows of one request that are set aside.
+/// The rows of one request that are rejected.
 pub(super) struct Rejects {
     tally: Arc<Tally>,
     table: (String, TableId),
@@ -56,7 +56,7 @@ impl Rejects {
         }
     }
 
-    /// Sets a row aside, or says that there are too many. One of several lines counts as so many: a quote too many may have
+    /// Rejects a row, or says that there are too many. One of several lines counts as so many: a quote too many may have
     /// taken other rows into it.
     pub(super) fn reject(&mut self, line: u64, lines: u64, reason: String, raw: &[u8]) -> Result<(), FilesError> {
         let count = {
@@ -71,8 +71,8 @@ impl Rejects {
             let reason = match (self.limit, count - lines) {
                 (0, _) => reason,
                 (_, 0) => format!("{reason}{several}"),
-                (_, 1) => format!("{reason}{several}; 1 row of the table had been set aside before it"),
-                (_, before) => format!("{reason}{several}; {before} rows of the table had been set aside before it"),
+                (_, 1) => format!("{reason}{several}; 1 row of the table had been rejected before it"),
+                (_, before) => format!("{reason}{several}; {before} rows of the table had been rejected before it"),
             };
             return Err(FilesError::BadRow { path: self.part.0.clone(), line, reason, limit: self.limit });
         }
@@ -101,7 +101,7 @@ mod tests {
         second.begin("b.csv", 0);
         second.reject(1, 1, "bad".into(), b"\xffy\0").unwrap();
         let error = second.reject(2, 1, "worse".into(), b"z").unwrap_err();
-        assert_eq!(error.to_string(), "`b.csv`, line 2: worse; 2 rows of the table had been set aside before it");
+        assert_eq!(error.to_string(), "`b.csv`, line 2: worse; 2 rows of the table had been rejected before it");
         assert_eq!(taken(&second.waiting())[0].text, "\u{fffd}y\u{fffd}");
         let mut third = Rejects::new(Arc::default(), "run", TableId::new("files", "t"), 4);
         third.begin("c.csv", 0);
@@ -109,7 +109,7 @@ mod tests {
         let error = third.reject(4, 2, "long".into(), b"x").unwrap_err().to_string();
         assert_eq!(
             error,
-            "`c.csv`, line 4: long; it has 2 lines, and counts as so many rows; 3 rows of the table had been set aside before it"
+            "`c.csv`, line 4: long; it has 2 lines, and counts as so many rows; 3 rows of the table had been rejected before it"
         );
         let mut other = Rejects::new(tally, "another run", TableId::new("files", "t"), 1);
         other.begin("a.csv", 0);

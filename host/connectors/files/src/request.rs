@@ -15,7 +15,7 @@ use super::values::{FieldType, TimeFormat};
 const MAX_FILES: usize = 10_000;
 /// Rows that one sample may have.
 const MAX_SAMPLE_ROWS: u64 = 10_000;
-/// Rows that one table may set aside in a run: more than that is no accident, and each is kept in memory until the commit.
+/// Rows that one table may reject in a run: more than that is no accident, and each is kept in memory until the commit.
 const MAX_REJECTED_ROWS: u64 = 100_000;
 
 /// A request.
@@ -62,7 +62,7 @@ pub(super) struct Read {
     /// A column that a file has and the request has not.
     #[serde(default)]
     pub(super) extra_columns: Extra,
-    /// Rows of the table that may be set aside, over all its partitions.
+    /// Rows of the table that may be rejected, over all its partitions.
     #[serde(default)]
     pub(super) max_rejected_rows: u64,
 }
@@ -280,7 +280,7 @@ impl Read {
             }
         }
         if self.max_rejected_rows > MAX_REJECTED_ROWS {
-            return Err(FilesError::request(format!("at most {MAX_REJECTED_ROWS} rows can be set aside")));
+            return Err(FilesError::request(format!("at most {MAX_REJECTED_ROWS} rows can be rejected")));
         }
         Ok(())
     }

@@ -215,7 +215,7 @@ impl RowReader {
         JsonRecords::new(input, kind, self.config.max_line_bytes).map(Some).map_err(|error| file_error(path, error))
     }
 
-    /// Sets a row aside, by its first line in the file and how many lines it has.
+    /// Rejects a row, by its first line in the file and how many lines it has.
     fn reject(
         &mut self,
         opened: &Opened<'_>,

@@ -1,4 +1,4 @@
-//! The source as a datakit sees it: what is read exactly, what is set aside, what is refused.
+//! The source as a datakit sees it: what is read exactly, what is rejected, what is refused.
 
 use std::fs;
 use std::io::Write as _;
@@ -37,7 +37,7 @@ impl Folder {
         fs::write(path, bytes).unwrap();
     }
 
-    /// What a request is answered: all rows, and those set aside.
+    /// What a request is answered: all rows, and the rejected ones.
     fn ask(&self, request: &Value) -> Result<(RecordBatch, Vec<RejectedRow>), Failure> {
         self.ask_text(&request.to_string())
     }
@@ -219,7 +219,7 @@ proptest! {
 }
 
 #[test]
-fn bad_rows_are_set_aside_with_their_lines() {
+fn bad_rows_are_rejected_with_their_lines() {
     let folder = Folder::new();
     let mut text = b"a,b,c,d,e\n1,\"x\ny\",1.5,2026-01-01,2026-01-01T00:00:00\n".to_vec();
     for bad in [
@@ -247,7 +247,7 @@ fn bad_rows_are_set_aside_with_their_lines() {
 }
 
 #[test]
-fn bad_objects_are_set_aside_with_their_lines() {
+fn bad_objects_are_rejected_with_their_lines() {
     let folder = Folder::new();
     let lines = [
         r#"{"a": 1, "b": {"x": [1, 2.0]}, "c": 1234567890123456.125}"#,
@@ -278,9 +278,9 @@ fn a_stray_quote_fails_its_file() {
     folder.write("t/a.csv", format!("a,b,c,d,e\n1,\"x,,,\n{rest}"));
     folder.write("t/b.csv", "a,b,c,d,e\n1,\"x,,,\n2,,,,\n");
     let failure = |path: &str| folder.ask(&folder.read(path, json!({}))).map(|_| ()).unwrap_err();
-    let told = |path: &str| format!("{} {}", failure(path).code(), failure(path).message());
+    let reported = |path: &str| format!("{} {}", failure(path).code(), failure(path).message());
     assert_eq!(
-        [told("t/a.csv"), told("t/b.csv")],
+        [reported("t/a.csv"), reported("t/b.csv")],
         [
             "DK-SRC-226 `t/a.csv`, line 2: the record that begins here opens a quote that does not close within `max_line_bytes`",
             "DK-SRC-226 `t/b.csv`, line 2: the record that begins here opens a quote that does not close before the end of the file",
@@ -442,7 +442,7 @@ fn a_sample_shows_records_as_they_are() {
 #[test]
 fn sample_without_a_record_says_why_and_what_reads_the_file() {
     let folder = Folder::new();
-    let told = |path: &str, bytes: &[u8], format: Value| {
+    let reported = |path: &str, bytes: &[u8], format: Value| {
         folder.write(path, bytes);
         let files = [json!({"path": path, "version": folder.version(path)})];
         let table = json!({"schema": "files", "name": "t"});
@@ -452,15 +452,15 @@ fn sample_without_a_record_says_why_and_what_reads_the_file() {
         batch.column(3).as_string::<i32>().iter().flatten().collect::<Vec<_>>().join("|")
     };
     let lines = json!({"kind": "json_lines"});
-    let array = told("t/a.jsonl", br#"[{"a":1},{"a":2}]"#, lines.clone());
+    let array = reported("t/a.jsonl", br#"[{"a":1},{"a":2}]"#, lines.clone());
     assert_eq!(
         array,
         "no record can be read; line 1: it is JSON, but no object; hint: the file begins as a JSON document does: set `format = \"json\"`"
     );
-    let header = told("t/a.csv", b"caf\xe9,b\n1,2\n", json!({}));
+    let header = reported("t/a.csv", b"caf\xe9,b\n1,2\n", json!({}));
     assert!(header.contains("line 1") && header.contains("windows-1252"), "a row is no header: {header}");
-    assert!(told("t/b.jsonl", b"\n\na,b\n1,2\n", json!({"kind": "json"})).contains("line 3"));
-    assert_eq!(told("t/c.jsonl", b"", lines), "", "an empty file has no problem");
+    assert!(reported("t/b.jsonl", b"\n\na,b\n1,2\n", json!({"kind": "json"})).contains("line 3"));
+    assert_eq!(reported("t/c.jsonl", b"", lines), "", "an empty file has no problem");
 }
 
 #[test]
@@ -519,9 +519,10 @@ fn documents_are_read_as_lines_are() {
     }
     let (found, rejected) = read("[\n{\"a\": 1, \"b\": \"x\"},\n7,\n{\"a\": \"z\"}, null\n]", vec![]);
     assert_eq!(found, [row(1)]);
-    let told: Vec<String> = rejected.iter().map(|row| format!("{}: {} {}", row.line, row.reason, row.text)).collect();
+    let reported: Vec<String> =
+        rejected.iter().map(|row| format!("{}: {} {}", row.line, row.reason, row.text)).collect();
     assert_eq!(
-        told,
+        reported,
         [
             "3: it is JSON, but no object 7",
             "4: column `a`: `z` is not an integer of 64 bits {\"a\": \"z\"}",
@@ -537,7 +538,7 @@ fn documents_are_read_as_lines_are() {
 }
 
 #[test]
-fn strict_columns_set_aside_what_is_written_in_another_form() {
+fn strict_columns_reject_what_is_written_in_another_form() {
     let folder = Folder::new();
     let read = |path: &str, text: &str, kind: &str| {
         folder.write(path, text);

@@ -1,7 +1,7 @@
 //! From text to values: exact, or a reason why not.
 //!
 //! Numbers, dates and times are read in one form each, and nothing is rounded: a value that the type does not hold as it
-//! stands is a reason to set its row aside.
+//! stands is a reason to reject its row.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -21,7 +21,7 @@ const SVR_RESP: u8 = 5;
 /// The longest answer: three bytes of header, and a length of 16 bits.
 const MAX_ANSWER_BYTES: usize = 3 + 65_535;
 /// How long one question may take (3.2.2); UDP may lose it or its answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 const QUESTIONS: usize = 3;
 
 /// The port of an instance.
@@ -95,12 +95,12 @@ async fn ask(address: SocketAddr, instance: &str) -> Result<Vec<Listed>, String>
                 }
             }
         };
-        match timeout(PATIENCE, listening).await {
+        match timeout(TIMEOUT, listening).await {
             Ok(listed) => return listed.map_err(failed),
             Err(_) => continue,
         }
     }
-    let seconds = PATIENCE.as_secs() * QUESTIONS as u64;
+    let seconds = TIMEOUT.as_secs() * QUESTIONS as u64;
     Err(format!("UDP port {PORT} of {}: no answer within {seconds} s", address.ip()))
 }
 

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use datakit_kerberos::KerberosError;
-use datakit_model::{Coded, Failure, Kind, Retry};
+use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 use super::server_errors::{TICKET_LOGIN, is_of_database, meaning_of};
 pub use datakit_connect::tls::CertificateProblem;
@@ -255,7 +255,7 @@ fn listed(names: &[String]) -> String {
 }
 
 impl SourceError {
-    /// What a driver says of Kerberos: only its own part, the ticket was at hand.
+    /// What a driver says of Kerberos: only its own part, the ticket was there.
     pub(super) fn of_driver_ticket(reason: String) -> Self {
         Self::Ticket(KerberosError::Library { doing: "the driver's login with a ticket", reason })
     }
@@ -348,7 +348,7 @@ impl Fault for SourceError {
     }
 }
 
-impl Coded for SourceError {
+impl Diagnostic for SourceError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Ticket(error) => return error.code(),

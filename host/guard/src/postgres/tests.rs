@@ -246,7 +246,7 @@ fn parameters_are_found_where_they_stand() {
 }
 
 #[test]
-fn tables_are_told_as_the_server_names_them() {
+fn tables_are_reported_as_the_server_names_them() {
     let tables = |sql| {
         let accepted = verdict(sql, 0).unwrap();
         (accepted.tables.iter().map(ToString::to_string).collect::<Vec<_>>(), accepted.by_place)

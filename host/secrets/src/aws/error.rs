@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Coded, Failure, Kind, Retry};
+use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 use crate::http::HttpError;
 
@@ -225,7 +225,7 @@ impl From<Failure> for AwsError {
     }
 }
 
-impl Coded for AwsError {
+impl Diagnostic for AwsError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::Credential(failure) => return failure.code().to_owned().into(),

@@ -229,7 +229,7 @@ impl Client {
         Ok(SecretBytes::new(answer.body.to_vec()))
     }
 
-    /// Asks with the token at hand, and once more with a new one where it is not taken any more.
+    /// Asks with the current token, and once more with a new one where it is not taken any more.
     async fn get(&self, secret_id: u64, path: &[&str], max_bytes: usize) -> Result<Answer, DelineaError> {
         let tls = http::connector(self.settings.certificate_file.as_deref()).map_err(|error| self.failed(error))?;
         let mut session = self.session(&tls).await?;
@@ -273,8 +273,8 @@ impl Client {
         }
     }
 
-    /// Token and vault: those at hand while the token lasts, else new ones. Of logins at the same time one asks, and all are told
-    /// what it is told.
+    /// Token and vault: the current ones while the token lasts, else new ones. Of logins at the same time one asks, and all
+    /// are told what it is told.
     async fn session(&self, tls: &TlsConnector) -> Result<Session, DelineaError> {
         let before = {
             let logins = self.logins();
@@ -415,7 +415,7 @@ impl Client {
 }
 
 impl Logins {
-    /// The session at hand, while its token lasts.
+    /// The current session, while its token lasts.
     fn lasting(&self) -> Option<Session> {
         self.current.as_ref().filter(|session| Instant::now() < session.ends).cloned()
     }

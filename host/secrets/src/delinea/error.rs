@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use datakit_model::{Coded, Failure, Kind, Retry};
+use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 use crate::http::HttpError;
 
@@ -165,7 +165,7 @@ impl From<Failure> for DelineaError {
     }
 }
 
-impl Coded for DelineaError {
+impl Diagnostic for DelineaError {
     fn code(&self) -> Cow<'static, str> {
         match self {
             Self::Credential(failure) => return failure.code().to_owned().into(),

@@ -1,4 +1,4 @@
-use datakit_model::Coded as _;
+use datakit_model::Diagnostic as _;
 
 use super::*;
 

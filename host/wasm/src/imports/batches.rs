@@ -49,7 +49,7 @@ impl HostBatch for State {
         let limits = Arc::clone(&self.limits);
         let encoded = compute(&self.budget.meter(), units, move |_| encode_ipc(&batch, &limits)).await?;
         self.budget.host_call_ended(call);
-        Ok(self.tell(encoded))
+        Ok(self.guest_error(encoded))
     }
 
     async fn from_arrow(&mut self, ipc_stream: Vec<u8>) -> wasmtime::Result<Result<Resource<BatchHandle>, Error>> {
@@ -59,7 +59,7 @@ impl HostBatch for State {
         let limits = Arc::clone(&self.limits);
         let decoded = compute(&self.budget.meter(), units, move |_| decode_ipc(&ipc_stream, &limits)).await?;
         self.budget.host_call_ended(call);
-        match self.tell(decoded) {
+        match self.guest_error(decoded) {
             Ok(batch) => Ok(Ok(self.push_batch(self.cover(batch))?)),
             Err(error) => Ok(Err(error)),
         }
@@ -90,7 +90,7 @@ impl HostProjection for State {
         let compiled = compute(&meter, estimate, compile).await?;
         self.budget.settle(&meter)?;
         self.budget.host_call_ended(call);
-        match self.tell(compiled) {
+        match self.guest_error(compiled) {
             Ok(projection) => Ok(Ok(self.push_projection(projection)?)),
             Err(error) => Ok(Err(error)),
         }
@@ -123,7 +123,7 @@ impl HostProjection for State {
         self.budget.settle(&meter)?;
         self.budget.host_call_ended(call);
         self.count_literals(&projection)?;
-        match self.tell(applied) {
+        match self.guest_error(applied) {
             Ok(output) => Ok(Ok(self.push_batch(output)?)),
             Err(error) => Ok(Err(error)),
         }

@@ -61,7 +61,7 @@ impl HostConnection for State {
                 self.note_report(number, report)?;
                 Ok(Ok(self.push(ReaderHandle { reader, schema, number, ended: false })?))
             }
-            Err(failure) => Ok(Err(self.failures.tell(failure))),
+            Err(failure) => Ok(Err(self.failures.guest_error(failure))),
         }
     }
 
@@ -94,7 +94,7 @@ impl HostReader for State {
                 Ok(Ok(Some(self.push_batch(rows)?)))
             }
             Ok(None) => Ok(Ok(None)),
-            Err(failure) => Ok(Err(self.failures.tell(failure))),
+            Err(failure) => Ok(Err(self.failures.guest_error(failure))),
         }
     }
 
@@ -129,7 +129,7 @@ impl State {
             Access { tables: session.tables.clone(), run_id: session.run.run_id.clone(), memory: memory.clone() };
         match source.connect(access).await {
             Ok(connection) => Ok(Ok(ConnectionHandle { kind, connection, memory })),
-            Err(failure) => Ok(Err(self.failures.tell(failure))),
+            Err(failure) => Ok(Err(self.failures.guest_error(failure))),
         }
     }
 
@@ -140,7 +140,7 @@ impl State {
     }
 
     fn deny(&mut self, error: WasmError) -> Error {
-        Error { kind: ErrorKind::Denied, ..self.failures.tell(Failure::from(error)) }
+        Error { kind: ErrorKind::Denied, ..self.failures.guest_error(Failure::from(error)) }
     }
 
     fn check_query(&self, sql: &str, parameters: usize) -> Result<(), WasmError> {

@@ -5,7 +5,7 @@ mod connections;
 mod log;
 mod run;
 
-use datakit_model::Coded;
+use datakit_model::Diagnostic;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::{SourceDatakit, types};
@@ -20,7 +20,7 @@ impl types::Host for State {}
 
 impl State {
     /// What the guest is told of an error it may handle; what it may not handle is an error of the host call.
-    fn tell<T>(&mut self, result: Result<T, impl Coded>) -> Result<T, types::Error> {
-        result.map_err(|error| self.failures.tell(datakit_model::Failure::from(error)))
+    fn guest_error<T>(&mut self, result: Result<T, impl Diagnostic>) -> Result<T, types::Error> {
+        result.map_err(|error| self.failures.guest_error(datakit_model::Failure::from(error)))
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Failures {
 
 impl Failures {
     /// What the guest is told of an error.
-    pub(crate) fn tell(&mut self, failure: impl Into<Failure>) -> types::Error {
+    pub(crate) fn guest_error(&mut self, failure: impl Into<Failure>) -> types::Error {
         let failure = failure.into();
         let token = self.next;
         self.next += 1;
@@ -127,7 +127,7 @@ fn is_guest_code(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::Coded as _;
+    use datakit_model::Diagnostic as _;
 
     use super::*;
 
@@ -141,11 +141,11 @@ mod tests {
     #[test]
     fn a_guest_sees_no_server_and_the_operator_sees_it_again() {
         let mut failures = Failures::default();
-        let mut told = failures.tell(refused());
-        assert!(!format!("{told:?}").contains("sql01"));
-        assert!(told.context.contains(&("number".to_owned(), "208".to_owned())));
-        told.context.push(("table".to_owned(), "dbo.t".to_owned()));
-        let error = failures.returned(told);
+        let mut reported = failures.guest_error(refused());
+        assert!(!format!("{reported:?}").contains("sql01"));
+        assert!(reported.context.contains(&("number".to_owned(), "208".to_owned())));
+        reported.context.push(("table".to_owned(), "dbo.t".to_owned()));
+        let error = failures.returned(reported);
         assert_eq!(error.to_string(), "cannot reach sql01.corp:1433");
         assert_eq!(error.hint().as_deref(), Some("is the server up?"));
         assert_eq!(error.context().last(), Some(&("table".to_owned(), "dbo.t".to_owned())));
@@ -161,7 +161,7 @@ mod tests {
             context: vec![(TOKEN.to_owned(), "0".to_owned())],
         };
         let mut failures = Failures::default();
-        failures.tell(refused());
+        failures.guest_error(refused());
         for code in ["DK-SRC-001", "DK-SEC-001", "DK-KRB-004", "DK-NEW-001", "DK-1", "lower-1", "", "A\n-1"] {
             let error = failures.returned(claim(code));
             assert_eq!(error.code(), "DK-KIT-024", "{code:?}");
@@ -176,9 +176,9 @@ mod tests {
     #[test]
     fn only_the_latest_are_kept() {
         let mut failures = Failures::default();
-        let first = failures.tell(refused());
+        let first = failures.guest_error(refused());
         for _ in 0..REMEMBERED {
-            failures.tell(refused());
+            failures.guest_error(refused());
         }
         assert!(failures.remembered(&first).is_none());
         assert_eq!(failures.kept.len(), REMEMBERED);

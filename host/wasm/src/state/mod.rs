@@ -81,7 +81,7 @@ pub(crate) struct State {
     adjustments: BTreeMap<u64, Vec<Adjustment>>,
     /// What readers that are gone have adjusted, by column and kind.
     adjusted: BTreeMap<(String, String), u64>,
-    /// Rows that readers of the instance set aside, and nobody has taken yet.
+    /// Rows that readers of the instance rejected, and nobody has taken yet.
     rejected: Rejected,
     /// A query of the instance allowed dirty reads.
     approximate: bool,

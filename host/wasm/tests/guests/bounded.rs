@@ -10,7 +10,7 @@ use datakit_wasm::{Runtime, RuntimeConfig, WasmError};
 use serde_json::{Value, json};
 
 use crate::bombs::{component_holding, module_of_loops, section};
-use crate::support::{component, digest, run, session, source, told};
+use crate::support::{component, digest, reported, run, session, source};
 
 fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_datakit-bounded"))
@@ -39,14 +39,14 @@ fn show(what: &str, since: Instant) {
 async fn a_small_module_that_compiles_for_minutes_is_ended() {
     let bomb = component_holding(&section(1, &module_of_loops(3_000, 2_000)));
     let limits = GuestLimits { max_compile_cpu_ms: 2_000, ..GuestLimits::default() };
-    insta::assert_snapshot!("compile-cpu", told(&refused(limits, bomb).await));
+    insta::assert_snapshot!("compile-cpu", reported(&refused(limits, bomb).await));
 }
 
 #[tokio::test]
 async fn a_small_module_that_takes_gigabytes_to_compile_is_ended() {
     let bomb = component_holding(&section(1, &module_of_loops(3_000, 2_000)));
     let limits = GuestLimits { max_compile_memory_bytes: 300 << 20, ..GuestLimits::default() };
-    insta::assert_snapshot!("compile-memory", told(&refused(limits, bomb).await));
+    insta::assert_snapshot!("compile-memory", reported(&refused(limits, bomb).await));
 }
 
 #[tokio::test]
@@ -58,8 +58,8 @@ async fn components_in_one_another_are_bounded() {
     let limits = GuestLimits { max_compile_cpu_ms: 5_000, ..GuestLimits::default() };
     let beside = component_holding(&section(4, &component_holding(&[])).repeat(15_000));
     for bomb in [nested, beside] {
-        let told = told(&refused(limits.clone(), bomb).await);
-        assert!(told.starts_with("DK-KIT-0"), "{told}");
+        let reported = reported(&refused(limits.clone(), bomb).await);
+        assert!(reported.starts_with("DK-KIT-0"), "{reported}");
     }
 }
 
@@ -91,7 +91,7 @@ async fn a_schema_that_doubles_forty_times_is_ended() {
     let started = Instant::now();
     let error = check_settings_in(program(), &limits, &bomb, &json!({})).await.unwrap_err();
     show("a schema that doubles", started);
-    insta::assert_snapshot!("schema-bomb", told(&error));
+    insta::assert_snapshot!("schema-bomb", reported(&error));
     assert_eq!(
         check_settings_in(program(), &limits, &doubling(4), &json!({})).await.unwrap(),
         Verdict::Problems(vec![])
@@ -99,9 +99,9 @@ async fn a_schema_that_doubles_forty_times_is_ended() {
 }
 
 #[tokio::test]
-async fn a_process_that_cannot_be_started_is_told() {
+async fn a_process_that_cannot_be_started_is_reported() {
     let config = RuntimeConfig { bounded_program: Some("/does/not/exist".into()), ..RuntimeConfig::default() };
     let component = component("hostile");
     let error = Runtime::new(config).unwrap().load(component.clone(), &digest(&component)).await.unwrap_err();
-    assert!(told(&error).starts_with("DK-KIT-009"), "{}", told(&error));
+    assert!(reported(&error).starts_with("DK-KIT-009"), "{}", reported(&error));
 }

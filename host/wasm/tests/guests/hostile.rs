@@ -14,7 +14,7 @@ use datakit_model::{GuestLimits, MemoryBudget};
 use datakit_wasm::testing::{Answer, MemorySource};
 use datakit_wasm::{Datakit, WasmError};
 
-use crate::support::{QUERY, batches, load, run, runtime, session, source, told};
+use crate::support::{QUERY, batches, load, reported, run, runtime, session, source};
 
 /// Small enough that every attack is over soon, large enough for honest work.
 fn limits(settings: &str) -> GuestLimits {
@@ -66,7 +66,7 @@ async fn attacked(datakit: &Datakit, source: &MemorySource, session: Session) ->
 async fn attack(name: &str) -> String {
     match attack_with(&format!("{{\"attack\":\"{name}\"}}")).await {
         Ok(()) => "the run ended well".to_owned(),
-        Err(error) => told(&error),
+        Err(error) => reported(&error),
     }
 }
 
@@ -77,8 +77,8 @@ macro_rules! attacks {
             async fn $test() {
                 // How much a guest asks for at once is its allocator's affair.
                 let filters = [(r"memory would grow to \d+ bytes", "memory would grow to [too many] bytes")];
-                let told = attack($name).await;
-                insta::with_settings!({ filters => filters }, { insta::assert_snapshot!($name, told) });
+                let reported = attack($name).await;
+                insta::with_settings!({ filters => filters }, { insta::assert_snapshot!($name, reported) });
             }
         )*
     };
@@ -155,7 +155,7 @@ async fn attack_with_stream(batch: &RecordBatch) -> String {
     writer.write(batch).unwrap();
     let stream = writer.into_inner().unwrap();
     let settings = format!("{{\"attack\":\"ipc\",\"ipc\":\"{}\"}}", hex::encode(stream));
-    told(&attack_with(&settings).await.unwrap_err())
+    reported(&attack_with(&settings).await.unwrap_err())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,23 +202,23 @@ fn answering(batches: Vec<RecordBatch>, rejected: Vec<RejectedRow>) -> MemorySou
 
 /// Thirteen batches of a KiB each, and a run that may hold twelve.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_datakit_that_keeps_all_batches_is_told_so_instead_of_waiting_for_itself() {
+async fn a_datakit_that_keeps_all_batches_gets_an_error_instead_of_waiting_for_itself() {
     let datakit = load(&runtime(GuestLimits::default()), "hostile").await;
     let source = answering(vec![batches()[0].clone(); 13], Vec::new());
     let session = Session { memory: MemoryBudget::new(12 * 1024), ..session(&source, "{\"attack\":\"hoard\"}") };
     let started = std::time::Instant::now();
-    insta::assert_snapshot!("hoard", told(&attacked(&datakit, &source, session).await.unwrap_err()));
+    insta::assert_snapshot!("hoard", reported(&attacked(&datakit, &source, session).await.unwrap_err()));
     show("a datakit that keeps all batches", started);
 }
 
-/// A source that sets rows aside does so for every query again.
+/// A source that rejects rows does so for every query again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_are_rejected_again_and_again_are_bounded() {
     let datakit = load(&runtime(GuestLimits::default()), "hostile").await;
     let row = |line| RejectedRow { file: "a.csv".into(), line, reason: "bad".to_owned(), text: "x".repeat(1_000) };
     let source = answering(batches(), (0..100).map(row).collect());
     let session = session(&source, "{\"attack\":\"query-forever\"}");
-    insta::assert_snapshot!("rejected-forever", told(&attacked(&datakit, &source, session).await.unwrap_err()));
+    insta::assert_snapshot!("rejected-forever", reported(&attacked(&datakit, &source, session).await.unwrap_err()));
     // 100 rows of about 1,100 bytes each time, and 1 MiB of them.
     assert_eq!(source.opened_readers(), 11);
 }
@@ -255,18 +255,18 @@ async fn kernels_that_were_quadratic_are_linear() {
         format!("CASE WHEN name LIKE '{}' THEN 'y' END", "%_".repeat(2_000)),
         format!("CASE WHEN name LIKE '{}' THEN 'y' END", "%b".repeat(2_000)),
     ] {
-        evaluate(&sql, 60).await.unwrap_or_else(|error| panic!("{sql}: {}", told(&error)));
+        evaluate(&sql, 60).await.unwrap_or_else(|error| panic!("{sql}: {}", reported(&error)));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_of_host_calls_is_the_datakits_time() {
     let pattern = format!("CASE WHEN name LIKE '%b{}a%' THEN 'y' END", "_".repeat(4_000));
-    insta::assert_snapshot!("work-of-like", told(&evaluate(&pattern, 300).await.unwrap_err()));
+    insta::assert_snapshot!("work-of-like", reported(&evaluate(&pattern, 300).await.unwrap_err()));
     let nested = format!("{}name{}", "upper(".repeat(100), ")".repeat(100));
     let many = vec![format!("length({nested})"); 8].join(" + ");
     let cast = format!("CAST({many} AS VARCHAR)");
-    insta::assert_snapshot!("work-of-functions", told(&evaluate(&cast, 60).await.unwrap_err()));
+    insta::assert_snapshot!("work-of-functions", reported(&evaluate(&cast, 60).await.unwrap_err()));
 }
 
 /// Each instance may log a hundred messages; the run as a whole no more than its bytes.

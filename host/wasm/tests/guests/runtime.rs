@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use datakit_model::{Coded, Failure, GuestLimits, Kind, Retry};
+use datakit_model::{Diagnostic, Failure, GuestLimits, Kind, Retry};
 use datakit_wasm::testing::{Answer, MemorySource};
 use datakit_wasm::{Runtime, RuntimeConfig, WasmError};
 
-use crate::support::{QUERY, batches, component, digest, load, run, runtime, session, source, told};
+use crate::support::{QUERY, batches, component, digest, load, reported, run, runtime, session, source};
 
 #[tokio::test]
 async fn describe_says_what_it_is_without_a_run() {
@@ -61,7 +61,7 @@ async fn a_sources_error_comes_back_whole_and_without_a_second_life() {
     });
     let session = session(&source, "{}");
     let error = run(&datakit, &session).await.unwrap_err();
-    insta::assert_snapshot!(told(&error), @r"
+    insta::assert_snapshot!(reported(&error), @r"
     DK-SRC-099 (Source, AfterBackoff)
     sql01:1433 hung up
       server: sql01
@@ -155,7 +155,7 @@ async fn compiled_code_is_kept_and_used() {
 }
 
 async fn refused(limits: GuestLimits, component: &[u8], digest: &str) -> String {
-    told(&runtime(limits).load(component, digest).await.unwrap_err())
+    reported(&runtime(limits).load(component, digest).await.unwrap_err())
 }
 
 async fn not_a_datakit(component: &[u8]) -> String {
@@ -169,8 +169,8 @@ async fn a_file_that_is_no_component_says_so() {
     insta::assert_snapshot!("no-datakit", not_a_datakit(b"\0asm\x0d\0\x01\0").await);
     let mut cut = component("hostile");
     cut.truncate(cut.len() / 2);
-    let told = not_a_datakit(&cut).await;
-    assert!(told.starts_with("DK-KIT-003 (Datakit, Never)\nthe component is not valid: "), "{told}");
+    let reported = not_a_datakit(&cut).await;
+    assert!(reported.starts_with("DK-KIT-003 (Datakit, Never)\nthe component is not valid: "), "{reported}");
 }
 
 #[tokio::test]
@@ -178,11 +178,11 @@ async fn a_tampered_or_oversized_file_is_refused_before_it_is_compiled() {
     let mut tampered = component("hostile");
     let expected = digest(&tampered);
     *tampered.last_mut().unwrap() ^= 1;
-    let told = refused(GuestLimits::default(), &tampered, &expected).await;
-    assert!(told.starts_with("DK-KIT-008 (User, Never)\nthe component's digest is sha256:"), "{told}");
+    let reported = refused(GuestLimits::default(), &tampered, &expected).await;
+    assert!(reported.starts_with("DK-KIT-008 (User, Never)\nthe component's digest is sha256:"), "{reported}");
     let small = GuestLimits { max_component_bytes: 1000, ..GuestLimits::default() };
-    let told = refused(small, &component("hostile"), &expected).await;
-    assert!(told.starts_with("DK-KIT-045"), "{told}");
+    let reported = refused(small, &component("hostile"), &expected).await;
+    assert!(reported.starts_with("DK-KIT-045"), "{reported}");
 }
 
 /// The same component under another name of an import or export of the same length.

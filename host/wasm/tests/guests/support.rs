@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datakit_model::datakit::{InvalidTable, RunLog, Session};
 use datakit_model::memory::ByteLimit;
 use datakit_model::source::{Adjustment, Source};
-use datakit_model::{Coded, GuestLimits, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
+use datakit_model::{Diagnostic, GuestLimits, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use datakit_wasm::testing::{Answer, MemorySource, MemoryWatermarks};
 use datakit_wasm::{Datakit, Runtime, RuntimeConfig, WasmError};
 use sha2::{Digest as _, Sha256};
@@ -102,7 +102,7 @@ pub async fn run(datakit: &Datakit, session: &Session) -> Result<Vec<TrackedBatc
 }
 
 /// Everything an operator is told.
-pub fn told(error: &WasmError) -> String {
+pub fn reported(error: &WasmError) -> String {
     let mut text = format!("{} ({:?}, {:?})\n{error}\n", error.code(), error.kind(), error.retry());
     for (name, value) in error.context() {
         text.push_str(&format!("  {name}: {value}\n"));

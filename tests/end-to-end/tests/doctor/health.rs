@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use datakit_standin::server::Options;
-use datakit_standin::sql::{Effect, Fault, SqlEngineOptions};
+use datakit_fake_sqlserver::server::Options;
+use datakit_fake_sqlserver::sql::{Effect, Fault, SqlEngineOptions};
 use datakit_tests::{KerberosWorld, Mssql, Started, World, host_binary};
 use serde_json::Value;
 
@@ -40,14 +40,14 @@ fn ready(process: &mut Started, address: &str, status: u16) -> Value {
     last
 }
 
-/// The stand-in as a process that can be stopped and started again; killed when dropped.
+/// The fake SQL Server as a process that can be stopped and started again; killed when dropped.
 struct Server(Child);
 
 impl Server {
     fn start(address: &str) -> Self {
-        let mut process = Command::new(host_binary().with_file_name("mssql-standin"))
+        let mut process = Command::new(host_binary().with_file_name("fake-sqlserver"))
             .args(["--listen", address])
-            .env("STANDIN_PASSWORD", "Pl4nted 1!")
+            .env("FAKE_SQLSERVER_PASSWORD", "Pl4nted 1!")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -131,8 +131,10 @@ fn a_ticket_that_expires() {
 
 #[test]
 fn a_run_answers_until_its_end() {
-    let reason = "only the stand-in is slow when a test says so";
-    let Some(mssql) = Mssql::standin_for(reason, Options::default(), SqlEngineOptions::default()) else { return };
+    let reason = "only the fake SQL Server is slow when a test says so";
+    let Some(mssql) = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default()) else {
+        return;
+    };
     let world = World::with(mssql, SCRIPT);
     let effect = Effect::Pause(Duration::from_secs(8));
     world.mssql.engine().add_fault(Fault { table: "dbo.t".to_owned(), after_rows: 1, effect, times: 1 });

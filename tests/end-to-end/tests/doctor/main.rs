@@ -128,7 +128,7 @@ fn from_ticket_to_table_all_is_in_order() {
 }
 
 #[test]
-fn one_broken_link_is_told_with_what_to_do() {
+fn one_broken_link_is_reported_with_what_to_do() {
     let Some(world) = KerberosWorld::new(SCRIPT) else { return };
     world.log_in_with_keytab("spn_host = \"nowhere.corp.example\"");
     std::fs::write(world.world.path().join("bronze"), "a file in the way").unwrap();

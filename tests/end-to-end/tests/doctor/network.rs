@@ -4,15 +4,15 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use datakit_standin::server::{Certificate, Encrypt, Options};
-use datakit_standin::sql::SqlEngineOptions;
+use datakit_fake_sqlserver::server::{Certificate, Encrypt, Options};
+use datakit_fake_sqlserver::sql::SqlEngineOptions;
 use datakit_tests::{Mssql, Output, World, own_address, silent, with_names};
 
 use crate::{JSON, SCRIPT, chain, expect, status};
 
-fn standin(options: Options) -> Option<World> {
-    let reason = "only the stand-in breaks as a test says";
-    Some(World::with(Mssql::standin_for(reason, options, SqlEngineOptions::default())?, SCRIPT))
+fn fake_sqlserver(options: Options) -> Option<World> {
+    let reason = "only the fake SQL Server breaks as a test says";
+    Some(World::with(Mssql::fake_sqlserver_for(reason, options, SqlEngineOptions::default())?, SCRIPT))
 }
 
 fn doctor_with(world: &World, change: impl FnOnce(&mut Command)) -> Output {
@@ -88,7 +88,7 @@ fn nobody_answers() {
 
 #[test]
 fn certificates() {
-    let Some(world) = standin(Options::default()) else { return };
+    let Some(world) = fake_sqlserver(Options::default()) else { return };
     let without_authority = doctor_with(&world, |it| {
         it.env_remove("SSL_CERT_FILE");
     });
@@ -98,9 +98,11 @@ fn certificates() {
     world.edit("encrypt = \"required\"", "encrypt = \"off\"");
     let document = world.host(&JSON).success().json();
     assert_eq!(status(chain(&document, "erp"), "tls"), "not_used");
-    let Some(other) = standin(Options { certificate: Certificate::WrongHost, ..Options::default() }) else { return };
+    let Some(other) = fake_sqlserver(Options { certificate: Certificate::WrongHost, ..Options::default() }) else {
+        return;
+    };
     expect(&other.host(&JSON), "tls", "DK-SRC-021", "host_name_in_certificate");
-    let Some(old) = standin(Options { certificate: Certificate::Expired, ..Options::default() }) else { return };
+    let Some(old) = fake_sqlserver(Options { certificate: Certificate::Expired, ..Options::default() }) else { return };
     expect(&old.host(&JSON), "tls", "DK-SRC-022", "clock");
     // Pinned to another one than the server shows.
     let pin = format!("certificate_file = \"{}\"", old.mssql.certificate().display());
@@ -108,8 +110,8 @@ fn certificates() {
     let strange = expect(&other.host(&JSON), "tls", "DK-SRC-023", "renewed");
     assert_eq!((strange.status("tcp"), strange.status("login")), ("ok", "not_reached"));
     let options = Options { encrypt: Encrypt::Off, ..Options::default() };
-    let reason = "only the stand-in has no encryption when asked";
-    let Some(clear) = Mssql::standin_for(reason, options, SqlEngineOptions::default()) else { return };
+    let reason = "only the fake SQL Server has no encryption when asked";
+    let Some(clear) = Mssql::fake_sqlserver_for(reason, options, SqlEngineOptions::default()) else { return };
     let clear = World::with(clear, "");
     expect(&clear.host(&JSON), "tls", "DK-SRC-025", "TLS");
 }
@@ -151,7 +153,7 @@ fn login_and_database() {
 
 #[test]
 fn select_on_the_chosen_tables() {
-    let Some(world) = standin(Options::default()) else { return };
+    let Some(world) = fake_sqlserver(Options::default()) else { return };
     world.mssql.engine().set_denied("dbo.t", true);
     for reader in ["mssql-tds", "tiberius"] {
         let line = format!("reader = \"{reader}\"\nkind = \"sqlserver\"");
@@ -177,7 +179,7 @@ fn select_on_the_chosen_tables() {
 
 #[test]
 fn columns_that_may_not_be_read_are_named_unless_the_datakit_leaves_them_out() {
-    let Some(world) = standin(Options::default()) else { return };
+    let Some(world) = fake_sqlserver(Options::default()) else { return };
     world.mssql.engine().set_column_fact("dbo.t", "id", "granted", 1).unwrap();
     let denied = expect(&world.host(&JSON), "tables", "DK-SRC-032", "GRANT SELECT ON [dbo].[t] ([name]) TO [dbo];");
     assert!(denied.hint.contains("the datakit's setting `columns`"), "{}", denied.hint);
@@ -206,7 +208,7 @@ fn the_environment_is_enough() {
 /// A server at 127.0.0.1 under a name whose other address, before it or after it, is silent.
 #[test]
 fn silent_address_of_a_name_does_not_use_up_the_time_of_the_others() {
-    let Some(world) = standin(Options::default()) else { return };
+    let Some(world) = fake_sqlserver(Options::default()) else { return };
     let (port, silent_at) = (world.mssql.port, own_address());
     let _silent = silent(silent_at, port);
     let server = format!("server = \"{}\"", world.mssql.host);

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use datakit_standin::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
+use datakit_fake_sqlserver::vault::{CLIENT_ID, CLIENT_SECRET, Field, Vault, VaultOptions};
 use datakit_tests::{KerberosWorld, Output, World};
 
 use crate::{JSON, SCRIPT, chain, expect, status};

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use datakit_tests::{FilesWorld, datakit};
 use serde_json::json;
 
-use crate::{RUN, attack, queries, told};
+use crate::{RUN, attack, queries, reported};
 
 fn read(schema: &str, name: &str, path: &str, kind: &str) -> String {
     json!({ "read": {
@@ -45,6 +45,6 @@ fn each_request_is_refused_with_its_error_and_nothing_outside_of_the_root_is_rea
     let cases: Vec<(&str, &str)> = cases.iter().map(|(name, request)| (*name, request.as_str())).collect();
     let output = world.host(&[&RUN[..], &["--settings", &queries(cases.iter().copied())]].concat());
     assert_eq!(output.code, Some(1), "{}", output.stderr);
-    insta::assert_snapshot!(told(&output, &cases));
+    insta::assert_snapshot!(reported(&output, &cases));
     assert!(!output.stdout.contains("Pl4nted") && !output.stderr.contains("Pl4nted"));
 }

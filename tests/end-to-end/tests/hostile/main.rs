@@ -56,7 +56,7 @@ fn table<'a>(summary: &'a Value, name: &str) -> &'a Value {
 }
 
 /// How each query ended, for a golden file: its name, its text, and its error or its rows.
-fn told(output: &Output, asked: &[(&str, &str)]) -> String {
+fn reported(output: &Output, asked: &[(&str, &str)]) -> String {
     let summary = output.json();
     let mut text = String::new();
     for (name, sql) in asked {

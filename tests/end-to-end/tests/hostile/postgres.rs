@@ -3,7 +3,7 @@
 use datakit_tests::{PostgresWorld, datakit};
 use serde_json::json;
 
-use crate::{RUN, attack, queries, table, told};
+use crate::{RUN, attack, queries, reported, table};
 
 const SCRIPT: &str = "\
 CREATE TABLE public.t (id int NOT NULL PRIMARY KEY, note text);
@@ -95,7 +95,7 @@ fn each_query_is_refused_with_its_error_and_leaves_nothing() {
     let world = world();
     let output = world.host(&[&RUN[..], &["--settings", &queries(CASES)]].concat());
     assert_eq!(output.code, Some(3), "{}", output.stderr);
-    insta::assert_snapshot!(told(&output, &CASES));
+    insta::assert_snapshot!(reported(&output, &CASES));
     assert!(!output.stdout.contains("Pl4nted") && !output.stderr.contains("Pl4nted"));
     assert_eq!(world.source("SELECT count(*)::text FROM public.t"), "3");
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use datakit_tests::{FilesWorld, Output, PostgresWorld, World, datakit};
 
-use crate::{RUN, attack, measured, queries, told};
+use crate::{RUN, attack, measured, queries, reported};
 
 const CELL_BYTES: usize = 30_000_000;
 /// The cells of the row: what an unbounded host would hold at least.
@@ -19,10 +19,10 @@ fn row(table: &str) -> String {
 
 fn refused(what: &str, code: &str, (output, peak_bytes): (Output, u64), asked: &[(&str, &str)]) -> String {
     assert_eq!(output.code, Some(1), "{what}: {}", output.stderr);
-    let told = told(&output, asked);
-    assert!(told.contains(code), "{what}: {told}");
+    let reported = reported(&output, asked);
+    assert!(reported.contains(code), "{what}: {reported}");
     assert!(peak_bytes < MAX_PEAK_BYTES, "{what}: {peak_bytes} bytes");
-    told.lines().nth(1).unwrap().trim().to_owned()
+    reported.lines().nth(1).unwrap().trim().to_owned()
 }
 
 fn from_sql_server(reader: &str) -> String {
@@ -56,8 +56,8 @@ fn a_row_of_900_mb_ends_from_postgres() {
     let sql = row("public.big");
     let asked = [("wide", sql.as_str())];
     let process = world.start(world.command(&[&RUN[..], &["--settings", &queries(asked)]].concat()));
-    let told = refused("postgres", "DK-SRC-152", measured("a row of 900 MB by PostgreSQL", process), &asked);
-    insta::assert_snapshot!(told, @"DK-SRC-152: row 1: the values up to column `d2` have 90000014 bytes, over the limit `max_row_bytes` of 67108864");
+    let reported = refused("postgres", "DK-SRC-152", measured("a row of 900 MB by PostgreSQL", process), &asked);
+    insta::assert_snapshot!(reported, @"DK-SRC-152: row 1: the values up to column `d2` have 90000014 bytes, over the limit `max_row_bytes` of 67108864");
 }
 
 #[test]

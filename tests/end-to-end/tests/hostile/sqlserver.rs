@@ -1,13 +1,13 @@
-//! T-SQL of a stranger's datakit, by the real `host`, against the stand-in.
+//! T-SQL of a stranger's datakit, by the real `host`, against the fake SQL Server.
 
 use std::time::Duration;
 
-use datakit_standin::server::Options;
-use datakit_standin::sql::{Effect, Fault, SqlEngineOptions};
+use datakit_fake_sqlserver::server::Options;
+use datakit_fake_sqlserver::sql::{Effect, Fault, SqlEngineOptions};
 use datakit_tests::{Mssql, World, datakit};
 use serde_json::json;
 
-use crate::{RUN, attack, queries, table, told};
+use crate::{RUN, attack, queries, reported, table};
 
 const SCRIPT: &str = "\
 CREATE TABLE dbo.t (id int NOT NULL PRIMARY KEY, note nvarchar(60) NULL)
@@ -23,7 +23,7 @@ const GRANT: [&str; 4] = ["query.*", "dbo.*", "!dbo.secret", "!dbo.größe"];
 
 fn world() -> Option<World> {
     let reason = "what a server would do with a text that got through is not for a server of others";
-    let mssql = Mssql::standin_for(reason, Options::default(), SqlEngineOptions::default())?;
+    let mssql = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default())?;
     let world = World::with(mssql, SCRIPT);
     world.host(&["publish", datakit("hostile").to_str().unwrap()]).success();
     attack(world.path(), "sqlserver-bronze@0.1.0", "erp", &GRANT);
@@ -109,7 +109,7 @@ fn each_query_is_refused_with_its_error_and_never_reaches_the_server() {
     world.mssql.engine().take_records();
     let output = world.host(&[&RUN[..], &["--settings", &queries(CASES)]].concat());
     assert_eq!(output.code, Some(3), "{}", output.stderr);
-    insta::assert_snapshot!(told(&output, &CASES));
+    insta::assert_snapshot!(reported(&output, &CASES));
     assert!(!output.stdout.contains("Pl4nted") && !output.stderr.contains("Pl4nted"));
     let read: Vec<String> = world.mssql.engine().take_records().into_iter().map(|record| record.text).collect();
     let of_datakit = read.iter().filter(|text| text.contains("dbo") && !text.contains("sys.")).count();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use datakit_standin::sql::{Effect, Fault};
+use datakit_fake_sqlserver::sql::{Effect, Fault};
 use datakit_tests::KerberosWorld;
 
 const TABLES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -109,7 +109,7 @@ fn a_run_waits_for_a_kdc_that_comes_back() {
     let mut run = world.world.start(world.command(&RUN));
     run.wait_until("the first table", |run| run.stderr().contains('✓'));
     world.kdc.stop();
-    // The ticket at hand ends, and then there is none.
+    // The current ticket ends, and then there is none.
     run.wait_until("a login without a KDC", |run| run.stderr().contains("failed") && run.stderr().contains("no KDC"));
     world.kdc.resume().unwrap();
     let before = tickets(&world);
@@ -176,6 +176,6 @@ fn a_cache_that_goes_away_in_mid_run_is_not_missed() {
     let before = world.world.mssql.kerberos_logins().len();
     assert_eq!(run.end().success().json()["rows"], 10);
     assert!(world.world.mssql.kerberos_logins().len() > before, "no login came after it");
-    // The next process has nothing at hand.
+    // The next process has no ticket.
     assert!(world.refused(&["discover"]).contains("DK-KRB-001"));
 }

@@ -34,15 +34,15 @@ fn from_start_to_the_first_row() {
         }
         format!("{what} {:.0} ms", median(times))
     };
-    let mut told = vec![first_row("password", true)];
+    let mut reported = vec![first_row("password", true)];
     assert!(world.world.mssql.kerberos_logins().is_empty());
     let cache = world.kdc.kinit("svc-etl", &world.keytab, "cache", &[]).unwrap();
     world.log_in_with(&format!("ticket_cache = \"{}\"", cache.display()));
-    told.push(first_row("ticket cache", false));
+    reported.push(first_row("ticket cache", false));
     world.log_in_with_keytab("");
-    told.push(first_row("keytab", false));
+    reported.push(first_row("keytab", false));
     assert!(world.world.mssql.kerberos_logins().len() >= 2 * TIMES);
-    eprintln!("`host preview --rows 1` from start to end, median of {TIMES}: {}", told.join(", "));
+    eprintln!("`host preview --rows 1` from start to end, median of {TIMES}: {}", reported.join(", "));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_login_of_one_connection() {
         let parts: Vec<&str> = world.split('|').collect();
         let keytab = KeytabPlace::File(std::path::Path::new(parts[3]).join("svc-etl.keytab"));
         let origin = Origin::Keytab { keytab, principal: "svc-etl".to_owned() };
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for reader in [ReaderKind::MssqlTds, ReaderKind::Tiberius] {
             // The ticket is got by the first login, which does not count.
             let kerberos = Login::Kerberos(tickets(&world, origin.clone(), Duration::from_secs(60)));
@@ -72,15 +72,15 @@ fn a_login_of_one_connection() {
                     }
                     times
                 });
-                told.push(format!("{reader:?} {what} {:.1} ms", median(times)));
+                reported.push(format!("{reader:?} {what} {:.1} ms", median(times)));
             }
         }
-        std::fs::write(std::path::Path::new(parts[3]).join("told"), told.join(", ")).unwrap();
+        std::fs::write(std::path::Path::new(parts[3]).join("told"), reported.join(", ")).unwrap();
         return;
     }
     let Some(world) = KerberosWorld::new(SCRIPT) else { return };
     again(&world, "figures::a_login_of_one_connection");
-    let told = std::fs::read_to_string(world.kdc.path("told")).unwrap();
+    let reported = std::fs::read_to_string(world.kdc.path("told")).unwrap();
     assert_eq!(world.world.mssql.kerberos_logins().len(), 2 * (TIMES + 1));
-    eprintln!("connect, log in, ask one question, median of {TIMES}: {told}");
+    eprintln!("connect, log in, ask one question, median of {TIMES}: {reported}");
 }

@@ -17,7 +17,7 @@ use crate::SCRIPT;
 /// and the password.
 pub(crate) const WORLD: &str = "DATAKIT_TEST_WORLD";
 
-/// Runs the test of this name again with the world at hand.
+/// Runs the test of this name again with the world set up.
 #[track_caller]
 pub(crate) fn again(world: &KerberosWorld, name: &str) {
     let mssql = &world.world.mssql;
@@ -33,8 +33,8 @@ pub(crate) fn again(world: &KerberosWorld, name: &str) {
     command.args([name, "--exact", "--nocapture"]);
     command.env("KRB5_CONFIG", world.kdc.krb5_conf()).env("KRB5CCNAME", "FILE:/nowhere").env(WORLD, parts.join("|"));
     let output = command.output().unwrap();
-    datakit_planted::keep("second process stdout", &output.stdout);
-    datakit_planted::keep("second process stderr", &output.stderr);
+    datakit_canary::keep("second process stdout", &output.stdout);
+    datakit_canary::keep("second process stderr", &output.stderr);
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

@@ -1,6 +1,6 @@
 //! Every way in.
 
-use datakit_standin::kdc::{Kdc, KdcOptions};
+use datakit_fake_sqlserver::kdc::{Kdc, KdcOptions};
 use datakit_tests::{KerberosWorld, with_names};
 
 use crate::SCRIPT;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datakit_standin::browser::{Browser, Instance};
-use datakit_standin::kdc::KdcOptions;
-use datakit_standin::server::{Certificate, Options, Running, SendOn, Standin};
-use datakit_standin::sql::{SqlEngine, SqlEngineOptions};
+use datakit_fake_sqlserver::browser::{Browser, Instance};
+use datakit_fake_sqlserver::kdc::KdcOptions;
+use datakit_fake_sqlserver::server::{Certificate, FakeSqlServer, Options, Running, SendOn};
+use datakit_fake_sqlserver::sql::{SqlEngine, SqlEngineOptions};
 use datakit_tests::{KerberosWorld, own_address, with_names};
 
 use crate::SCRIPT;
@@ -21,7 +21,7 @@ fn listener(world: &KerberosWorld) -> Running {
     let options =
         Options { keytab: Some(world.kdc.path("mssql.keytab")), send_on: Some(send_on), ..Options::default() };
     let engine = SqlEngine::open(SqlEngineOptions::default()).unwrap();
-    let running = Standin::start(options, Arc::new(engine)).unwrap();
+    let running = FakeSqlServer::start(options, Arc::new(engine)).unwrap();
     world.kdc.add_with_keytab(&format!("MSSQLSvc/localhost:{}", running.port()), "", "mssql.keytab").unwrap();
     running
 }

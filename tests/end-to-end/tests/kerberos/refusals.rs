@@ -16,29 +16,29 @@ fn faketime() -> String {
 #[test]
 fn tickets_that_cannot_be_had() {
     let Some(mut world) = KerberosWorld::new(SCRIPT) else { return };
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let keytab = world.keytab.display().to_string();
     let keys = |more: &str| format!("principal = \"svc-etl@CORP.EXAMPLE\", keytab = {{ file = \"{keytab}\" }}{more}");
-    let mut tell = |world: &KerberosWorld, what: &str, kerberos: &str| {
+    let mut report = |world: &KerberosWorld, what: &str, kerberos: &str| {
         world.log_in_with(kerberos);
-        told.push(format!("# {what}\n{}", world.refused(&["discover"])));
+        reported.push(format!("# {what}\n{}", world.refused(&["discover"])));
     };
 
-    tell(&world, "no ticket cache", &format!("ticket_cache = \"{}\"", world.kdc.path("nothing").display()));
+    report(&world, "no ticket cache", &format!("ticket_cache = \"{}\"", world.kdc.path("nothing").display()));
     std::fs::write(world.kdc.path("half"), b"\x05\x04\x00\x00\x00").unwrap();
-    tell(&world, "half a ticket cache", &format!("ticket_cache = \"{}\"", world.kdc.path("half").display()));
-    tell(&world, "no keytab", "principal = \"svc-etl\", keytab = { file = \"nothing.keytab\" }");
-    tell(
+    report(&world, "half a ticket cache", &format!("ticket_cache = \"{}\"", world.kdc.path("half").display()));
+    report(&world, "no keytab", "principal = \"svc-etl\", keytab = { file = \"nothing.keytab\" }");
+    report(
         &world,
         "no keytab, but a cache",
         &format!("principal = \"svc-etl\", keytab = {{ file = \"{}\" }}", world.kdc.path("half").display()),
     );
-    tell(&world, "keytab of another", &keys("").replace("svc-etl@CORP", "SVC-ETL@CORP"));
-    tell(&world, "wrong SPN", &keys(", spn_host = \"nowhere.corp.example\""));
-    tell(&world, "unknown realm", &keys(", realm = \"NOWHERE.EXAMPLE\""));
+    report(&world, "keytab of another", &keys("").replace("svc-etl@CORP", "SVC-ETL@CORP"));
+    report(&world, "wrong SPN", &keys(", spn_host = \"nowhere.corp.example\""));
+    report(&world, "unknown realm", &keys(", realm = \"NOWHERE.EXAMPLE\""));
     let since = Instant::now();
     let cache = world.kdc.kinit("svc-etl", &world.keytab, "cache", &[]).unwrap();
-    tell(
+    report(
         &world,
         "too little time left",
         &format!("ticket_cache = \"{}\", min_remaining_seconds = 86400", cache.display()),
@@ -46,28 +46,28 @@ fn tickets_that_cannot_be_had() {
     let passed = since.elapsed().as_secs();
 
     world.kdc.admin("modprinc -allow_tix svc-etl").unwrap();
-    tell(&world, "locked account", &keys(""));
+    report(&world, "locked account", &keys(""));
     world.kdc.admin("modprinc +allow_tix svc-etl").unwrap();
     world.kdc.keytab("svc-etl", "newer.keytab").unwrap();
-    tell(&world, "keytab older than the password", &keys(""));
+    report(&world, "keytab older than the password", &keys(""));
     world.kdc.admin("delprinc -force svc-etl").unwrap();
-    tell(&world, "unknown principal", &keys(""));
+    report(&world, "unknown principal", &keys(""));
     world.kdc.add_with_keytab("svc-etl", "", "newest.keytab").unwrap();
     let newest = keys("").replace("svc-etl.keytab", "newest.keytab");
     // The server's account has a new password, of which its keytab knows nothing.
     world.kdc.keytab(&format!("MSSQLSvc/localhost:{}", world.world.mssql.port), "elsewhere.keytab").unwrap();
-    tell(&world, "a ticket the server cannot read", &newest);
+    report(&world, "a ticket the server cannot read", &newest);
     world.kdc.stop();
-    tell(&world, "no KDC", &newest);
-    let told = told.join("\n\n").replace(&format!("127.0.0.1:{}", world.kdc.port()), "[kdc]");
-    insta::assert_snapshot!(with_time_left(&told, passed));
+    report(&world, "no KDC", &newest);
+    let reported = reported.join("\n\n").replace(&format!("127.0.0.1:{}", world.kdc.port()), "[kdc]");
+    insta::assert_snapshot!(with_time_left(&reported, passed));
 }
 
 /// The text of a ticket of ten hours that was fetched `passed` seconds ago at most, as it is after the first second. The number in it is
 /// held against that time: the KDC counts whole seconds, and what is left is rounded down.
-fn with_time_left(told: &str, passed: u64) -> String {
+fn with_time_left(reported: &str, passed: u64) -> String {
     const LIFE_SECONDS: u64 = 36_000;
-    let (before, rest) = told.split_once(" is good for ").unwrap();
+    let (before, rest) = reported.split_once(" is good for ").unwrap();
     let (left, after) = rest.split_once(" s more").unwrap();
     let left: u64 = left.parse().unwrap();
     assert!((LIFE_SECONDS - passed - 2..LIFE_SECONDS).contains(&left), "{left} s are left after {passed} s");
@@ -99,7 +99,7 @@ fn an_expired_ticket_says_since_when() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_is_told_or_corrected() {
+fn clock_skew_is_reported_or_corrected() {
     let Some(world) = KerberosWorld::new(SCRIPT) else { return };
     let cache = world.kdc.kinit("svc-etl", &world.keytab, "cache", &[]).unwrap();
     let an_hour_ahead = |arguments: &[&str]| {

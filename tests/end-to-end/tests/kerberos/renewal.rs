@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use datakit_standin::kdc::Kdc;
+use datakit_fake_sqlserver::kdc::Kdc;
 use datakit_tests::{KerberosWorld, Started};
 
 use crate::SCRIPT;

@@ -59,18 +59,18 @@ fn a_cache_is_read_by_the_group_it_is_for_and_by_nobody_else() {
 }
 
 #[test]
-fn the_cache_and_the_keytab_of_another_user_are_told_of() {
+fn the_cache_and_the_keytab_of_another_user_are_reported() {
     let Some(world) = open_world() else { return };
     let cache = world.kdc.kinit("svc-etl", &world.keytab, "cache", &[]).unwrap();
     let doctor = world.command(&["doctor", "erp"]);
-    let told = |code: &str| {
+    let reported = |code: &str| {
         assert_eq!(as_user(&world, &doctor, 0, 0).code, Some(0), "as root it works");
         let refused = as_user(&world, &doctor, USER, GROUP);
         let said = format!("{}{}", refused.stdout, refused.stderr);
         assert!(refused.code != Some(0) && said.contains(code), "{said}");
     };
     world.log_in_with(&format!("ticket_cache = \"{}\"", cache.display()));
-    told("DK-KRB-002");
+    reported("DK-KRB-002");
     world.log_in_with_keytab("");
-    told("DK-KRB-011");
+    reported("DK-KRB-011");
 }

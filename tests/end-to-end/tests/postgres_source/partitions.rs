@@ -11,7 +11,7 @@ fn cut(by: &str) -> String {
 
 /// Rows that move and go while a run reads are neither lost nor doubled: it has its snapshot.
 #[test]
-fn a_table_in_many_partitions_is_of_one_moment() {
+fn a_table_in_many_partitions_is_of_one_snapshot() {
     // Changes everything as soon as a session waits for the table, which is the run's with its snapshot taken.
     const CHANGE: &str = "DO $$ BEGIN
         LOCK TABLE big IN ACCESS EXCLUSIVE MODE;
@@ -43,21 +43,21 @@ fn a_table_in_many_partitions_is_of_one_moment() {
         assert_eq!(world.source("SELECT count(*)::text FROM big"), "17143", "rows are gone");
         let summary = output.json();
         assert!(summary["tables"][0]["partitions"].as_u64().unwrap() > 5, "{summary}");
-        assert_ne!(summary["tables"][0]["several_moments"], true, "by {by}");
+        assert_ne!(summary["tables"][0]["consistent_snapshot"], false, "by {by}");
         assert_eq!(summary["rows"], 20_000, "by {by}");
         assert!(numbers(&world.delta("SHOP/public/big"), "k").into_iter().eq(0..20_000), "by {by}: every row once");
     }
 }
 
 #[test]
-fn without_the_snapshot_partitions_are_several_moments() {
+fn partitions_without_a_shared_snapshot_are_not_consistent() {
     let world = PostgresWorld::new(
         "CREATE TABLE big (id int PRIMARY KEY); INSERT INTO big SELECT generate_series(1, 2000); ANALYZE big",
     );
     let settings = r#"{"partition_row_threshold": 500, "partition_rows": 500, "isolation": "read_committed"}"#;
     let summary = world.run(&["--settings", settings]);
     assert_eq!(summary["tables"][0]["partitions"], 4);
-    assert_eq!(summary["tables"][0]["several_moments"], true);
+    assert_eq!(summary["tables"][0]["consistent_snapshot"], false);
     assert_eq!(summary["rows"], 2000);
 }
 
@@ -78,7 +78,7 @@ fn a_partitioned_table_is_cut_by_the_blocks_of_its_partitions() {
     world.edit("tables = [\"*.*\"]", "tables = [\"public.parted\"]");
     let summary = world.run(&["--settings", &cut("auto")]);
     assert!(summary["tables"][0]["partitions"].as_u64().unwrap() >= 12, "{summary}");
-    assert_ne!(summary["tables"][0]["several_moments"], true, "{summary}");
+    assert_ne!(summary["tables"][0]["consistent_snapshot"], false, "{summary}");
     assert!(numbers(&world.delta("SHOP/public/parted"), "k").into_iter().eq(0..16_000), "every row once");
 }
 

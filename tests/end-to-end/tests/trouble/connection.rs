@@ -3,11 +3,11 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use datakit_standin::server::{Certificate, Encrypt, Options};
-use datakit_standin::sql::{Effect, Fault, SqlEngineOptions};
+use datakit_fake_sqlserver::server::{Certificate, Encrypt, Options};
+use datakit_fake_sqlserver::sql::{Effect, Fault, SqlEngineOptions};
 use datakit_tests::{Mssql, World};
 
-use crate::{FAULTS, RUN, TABLE, delta_ids, each, run, standin};
+use crate::{FAULTS, RUN, TABLE, delta_ids, each, fake_sqlserver, run};
 
 /// The line of the warehouse file that pins a certificate.
 fn pin(mssql: &Mssql) -> String {
@@ -17,12 +17,12 @@ fn pin(mssql: &Mssql) -> String {
 /// The line of the warehouse file in its place.
 const CHECKED: &str = "# The certificate is checked.";
 
-/// Reasons to need the stand-in.
-const CERTIFICATES: &str = "only the stand-in shows the certificate that a test asks for";
-const DENIED: &str = "only the stand-in denies a table to the login that made it";
+/// Reasons to need the fake SQL Server.
+const CERTIFICATES: &str = "only the fake SQL Server shows the certificate that a test asks for";
+const DENIED: &str = "only the fake SQL Server denies a table to the login that made it";
 
-fn standin_with(options: Options, reason: &str, script: &str) -> Option<World> {
-    Some(World::with(Mssql::standin_for(reason, options, SqlEngineOptions::default())?, script))
+fn fake_sqlserver_with(options: Options, reason: &str, script: &str) -> Option<World> {
+    Some(World::with(Mssql::fake_sqlserver_for(reason, options, SqlEngineOptions::default())?, script))
 }
 
 #[test]
@@ -48,7 +48,9 @@ fn a_server_or_login_that_is_not_there_is_named() {
 
 #[test]
 fn a_certificate_is_trusted_by_pin_or_authority_only() {
-    let (Some(world), Some(other)) = (standin(CERTIFICATES, TABLE), standin(CERTIFICATES, "")) else { return };
+    let (Some(world), Some(other)) = (fake_sqlserver(CERTIFICATES, TABLE), fake_sqlserver(CERTIFICATES, "")) else {
+        return;
+    };
     let without_authority = |file: &str| {
         let mut command = world.command(&run(&["--config", file]));
         command.env_remove("SSL_CERT_FILE");
@@ -74,7 +76,7 @@ fn a_certificate_has_to_be_of_this_host_and_time() {
         [(Certificate::WrongHost, "certificate_of_another_host"), (Certificate::Expired, "certificate_expired")]
     {
         let options = Options { certificate, ..Options::default() };
-        let Some(world) = standin_with(options, CERTIFICATES, TABLE) else { return };
+        let Some(world) = fake_sqlserver_with(options, CERTIFICATES, TABLE) else { return };
         insta::assert_snapshot!(name, world.refused(&RUN));
         assert!(world.nothing_written());
     }
@@ -83,7 +85,9 @@ fn a_certificate_has_to_be_of_this_host_and_time() {
 #[test]
 fn a_server_without_encryption_is_not_talked_to() {
     let options = Options { encrypt: Encrypt::Off, ..Options::default() };
-    let Some(world) = standin_with(options, "only the stand-in has no encryption when asked", "") else { return };
+    let Some(world) = fake_sqlserver_with(options, "only the fake SQL Server has no encryption when asked", "") else {
+        return;
+    };
     insta::assert_snapshot!(world.refused(&RUN));
     assert!(world.nothing_written());
 }
@@ -92,7 +96,7 @@ fn a_server_without_encryption_is_not_talked_to() {
 fn a_table_that_may_not_be_read_leaves_the_others_alone() {
     let script = "CREATE TABLE dbo.secret (id int NOT NULL PRIMARY KEY)\nGO\n\
          CREATE TABLE dbo.known (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.known VALUES (1), (2)";
-    let Some(world) = standin(DENIED, script) else { return };
+    let Some(world) = fake_sqlserver(DENIED, script) else { return };
     world.mssql.engine().set_denied("dbo.secret", true);
     let output = world.host(&run(&["--parallel", "1"]));
     assert_eq!(output.code, Some(3));
@@ -112,7 +116,7 @@ fn a_table_that_may_not_be_read_leaves_the_others_alone() {
 fn a_table_that_goes_away_during_the_run_fails_alone() {
     let script = "CREATE TABLE dbo.first (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.first VALUES (1)\nGO\n\
          CREATE TABLE dbo.gone (id int NOT NULL PRIMARY KEY)";
-    let Some(world) = standin(FAULTS, script) else { return };
+    let Some(world) = fake_sqlserver(FAULTS, script) else { return };
     let pause = Effect::Pause(Duration::from_secs(3));
     let fault = Fault { table: "dbo.first".into(), after_rows: 1, effect: pause, times: 1 };
     world.mssql.engine().add_fault(fault);

@@ -2,20 +2,20 @@
 
 use std::process::Command;
 
-use datakit_standin::server::Options;
-use datakit_standin::sql::SqlEngineOptions;
+use datakit_fake_sqlserver::server::Options;
+use datakit_fake_sqlserver::sql::SqlEngineOptions;
 use datakit_tests::{Mssql, World, python};
 
-use crate::{RUN, TABLE, delta_ids, each, run, standin};
+use crate::{RUN, TABLE, delta_ids, each, fake_sqlserver, run};
 
 #[test]
 fn a_type_that_cannot_be_represented_fails_its_table() {
-    // The stand-in has no such type: one of its CLR types is renamed to what SQL Server 2025 brought.
+    // The fake SQL Server has no such type: one of its CLR types is renamed to what SQL Server 2025 brought.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("erp.sqlite");
     let engine = SqlEngineOptions { file: Some(file.clone()), ..SqlEngineOptions::default() };
-    let reason = "only the stand-in's catalog can be changed";
-    let Some(mssql) = Mssql::standin_for(reason, Options::default(), engine) else { return };
+    let reason = "only the fake SQL Server's catalog can be changed";
+    let Some(mssql) = Mssql::fake_sqlserver_for(reason, Options::default(), engine) else { return };
     mssql.execute(&["CREATE TABLE dbo.v (id int NOT NULL PRIMARY KEY, embedding geography NULL)"]);
     let rename = "import sqlite3, sys\n\
         c = sqlite3.connect(sys.argv[1])\n\
@@ -41,7 +41,9 @@ GO
 INSERT INTO dbo.people VALUES (1, N'xxxx'), (2, N'xxxx')
 GO
 CREATE TABLE dbo.vault (id int NOT NULL PRIMARY KEY, ssn varbinary(65) NULL)";
-    let Some(world) = standin("only the stand-in takes what its catalog says of a column", script) else { return };
+    let Some(world) = fake_sqlserver("only the fake SQL Server takes what its catalog says of a column", script) else {
+        return;
+    };
     for (table, column, fact, value) in [
         ("dbo.edge", "graph_id_A", "graph_type", 1),
         ("dbo.edge", "$edge_id_A", "graph_type", 2),

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use datakit_standin::sql::{Effect, Fault, errors};
+use datakit_fake_sqlserver::sql::{Effect, Fault, errors};
 use datakit_tests::{Started, World};
 
-use crate::{FAULTS, RUN, delta_ids, each, insert_rows, run, standin};
+use crate::{FAULTS, RUN, delta_ids, each, fake_sqlserver, insert_rows, run};
 
 /// Rows of `dbo.big`; a fault strikes in their middle.
 const ROWS: i64 = 5000;
 
 /// `dbo.a` with two rows and `dbo.big` with [`ROWS`], in batches that make a data file long before the end.
-/// None where the environment names another server, on which no fault can be planted.
+/// None where the environment names another server, on which no fault can be injected.
 fn big_world() -> Option<World> {
     let script = "CREATE TABLE dbo.a (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.a VALUES (1), (2)\nGO\n\
          CREATE TABLE dbo.big (id int NOT NULL PRIMARY KEY, note nvarchar(60) NULL)";
-    let world = standin(FAULTS, script)?;
+    let world = fake_sqlserver(FAULTS, script)?;
     insert_rows(&world, "dbo.big", 1, 5000);
     Some(with_small_batches(world))
 }

@@ -11,8 +11,8 @@ mod registry;
 mod secrets;
 mod space;
 
-use datakit_standin::server::Options;
-use datakit_standin::sql::SqlEngineOptions;
+use datakit_fake_sqlserver::server::Options;
+use datakit_fake_sqlserver::sql::SqlEngineOptions;
 use datakit_tests::{Mssql, World};
 
 /// The run of every golden: one JSON summary, and no id that changes.
@@ -30,15 +30,15 @@ GO
 INSERT INTO dbo.t VALUES (1, N'a'), (2, NULL), (3, N'c')
 ";
 
-/// A world with these tables on the stand-in, for a test of what no other server does at will; none where the environment
-/// names another.
-fn standin(reason: &str, script: &str) -> Option<World> {
-    let mssql = Mssql::standin_for(reason, Options::default(), SqlEngineOptions::default())?;
+/// A world with these tables on the fake SQL Server, for a test of what no other server does at will; none where the
+/// environment names another.
+fn fake_sqlserver(reason: &str, script: &str) -> Option<World> {
+    let mssql = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default())?;
     Some(World::with(mssql, script))
 }
 
-/// Reasons to need the stand-in.
-const FAULTS: &str = "only the stand-in fails when a test says so";
+/// Reasons to need the fake SQL Server.
+const FAULTS: &str = "only the fake SQL Server fails when a test says so";
 
 #[test]
 fn the_same_elsewhere() {

@@ -1,16 +1,16 @@
-//! A password that is planted is found nowhere: not in a log, a message, a summary or a file.
+//! A canary password is found nowhere: not in a log, a message, a summary or a file.
 
 use std::fs;
 use std::path::Path;
 
-use datakit_planted::forms;
-use datakit_standin::server::Options;
-use datakit_standin::sql::SqlEngineOptions;
+use datakit_canary::forms;
+use datakit_fake_sqlserver::server::Options;
+use datakit_fake_sqlserver::sql::SqlEngineOptions;
 use datakit_tests::{Mssql, Output, World};
 
 use crate::{TABLE, run};
 
-const PLANTED: &str = "Pl4nted-Gehéim!";
+const CANARY: &str = "Pl4nted-Gehéim!";
 
 fn holds(haystack: &[u8], password: &str) -> bool {
     forms(password.as_bytes()).iter().any(|form| haystack.windows(form.bytes.len()).any(|window| window == form.bytes))
@@ -21,15 +21,15 @@ fn search_files(directory: &Path, found: &mut Vec<String>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             search_files(&path, found);
-        } else if holds(&fs::read(&path).unwrap(), PLANTED) {
+        } else if holds(&fs::read(&path).unwrap(), CANARY) {
             found.push(path.display().to_string());
         }
     }
 }
 
 fn search(world: &World, output: &Output) {
-    assert!(!holds(output.stdout.as_bytes(), PLANTED), "{}", output.stdout);
-    assert!(!holds(output.stderr.as_bytes(), PLANTED), "{}", output.stderr);
+    assert!(!holds(output.stdout.as_bytes(), CANARY), "{}", output.stdout);
+    assert!(!holds(output.stderr.as_bytes(), CANARY), "{}", output.stderr);
     let mut found = Vec::new();
     search_files(world.path(), &mut found);
     assert_eq!(found, Vec::<String>::new());
@@ -37,9 +37,9 @@ fn search(world: &World, output: &Output) {
 
 #[test]
 fn a_password_is_nowhere() {
-    let options = Options { password: PLANTED.into(), ..Options::default() };
-    let reason = "only the stand-in takes a password that a test plants";
-    let Some(mssql) = Mssql::standin_for(reason, options, SqlEngineOptions::default()) else { return };
+    let options = Options { password: CANARY.into(), ..Options::default() };
+    let reason = "only the fake SQL Server takes the canary password of a test";
+    let Some(mssql) = Mssql::fake_sqlserver_for(reason, options, SqlEngineOptions::default()) else { return };
     let world = World::with(mssql, TABLE);
     let traced = |arguments: &[&str], variable: &str| {
         let mut command = world.command(arguments);
@@ -72,17 +72,13 @@ fn a_password_is_nowhere() {
 #[test]
 fn an_inline_password_is_refused_without_being_repeated() {
     let world = World::new("");
-    let variant = world.variant("{ env = \"MSSQL_PASSWORD\" }", &format!("\"{PLANTED}\""));
+    let variant = world.variant("{ env = \"MSSQL_PASSWORD\" }", &format!("\"{CANARY}\""));
     let mut command = world.command(&["run", "-vvv", "--output", "json", "--config", variant]);
     command.env_remove("MSSQL_PASSWORD");
     let output = world.finish(command);
     assert_eq!(output.code, Some(1));
     assert_eq!(output.json()["errors"][0]["code"], "DK-CFG-008", "{}", output.stderr);
-    assert!(
-        !holds(output.stdout.as_bytes(), PLANTED) && !holds(output.stderr.as_bytes(), PLANTED),
-        "{}",
-        output.stderr
-    );
+    assert!(!holds(output.stdout.as_bytes(), CANARY) && !holds(output.stderr.as_bytes(), CANARY), "{}", output.stderr);
 }
 
 #[test]

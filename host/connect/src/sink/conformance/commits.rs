@@ -180,8 +180,8 @@ pub async fn remembers_its_last_commit(harness: &dyn Harness) -> Outcome {
         let run_id = format!("run {sequence}");
         let writer = harness.sink().await?.open(target(&table, &schema, &run_id)).await?;
         write(writer.as_ref(), 0, &[plain(0..2)?]).await?;
-        let (several_moments, approximate, filtered) = (sequence % 2 == 0, sequence > 2, sequence == 2);
-        let note = CommitNote { watermark: watermark.map(str::to_owned), several_moments, approximate, filtered };
+        let (consistent_snapshot, approximate, filtered) = (sequence % 2 != 0, sequence > 2, sequence == 2);
+        let note = CommitNote { watermark: watermark.map(str::to_owned), consistent_snapshot, approximate, filtered };
         let committed = writer.commit(note).await?;
         let state = harness.sink().await?.state(SYSTEM, &table).await?;
         let state = state.ok_or_else(|| Violation::new("there is no state after a commit"))?;
@@ -192,8 +192,8 @@ pub async fn remembers_its_last_commit(harness: &dyn Harness) -> Outcome {
             "run, sequence, watermark and rows"
         );
         ensure!(state.was_committed_by("run 1"), "an earlier run is forgotten");
-        let notes = (state.several_moments, state.approximate, state.filtered);
-        ensure_eq!(notes, (several_moments, approximate, filtered), "the run's notes");
+        let notes = (state.consistent_snapshot, state.approximate, state.filtered);
+        ensure_eq!(notes, (consistent_snapshot, approximate, filtered), "the run's notes");
         ensure_eq!(
             (state.datakit.as_str(), state.digest.as_str()),
             ("conformance@0.1.0", "sha256:0000"),

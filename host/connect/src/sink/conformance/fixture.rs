@@ -60,7 +60,7 @@ pub(super) fn target(table: &TableId, schema: &SchemaRef, run_id: &str) -> Targe
 }
 
 pub(super) fn note(watermark: &str) -> CommitNote {
-    CommitNote { watermark: Some(watermark.to_owned()), several_moments: false, approximate: false, filtered: false }
+    CommitNote { watermark: Some(watermark.to_owned()), consistent_snapshot: true, approximate: false, filtered: false }
 }
 
 /// Writes batches as one partition.

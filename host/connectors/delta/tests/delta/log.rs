@@ -51,7 +51,8 @@ async fn a_version_holds_everything_at_once() {
     let mut second = target("run-2", schema());
     second.mode = WriteMode::Overwrite;
     let writer = sink.open(second).await.unwrap();
-    let note = CommitNote { watermark: Some("42".into()), several_moments: true, approximate: false, filtered: false };
+    let note =
+        CommitNote { watermark: Some("42".into()), consistent_snapshot: false, approximate: false, filtered: false };
     writer.commit(note).await.unwrap();
     let directory = root.path().join("ERP/dbo/orders");
     insta::assert_json_snapshot!("first_version", actions(&directory, 0));
@@ -144,7 +145,7 @@ async fn of_many_runs_at_once_every_committed_one_is_whole() {
 }
 
 #[tokio::test]
-async fn a_damaged_state_is_told_and_not_overwritten() {
+async fn a_damaged_state_is_reported_and_not_overwritten() {
     let root = tempfile::tempdir().unwrap();
     let sink = sink(root.path());
     load(&sink, target("1", schema()), &[rows(0..1)]).await.unwrap();

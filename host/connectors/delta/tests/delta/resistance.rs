@@ -119,7 +119,7 @@ async fn log_folder_without_an_entry_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_damaged_is_told() {
+async fn a_log_that_is_damaged_is_reported() {
     let root = tempfile::tempdir().unwrap();
     let log = root.path().join("ERP/dbo/orders/_delta_log");
     std::fs::create_dir_all(&log).unwrap();
@@ -135,7 +135,7 @@ async fn a_log_that_is_damaged_is_told() {
 }
 
 #[tokio::test]
-async fn names_that_do_not_fit_are_told() {
+async fn names_that_do_not_fit_are_reported() {
     let root = tempfile::tempdir().unwrap();
     let failure = sink(root.path()).locate("ERP", &TableId::new("dbo", "表".repeat(100))).unwrap_err();
     assert_eq!((failure.code(), failure.kind()), ("DK-SNK-002", Kind::User));
@@ -144,7 +144,7 @@ async fn names_that_do_not_fit_are_told() {
 }
 
 #[tokio::test]
-async fn a_root_that_is_a_file_is_told() {
+async fn a_root_that_is_a_file_is_reported() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("ERP"), "not a directory").unwrap();
     let failure = load(&sink(root.path()), target("1", schema()), &[rows(0..1)]).await.unwrap_err();

@@ -188,7 +188,7 @@ async fn of_many_writers_on_azure_no_row_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bucket_that_is_not_there_is_told() {
+async fn a_bucket_that_is_not_there_is_reported() {
     let harness = StoreHarness::new(s3().await);
     let config = DeltaConfig { uri: "s3://nobodys-bucket/bronze".into(), ..harness.config() };
     let error = DeltaSink::new(config).unwrap().open(target("run", schema())).await.err().unwrap();

@@ -24,7 +24,7 @@ impl LeftOut {
         }
     }
 
-    pub(super) fn tell(self, root: &str) {
+    pub(super) fn report(self, root: &str) {
         for (reason, (count, names)) in self.0 {
             // Escaped: such names are often odd by the characters they hold.
             let names: Vec<String> = names.iter().map(|name| name.escape_debug().to_string()).collect();

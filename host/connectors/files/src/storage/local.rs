@@ -61,7 +61,7 @@ impl Folder {
         while let Some((folder, prefix)) = walk.folders.pop() {
             self.look_into(&folder, &prefix, &mut walk)?;
         }
-        walk.left_out.tell(&self.root.display().to_string());
+        walk.left_out.report(&self.root.display().to_string());
         Ok(walk.files)
     }
 

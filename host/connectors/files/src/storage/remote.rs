@@ -84,7 +84,7 @@ impl Prefix {
         let mut left_out = LeftOut::default();
         let (count, first) = self.odd.take();
         left_out.note_all("objects whose keys are no paths are left out", count, first);
-        left_out.tell(&self.root);
+        left_out.report(&self.root);
         let folders = self.folders(&files).await?;
         files.retain(|file| !folders.contains(&file.path));
         Ok(files)

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The rows of the only file of a request, cut at these bytes, and what is set aside.
+/// The rows of the only file of a request, cut at these bytes, and what is rejected.
 pub(super) fn in_parts(folder: &Folder, whole: &Value, mut cuts: Vec<u64>) -> (Vec<Row>, Vec<RejectedRow>) {
     cuts.retain(|cut| *cut > 0);
     cuts.sort_unstable();
@@ -74,9 +74,9 @@ proptest! {
         let (batch, rejected) = folder.ask(&whole).unwrap();
         prop_assert_eq!(rows(&batch), expected.clone());
         prop_assert_eq!(rejected.len(), lines.iter().filter(|(line, _)| matches!(line, Line::Bad)).count());
-        let (found, set_aside) = in_parts(&folder, &whole, cuts);
+        let (found, rejected_in_parts) = in_parts(&folder, &whole, cuts);
         prop_assert_eq!(found, expected);
-        prop_assert_eq!(set_aside, rejected, "with their lines");
+        prop_assert_eq!(rejected_in_parts, rejected, "with their lines");
     }
 }
 

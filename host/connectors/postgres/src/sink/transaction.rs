@@ -75,7 +75,7 @@ impl Transaction {
         match Self::prepare(&client, &plan).await {
             Ok(before) => Ok(Self { plan, client, before, copy: None }),
             Err(error) => {
-                // Answered before the next attempt asks for the lock; the error at hand is the one to tell.
+                // Answered before the next attempt asks for the lock; this error is the one to report.
                 let _ = client.batch_execute("ROLLBACK").await;
                 Err(error)
             }

@@ -15,7 +15,7 @@
 use std::borrow::Cow;
 use std::error::Error as _;
 
-use datakit_model::{Coded, Failure, Fault, Kind, Retry, TableId};
+use datakit_model::{Diagnostic, Failure, Fault, Kind, Retry, TableId};
 
 use super::config::PostgresConfig;
 use super::server_errors::meaning_of;
@@ -184,7 +184,7 @@ pub enum PostgresError {
         /// The server is a replica, whose conflicts end such sessions.
         on_replica: bool,
     },
-    /// A table was emptied, rewritten, replaced or dropped after the snapshot: its rows of that moment cannot be read any more.
+    /// A table was emptied, rewritten, replaced or dropped after the snapshot: its rows of that snapshot cannot be read any more.
     #[error(
         "{table} was emptied, rewritten, replaced or dropped after this run's snapshot, which cannot see its rows any more"
     )]
@@ -373,7 +373,7 @@ impl Fault for PostgresError {
     }
 }
 
-impl Coded for PostgresError {
+impl Diagnostic for PostgresError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Password(failure) => return Cow::Owned(failure.code().to_owned()),

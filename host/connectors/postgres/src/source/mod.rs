@@ -1,4 +1,4 @@
-//! PostgreSQL 12 and later: rows by binary COPY, all of one moment.
+//! PostgreSQL 12 and later: rows by binary COPY, all of one snapshot.
 //!
 //! | module | about |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `statement`, `parameters` | what is sent |
 //! | `connect` | sessions and cancelling |
 //! | `check` | who is on the other side, and what may be read there |
-//! | `snapshot`, `changed` | the moment that all queries of a run share, and whether tables are still those of it |
+//! | `snapshot`, `changed` | the snapshot that all queries of a run share, and whether tables are still those of it |
 //! | `types`, `copy` | from the wire's types to Arrow's |
 //! | `task` | a query on its connection |
 

@@ -1,7 +1,8 @@
-//! One moment for a run.
+//! One snapshot for a run.
 //!
 //! A session of its own keeps a transaction open and exports its snapshot; every query of the run that reads a table begins its
-//! transaction with it. So all partitions of a table, and all tables of a run, are of one moment, whatever changes meanwhile.
+//! transaction with it. So all partitions of a table, and all tables of a run, are of one snapshot, whatever changes
+//! meanwhile.
 //!
 //! The price is the server's: rows that died since stay until the run's end, since the snapshot may still see them.
 
@@ -43,7 +44,7 @@ impl Snapshots {
     /// The run's snapshot, taken when it is first asked for.
     ///
     /// # Errors
-    /// What connecting says, or [`PostgresError::SnapshotLost`]: another snapshot would be another moment.
+    /// What connecting says, or [`PostgresError::SnapshotLost`]: another snapshot would show other rows.
     pub(super) async fn of_run(&self, config: &PostgresConfig, run_id: &str) -> Result<Arc<Snapshot>, PostgresError> {
         let mut runs = self.runs.lock().await;
         if let Some(known) = runs.iter().find(|snapshot| snapshot.run_id == run_id) {

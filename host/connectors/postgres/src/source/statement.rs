@@ -30,9 +30,9 @@ pub(super) const ROLE_PATH: &str = "SET LOCAL search_path TO DEFAULT";
 /// Nothing may end the transaction that keeps a snapshot but the run: a role's timeouts are for people who forget to commit.
 const NO_TIMEOUTS: &str = "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0";
 
-/// The transaction a query runs in.
+/// The snapshot that a query's transaction reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment<'a> {
+pub(super) enum TransactionSnapshot<'a> {
     /// The snapshot of this name.
     Shared(&'a str),
     /// Its own, at this level.
@@ -43,7 +43,7 @@ pub(super) enum Moment<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Transaction<'a> {
     pub(super) run_id: &'a str,
-    pub(super) moment: Moment<'a>,
+    pub(super) snapshot: TransactionSnapshot<'a>,
     pub(super) row_security: RowSecurity,
     /// Processes the server may use for a query.
     pub(super) max_parallelism: Option<u16>,
@@ -52,22 +52,30 @@ pub(super) struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// One of its own moment, for questions of the host.
+    /// One of its own snapshot, for questions of the host.
     pub(super) fn own(run_id: &'a str, isolation: Isolation, row_security: RowSecurity) -> Self {
-        Self { run_id, moment: Moment::Own(isolation), row_security, max_parallelism: None, lock_timeout: None }
+        Self {
+            run_id,
+            snapshot: TransactionSnapshot::Own(isolation),
+            row_security,
+            max_parallelism: None,
+            lock_timeout: None,
+        }
     }
 
     /// Begins it; it can only read.
     pub(super) fn begin(&self) -> String {
         let mut text = comment(self.run_id);
         // Writing to a String cannot fail.
-        let _ = match self.moment {
-            Moment::Shared(snapshot) => write!(
+        let _ = match self.snapshot {
+            TransactionSnapshot::Shared(snapshot) => write!(
                 text,
                 " BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '{}'",
                 snapshot.replace('\'', "''")
             ),
-            Moment::Own(isolation) => write!(text, " BEGIN ISOLATION LEVEL {}, READ ONLY", level(isolation)),
+            TransactionSnapshot::Own(isolation) => {
+                write!(text, " BEGIN ISOLATION LEVEL {}, READ ONLY", level(isolation))
+            }
         };
         let _ = write!(text, "; {SETTINGS}; SET LOCAL row_security = {}", self.row_security.word());
         if let Some(processes) = self.max_parallelism {
@@ -124,7 +132,7 @@ mod tests {
     #[test]
     fn transactions_only_read_and_set_nothing_that_outlives_them() {
         let shared = Transaction {
-            moment: Moment::Shared("00000003-0000001B-1"),
+            snapshot: TransactionSnapshot::Shared("00000003-0000001B-1"),
             lock_timeout: Some(Duration::from_secs(10)),
             ..Transaction::own("run-1", Isolation::Snapshot, RowSecurity::Refuse)
         };

@@ -19,7 +19,7 @@ use super::connect::{self, PostgresConnection};
 use super::copy::Decoder;
 use super::error::PostgresError;
 use super::snapshot::Snapshot;
-use super::statement::{self, Moment, Transaction};
+use super::statement::{self, Transaction, TransactionSnapshot};
 use super::types::{self, Column};
 use datakit_connect::pool::{self, Lease};
 
@@ -85,12 +85,12 @@ pub(super) struct Job {
 
 impl Job {
     fn transaction(&self, config: &PostgresConfig) -> Transaction<'_> {
-        let moment = match &self.snapshot {
-            Some(snapshot) => Moment::Shared(snapshot.id()),
-            None => Moment::Own(self.isolation),
+        let snapshot = match &self.snapshot {
+            Some(snapshot) => TransactionSnapshot::Shared(snapshot.id()),
+            None => TransactionSnapshot::Own(self.isolation),
         };
         Transaction {
-            moment,
+            snapshot,
             max_parallelism: self.max_parallelism,
             lock_timeout: self.by_place.then_some(PLACES_LOCK_TIMEOUT),
             ..Transaction::own(&self.run_id, self.isolation, config.row_security)
@@ -168,7 +168,8 @@ async fn start(
         }
         client.batch_execute(statement::ROLE_PATH).await.map_err(failed)?;
         if !job.has_one_snapshot() {
-            // The copy's own snapshot is older than the locks it waits for: with the locks at hand there is nothing to wait for.
+            // The copy's own snapshot is older than the locks it waits for: with the locks taken there is nothing to wait
+            // for.
             client.batch_execute(&statement::explain(&job.run_id, &job.query)).await.map_err(failed)?;
         }
     }

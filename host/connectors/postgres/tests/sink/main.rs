@@ -199,7 +199,7 @@ async fn two_sources_do_not_meet_in_one_table() {
 }
 
 #[tokio::test]
-async fn views_and_missing_rights_are_told() {
+async fn views_and_missing_rights_are_reported() {
     let config = database().await;
     let admin = client(&config).await;
     admin

@@ -3,7 +3,7 @@
 use datakit_postgres::source::PostgresSource;
 use datakit_postgres::testing::PostgresServer;
 
-use crate::world::{World, admin, rest, start, told};
+use crate::world::{World, admin, reported, rest, start};
 
 const TABLES: &str = "
     CREATE SCHEMA s;
@@ -61,7 +61,7 @@ async fn a_conflict_with_the_primary_names_the_settings_of_the_replica() {
         }
     };
     for (failure, code) in [(conflict, "DK-SRC-362 Source AfterBackoff"), (lost, "DK-SRC-162 Source Never")] {
-        let text = told(&failure);
+        let text = reported(&failure);
         assert!(text.starts_with(code), "{text}");
         assert!(
             text.contains("`hot_standby_feedback = on`") && text.contains("`max_standby_streaming_delay`"),

@@ -1,6 +1,6 @@
-//! One moment for all queries of a run.
+//! One snapshot for all queries of a run.
 
-use crate::world::{World, read, rest, start, told};
+use crate::world::{World, read, reported, rest, start};
 
 const ACCOUNTS: &str = "\
 CREATE SCHEMA s;
@@ -20,16 +20,16 @@ const LOW: &str = "SELECT id, amount FROM s.accounts WHERE id < 500";
 const HIGH: &str = "SELECT id, amount FROM s.accounts WHERE id >= 500";
 
 #[tokio::test]
-async fn partitions_are_of_one_moment_whatever_changes_between_them() {
+async fn partitions_are_of_one_snapshot_whatever_changes_between_them() {
     let world = World::of(ACCOUNTS).await;
     let source = world.source();
     let (_session, mut low) = start(&source, "run-1", LOW).await.unwrap();
-    let moment = low.report().snapshot;
-    assert!(moment.is_some());
+    let snapshot = low.report().snapshot;
+    assert!(snapshot.is_some());
     let low = rest(low).await.unwrap();
     world.admin.batch_execute(MOVE).await.unwrap();
     let (_session, mut high) = start(&source, "run-1", HIGH).await.unwrap();
-    assert_eq!(high.report().snapshot, moment);
+    assert_eq!(high.report().snapshot, snapshot);
     let high = rest(high).await.unwrap();
     assert_eq!(
         (low.rows(), high.rows()),
@@ -42,7 +42,7 @@ async fn partitions_are_of_one_moment_whatever_changes_between_them() {
 }
 
 #[tokio::test]
-async fn blocks_are_of_one_moment_too_and_the_table_stays_in_place() {
+async fn blocks_are_of_one_snapshot_too_and_the_table_stays_in_place() {
     let world = World::of(ACCOUNTS).await;
     let source = world.source();
     let part = |condition: &str| format!("SELECT id, amount FROM s.accounts WHERE {condition}");
@@ -69,7 +69,7 @@ async fn blocks_are_of_one_moment_too_and_the_table_stays_in_place() {
 }
 
 #[tokio::test]
-async fn a_lost_snapshot_is_an_error_and_never_another_moment() {
+async fn a_lost_snapshot_is_an_error_and_never_replaced() {
     let world = World::of(ACCOUNTS).await;
     let source = world.source();
     let (_session, low) = start(&source, "run-1", LOW).await.unwrap();
@@ -80,9 +80,9 @@ async fn a_lost_snapshot_is_an_error_and_never_another_moment() {
     world.wait_until("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'idle in transaction')").await;
     let failure = start(&source, "run-1", HIGH).await.err().unwrap();
     assert!(
-        told(&failure).starts_with("DK-SRC-162 Source Never: the snapshot of this run is lost"),
+        reported(&failure).starts_with("DK-SRC-162 Source Never: the snapshot of this run is lost"),
         "{}",
-        told(&failure)
+        reported(&failure)
     );
     // The catalog is still read, and so is another run.
     assert!(start(&source, "run-1", "SELECT relname FROM pg_catalog.pg_class").await.is_ok());
@@ -90,7 +90,7 @@ async fn a_lost_snapshot_is_an_error_and_never_another_moment() {
 }
 
 #[tokio::test]
-async fn other_isolations_have_a_moment_of_their_own() {
+async fn other_isolations_have_no_shared_snapshot() {
     use datakit_model::source::{Isolation, QueryOptions, Source};
     let world = World::of(ACCOUNTS).await;
     let source = world.source();

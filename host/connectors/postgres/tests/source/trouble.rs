@@ -8,7 +8,7 @@ use datakit_postgres::Encrypt;
 use datakit_postgres::source::{PostgresConfig, PostgresSource};
 use datakit_postgres::testing::Certificate;
 
-use crate::world::{World, access, query, read, start, told};
+use crate::world::{World, access, query, read, reported, start};
 
 const SESSIONS: &str =
     "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'datakit' AND state = 'active'";
@@ -50,7 +50,7 @@ async fn every_trouble_says_what_to_do() {
     let mut text = String::new();
     for (name, source, sql) in cases {
         let failure = read(&source, sql).await.unwrap_err();
-        text += &format!("{name}: {}\n", told(&failure).replace(&world.server.port().to_string(), "PORT"));
+        text += &format!("{name}: {}\n", reported(&failure).replace(&world.server.port().to_string(), "PORT"));
     }
     // The resolver's words differ by system.
     let text = regex_free(&text, "failed to lookup address information: ", "\n");
@@ -107,10 +107,10 @@ async fn query_ends_at_the_smaller_timeout_and_the_next_one_works() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_server_said_goodbye_is_replaced() {
+async fn a_connection_that_the_server_closed_is_replaced() {
     let world = World::of("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS i").await;
     let source = world.source_with(|c| c.pool.validate_after = Duration::ZERO);
-    // Of the moment: a run's snapshot does not outlive its session.
+    // For one query only: a run's snapshot does not outlive its session.
     let read_now = async || {
         let session = source.connect(access("run-1")).await.unwrap();
         let options = QueryOptions { isolation: Some(Isolation::ReadCommitted), ..QueryOptions::default() };
@@ -128,7 +128,7 @@ async fn a_connection_whose_server_said_goodbye_is_replaced() {
     world.wait_until("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'datakit')").await;
     read_now().await;
     let after = source.pool().unwrap();
-    assert_eq!((after.opened, after.closed.goodbye), (2, 1));
+    assert_eq!((after.opened, after.closed.closed_by_server), (2, 1));
 }
 
 #[tokio::test]

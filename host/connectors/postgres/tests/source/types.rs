@@ -2,7 +2,7 @@
 
 use datakit_model::source::Value;
 
-use crate::world::{World, read, read_with, told};
+use crate::world::{World, read, read_with, reported};
 
 const TYPES: &str = "\
 CREATE EXTENSION IF NOT EXISTS citext;
@@ -84,7 +84,7 @@ async fn what_has_no_exact_form_is_refused_by_name() {
     let mut verdicts = Vec::new();
     for column in ["d", "t", "n", "m", "u", "w", "a", "i"] {
         let failure = read(&source, &format!("SELECT {column} FROM s.odd")).await.unwrap_err();
-        verdicts.push(told(&failure));
+        verdicts.push(reported(&failure));
     }
     insta::assert_snapshot!(verdicts.join("\n"));
     // By policy: the datakit's SQL maps them.

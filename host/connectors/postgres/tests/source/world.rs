@@ -143,7 +143,7 @@ pub async fn read_with(source: &PostgresSource, sql: &str, parameters: Vec<Value
 }
 
 /// A failure in one text: code, kind, retry, message, hint.
-pub fn told(failure: &Failure) -> String {
+pub fn reported(failure: &Failure) -> String {
     format!(
         "{} {:?} {:?}: {failure}\nhint: {}",
         failure.code(),

@@ -130,7 +130,7 @@ fn a_decimals_own_scale_counts() {
     let (batch, _) = b.finish().unwrap();
     let values = batch.column(0).as_primitive::<arrow::datatypes::Decimal128Type>();
     assert_eq!(values.values().as_ref(), [12_345, 12_345, 1_200, -50, 99_999]);
-    for (unscaled, scale, told) in [
+    for (unscaled, scale, reported) in [
         (12_345, 4, "1.2345"),
         (100_000, 2, "1000.00"),
         (1_000, 0, "1000"),
@@ -139,7 +139,7 @@ fn a_decimals_own_scale_counts() {
         b.decimal(0, unscaled, scale);
         b.end_row();
         let failure = b.take_failure().unwrap().to_string();
-        assert!(failure.ends_with(&format!("the server declared type of amount and sent {told}")), "{failure}");
+        assert!(failure.ends_with(&format!("the server declared type of amount and sent {reported}")), "{failure}");
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use datakit_fake_sqlserver::Options;
+use datakit_fake_sqlserver::sql::SqlEngineOptions;
 use datakit_model::source::{Source, Value};
 use datakit_sqlserver::{ReaderKind, SqlServerSource};
-use datakit_standin::Options;
-use datakit_standin::sql::SqlEngineOptions;
 
 use crate::common::{READERS, access, query, read};
 use crate::world::World;
@@ -26,7 +26,7 @@ fn parameters(sql: &str) -> Vec<Value> {
     if sql.contains("@P1") { vec![Value::Text("dbo.t".into())] } else { Vec::new() }
 }
 
-/// A source that trusts the stand-in's certificate without a pin.
+/// A source that trusts the fake SQL Server's certificate without a pin.
 fn trusting(world: &World, reader: ReaderKind, max_connections: usize) -> SqlServerSource {
     world.source_with(reader, |config| {
         config.certificate_file = None;

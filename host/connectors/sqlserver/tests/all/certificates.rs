@@ -1,11 +1,11 @@
 //! What is said of certificates. Extra CAs are the process' own business (OpenSSL reads SSL_CERT_FILE once), so these
 //! cases run in children of this test.
 
+use datakit_fake_sqlserver::sql::SqlEngineOptions;
+use datakit_fake_sqlserver::{Certificate, Encrypt, Options};
 use datakit_sqlserver::{ReaderKind, SqlServerSource};
-use datakit_standin::sql::SqlEngineOptions;
-use datakit_standin::{Certificate, Encrypt, Options};
 
-use crate::common::{READERS, query, read, told};
+use crate::common::{READERS, query, read, reported};
 use crate::world::World;
 
 const CHILD: &str = "DATAKIT_TEST_CHILD";
@@ -25,13 +25,13 @@ async fn verdicts(world: &World) -> String {
         });
         lines.push(match read(&source, query(QUERY, vec![])).await {
             Ok(answer) => format!("{reader:?}: {} row", answer.rows()),
-            Err(failure) => format!("{reader:?}: {}", told(&failure)),
+            Err(failure) => format!("{reader:?}: {}", reported(&failure)),
         });
     }
     lines.join("\n").replace(&world.running.port().to_string(), "PORT")
 }
 
-/// Runs the test of the same name in a child that trusts the stand-in's CA.
+/// Runs the test of the same name in a child that trusts the fake SQL Server's CA.
 fn in_child(case: &str) -> String {
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "certificates::child", "--ignored", "--nocapture", "--test-threads=1"])
@@ -110,10 +110,10 @@ async fn another_certificate_than_the_pinned_is_refused() {
         c.certificate_file = Some(other.running.certificate_pem_path().to_owned());
     });
     let failure = read(&source, query(QUERY, vec![])).await.unwrap_err();
-    assert_eq!(failure.code(), "DK-SRC-023", "{}", told(&failure));
+    assert_eq!(failure.code(), "DK-SRC-023", "{}", reported(&failure));
     let expired = world(Certificate::Expired);
     let failure = read(&expired.source(ReaderKind::MssqlTds), query(QUERY, vec![])).await.unwrap_err();
-    assert_eq!(failure.code(), "DK-SRC-022", "{}", told(&failure));
+    assert_eq!(failure.code(), "DK-SRC-022", "{}", reported(&failure));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,6 +126,6 @@ async fn a_server_without_encryption_is_refused() {
             c.trust_certificate = true;
         });
         let failure = read(&source, query(QUERY, vec![])).await.unwrap_err();
-        assert_eq!(failure.code(), "DK-SRC-025", "{reader:?} {}", told(&failure));
+        assert_eq!(failure.code(), "DK-SRC-025", "{reader:?} {}", reported(&failure));
     }
 }

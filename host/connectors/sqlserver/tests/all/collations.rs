@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::AsArray;
+use datakit_fake_sqlserver::collations::{Documented, Server, documented};
+use datakit_fake_sqlserver::{FakeSqlServer, Options, Running};
 use datakit_model::Secret;
 use datakit_sqlserver::{ReaderKind, SqlServerConfig, SqlServerSource};
-use datakit_standin::collations::{Documented, Server, documented};
-use datakit_standin::{Options, Running, Standin};
 
-use crate::common::{READERS, query, read, told};
+use crate::common::{READERS, query, read, reported};
 
 struct Tables {
     running: Running,
@@ -16,7 +16,7 @@ struct Tables {
 
 impl Tables {
     fn of(collations: Vec<Documented>) -> Self {
-        Self { running: Standin::start(Options::default(), Arc::new(Server::of(collations))).unwrap() }
+        Self { running: FakeSqlServer::start(Options::default(), Arc::new(Server::of(collations))).unwrap() }
     }
 
     fn source(&self, reader: ReaderKind) -> SqlServerSource {
@@ -31,7 +31,7 @@ impl Tables {
 
 async fn text_of(source: &SqlServerSource, collation: &str) -> Result<String, String> {
     let sql = format!("SELECT v FROM dbo.[{collation}]");
-    let answer = read(source, query(&sql, vec![])).await.map_err(|failure| told(&failure))?;
+    let answer = read(source, query(&sql, vec![])).await.map_err(|failure| reported(&failure))?;
     Ok(answer.one_batch().column(0).as_string::<i32>().value(0).to_owned())
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Decimal128Type};
+use datakit_fake_sqlserver::engine::{Engine, Event, Login, Output, Request, Session};
+use datakit_fake_sqlserver::sql::describe;
+use datakit_fake_sqlserver::values::{Column, SqlError, SqlType, Value};
+use datakit_fake_sqlserver::{FakeSqlServer, Options};
 use datakit_model::Secret;
 use datakit_sqlserver::{ReaderKind, SqlServerConfig, SqlServerSource};
-use datakit_standin::engine::{Engine, Event, Login, Output, Request, Session};
-use datakit_standin::sql::describe;
-use datakit_standin::values::{Column, SqlError, SqlType, Value};
-use datakit_standin::{Options, Standin};
 
-use crate::common::{query, read, told};
+use crate::common::{query, read, reported};
 
 /// Describes `decimal(10,2)` and sends `decimal(10,4)`.
 struct OtherScale(Value);
@@ -68,14 +68,15 @@ impl Session for OtherScale {
 
 async fn read_amount(unscaled: i128) -> Result<i128, String> {
     let value = Value::Decimal { unscaled, scale: 4 };
-    let running = Standin::start(Options::default(), Arc::new(OtherScale(value))).unwrap();
+    let running = FakeSqlServer::start(Options::default(), Arc::new(OtherScale(value))).unwrap();
     let Options { user, password, .. } = Options::default();
     let mut config = SqlServerConfig::new("localhost", "testdb", user, Secret::new(password));
     config.port = running.port();
     config.reader = ReaderKind::Tiberius;
     config.trust_certificate = true;
     let source = SqlServerSource::new(config).unwrap();
-    let answer = read(&source, query("SELECT amount FROM dbo.t", vec![])).await.map_err(|failure| told(&failure))?;
+    let answer =
+        read(&source, query("SELECT amount FROM dbo.t", vec![])).await.map_err(|failure| reported(&failure))?;
     let batch = answer.one_batch();
     assert_eq!(batch.column(0).data_type(), &DataType::Decimal128(10, 2));
     Ok(batch.column(0).as_primitive::<Decimal128Type>().value(0))
@@ -84,6 +85,6 @@ async fn read_amount(unscaled: i128) -> Result<i128, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decimal_of_another_scale_than_described_keeps_its_value() {
     assert_eq!(read_amount(125_000).await, Ok(1_250));
-    let told = read_amount(125_001).await.unwrap_err();
-    assert!(told.contains("DK-SRC-051") && told.contains("12.5001"), "{told}");
+    let reported = read_amount(125_001).await.unwrap_err();
+    assert!(reported.contains("DK-SRC-051") && reported.contains("12.5001"), "{reported}");
 }

@@ -1,13 +1,14 @@
 //! What a recorded server would have answered to `sp_describe_first_result_set`: the recordings hold no such question. The
-//! columns are read out of the recorded result by the stand-in's own reader of types, and described by the stand-in.
+//! columns are read out of the recorded result by the fake SQL Server's own reader of types, and described by the fake SQL
+//! Server.
 
-use datakit_standin::sql::describe;
-use datakit_standin::tds::packet::PacketWriter;
-use datakit_standin::tds::reader::Reader;
-use datakit_standin::tds::row::RowEncoder;
-use datakit_standin::tds::token::{Done, DoneKind};
-use datakit_standin::tds::{Encoding, Features, metadata, type_info};
-use datakit_standin::values::{Column, SqlType};
+use datakit_fake_sqlserver::sql::describe;
+use datakit_fake_sqlserver::tds::packet::PacketWriter;
+use datakit_fake_sqlserver::tds::reader::Reader;
+use datakit_fake_sqlserver::tds::row::RowEncoder;
+use datakit_fake_sqlserver::tds::token::{Done, DoneKind};
+use datakit_fake_sqlserver::tds::{Encoding, Features, metadata, type_info};
+use datakit_fake_sqlserver::values::{Column, SqlType};
 
 const COLUMN_METADATA: u8 = 0x81;
 const PACKET_BYTES: usize = 4096;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::AsArray;
+use datakit_fake_sqlserver::foreign::Foreign;
+use datakit_fake_sqlserver::sql::{SqlEngine, SqlEngineOptions};
+use datakit_fake_sqlserver::{FakeSqlServer, Options, Running};
 use datakit_model::Secret;
 use datakit_sqlserver::{ReaderKind, SqlServerConfig, SqlServerSource};
-use datakit_standin::foreign::Foreign;
-use datakit_standin::sql::{SqlEngine, SqlEngineOptions};
-use datakit_standin::{Options, Running, Standin};
 
-use crate::common::{READERS, query, read, told};
+use crate::common::{READERS, query, read, reported};
 
 const TABLES: &str = "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note varchar(40) NULL);
 INSERT INTO dbo.orders VALUES (1, 'café');
@@ -24,7 +24,7 @@ impl World {
     fn new() -> Self {
         let engine = SqlEngine::open(SqlEngineOptions::default()).unwrap();
         engine.run_script(TABLES).unwrap();
-        let running = Standin::start(Options::default(), Arc::new(Foreign(engine.clone()))).unwrap();
+        let running = FakeSqlServer::start(Options::default(), Arc::new(Foreign(engine.clone()))).unwrap();
         Self { running, engine }
     }
 
@@ -82,7 +82,7 @@ async fn the_number_for_everything_is_told_by_its_text() {
     for reader in READERS {
         let failure = read(&world.source(reader), query("SELECT a FROM dbo.nothing", vec![])).await.unwrap_err();
         insta::allow_duplicates! {
-            insta::assert_snapshot!(told(&failure));
+            insta::assert_snapshot!(reported(&failure));
         }
     }
 }

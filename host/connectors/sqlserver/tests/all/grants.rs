@@ -22,7 +22,7 @@ async fn collation_is_asked_for_once_and_only_where_case_decides() {
         assert_eq!(read("dbo.*", "dbo.Orders").await, None);
         assert_eq!(read("hr.*", "dbo.orders").await.as_deref(), Some("DK-SRC-075"));
         assert_eq!(asked(), 0, "{reader:?}");
-        // The stand-in's database ignores case.
+        // The fake SQL Server's database ignores case.
         assert_eq!(read("DBO.Orders", "dbo.orders").await, None);
         assert_eq!(read("dbo.orders", "dbo.ORDERS").await, None);
         assert_eq!(asked(), 1, "{reader:?}");

@@ -1,14 +1,14 @@
-//! Both readers on the server that `DATAKIT_TEST_MSSQL` names, or on the stand-in reached in the same way.
+//! Both readers on the server that `DATAKIT_TEST_MSSQL` names, or on the fake SQL Server reached in the same way.
 
+use datakit_fake_sqlserver::Options;
+use datakit_fake_sqlserver::named::{Encryption, NamedServer, Trust};
 use datakit_model::Secret;
 use datakit_sqlserver::{Encrypt, ReaderKind, SqlServerConfig, SqlServerSource};
-use datakit_standin::Options;
-use datakit_standin::named::{Encryption, NamedServer, Trust};
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
-use crate::common::{READERS, query, read, told};
+use crate::common::{READERS, query, read, reported};
 use crate::world::World;
 
 /// Each type with its greatest and least values and a null; of what a driver cannot read exactly, values that it can.
@@ -46,7 +46,7 @@ const COLUMNS: [(&str, &str, &str); 31] = [
     ("c_sql_variant", "sql_variant", "CAST(N'a variant' AS nvarchar(20))"),
 ];
 
-fn stand_in(world: &World) -> NamedServer {
+fn fake_sqlserver(world: &World) -> NamedServer {
     let Options { user, password, .. } = Options::default();
     NamedServer {
         host: "localhost".to_owned(),
@@ -95,7 +95,7 @@ async fn client(server: &NamedServer) -> Client<Compat<TcpStream>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_readers_read_every_type_alike() {
     let world = World::of("SELECT 1 AS a");
-    let server = NamedServer::from_environment().unwrap().unwrap_or_else(|| stand_in(&world));
+    let server = NamedServer::from_environment().unwrap().unwrap_or_else(|| fake_sqlserver(&world));
     let table = format!("dbo.[datakit readers {}]", uuid::Uuid::new_v4());
     let columns: Vec<String> = COLUMNS.iter().map(|(name, sql_type, _)| format!("{name} {sql_type} NULL")).collect();
     let values: Vec<&str> = COLUMNS.iter().map(|(_, _, value)| *value).collect();
@@ -120,7 +120,7 @@ async fn both_readers_read_every_type_alike() {
         for reader in READERS {
             match read(&source(&server, reader), query(&sql, vec![])).await {
                 Ok(answer) => answers.push(answer),
-                Err(failure) => failures.push(format!("{reader:?}: {sql}: {}", told(&failure))),
+                Err(failure) => failures.push(format!("{reader:?}: {sql}: {}", reported(&failure))),
             }
         }
         if let [first, second] = answers.as_slice() {

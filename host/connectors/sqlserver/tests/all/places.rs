@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use datakit_fake_sqlserver::browser::{Browser, Instance, PORT};
+use datakit_fake_sqlserver::sql::SqlEngineOptions;
+use datakit_fake_sqlserver::{Options, SendOn};
 use datakit_model::Failure;
 use datakit_sqlserver::{ApplicationIntent, ReaderKind, SqlServerConfig, SqlServerSource};
-use datakit_standin::browser::{Browser, Instance, PORT};
-use datakit_standin::sql::SqlEngineOptions;
-use datakit_standin::{Options, SendOn};
 
-use crate::common::{READERS, query, read, told};
+use crate::common::{READERS, query, read, reported};
 use crate::world::World;
 
 const QUERY: &str = "SELECT 7 AS a";
@@ -43,7 +43,7 @@ async fn login_that_is_sent_on_is_followed_by_both_readers() {
         let listener = sends_on_to(&format!("localhost{instance}"), replica.running.port(), false);
         for reader in READERS {
             let before = listener.running.sent_on();
-            assert_eq!(attempt(config(&listener, reader)).await.map_err(|f| told(&f)), Ok(1), "{reader:?}");
+            assert_eq!(attempt(config(&listener, reader)).await.map_err(|f| reported(&f)), Ok(1), "{reader:?}");
             assert!(listener.running.sent_on() > before);
             assert_eq!(replica.running.password_logins().admitted, listener.running.sent_on(), "{reader:?}");
         }
@@ -57,10 +57,10 @@ async fn read_only_intent_reaches_the_secondary_replica() {
     for reader in READERS {
         let mut config = config(&listener, reader);
         let before = listener.running.sent_on();
-        assert_eq!(attempt(config.clone()).await.map_err(|f| told(&f)), Ok(1));
+        assert_eq!(attempt(config.clone()).await.map_err(|f| reported(&f)), Ok(1));
         assert_eq!(listener.running.sent_on(), before, "{reader:?} reads from the primary replica by default");
         config.application_intent = ApplicationIntent::ReadOnly;
-        assert_eq!(attempt(config).await.map_err(|f| told(&f)), Ok(1));
+        assert_eq!(attempt(config).await.map_err(|f| reported(&f)), Ok(1));
         assert!(listener.running.sent_on() > before);
         assert_eq!(replica.running.password_logins().admitted, listener.running.sent_on(), "{reader:?}");
     }
@@ -70,7 +70,7 @@ async fn read_only_intent_reaches_the_secondary_replica() {
 async fn server_that_a_login_is_sent_on_to_is_named_in_its_error() {
     let listener = sends_on_to("localhost", 1, false);
     let closed = attempt(config(&listener, ReaderKind::Tiberius)).await.unwrap_err();
-    assert_eq!(closed.code(), "DK-SRC-011", "{}", told(&closed));
+    assert_eq!(closed.code(), "DK-SRC-011", "{}", reported(&closed));
     let place = format!("localhost:1 (sent on by localhost:{})", listener.running.port());
     assert!(closed.to_string().contains(&place), "{closed}");
 }
@@ -83,7 +83,7 @@ async fn login_that_is_sent_in_a_circle_fails() {
     let circle = server(Options { listen, send_on, ..Options::default() });
     for reader in READERS {
         let failure = attempt(config(&circle, reader)).await.unwrap_err();
-        assert_eq!(failure.code(), "DK-SRC-333", "{reader:?} {}", told(&failure));
+        assert_eq!(failure.code(), "DK-SRC-333", "{reader:?} {}", reported(&failure));
     }
     assert_eq!(circle.running.sent_on(), 22, "each reader goes to ten servers after the first");
 }
@@ -115,14 +115,14 @@ async fn instances_are_found_by_sql_server_browser() {
     };
     for reader in READERS {
         // Names of instances have no case.
-        assert_eq!(attempt(with(reader, "erp")).await.map_err(|f| told(&f)), Ok(1), "{reader:?}");
+        assert_eq!(attempt(with(reader, "erp")).await.map_err(|f| reported(&f)), Ok(1), "{reader:?}");
     }
     assert!(browser.questions() >= 2);
     let without_tcp = attempt(with(ReaderKind::Tiberius, "PIPES")).await.unwrap_err();
-    assert_eq!(without_tcp.code(), "DK-SRC-332", "{}", told(&without_tcp));
+    assert_eq!(without_tcp.code(), "DK-SRC-332", "{}", reported(&without_tcp));
     let unknown = attempt(with(ReaderKind::MssqlTds, "CRM")).await.unwrap_err();
     assert_eq!(unknown.code(), "DK-SRC-331");
-    insta::assert_snapshot!(told(&unknown).replace(&address.to_string(), "HOST"), @r"
+    insta::assert_snapshot!(reported(&unknown).replace(&address.to_string(), "HOST"), @r"
     DK-SRC-331 User Never: HOST has no instance `CRM`; its instances: ERP, PIPES
     hint: check the name of the instance in `server`
     ");
@@ -135,7 +135,7 @@ async fn browser_that_does_not_answer_is_reported_with_what_to_do() {
     let mut config = config(&server, ReaderKind::MssqlTds);
     (config.host, config.instance) = (address.to_string(), Some("ERP".to_owned()));
     let closed = attempt(config.clone()).await.unwrap_err();
-    insta::assert_snapshot!(told(&closed).replace(&address.to_string(), "HOST"), @r#"
+    insta::assert_snapshot!(reported(&closed).replace(&address.to_string(), "HOST"), @r#"
     DK-SRC-330 Source AfterBackoff: cannot ask SQL Server Browser for the port of HOST\ERP: UDP port 1434 of HOST: Connection refused (os error 111)
     hint: start the service SQL Server Browser and open UDP port 1434, or give the instance's own port: `server = "HOST,PORT"`; SQL Server Configuration Manager shows it
     "#);
@@ -143,7 +143,7 @@ async fn browser_that_does_not_answer_is_reported_with_what_to_do() {
     let _silent = UdpSocket::bind((address, PORT)).unwrap();
     config.timeouts.connect = Duration::from_secs(1);
     let silent = attempt(config).await.unwrap_err();
-    assert_eq!(silent.code(), "DK-SRC-330", "{}", told(&silent));
+    assert_eq!(silent.code(), "DK-SRC-330", "{}", reported(&silent));
     assert!(silent.to_string().ends_with("no answer within 1 s"), "{silent}");
 }
 

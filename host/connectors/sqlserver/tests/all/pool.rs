@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datakit_connect::config::ServerLimit;
-use datakit_model::Coded as _;
+use datakit_model::Diagnostic as _;
 use datakit_model::source::Source;
 use datakit_sqlserver::{ReaderKind, SqlServerSource};
 
 use crate::common::{READERS, access, query, read};
-use crate::standin::{BIG, big};
+use crate::fake_sqlserver::{BIG, big};
 use crate::world::World;
 
 const SELECT: &str = "SELECT 1 AS a";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_whose_server_said_goodbye_is_replaced() {
+async fn a_connection_that_the_server_closed_is_replaced() {
     for reader in READERS {
         let world = World::of(SELECT);
         let source = world.source_with(reader, |c| c.pool.validate_after = Duration::ZERO);
@@ -23,29 +23,29 @@ async fn a_connection_whose_server_said_goodbye_is_replaced() {
         read(&source, query(SELECT, vec![])).await.unwrap();
         let before = source.pool().unwrap();
         assert_eq!((before.opened, before.idle, before.closed.total()), (1, 1, 0), "{reader:?}");
-        world.running.say_goodbye();
+        world.running.close_connections();
         read(&source, query(SELECT, vec![])).await.unwrap();
         let after = source.pool().unwrap();
-        assert_eq!((after.opened, after.closed.goodbye), (2, 1), "{reader:?}");
+        assert_eq!((after.opened, after.closed.closed_by_server), (2, 1), "{reader:?}");
     }
 }
 
 /// Within the time in which no sign of life is asked for: tiberius' socket can be looked at.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_goodbye_is_seen_without_a_question() {
+async fn a_closed_connection_is_seen_without_a_question() {
     let world = World::of(SELECT);
     let source = world.source_with(ReaderKind::Tiberius, |c| c.pool.validate_after = Duration::from_secs(3_600));
     for _ in 0..2 {
         read(&source, query(SELECT, vec![])).await.unwrap();
     }
     assert_eq!(source.pool().unwrap().opened, 1);
-    world.running.say_goodbye();
+    world.running.close_connections();
     while world.running.connections().0 > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     read(&source, query(SELECT, vec![])).await.unwrap();
     let after = source.pool().unwrap();
-    assert_eq!((after.opened, after.closed.goodbye), (2, 1));
+    assert_eq!((after.opened, after.closed.closed_by_server), (2, 1));
 }
 
 /// Reads so often at one time.

@@ -1,6 +1,6 @@
 //! Recorded conversations with a real TDS server, read by both readers.
 
-use crate::common::{READERS, Replay, query, read, told};
+use crate::common::{READERS, Replay, query, read, reported};
 use arrow::array::AsArray;
 use arrow::util::pretty::pretty_format_batches;
 use datakit_model::source::Value;
@@ -94,9 +94,9 @@ async fn an_error_of_the_server_keeps_its_number() {
         let replay = Replay::start(capture).await;
         for reader in READERS {
             let failure = read(&replay.source(reader), query(ANY, vec![])).await.unwrap_err();
-            assert_eq!(failure.code(), code, "{capture} {reader:?} {}", told(&failure));
+            assert_eq!(failure.code(), code, "{capture} {reader:?} {}", reported(&failure));
             assert!(failure.context().contains(&("sql_server_error".into(), number.into())), "{capture} {reader:?}");
-            assert!(!told(&failure).contains("secret"));
+            assert!(!reported(&failure).contains("secret"));
         }
     }
 }

@@ -1,11 +1,11 @@
-//! A stand-in with a database, for tests of one source.
+//! A fake SQL Server with a database, for tests of one source.
 
 use std::sync::Arc;
 
+use datakit_fake_sqlserver::sql::{SqlEngine, SqlEngineOptions};
+use datakit_fake_sqlserver::{FakeSqlServer, Options, Running};
 use datakit_model::Secret;
 use datakit_sqlserver::{Encrypt, ReaderKind, SqlServerConfig, SqlServerSource};
-use datakit_standin::sql::{SqlEngine, SqlEngineOptions};
-use datakit_standin::{Options, Running, Standin};
 
 pub struct World {
     pub running: Running,
@@ -13,7 +13,7 @@ pub struct World {
 }
 
 impl World {
-    /// The default stand-in, with this script run.
+    /// The default fake SQL Server, with this script run.
     pub fn of(script: &str) -> Self {
         Self::start(Options::default(), SqlEngineOptions::default(), script)
     }
@@ -21,7 +21,7 @@ impl World {
     pub fn start(options: Options, engine: SqlEngineOptions, script: &str) -> Self {
         let engine = SqlEngine::open(engine).unwrap();
         engine.run_script(script).unwrap();
-        let running = Standin::start(options, Arc::new(engine.clone())).unwrap();
+        let running = FakeSqlServer::start(options, Arc::new(engine.clone())).unwrap();
         Self { running, engine }
     }
 
