@@ -133,7 +133,7 @@ impl<'c> Run<'c> {
         let run = job.run().clone();
         let span = tracing::error_span!("run", run_id = %run.run_id);
         let (datakit, version, digest, run_id) = (run.datakit, run.version, run.digest, run.run_id);
-        context.emit(RunEvent::Loaded { datakit, version, digest, run_id });
+        context.emit(RunEvent::Loaded { datakit, datakit_version: version, digest, run_id });
         if let Some((checks, _)) = &self.health {
             checks.start();
         }

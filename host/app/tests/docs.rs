@@ -14,3 +14,14 @@ fn event_schema_is_up_to_date() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == expected, "docs/events.schema.json is not up to date: run this test with INSTA_UPDATE=always");
 }
+
+/// Flattened into one object, a second key of that name would replace the format's.
+#[test]
+fn no_event_has_the_key_of_the_format_version() {
+    let schema = event_schema();
+    let events = schema["oneOf"].as_array().unwrap();
+    assert!(!events.is_empty());
+    for event in events {
+        assert!(event["properties"].get("version").is_none(), "{event}");
+    }
+}

@@ -281,7 +281,7 @@ impl Observer for Progress {
             }
             RunEvent::IngestStarted { ingest, of, .. } => self.ingest(&ingest, of),
             RunEvent::Fetching { datakit } => self.waits_for(format!("fetching {}", printable::line(&datakit))),
-            RunEvent::Loaded { datakit, version, digest, run_id } => {
+            RunEvent::Loaded { datakit, datakit_version: version, digest, run_id } => {
                 self.state().waiting = None;
                 let (datakit, version) = (printable::line(&datakit), printable::line(&version));
                 self.terminal.say(&format!("{datakit}@{version} ({digest}), run {run_id}"));

@@ -45,8 +45,8 @@ pub enum RunEvent {
     Loaded {
         /// Its name.
         datakit: String,
-        /// Its version.
-        version: String,
+        /// Its version. The key `version` is the event format's.
+        datakit_version: String,
         /// Its manifest digest.
         digest: String,
         /// The run.

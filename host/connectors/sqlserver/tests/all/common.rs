@@ -82,7 +82,7 @@ impl Drop for Replay {
 
 impl Replay {
     pub async fn start(capture: &str) -> Self {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fake-sqlserver/tests/captures");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fake-sqlserver/tests/captures");
         let text = std::fs::read_to_string(format!("{folder}/{capture}.json")).unwrap();
         let capture: serde_json::Value = serde_json::from_str(&text).unwrap();
         let mut answers: Vec<Vec<u8>> = capture["exchanges"]
