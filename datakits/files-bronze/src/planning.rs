@@ -1,6 +1,6 @@
 //! Which files a run loads, and how they are cut into partitions.
 
-use datakit_sdk::{Error, Partition, Queries, TableId, TablePlan, log};
+use datakit_sdk::{Error, Partition, Queries, TableId, TablePlan, bronze, log};
 use serde::{Deserialize, Serialize};
 
 use crate::listing::SourceFile;
@@ -43,6 +43,7 @@ pub fn plan(
     let remembered = memory.as_ref().map(|memory| &memory.columns);
     let columns = shape::columns(queries, id, &wanted, remembered, &options, settings)?;
     let selected = shape::selected(id, &columns, settings)?;
+    bronze::check_names(id, selected.iter().map(String::as_str))?;
     let mut memory = memory.unwrap_or_default();
     let new = choose(&wanted, &memory, settings)?;
     log::debug(

@@ -6,7 +6,7 @@
 use std::cell::OnceCell;
 
 use datakit_sdk::ranges::{self, Cut, KeyType};
-use datakit_sdk::{Error, Partition, Queries, TablePlan, log};
+use datakit_sdk::{Error, Partition, Queries, TablePlan, bronze, log};
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::{self, SourceTable};
@@ -66,6 +66,7 @@ pub fn plan<Q: Queries>(
     settings: &Settings,
 ) -> Result<TablePlan, Error> {
     let columns = shape::read_columns(table, selection, settings)?;
+    bronze::check_names(&table.id, columns.iter().map(|column| column.name.as_str()))?;
     let parts = cut(server, table, settings)?;
     let count = parts.len().max(1);
     let states: Vec<State> = if parts.len() < 2 {

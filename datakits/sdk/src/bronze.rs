@@ -39,20 +39,7 @@ pub fn columns<S>(
     source_columns: &[String],
     row_hash: bool,
 ) -> Result<Vec<Column>, Error> {
-    if let Some(name) = source_columns.iter().find(|name| is_reserved(name)) {
-        let problem = if COLUMNS.iter().any(|bronze| bronze.eq_ignore_ascii_case(name)) {
-            "is named like a Bronze column"
-        } else {
-            "begins with `_bronze_`, which is reserved for Bronze columns"
-        };
-        return Err(Error::config(
-            codes::BRONZE_COLLISION,
-            format!("the column `{name}` of {}.{} {problem}", table.schema, table.name),
-        )
-        .with_hint("exclude it by the datakit's settings")
-        .with_context("table", format!("{}.{}", table.schema, table.name))
-        .with_context("column", name));
-    }
+    check_names(table, source_columns.iter().map(String::as_str))?;
     let text = |name: &'static str, value: &str, limit: usize| bounded(name, value, limit).map(Expression::Text);
     let hash = if row_hash && !source_columns.is_empty() {
         Expression::RowHash(source_columns.to_vec())
@@ -71,6 +58,25 @@ pub fn columns<S>(
         source_columns.iter().map(|name| Column { name: name.clone(), value: Expression::Input(name.clone()) });
     let added = added.into_iter().map(|(name, value)| Column { name: name.to_owned(), value });
     Ok(passed.chain(added).collect())
+}
+
+/// Refuses source columns whose names begin with `_bronze_`, in whatever case. A plan asks too, so that the table fails before
+/// anything of it is read.
+///
+/// # Errors
+/// The first such column.
+pub fn check_names<'n>(table: &TableId, mut source_columns: impl Iterator<Item = &'n str>) -> Result<(), Error> {
+    let Some(name) = source_columns.find(|name| is_reserved(name)) else { return Ok(()) };
+    let problem = if COLUMNS.iter().any(|bronze| bronze.eq_ignore_ascii_case(name)) {
+        "is named like a Bronze column"
+    } else {
+        "begins with `_bronze_`, which is reserved for Bronze columns"
+    };
+    let message = format!("the column `{name}` of {}.{} {problem}", table.schema, table.name);
+    Err(Error::config(codes::BRONZE_COLLISION, message)
+        .with_hint("exclude it by the datakit's settings, or rename it in a view")
+        .with_context("table", format!("{}.{}", table.schema, table.name))
+        .with_context("column", name))
 }
 
 /// Whether the name begins like a Bronze column's, in whatever case.
@@ -155,7 +161,11 @@ mod tests {
 
     #[test]
     fn a_source_column_may_not_be_named_like_a_bronze_column() {
-        let error = columns(&run(), &table(), &["_BRONZE_Row_Hash".into()], true).unwrap_err();
-        assert_eq!(error.code, codes::BRONZE_COLLISION);
+        for (name, problem) in [("_BRONZE_Row_Hash", "is named like"), ("_bronze_mine", "begins with")] {
+            let error = columns(&run(), &table(), &[name.into()], true).unwrap_err();
+            assert_eq!(error.code, codes::BRONZE_COLLISION);
+            assert!(error.message.contains(problem), "{}", error.message);
+        }
+        assert!(columns(&run(), &table(), &["_bronz".into()], true).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 //! A large table with one key column of a suitable type is cut by ranges of the key.
 
 use datakit_sdk::ranges::{self, Cut, KeyRange, KeyType};
-use datakit_sdk::{Error, Partition, Queries, TablePlan, log};
+use datakit_sdk::{Error, Partition, Queries, TablePlan, bronze, log};
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::SourceTable;
@@ -33,6 +33,7 @@ pub fn plan(
     settings: &Settings,
 ) -> Result<TablePlan, Error> {
     let columns = shape::read_columns(table, selection, settings)?;
+    bronze::check_names(&table.id, columns.iter().map(|column| column.name.as_str()))?;
     let ranges = cut(queries, table, settings)?;
     let count = ranges.len().max(1);
     let states: Vec<State> = if ranges.len() < 2 {
