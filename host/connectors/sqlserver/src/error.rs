@@ -19,7 +19,7 @@ use std::fmt;
 use datakit_kerberos::KerberosError;
 use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
-use super::server_errors::{TICKET_LOGIN, is_of_database, meaning_of};
+use super::server_errors::{TICKET_LOGIN, is_of_database, is_of_login, meaning_of};
 pub use datakit_connect::tls::CertificateProblem;
 use datakit_guard::{Refusal, tsql};
 use datakit_model::Fault;
@@ -263,7 +263,7 @@ impl SourceError {
     /// The error of a login with a ticket: what is refused then is no password.
     pub(super) fn of_ticket_login(self) -> Self {
         match self {
-            Self::Server { error, .. } if meaning_of(error.number).is_login() => Self::TicketLogin(error),
+            Self::Server { error, .. } if is_of_login(error.number) => Self::TicketLogin(error),
             other => other,
         }
     }
@@ -276,7 +276,7 @@ impl SourceError {
 
     /// Whether the server refused who logs in.
     pub(super) fn is_refused_login(&self) -> bool {
-        matches!(self, Self::Server { error, .. } if meaning_of(error.number).is_login())
+        matches!(self, Self::Server { error, .. } if is_of_login(error.number))
     }
 
     fn certificate_code(problem: CertificateProblem) -> &'static str {

@@ -18,13 +18,6 @@ pub(super) struct Meaning {
     pub(super) hint: &'static str,
 }
 
-impl Meaning {
-    /// Whether it is about who logs in, and with what.
-    pub(super) fn is_login(&self) -> bool {
-        self.code == LOGIN.code
-    }
-}
-
 const fn meaning(code: &'static str, kind: Kind, retry: Retry, hint: &'static str) -> Meaning {
     Meaning { code, kind, retry, hint }
 }
@@ -111,11 +104,16 @@ pub(super) fn is_of_database(number: u32) -> bool {
     matches!(number, 4060 | 4062..=4064 | 911 | 916)
 }
 
+/// Whether the number is about who logs in, and with what.
+pub(super) fn is_of_login(number: u32) -> bool {
+    matches!(number, 18456 | 18450 | 18451 | 18461 | 18470 | 18486..=18488)
+}
+
 /// The meaning of a number.
 pub(super) fn meaning_of(number: u32) -> &'static Meaning {
     match number {
         18452 => &UNTRUSTED,
-        18456 | 18450 | 18451 | 18461 | 18470 | 18486..=18488 => &LOGIN,
+        number if is_of_login(number) => &LOGIN,
         number if is_of_database(number) => &DATABASE,
         229 | 230 | 262 | 297 | 300 | 371 | 378 | 15247 => &PERMISSION,
         // 4413 and 4502: a view whose tables have changed. 15151: not there, or not to be seen.

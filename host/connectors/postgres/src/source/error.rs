@@ -18,7 +18,7 @@ use std::error::Error as _;
 use datakit_model::{Diagnostic, Failure, Fault, Kind, Retry, TableId};
 
 use super::config::PostgresConfig;
-use super::server_errors::meaning_of;
+use super::server_errors::{is_of_login, meaning_of};
 use crate::wire::Trouble;
 use datakit_connect::permissions::ROW_SECURITY_HINT;
 pub use datakit_connect::tls::CertificateProblem;
@@ -245,7 +245,7 @@ const REPLICA_HINT: &str = "set `hot_standby_feedback = on` on the replica, so t
 impl PostgresError {
     /// Whether the server refused who logs in.
     pub(super) fn is_refused_login(&self) -> bool {
-        matches!(self, Self::Server { state, .. } if meaning_of(state).is_login())
+        matches!(self, Self::Server { state, .. } if is_of_login(state))
     }
 
     /// What the driver says to a query.

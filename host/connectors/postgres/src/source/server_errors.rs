@@ -17,13 +17,6 @@ pub(super) struct Meaning {
     pub(super) hint: &'static str,
 }
 
-impl Meaning {
-    /// Whether it is about who logs in, and with what.
-    pub(super) fn is_login(&self) -> bool {
-        self.code == LOGIN.code
-    }
-}
-
 const fn meaning(code: &'static str, kind: Kind, retry: Retry, hint: &'static str) -> Meaning {
     Meaning { code, kind, retry, hint }
 }
@@ -82,10 +75,15 @@ const SYNTAX: Meaning =
 const OTHER: Meaning =
     meaning("DK-SRC-140", Kind::Source, Retry::Never, "look the SQLSTATE up in the manual's appendix");
 
+/// Whether the state is about who logs in, and with what.
+pub(super) fn is_of_login(state: &str) -> bool {
+    matches!(state, "28000" | "28P01")
+}
+
 /// The meaning of a SQLSTATE.
 pub(super) fn meaning_of(state: &str) -> &'static Meaning {
     match state {
-        "28000" | "28P01" => &LOGIN,
+        state if is_of_login(state) => &LOGIN,
         "3D000" => &DATABASE,
         "42501" => &PERMISSION,
         "42P01" | "42703" | "3F000" => &MISSING,
