@@ -1,5 +1,5 @@
-//! Reads a table and says how fast: `read_speed HOST PORT DATABASE USER SQL [mssql-tds|tiberius] [off]`, the password in
-//! `MSSQL_PASSWORD`. Any certificate is accepted: for servers of one's own.
+//! Reads a PostgreSQL table and says how fast: `postgres_read_speed HOST PORT DATABASE USER SQL`, the password in `PGPASSWORD`. Without
+//! encryption: for servers of one's own.
 
 use std::error::Error;
 use std::io::Write;
@@ -7,26 +7,20 @@ use std::time::Instant;
 
 use datakit_model::source::{Access, Query, QueryOptions, Source};
 use datakit_model::{MemoryBudget, Secret, TablePatterns};
-use datakit_sqlserver::{Encrypt, ReaderKind, SqlServerConfig, SqlServerSource};
+use datakit_postgres::source::{PostgresConfig, PostgresSource};
+use datakit_postgres::{Encrypt, Server};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [host, port, database, user, sql, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: read_speed HOST PORT DATABASE USER SQL [mssql-tds|tiberius] [off]".into());
+    let [host, port, database, user, sql] = arguments.as_slice() else {
+        return Err("usage: postgres_read_speed HOST PORT DATABASE USER SQL".into());
     };
-    let password = Secret::new(std::env::var("MSSQL_PASSWORD")?);
-    let mut config = SqlServerConfig::new(host, database, user, password);
-    config.port = port.parse()?;
-    if rest.iter().any(|word| word == "tiberius") {
-        config.reader = ReaderKind::Tiberius;
-    }
-    if rest.iter().any(|word| word == "off") {
-        config.encrypt = Encrypt::Off;
-    } else {
-        config.trust_certificate = true;
-    }
-    let source = SqlServerSource::new(config)?;
+    let mut config = PostgresConfig::new(Server::new(host, database, user));
+    config.server.password = std::env::var("PGPASSWORD").ok().map(|password| Secret::new(password).into());
+    config.server.port = port.parse()?;
+    config.server.encrypt = Encrypt::Off;
+    let source = PostgresSource::new(config)?;
     let tables = TablePatterns::new(vec!["*.*".parse()?]);
     let access = Access { tables, run_id: "read-speed".to_owned(), memory: MemoryBudget::new(48 << 20) };
     let started = Instant::now();
