@@ -20,7 +20,7 @@ const MAX_SEGMENT_BYTES: usize = 255;
 /// A source column's name as a Delta column's: Parquet's special characters, control characters and `%` are encoded.
 ///
 /// ```
-/// use datakit_connect::delta::names::{column, source_column};
+/// use datakit_delta::names::{column, source_column};
 /// assert_eq!(column("Order No."), "Order%20No.");
 /// assert_eq!(column("Größe"), "Größe");
 /// assert_eq!(source_column("Order%20No."), Some("Order No.".into()));
@@ -44,10 +44,10 @@ pub fn source_column(name: &str) -> Option<String> {
 /// encoded, and the dots of a name of dots.
 ///
 /// ```
-/// use datakit_connect::delta::names::{segment, source_segment};
+/// use datakit_delta::names::{segment, source_segment};
 /// assert_eq!(segment("table", "Order Details")?, "Order@20Details");
 /// assert_eq!(source_segment("Order@20Details"), Some("Order Details".into()));
-/// # Ok::<(), datakit_connect::SinkError>(())
+/// # Ok::<(), datakit_connect::sink::SinkError>(())
 /// ```
 ///
 /// # Errors
