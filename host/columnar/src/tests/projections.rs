@@ -203,7 +203,7 @@ fn what_is_made_of_one_batch_is_bounded() {
 fn errors_say_who_and_what_to_do() {
     let error = compile(&[("big", sql("CAST(big AS INT)"))], None).unwrap().apply(&sample()).unwrap_err();
     assert_eq!(error.code(), "DK-KIT-110");
-    assert_eq!(error.kind(), datakit_model::Kind::Source);
+    assert_eq!(error.kind(), datakit_model::Kind::Data);
     assert_eq!(error.context(), [("column".to_owned(), "big".to_owned())]);
     assert!(error.hint().is_some());
 }

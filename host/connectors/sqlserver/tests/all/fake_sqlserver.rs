@@ -238,7 +238,7 @@ INSERT INTO dbo.t VALUES (1, N'short'), (2, REPLICATE(CAST(N'x' AS nvarchar(max)
         let failure = read(&source, query("SELECT id, doc FROM dbo.t ORDER BY id", vec![])).await.unwrap_err();
         insta::allow_duplicates! {
             insta::assert_snapshot!(reported(&failure), @r"
-            DK-SRC-052 Source Never: row 2, column `doc`: a value of 50000 bytes is over the limit `max_cell_bytes` of 1000
+            DK-SRC-052 Data Never: row 2, column `doc`: a value of 50000 bytes is over the limit `max_cell_bytes` of 1000
             hint: raise `limits.read.max_cell_bytes`, or exclude the column
             ");
         }
