@@ -3,24 +3,8 @@
 //! Numbers and texts: `sys.messages` and Microsoft's "Database engine events and errors". The transient ones of Azure
 //! SQL are the intersection of the lists in SqlClient and the JDBC driver.
 
+use datakit_connect::meaning::{Meaning, meaning};
 use datakit_model::{Kind, Retry};
-
-/// What a group of numbers means.
-#[derive(Debug)]
-pub(super) struct Meaning {
-    /// The stable code.
-    pub(super) code: &'static str,
-    /// Who has to act.
-    pub(super) kind: Kind,
-    /// Whether to try again.
-    pub(super) retry: Retry,
-    /// What to do.
-    pub(super) hint: &'static str,
-}
-
-const fn meaning(code: &'static str, kind: Kind, retry: Retry, hint: &'static str) -> Meaning {
-    Meaning { code, kind, retry, hint }
-}
 
 const LOGIN: Meaning = meaning(
     "DK-SRC-030",

@@ -2,24 +2,8 @@
 //!
 //! Source: appendix "PostgreSQL Error Codes" of the manual.
 
+use datakit_connect::meaning::{Meaning, meaning};
 use datakit_model::{Kind, Retry};
-
-/// What a group of codes means.
-#[derive(Debug)]
-pub(super) struct Meaning {
-    /// The stable code.
-    pub(super) code: &'static str,
-    /// Who has to act.
-    pub(super) kind: Kind,
-    /// Whether to try again.
-    pub(super) retry: Retry,
-    /// What to do.
-    pub(super) hint: &'static str,
-}
-
-const fn meaning(code: &'static str, kind: Kind, retry: Retry, hint: &'static str) -> Meaning {
-    Meaning { code, kind, retry, hint }
-}
 
 const LOGIN: Meaning = meaning(
     "DK-SRC-130",
