@@ -3,10 +3,12 @@
 //! Every other crate of the host stands on this one, so it holds only what two of them must agree on:
 //!
 //! - [`canonical`]: the dates that the row hash takes;
+//! - [`changes`]: what changed in a table since a position;
 //! - [`credential`]: a secret that may be changed while a run goes on;
 //! - [`datakit`]: what goes into a datakit and what comes out;
 //! - [`exit`]: the exit codes of every command;
 //! - [`failure`]: an error with a stable code, a kind, a retry hint and a hint for the reader;
+//! - [`files`]: what is asked of a folder of files;
 //! - [`names`]: tables and the patterns that select and grant them;
 //! - [`secret`]: the one type a password may live in;
 //! - [`limits`]: every bound a run or a guest is held to, with its unit;
@@ -17,11 +19,13 @@
 //! - [`run`]: who is running, and what a commit must remember.
 
 pub mod canonical;
+pub mod changes;
 pub mod credential;
 pub mod datakit;
 pub mod exit;
 pub mod failure;
 mod fault;
+pub mod files;
 mod glob;
 pub mod limits;
 pub mod memory;

@@ -9,7 +9,9 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-use crate::failure::Failure;
+use crate::changes::{ChangeFeed, ChangeRequest};
+use crate::failure::{Failure, Kind, Retry};
+use crate::files::FilesRequest;
 use crate::memory::{ByteLimit, Charge, MemoryBudget, Overfull, TrackedBatch};
 use crate::names::{TableId, TablePatterns};
 
@@ -110,7 +112,35 @@ pub trait Connection: Send + Sync {
     ///
     /// # Errors
     /// Kind `datakit` when the guard refuses the text, kind `source` when the server does.
-    async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure>;
+    async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
+        let _ = query;
+        Err(unsupported("queries in SQL"))
+    }
+
+    /// Starts reading files, as [`Self::query`] does rows.
+    ///
+    /// # Errors
+    /// A path outside of the root or the grant, a request that cannot be, what the store reports.
+    async fn files(&self, request: FilesRequest) -> Result<Box<dyn Reader>, Failure> {
+        let _ = request;
+        Err(unsupported("files"))
+    }
+
+    /// Asks whether a position holds and how far a table's changes reach. Its reader counts as one of the session's.
+    ///
+    /// # Errors
+    /// A table that is not granted or not there, a strategy that this kind of source does not have, what the server reports.
+    async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
+        let _ = request;
+        Err(unsupported("changes"))
+    }
+}
+
+/// A kind of source that does not have what was asked for.
+fn unsupported(what: &str) -> Failure {
+    let message = format!("this kind of source has no {what}");
+    Failure::new("DK-SRC-003", Kind::User, Retry::Never, message)
+        .with_hint("map the role to a connection of another kind, or choose another strategy in the datakit's settings")
 }
 
 /// The rows of one query. Dropped before its end: the query is cancelled on the server.
@@ -216,7 +246,7 @@ impl Rejected {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
     /// The text as the datakit wrote it, with the dialect's own parameter names (`@P1`, `@P2`, … for SQL Server, `$1`, `$2`, …
-    /// for PostgreSQL). A source without SQL has a language of its own: a JSON document for files.
+    /// for PostgreSQL).
     pub sql: String,
     /// The parameters, in order.
     pub parameters: Vec<Value>,
@@ -250,11 +280,42 @@ pub enum Isolation {
     Serializable,
 }
 
+/// The type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueType {
+    /// bit
+    Boolean,
+    /// int
+    Int32,
+    /// bigint
+    Int64,
+    /// float
+    Float64,
+    /// decimal
+    Decimal,
+    /// nvarchar
+    Text,
+    /// varchar
+    AnsiText,
+    /// varbinary
+    Bytes,
+    /// uniqueidentifier
+    Uuid,
+    /// date
+    Date,
+    /// datetime2
+    Timestamp,
+    /// datetime
+    LegacyDatetime,
+    /// datetimeoffset
+    TimestampTz,
+}
+
 /// A query parameter, sent with exactly this server type: an nvarchar sent against a varchar key costs the index.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// NULL, of type nvarchar.
-    Null,
+    /// NULL of a type: a server plans by it as by a value's.
+    Null(ValueType),
     /// bit
     Boolean(bool),
     /// int
