@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::memory::ByteLimit;
 use crate::source::{ReadReport, Source};
-use crate::{Failure, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
+use crate::{Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
@@ -23,6 +23,8 @@ pub struct Session {
     pub roles: HashMap<String, Arc<dyn Source>>,
     /// The tables a query may name.
     pub tables: TablePatterns,
+    /// The keys of keyed hashes that the operator granted. A key that is not here cannot be used.
+    pub keys: HashKeys,
     /// What batches are charged to.
     pub memory: MemoryBudget,
     /// What rejected rows are charged to, until their table is committed.

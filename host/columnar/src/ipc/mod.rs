@@ -5,6 +5,7 @@
 //! header into fields, [`layout`] compares every length of the batch with the bytes that are there. Only then is the
 //! body copied (the one allocation, as large as the bytes themselves) and decoded with full Arrow validation.
 
+mod columns;
 mod envelope;
 #[cfg(test)]
 mod fuzz;
@@ -29,6 +30,8 @@ use super::error::{ColumnarError, shorten};
 use super::type_text::{self, TypeBudget};
 use super::values;
 use super::wire;
+
+pub use columns::{select_columns, with_columns};
 
 const LIMIT_BYTES: &str = "limits.guest.max_ipc_bytes";
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datakit_model::{Diagnostic, GuestLimits};
+use datakit_model::{Diagnostic, GuestLimits, HashKeys};
 
 use super::{batch, sample};
 use crate::ColumnExpression::{Input, RowHash, Sql, Text, TimestampMicros, Uuid};
@@ -22,7 +22,7 @@ fn compile_for(
     limits: &GuestLimits,
 ) -> Result<Projection, ColumnarError> {
     let columns: Vec<_> = columns.iter().map(|(name, column)| ((*name).to_owned(), column.clone())).collect();
-    Projection::compile(schema, &columns, filter, limits)
+    Projection::compile(schema, &columns, filter, &HashKeys::default(), limits)
 }
 
 fn input(name: &str) -> ColumnExpression {

@@ -83,9 +83,10 @@ impl HostProjection for State {
             columns.into_iter().map(|column| (column.name, expression(column.value))).collect();
         let estimate = compile_units(input.len(), &columns, filter.as_deref());
         let (limits, meter) = (Arc::clone(&self.limits), self.budget.meter());
+        let keys = self.session.as_ref().map(|session| session.keys.clone()).unwrap_or_default();
         let compile = move |meter: &Meter| {
             let input = schema_from_wire(&fields_from_wire(input), &limits)?;
-            Projection::compile_counted(&input, &columns, filter.as_deref(), &limits, meter)
+            Projection::compile_counted(&input, &columns, filter.as_deref(), &keys, &limits, meter)
         };
         let compiled = compute(&meter, estimate, compile).await?;
         self.budget.settle(&meter)?;
