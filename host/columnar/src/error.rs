@@ -164,6 +164,14 @@ pub enum ColumnarError {
         /// Rows of the batch.
         expected: usize,
     },
+    /// A stream of a guest with a column that claims to be the host's.
+    #[error("the column `{column}` claims the role `{role}`, which only the host gives")]
+    ClaimedRole {
+        /// The column.
+        column: String,
+        /// The role.
+        role: String,
+    },
     /// Bytes of a guest that are not one valid Arrow IPC stream.
     #[error("the Arrow IPC stream is refused: {0}")]
     InvalidIpc(String),
@@ -229,6 +237,7 @@ impl Diagnostic for ColumnarError {
             Self::HashOfHash { .. } => "DK-KIT-117",
             Self::UnknownKey { .. } => "DK-KIT-118",
             Self::OtherRows { .. } => "DK-KIT-119",
+            Self::ClaimedRole { .. } => "DK-KIT-120",
         }
         .into()
     }
@@ -271,6 +280,9 @@ impl Diagnostic for ColumnarError {
             }
             Self::ValueOutsideType { .. } => "give the column a type that holds its values".into(),
             Self::OtherRows { .. } => "send one value for each row of the batch, in its order".into(),
+            Self::ClaimedRole { .. } => {
+                "leave `datakit.role` out of the stream's metadata: the column of a reader, or of `add-load-id`, has it".into()
+            }
             Self::OtherSchema { .. } => "compile a projection for this reader's schema".into(),
             Self::InvalidIpc(_) => {
                 "send one uncompressed stream: the schema, one batch, the end marker, and nothing after it".into()
@@ -294,6 +306,7 @@ impl Diagnostic for ColumnarError {
             Self::UnknownKey { column, key, .. } => vec![pair("column", column), pair("key", key)],
             Self::NoSuchColumn { column }
             | Self::DuplicateColumn { column, .. }
+            | Self::ClaimedRole { column, .. }
             | Self::Syntax { column, .. }
             | Self::NotInLanguage { column, .. }
             | Self::TypeMismatch { column, .. }

@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use crate::convert::Text;
+use crate::text::Text;
 use crate::engine::engine;
 use crate::error::{Call, Limit, WasmError};
 

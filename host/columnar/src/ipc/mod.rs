@@ -25,6 +25,7 @@ use arrow::ipc::reader::RecordBatchDecoder;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
 use datakit_model::GuestLimits;
+use datakit_model::changes::ROLE_KEY;
 
 use super::error::{ColumnarError, shorten};
 use super::type_text::{self, TypeBudget};
@@ -46,6 +47,7 @@ pub fn decode_ipc(bytes: &[u8], limits: &GuestLimits) -> Result<RecordBatch, Col
     ColumnarError::check(what, LIMIT_BYTES, limits.max_ipc_bytes, bytes.len())?;
     let stream = envelope::open(bytes)?;
     let schema: SchemaRef = Arc::new(schema::read(&stream.schema, limits)?);
+    refuse_roles(&schema)?;
     let batch = layout::check(&stream, &schema, limits)?;
     let body = Buffer::from(stream.body);
     let batch = RecordBatchDecoder::try_new(&body, batch, schema, &HashMap::new(), &stream.version)
@@ -53,6 +55,14 @@ pub fn decode_ipc(bytes: &[u8], limits: &GuestLimits) -> Result<RecordBatch, Col
         .map_err(|error| invalid(&error.to_string()))?;
     values::check(&batch)?;
     Ok(batch)
+}
+
+/// A role of the host is never what a guest says.
+fn refuse_roles(schema: &SchemaRef) -> Result<(), ColumnarError> {
+    let claimed = schema.fields().iter().find_map(|field| Some((field, field.metadata().get(ROLE_KEY)?)));
+    claimed.map_or(Ok(()), |(field, role)| {
+        Err(ColumnarError::ClaimedRole { column: shorten(field.name()), role: shorten(role) })
+    })
 }
 
 /// Writes a batch for a guest.

@@ -142,6 +142,7 @@ impl Compiler<'_> {
             ColumnExpression::Text(text) => constant(Value::Text(text.clone())),
             ColumnExpression::TimestampMicros(micros) => constant(Value::TimestampMicros(*micros)),
             ColumnExpression::Uuid(text) => constant(Value::uuid(name, text)?),
+            ColumnExpression::LoadId(id) => constant(Value::LoadId(*id)),
             ColumnExpression::RowHash(_) => return Ok((None, hash_field())),
             ColumnExpression::KeyedHash { columns, key } => {
                 (Step::KeyedHash(self.keyed_hash(name, columns, key)?), hash_field())

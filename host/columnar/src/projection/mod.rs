@@ -10,6 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datakit_model::changes::ROLE_KEY;
 use datakit_model::{GuestLimits, HashKeys};
 
 use super::constant::Constant;
@@ -39,6 +40,8 @@ pub enum ColumnExpression {
     TimestampMicros(i64),
     /// This uuid, from its hyphenated form, in every row, not null.
     Uuid(String),
+    /// The id of the load, in every row, not null, with its role.
+    LoadId([u8; 16]),
     /// The row hash (docs/bronze-columns.md) of these columns of the output in this order, row hashes excepted. A column
     /// that is masked is hashed as masked.
     RowHash(Vec<String>),
@@ -287,7 +290,7 @@ fn keep(filter: &Expression, batch: &RecordBatch) -> Result<BooleanArray, Column
     Ok(if values.null_count() > 0 { prep_null_mask_filter(values) } else { values.clone() })
 }
 
-/// Refuses a batch of another shape. Metadata may differ: nothing depends on it.
+/// Refuses a batch of another shape. Metadata may differ, but for the roles of the host: nothing else depends on it.
 fn check_schema(input: &SchemaRef, batch: &RecordBatch) -> Result<(), ColumnarError> {
     let schema = batch.schema_ref();
     if Arc::ptr_eq(input, schema) {
@@ -307,6 +310,9 @@ fn check_schema(input: &SchemaRef, batch: &RecordBatch) -> Result<(), ColumnarEr
         }
         if found.is_nullable() && !wanted.is_nullable() {
             return other(format!("column `{}` may be null", wanted.name()));
+        }
+        if found.metadata().get(ROLE_KEY) != wanted.metadata().get(ROLE_KEY) {
+            return other(format!("column `{}` has another role", wanted.name()));
         }
     }
     Ok(())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use datakit_model::GuestLimits;
 use datakit_model::datakit::RunLog;
+use tracing::Level;
 
-use crate::bindings::log::Level;
-use crate::convert::{Text, cut};
+use crate::text::{Text, cut};
 
 /// Lines of level error and warn that are kept to explain a trap.
 const KEPT_LINES: usize = 8;
@@ -55,7 +55,7 @@ impl GuestLog {
         let max_bytes = usize::try_from(self.limits.max_log_bytes).unwrap_or(usize::MAX);
         let message = Text::escaped(message, max_bytes).into_inner();
         let fields = join(fields, max_bytes.saturating_sub(message.len()));
-        if matches!(level, Level::Error | Level::Warn) {
+        if level <= Level::WARN {
             if self.kept.len() == KEPT_LINES {
                 self.kept.pop_front();
             }
@@ -84,10 +84,10 @@ impl GuestLog {
     fn send(&self, level: Level, message: &str, fields: &str) {
         let Speaker { run_id, datakit } = &self.speaker;
         match level {
-            Level::Debug => tracing::debug!(target: "datakit", %run_id, %datakit, fields, "{message}"),
-            Level::Info => tracing::info!(target: "datakit", %run_id, %datakit, fields, "{message}"),
-            Level::Warn => tracing::warn!(target: "datakit", %run_id, %datakit, fields, "{message}"),
-            Level::Error => tracing::error!(target: "datakit", %run_id, %datakit, fields, "{message}"),
+            Level::TRACE | Level::DEBUG => tracing::debug!(target: "datakit", %run_id, %datakit, fields, "{message}"),
+            Level::INFO => tracing::info!(target: "datakit", %run_id, %datakit, fields, "{message}"),
+            Level::WARN => tracing::warn!(target: "datakit", %run_id, %datakit, fields, "{message}"),
+            Level::ERROR => tracing::error!(target: "datakit", %run_id, %datakit, fields, "{message}"),
         }
     }
 }
