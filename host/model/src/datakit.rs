@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::memory::ByteLimit;
+use crate::sink::WriteMode;
 use crate::source::{ReadReport, Source};
 use crate::{Failure, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use arrow::datatypes::SchemaRef;
@@ -124,6 +125,13 @@ pub struct TablePlan {
     pub partitions: Vec<Partition>,
     /// Commits with the rows.
     pub watermark_after: Option<String>,
+    /// What the datakit proposes to do with the rows that are there; the operator's mode decides over it.
+    pub write: Option<WriteMode>,
+    /// The columns of the output that identify a row, in key order, as the datakit proposes; empty: the source's key.
+    pub keys: Vec<String>,
+    /// The columns of the output by whose values the table is to be partitioned, in order, as the datakit proposes; a sink that
+    /// writes no partitioned tables leaves them out of account.
+    pub partition_by: Vec<String>,
 }
 
 /// A part of a table that is read on its own; may be extracted more than once.

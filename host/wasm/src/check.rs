@@ -216,7 +216,14 @@ pub(crate) fn plans(
             }
         }
         let partitions = partitions(plan.partitions, &table, limits)?;
-        checked.push(TablePlan { table, partitions, watermark_after: plan.watermark_after });
+        checked.push(TablePlan {
+            table,
+            partitions,
+            watermark_after: plan.watermark_after,
+            write: None,
+            keys: Vec::new(),
+            partition_by: Vec::new(),
+        });
     }
     match requested.iter().find(|table| !seen.contains(*table)) {
         Some(missing) => Err(bad(format!("no plan for {}", shown(missing)))),
