@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::changes::ColumnRole;
 use crate::memory::ByteLimit;
+use crate::sink::WriteMode;
 use crate::source::{ReadReport, Source};
 use crate::{Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use arrow::datatypes::SchemaRef;
@@ -127,6 +128,13 @@ pub struct TablePlan {
     pub partitions: Vec<Partition>,
     /// Commits with the rows.
     pub watermark_after: Option<String>,
+    /// What the datakit proposes to do with the rows that are there; the operator's mode decides over it.
+    pub write: Option<WriteMode>,
+    /// The columns of the output that identify a row, in key order, as the datakit proposes; empty: the source's key.
+    pub keys: Vec<String>,
+    /// The columns of the output by whose values the table is to be partitioned, in order, as the datakit proposes; a sink that
+    /// writes no partitioned tables leaves them out of account.
+    pub partition_by: Vec<String>,
     /// How the table is read, in a word or two for the operator: `full`.
     pub strategy: Option<String>,
     /// How the datakit names the columns that the host fills.
