@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn the_hosts_codes_cannot_be_claimed() {
         let claim = |code: &str| ErrorRecord {
-            kind: ErrorRecordKind::Internal,
+            kind: ErrorKind::Internal,
             code: code.to_owned(),
-            retry: types::Retry::Never,
+            after_backoff: false,
             message: "boo; hint: nothing to be done".to_owned(),
             context: vec![(TOKEN.to_owned(), "0".to_owned())],
         };

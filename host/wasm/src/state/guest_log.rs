@@ -127,7 +127,7 @@ mod tests {
     fn a_flood_is_counted_and_only_the_last_errors_are_kept() {
         let mut log = log(GuestLimits { max_log_messages: 20, ..GuestLimits::default() });
         for i in 0..100 {
-            log.emit(Level::Error, &format!("line {i}\u{1b}[2J"), &[]);
+            log.emit(Level::ERROR, &format!("line {i}\u{1b}[2J"), &[]);
         }
         assert_eq!((log.messages, log.run.dropped()), (20, 80));
         assert_eq!(log.kept().len(), KEPT_LINES);
@@ -139,7 +139,7 @@ mod tests {
         let run = RunLog::default();
         let bells = "\u{7}".repeat(100_000);
         let mut log = log_of(&run, GuestLimits { max_log_bytes: 1_000, ..GuestLimits::default() });
-        log.emit(Level::Warn, &bells, &[(bells.clone(), bells.clone())]);
+        log.emit(Level::WARN, &bells, &[(bells.clone(), bells.clone())]);
         assert!((990..1_100).contains(&run.bytes()), "{}", run.bytes());
     }
 
@@ -150,7 +150,7 @@ mod tests {
         for _ in 0..50 {
             let mut log = log_of(&run, limits.clone());
             for _ in 0..10 {
-                log.emit(Level::Info, "ten bytes.", &[]);
+                log.emit(Level::INFO, "ten bytes.", &[]);
             }
         }
         assert_eq!((run.bytes(), run.dropped()), (1_000, 400));
