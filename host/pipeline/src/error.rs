@@ -133,6 +133,18 @@ pub enum RunError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A plan names a column for what the host fills, and another filled it.
+    #[error(
+        "the plan of {table} names `{column}` as its column of the role `{role}`, which the rows' column does not have"
+    )]
+    PlannedRole {
+        /// The table.
+        table: TableId,
+        /// The role.
+        role: &'static str,
+        /// The column.
+        column: String,
+    },
     /// The run was told to stop.
     #[error("stopped before {table} was committed")]
     Stopped {
@@ -169,6 +181,7 @@ impl Diagnostic for RunError {
             Self::Outdated { .. } => "DK-RUN-013",
             Self::NoMode { .. } => "DK-RUN-014",
             Self::PlannedColumn { .. } => "DK-RUN-015",
+            Self::PlannedRole { .. } => "DK-RUN-016",
         }
         .into()
     }
@@ -178,7 +191,8 @@ impl Diagnostic for RunError {
             Self::Misnamed { .. }
             | Self::SettingsSchema { .. }
             | Self::PartitionSchema { .. }
-            | Self::PlannedColumn { .. } => Kind::Datakit,
+            | Self::PlannedColumn { .. }
+            | Self::PlannedRole { .. } => Kind::Datakit,
             Self::Crashed { .. } => Kind::Internal,
             _ => Kind::User,
         }
@@ -204,7 +218,10 @@ impl Diagnostic for RunError {
             Self::UnknownRole { known, .. } => format!("its roles are: {}", printable::some(known, MAX_NAMED)),
             Self::RoleKind { role, .. } => format!("map `{role}` to another connection"),
             Self::Settings { .. } => "`host inspect` prints the datakit's settings".into(),
-            Self::SettingsSchema { .. } | Self::PartitionSchema { .. } | Self::PlannedColumn { .. } => {
+            Self::SettingsSchema { .. }
+            | Self::PartitionSchema { .. }
+            | Self::PlannedColumn { .. }
+            | Self::PlannedRole { .. } => {
                 "report it to the datakit's author".into()
             }
             Self::NoTable { nearest, .. } if !nearest.is_empty() => {

@@ -195,6 +195,7 @@ pub async fn run(
                 keys,
                 altered: Arc::new(altered),
                 unit: sink.retry_unit(),
+                asks_watermark: false,
                 reported_rows: Arc::default(),
             };
             let table = plan.table.clone();

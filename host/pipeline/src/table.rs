@@ -42,6 +42,8 @@ pub(crate) struct TableContext {
     /// Columns whose values the source may change before it sends them.
     pub(crate) altered: Arc<Vec<Adjustment>>,
     pub(crate) unit: RetryUnit,
+    /// The plan bounds the rows by no watermark: the datakit may say at their end which they reach.
+    pub(crate) asks_watermark: bool,
     /// Rows reported to the observer in this attempt.
     pub(crate) reported_rows: Arc<AtomicU64>,
 }
@@ -203,7 +205,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
         }
     };
     let note = CommitNote {
-        watermark: plan.watermark_after.clone(),
+        watermark: plan.watermark_after.clone().or_else(|| results.iter_mut().find_map(|r| r.watermark.take())),
         consistent_snapshot: plan.partitions.len() <= 1 || is_one_snapshot(&results),
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
@@ -237,6 +239,7 @@ async fn open(
         return Err(RunError::Crashed { table: plan.table.clone(), message }.into());
     };
     let extraction = context.unless_stopped(context.extract(partition)).await?;
+    writing::check_roles(plan, extraction.roles())?;
     let target = writing::target(&context.destination, &context.job.run, plan, &context.keys, extraction.schema())?;
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
     let checked = async {
@@ -264,11 +267,16 @@ async fn still_as_planned(context: &TableContext) -> Result<(), Failure> {
 }
 
 /// A full load doubles the rows that are there, or replaces them: which of both, the operator alone says. A load that goes on
-/// from the watermark that the last one left, and leaves one for the next, adds what is new, and needs no word, unless its plan
-/// proposes to replace rows. A merge neither doubles nor loses rows.
+/// from the watermark that the last one left, and leaves one for the next or proposes to append, adds what is new, and needs no
+/// word, unless its plan proposes to replace rows. A merge neither doubles nor loses rows.
 async fn may_add_rows(context: &TableContext, plan: &TablePlan) -> Result<(), Failure> {
-    let goes_on = plan.watermark_after.is_some() && context.job.planned_from(&context.table).flatten().is_some();
-    let adds = goes_on && plan.write != Some(WriteMode::Overwrite);
+    let goes_on = context.job.planned_from(&context.table).flatten().is_some();
+    let adds = goes_on
+        && match plan.write {
+            Some(WriteMode::Append) => true,
+            Some(WriteMode::Overwrite) => false,
+            Some(WriteMode::Merge) | None => plan.watermark_after.is_some(),
+        };
     if context.destination.mode.is_some() || adds || plan.write == Some(WriteMode::Merge) {
         return Ok(());
     }
@@ -289,7 +297,8 @@ async fn copy_partitions(
 ) -> Result<Vec<PartitionResult>, Failure> {
     let Some(schema) = first.as_ref().map(|extraction| extraction.schema()) else { return Ok(Vec::new()) };
     // One failed partition stops its siblings, not the other tables.
-    let context = TableContext { stop: context.stop.child_token(), ..context.clone() };
+    let asks_watermark = plan.watermark_after.is_none() && plan.partitions.len() == 1;
+    let context = TableContext { stop: context.stop.child_token(), asks_watermark, ..context.clone() };
     let mut permit = Some(permit);
     let mut tasks = JoinSet::new();
     for partition in plan.partitions.clone() {

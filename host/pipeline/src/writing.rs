@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datakit_model::RunIdentity;
-use datakit_model::datakit::TablePlan;
+use datakit_model::datakit::{RoleColumns, TablePlan};
 use datakit_model::sink::{Target, WriteMode};
 
 use crate::error::RunError;
@@ -60,6 +60,20 @@ pub(crate) fn expected_target(
     target(destination, run, &plan, source_keys, SchemaRef::clone(columns))
 }
 
+/// The columns that the plan names for what the host fills are those that the host fills.
+///
+/// # Errors
+/// A column that is named for a role and does not have it.
+pub(crate) fn check_roles(plan: &TablePlan, found: &RoleColumns) -> Result<(), RunError> {
+    for (role, column) in plan.roles.named() {
+        if !found.named().any(|(has, name)| (has, name) == (role, column)) {
+            let (table, column) = (plan.table.clone(), column.to_owned());
+            return Err(RunError::PlannedRole { table, role: role.name(), column });
+        }
+    }
+    Ok(())
+}
+
 fn is_column(schema: &Schema, name: &str) -> bool {
     schema.column_with_name(name).is_some()
 }
@@ -101,6 +115,27 @@ mod tests {
     }
 
     #[test]
+    fn column_that_the_datakit_filled_itself_has_no_role() {
+        let named = |name: &str| RoleColumns { load_id: Some(name.to_owned()), ..RoleColumns::default() };
+        let plan = TablePlan {
+            table: TableId::new("dbo", "t"),
+            partitions: Vec::new(),
+            watermark_after: None,
+            write: None,
+            keys: Vec::new(),
+            partition_by: Vec::new(),
+            strategy: None,
+            roles: named("batch"),
+        };
+        assert!(check_roles(&plan, &named("batch")).is_ok());
+        for found in [RoleColumns::default(), named("other")] {
+            assert_eq!(check_roles(&plan, &found).unwrap_err().code(), "DK-RUN-016");
+        }
+        let other_role = RoleColumns { operation: Some("batch".to_owned()), ..RoleColumns::default() };
+        assert!(check_roles(&plan, &other_role).is_err());
+    }
+
+    #[test]
     fn proposed_columns_are_columns_of_the_rows() {
         let schema =
             Schema::new(vec![Field::new("id", DataType::Int32, false), Field::new("day", DataType::Date32, true)]);
@@ -111,6 +146,8 @@ mod tests {
             write: None,
             keys: Vec::new(),
             partition_by: Vec::new(),
+            strategy: None,
+            roles: RoleColumns::default(),
         };
         let check = |columns: &[&str]| {
             let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();

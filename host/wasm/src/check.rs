@@ -237,12 +237,7 @@ pub(crate) fn plans(
 }
 
 /// Refuses a watermark that is too long.
-pub(crate) fn watermark(
-    watermark: Option<&str>,
-    of: &str,
-    limits: &GuestLimits,
-    call: Call,
-) -> Result<(), WasmError> {
+pub(crate) fn watermark(watermark: Option<&str>, of: &str, limits: &GuestLimits, call: Call) -> Result<(), WasmError> {
     let (bytes, max) = (watermark.map_or(0, str::len) as u64, limits.max_watermark_bytes);
     if bytes <= max {
         return Ok(());

@@ -166,7 +166,8 @@ impl Datakit {
 /// What the datakit is told of the operator's patterns.
 fn patterns(tables: &TablePatterns) -> DiscoveryHandle {
     let (exclude, include): (Vec<_>, Vec<_>) = tables.patterns().iter().partition(|pattern| pattern.is_exclusion());
-    let texts = |patterns: Vec<&TablePattern>| patterns.into_iter().map(|pattern| pattern.selector().to_owned()).collect();
+    let texts =
+        |patterns: Vec<&TablePattern>| patterns.into_iter().map(|pattern| pattern.selector().to_owned()).collect();
     DiscoveryHandle { include: texts(include), exclude: texts(exclude) }
 }
 

@@ -4,9 +4,9 @@ use semver::Version;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::v0_2::{EXPORT, IMPORTS, PACKAGE, VERSION};
-use crate::text::Text;
 use crate::error::WasmError;
+use crate::text::Text;
+use crate::v0_2::{EXPORT, IMPORTS, PACKAGE, VERSION};
 use crate::wasi;
 
 /// What a component asks of its host.

@@ -7,12 +7,12 @@ use datakit_model::GuestLimits;
 use futures::FutureExt as _;
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline};
 
-use crate::text::Text;
-use crate::v0_2::{Exports, ExportsPre};
 use crate::engine::{Running, Ticker};
 use crate::error::{Call, Limit, WasmError};
 use crate::guest_error::ErrorRecord;
 use crate::state::State;
+use crate::text::Text;
+use crate::v0_2::{Exports, ExportsPre};
 
 /// What one call may hand to the host besides an IPC stream of the largest size: names, texts, the list itself.
 const TRANSFER_SLACK_BYTES: u64 = 1024 * 1024;

@@ -10,11 +10,11 @@ use wasmtime::component::{Component, Linker};
 
 use crate::bounded::Place;
 use crate::cache::CodeCache;
-use crate::text::Text;
 use crate::datakit::Datakit;
 use crate::engine::{Ticker, engine};
 use crate::error::{Limit, WasmError};
 use crate::state::State;
+use crate::text::Text;
 use crate::v0_2::{self, ExportsPre};
 use crate::{Call, bounded, cache, inspect, wasi};
 

@@ -121,7 +121,9 @@ impl Weight for Vec<Option<String>> {
 
 impl Weight for Vec<WireField> {
     fn weight(&self) -> u64 {
-        let metadata = |field: &WireField| field.metadata.iter().map(|(key, value)| key.weight() + value.len() as u64).sum::<u64>();
+        let metadata = |field: &WireField| {
+            field.metadata.iter().map(|(key, value)| key.weight() + value.len() as u64).sum::<u64>()
+        };
         self.iter().map(|field| field.name.weight() + field.arrow_type.len() as u64 + metadata(field)).sum()
     }
 }

@@ -108,10 +108,7 @@ impl HostChangeFeed for State {
         Ok(upper)
     }
 
-    async fn rows(
-        &mut self,
-        feed: Resource<FeedHandle>,
-    ) -> wasmtime::Result<Result<Resource<ReaderHandle>, Error>> {
+    async fn rows(&mut self, feed: Resource<FeedHandle>) -> wasmtime::Result<Result<Resource<ReaderHandle>, Error>> {
         let call = self.budget.host_call()?;
         self.release_covering();
         let (held_bytes, idle) = self.held_while_waiting(None);

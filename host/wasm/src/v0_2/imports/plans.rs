@@ -9,9 +9,7 @@ use super::super::bindings::types::{Field, TableId};
 use super::convert::{fields_from_wire, table_from_wire, table_to_wire, write_mode};
 use crate::error::Limit;
 use crate::filled::{self, Part, Role};
-use crate::state::{
-    DescriptionHandle, DiscoveryHandle, PartitionHandle, PlanHandle, State, TableHandle, Weight as _,
-};
+use crate::state::{DescriptionHandle, DiscoveryHandle, PartitionHandle, PlanHandle, State, TableHandle, Weight as _};
 
 impl Host for State {}
 
