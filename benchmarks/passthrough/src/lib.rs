@@ -5,8 +5,8 @@
 //! own over the values pays.
 
 use datakit_sdk::{
-    Batch, Connection, Datakit, Description, Error, Extraction, Partition, Projection, QueryOptions, Reader, Role, Run,
-    Schema, Table, TableId, TablePlan, bronze, export_datakit,
+    Batch, Connection, Datakit, Description, DiscoveryRequest, Error, Extraction, Partition, Projection, QueryOptions,
+    Reader, Role, Run, Schema, Table, TableId, TablePlan, bronze, export_datakit,
 };
 use serde::{Deserialize, Serialize};
 
@@ -62,15 +62,13 @@ impl Datakit for Passthrough {
         }
     }
 
-    fn discover(_: &Run<Settings>) -> Result<Vec<Table>, Error> {
+    fn discover(_: &Run<Settings>, _: &DiscoveryRequest) -> Result<Vec<Table>, Error> {
         Ok(Vec::new())
     }
 
     fn plan(_: &Run<Settings>, tables: &[TableId]) -> Result<Vec<TablePlan>, Error> {
         match tables.first() {
-            Some(table) => {
-                Err(Error::config("BENCH-1", format!("{}.{} is not planned here", table.schema, table.name)))
-            }
+            Some(table) => Err(Error::config("BENCH-1", format!("{table} is not planned here"))),
             None => Ok(Vec::new()),
         }
     }
@@ -80,8 +78,7 @@ impl Datakit for Passthrough {
             .map_err(|error| Error::datakit("BENCH-2", format!("the partition's state cannot be read: {error}")))?;
         let columns = bronze::columns(run, &partition.table, &reading.columns, reading.row_hash)?;
         let connection = Connection::open(ROLE)?;
-        let options = QueryOptions { isolation: None, timeout_ms: None, max_parallelism: None };
-        let reader = connection.query(&reading.sql, &[], options)?;
+        let reader = connection.query(&reading.sql, &[], QueryOptions::default())?;
         let projection = Projection::compile(&reader.schema(), &columns, None)?;
         Ok(Rows { reader, projection, way: reading.way, _connection: connection })
     }
@@ -106,7 +103,7 @@ impl Extraction for Rows {
         let Some(batch) = self.reader.next()? else { return Ok(None) };
         let batch = match self.way {
             Way::Handle => batch,
-            Way::Arrow => Batch::from_arrow(&batch.to_arrow()?)?,
+            Way::Arrow => Batch::from_arrow(&batch.to_arrow(None)?)?,
         };
         self.projection.apply(&batch).map(Some)
     }

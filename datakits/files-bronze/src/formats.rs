@@ -3,10 +3,10 @@
 //! The host reads what a format says and keeps what the type has: an offset that a `timestamp` cannot have, or the time of a
 //! `date`, would go without a word. So such a format is refused before anything is read.
 
+use datakit_sdk::files::FileColumn;
 use datakit_sdk::{Error, TableId};
 
 use crate::errors;
-use crate::requests::Column;
 
 /// What a format says of a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,14 +24,13 @@ struct Parts {
 ///
 /// # Errors
 /// The settings' error, with what to declare instead.
-pub fn check(table: &TableId, column: &Column) -> Result<(), Error> {
+pub fn check(table: &TableId, column: &FileColumn) -> Result<(), Error> {
     let Some(format) = &column.format else { return Ok(()) };
     let told = match parts(format) {
         Err(unknown) => Some((format!("`{unknown}` in it means nothing"), "see `format` in docs/files.md")),
         Ok(parts) => problem(parts, &column.arrow_type).map(|(what, hint)| (what.to_owned(), hint)),
     };
     let Some((what, hint)) = told else { return Ok(()) };
-    let table = format!("{}.{}", table.schema, table.name);
     let message = format!("the column `{}` of {table} cannot have the format `{format}`: {what}", column.name);
     Err(Error::config(errors::SETTING, message)
         .with_hint(hint)
@@ -94,14 +93,14 @@ fn parts(format: &str) -> Result<Parts, String> {
 
 #[cfg(test)]
 mod tests {
+    use datakit_sdk::files::Origin;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::requests::Origin;
 
     fn told(arrow_type: &str, format: &str) -> Option<String> {
-        let table = TableId { schema: "files".into(), name: "t".into() };
-        let column = Column {
+        let table = TableId::new("files", "t");
+        let column = FileColumn {
             name: "c".into(),
             arrow_type: arrow_type.into(),
             from: Origin::Field,

@@ -1,7 +1,7 @@
 //! Reads CSV and JSON lines of a folder or an object store into Bronze: every selected column as it is, where the row comes
 //! from, then the Bronze columns.
 //!
-//! - [`requests`]: what is asked of the host; [`listing`]: the files there are; [`folders`]: those that are columns;
+//! - [`listing`]: the files there are; [`folders`]: those that are columns;
 //! - [`settings`]: what the operator can choose; [`types`]: types by name; [`formats`]: how dates and times are written;
 //! - [`shape`]: the columns of a table; [`inference`]: their types, where nobody says them; [`members`]: objects of a sample;
 //! - [`names`]: names that a column can have;
@@ -21,7 +21,6 @@ pub mod members;
 pub mod memory;
 pub mod names;
 pub mod planning;
-pub mod requests;
 pub mod settings;
 pub mod shape;
 pub mod types;
@@ -29,13 +28,12 @@ pub mod types;
 #[cfg(test)]
 mod tests;
 
-use datakit_sdk::bindings::datakit::kit::run;
+use datakit_sdk::files::{Files, Folder};
 use datakit_sdk::{
-    Connection, Datakit, Description, Error, Partition, Queries, Role, Run, Table, TableId, TableKind, TablePlan,
-    export_datakit, log,
+    Datakit, Description, DiscoveryRequest, Error, Partition, ProjectedRows, Role, Run, Table, TableId, TableKind,
+    TablePlan, export_datakit, log, watermark,
 };
 
-use crate::extraction::FilesExtraction;
 use crate::listing::{SourceFile, Tables};
 use crate::memory::Memory;
 use crate::settings::{Load, Settings};
@@ -52,7 +50,7 @@ export_datakit!(FilesBronze);
 
 impl Datakit for FilesBronze {
     type Settings = Settings;
-    type Extraction = FilesExtraction;
+    type Extraction = ProjectedRows<Folder>;
 
     fn describe() -> Description {
         Description {
@@ -67,16 +65,16 @@ impl Datakit for FilesBronze {
         }
     }
 
-    fn discover(run: &Run<Settings>) -> Result<Vec<Table>, Error> {
-        discover(&Connection::open(ROLE)?, run, run::watermark)
+    fn discover(run: &Run<Settings>, _: &DiscoveryRequest) -> Result<Vec<Table>, Error> {
+        discover(&Folder::open(ROLE)?, run, watermark)
     }
 
     fn plan(run: &Run<Settings>, tables: &[TableId]) -> Result<Vec<TablePlan>, Error> {
-        plan(&Connection::open(ROLE)?, run, tables, run::watermark)
+        plan(&Folder::open(ROLE)?, run, tables, watermark)
     }
 
-    fn open(run: &Run<Settings>, partition: &Partition) -> Result<FilesExtraction, Error> {
-        FilesExtraction::open(run, partition)
+    fn open(run: &Run<Settings>, partition: &Partition) -> Result<ProjectedRows<Folder>, Error> {
+        extraction::open(run, partition)
     }
 }
 
@@ -86,20 +84,20 @@ impl Datakit for FilesBronze {
 /// # Errors
 /// Settings that contradict each other, or a store that does not answer.
 pub fn discover(
-    queries: &impl Queries,
+    store: &impl Files,
     run: &Run<Settings>,
     watermark: impl Fn(&TableId) -> Option<String>,
 ) -> Result<Vec<Table>, Error> {
     let settings = &run.settings;
     let selection = settings.selection()?;
-    let tables = listing::read(queries)?;
+    let tables = listing::read(store)?;
     let mut listed = Vec::new();
     for ((schema, name), files) in &tables {
-        let id = TableId { schema: schema.clone(), name: name.clone() };
+        let id = TableId::new(schema, name);
         if !selection.has_table(&id) {
             continue;
         }
-        let Some(columns) = known_columns(queries, &id, files, run, &watermark) else { continue };
+        let Some(columns) = known_columns(store, &id, files, run, &watermark) else { continue };
         listed.push(Table {
             columns: shape::listed(&columns),
             id,
@@ -118,7 +116,7 @@ pub fn discover(
 
 /// None for a table without a row so far, of which nothing else is known.
 fn known_columns(
-    queries: &impl Queries,
+    store: &impl Files,
     id: &TableId,
     files: &[SourceFile],
     run: &Run<Settings>,
@@ -133,14 +131,14 @@ fn known_columns(
         let remembered = memory.as_ref().map(|memory| &memory.columns);
         let options = settings.options(id)?;
         let files = planning::wanted(files, run.started_at_micros, settings, &options);
-        let mut columns = shape::columns(queries, id, &files, remembered, &options, settings)?;
+        let mut columns = shape::columns(store, id, &files, remembered, &options, settings)?;
         let selected = shape::selected(id, &columns, settings)?;
         columns.retain(|column| selected.contains(&column.name));
         Ok(columns)
     };
     columns().map(Some).unwrap_or_else(|error| {
         let has_no_row = error.code == errors::NO_ROW;
-        let fields = [("table", format!("{}.{}", id.schema, id.name)), ("code", error.code)];
+        let fields = [("table", id.to_string()), ("code", error.code)];
         if has_no_row {
             // A table that the operator's rules name may wait for its first file.
             if !files.is_empty() {
@@ -158,27 +156,26 @@ fn known_columns(
 /// # Errors
 /// A table that is not there or is excluded, or what [`planning::plan`] says.
 pub fn plan(
-    queries: &impl Queries,
+    store: &impl Files,
     run: &Run<Settings>,
     wanted: &[TableId],
     watermark: impl Fn(&TableId) -> Option<String>,
 ) -> Result<Vec<TablePlan>, Error> {
     let settings = &run.settings;
     let selection = settings.selection()?;
-    let tables: Tables = listing::read(queries)?;
+    let tables: Tables = listing::read(store)?;
     wanted
         .iter()
         .map(|id| {
             let files =
                 tables.get(&listing::key(id)).filter(|_| selection.has_table(id)).ok_or_else(|| no_table(id))?;
-            planning::plan(queries, id, files, watermark(id).as_deref(), run.started_at_micros, settings)
+            planning::plan(store, id, files, watermark(id).as_deref(), run.started_at_micros, settings)
         })
         .collect()
 }
 
 fn no_table(id: &TableId) -> Error {
-    let name = format!("{}.{}", id.schema, id.name);
-    Error::config(errors::NO_TABLE, format!("there is no table {name} that this run may read"))
+    Error::config(errors::NO_TABLE, format!("there is no table {id} that this run may read"))
         .with_hint("its files may be gone, or it is excluded by the settings `include` and `exclude`")
-        .with_context("table", name)
+        .with_context("table", id)
 }

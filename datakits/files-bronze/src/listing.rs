@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use datakit_sdk::files::{FilePart, Files};
 use datakit_sdk::rows::{Cell, ColumnView};
-use datakit_sdk::{Error, Queries, TableId};
+use datakit_sdk::{Error, TableId};
 
 use crate::errors;
-use crate::requests::{FilePart, NO_OPTIONS, Request};
 
 /// A file as the listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +42,9 @@ pub fn key(id: &TableId) -> (String, String) {
 ///
 /// # Errors
 /// What the host or the store refused.
-pub fn read(queries: &impl Queries) -> Result<Tables, Error> {
+pub fn read(store: &impl Files) -> Result<Tables, Error> {
     let mut tables = Tables::new();
-    for batch in queries.query(&Request::List {}.text()?, &[], NO_OPTIONS)? {
+    for batch in store.all_files()? {
         let column = |name| batch.column(name);
         let (schema, name, path) = (column("schema_name")?, column("table_name")?, column("path")?);
         let (size, modified, version) = (column("size")?, column("modified")?, column("version")?);

@@ -1,9 +1,9 @@
 //! Names of columns that a table can have.
 
+use datakit_sdk::files::{FileFormat, FormatKind};
 use datakit_sdk::{Error, TableId};
 
 use crate::errors;
-use crate::requests::{Format, FormatKind};
 
 /// The host takes no longer name of a column, in bytes.
 const MAX_BYTES: usize = 1024;
@@ -32,7 +32,7 @@ fn problem(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// What is wrong with the name, the file that it is in, and the setting that helps.
-pub fn check(table: &TableId, path: &str, name: &str, format: &Format) -> Result<(), Error> {
+pub fn check(table: &TableId, path: &str, name: &str, format: &FileFormat) -> Result<(), Error> {
     let Some(problem) = problem(name) else { return Ok(()) };
     let mut shown: String = name.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect();
     if name.chars().nth(SHOWN_CHARACTERS).is_some() {
@@ -45,12 +45,12 @@ pub fn check(table: &TableId, path: &str, name: &str, format: &Format) -> Result
     let message = format!("the name `{shown}` of a column in `{path}` {problem}");
     Err(Error::data(errors::COLUMN_NAME, message)
         .with_hint(hint)
-        .with_context("table", format_args!("{}.{}", table.schema, table.name))
+        .with_context("table", table)
         .with_context("file", path))
 }
 
 /// What parts the fields of a line that was taken for one name.
-fn likely_delimiter(name: &str, format: &Format) -> Option<char> {
+fn likely_delimiter(name: &str, format: &FileFormat) -> Option<char> {
     let count = |delimiter: &char| name.matches(*delimiter).count();
     let likely = DELIMITERS.into_iter().filter(|delimiter| *delimiter != format.delimiter).max_by_key(count)?;
     (format.kind == FormatKind::Csv && count(&likely) > 1).then_some(likely)
@@ -62,8 +62,8 @@ mod tests {
 
     #[test]
     fn unusable_name_is_refused_with_the_setting_that_helps() {
-        let table = TableId { schema: "files".into(), name: "t".into() };
-        let told = |name: &str| check(&table, "t/a.csv", name, &Format::default()).map_err(|error| error.message);
+        let table = TableId::new("files", "t");
+        let told = |name: &str| check(&table, "t/a.csv", name, &FileFormat::default()).map_err(|error| error.message);
         assert_eq!(told("a"), Ok(()));
         assert_eq!(told(&"é".repeat(512)), Ok(()), "1,024 bytes");
         let empty = told("").unwrap_err();

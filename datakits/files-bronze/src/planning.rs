@@ -1,18 +1,18 @@
 //! Which files a run loads, and how they are cut into partitions.
 
-use datakit_sdk::{Error, Partition, Queries, TableId, TablePlan, bronze, log};
+use datakit_sdk::files::{Compression, FileColumn, FileFormat, FilePart, Files, FilesRead, FormatKind, Origin};
+use datakit_sdk::{Error, PlannedPartition, TableId, TablePlan, bronze, log, state};
 use serde::{Deserialize, Serialize};
 
 use crate::listing::SourceFile;
 use crate::memory::{Loaded, Memory};
-use crate::requests::{Column, Compression, FilePart, Format, FormatKind, Origin, Read, Request, Table};
 use crate::settings::{ChangedFiles, Load, Settings, TableOptions, is_compressed};
 use crate::shape::{Columns, SOURCE_FILE, SOURCE_MODIFIED};
 use crate::{errors, folders, shape};
 
-/// The text of a request, in bytes: less than the least that any host allows.
-const MAX_REQUEST_BYTES: usize = 60 << 10;
-/// What a file adds to a request besides its own texts.
+/// The state of a partition, in bytes: less than the least that any host allows.
+const MAX_STATE_BYTES: usize = 60 << 10;
+/// What a file adds to a state besides its own texts.
 const FILE_OVERHEAD_BYTES: usize = 80;
 
 /// What an extraction has to know.
@@ -20,7 +20,7 @@ const FILE_OVERHEAD_BYTES: usize = 80;
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// The request for the rows.
-    pub read: Read,
+    pub read: FilesRead,
     /// The columns that are kept of them, in their order.
     pub selected: Vec<String>,
 }
@@ -30,7 +30,7 @@ pub struct State {
 /// # Errors
 /// A file that has changed, settings that do not fit, or a sample that the host refuses.
 pub fn plan(
-    queries: &impl Queries,
+    store: &impl Files,
     id: &TableId,
     files: &[SourceFile],
     watermark: Option<&str>,
@@ -41,7 +41,7 @@ pub fn plan(
     let memory = watermark.filter(|_| settings.load == Load::NewFiles).map(Memory::parse).transpose()?;
     let wanted = wanted(files, started_at_micros, settings, &options);
     let remembered = memory.as_ref().map(|memory| &memory.columns);
-    let columns = shape::columns(queries, id, &wanted, remembered, &options, settings)?;
+    let columns = shape::columns(store, id, &wanted, remembered, &options, settings)?;
     let selected = shape::selected(id, &columns, settings)?;
     bronze::check_names(id, selected.iter().map(String::as_str))?;
     let mut memory = memory.unwrap_or_default();
@@ -49,23 +49,24 @@ pub fn plan(
     log::debug(
         "planned",
         &[
-            ("table", format!("{}.{}", id.schema, id.name)),
+            ("table", id.to_string()),
             ("files", new.len().to_string()),
             ("known", (wanted.len() - new.len()).to_string()),
         ],
     );
     let read = request(id, &columns, files, &options, settings)?;
-    let partitions = partitions(id, &read, &selected, &new, settings)?;
+    let partitions = partitions(&read, &selected, &new, settings)?;
     if settings.forget_gone_files {
         memory.keep_only(files);
     }
     new.iter().for_each(|file| memory.add(file));
     memory.columns = columns;
-    let watermark_after = match settings.load {
+    let watermark = match settings.load {
         Load::NewFiles => Some(memory.text()?),
         Load::AllFiles => None,
     };
-    Ok(TablePlan { table: id.clone(), partitions, watermark_after })
+    let load_id_column = Some(bronze::BATCH_ID.to_owned());
+    Ok(TablePlan { partitions, watermark, load_id_column, ..TablePlan::new(id.clone()) })
 }
 
 /// The files that the settings let be read, loaded or not.
@@ -109,8 +110,8 @@ fn request(
     files: &[SourceFile],
     options: &TableOptions,
     settings: &Settings,
-) -> Result<Read, Error> {
-    let own = |name: &str, arrow_type: &str, from| Column {
+) -> Result<FilesRead, Error> {
+    let own = |name: &str, arrow_type: &str, from| FileColumn {
         name: name.to_owned(),
         arrow_type: arrow_type.to_owned(),
         from,
@@ -128,8 +129,8 @@ fn request(
     }
     columns.push(own(SOURCE_FILE, "Utf8", Origin::Path));
     columns.push(own(SOURCE_MODIFIED, "Timestamp(us, UTC)", Origin::Modified));
-    Ok(Read {
-        table: Table::from(id),
+    Ok(FilesRead {
+        table: id.clone(),
         files: Vec::new(),
         format: options.file_format(files.first().map(|file| file.path.as_str()))?,
         columns,
@@ -142,12 +143,11 @@ fn request(
 /// Files in the order of their paths, so many to a partition that it has about the bytes it should have. Without a new file
 /// one partition without files, which has the table's columns and no rows.
 fn partitions(
-    id: &TableId,
-    read: &Read,
+    read: &FilesRead,
     selected: &[String],
     files: &[SourceFile],
     settings: &Settings,
-) -> Result<Vec<Partition>, Error> {
+) -> Result<Vec<PlannedPartition>, Error> {
     let total: u64 = files.iter().map(|file| file.size).sum();
     let wanted_bytes = settings.partition_bytes.max(total.div_ceil(u64::from(settings.max_partitions.max(1)))).max(1);
     let names: Vec<String> = read
@@ -156,7 +156,11 @@ fn partitions(
         .filter(|column| column.from == Origin::Constant)
         .map(|column| column.name.clone())
         .collect();
-    let room = MAX_REQUEST_BYTES.saturating_sub(Request::Read(read).text()?.len());
+    let state = |files| {
+        let state = State { read: FilesRead { files, ..read.clone() }, selected: selected.to_vec() };
+        state::write(&state)
+    };
+    let room = MAX_STATE_BYTES.saturating_sub(state(Vec::new())?.len());
     let mut groups: Vec<Vec<FilePart>> = vec![Vec::new()];
     let (mut group_bytes, mut group_text) = (0_u64, 0_usize);
     for file in files {
@@ -176,19 +180,11 @@ fn partitions(
             }
         }
     }
-    (0..)
-        .zip(groups)
-        .map(|(ordinal, files)| {
-            let state = State { read: Read { files, ..read.clone() }, selected: selected.to_vec() };
-            let state = serde_json::to_vec(&state)
-                .map_err(|error| Error::datakit(errors::UNEXPECTED_ANSWER, error.to_string()))?;
-            Ok(Partition { table: id.clone(), ordinal, state, estimated_rows: None })
-        })
-        .collect()
+    groups.into_iter().map(|files| Ok(PlannedPartition { state: state(files)?, estimated_rows: None })).collect()
 }
 
 /// A file, or parts of a large one whose records end where lines end, with the bytes of each.
-fn parts(file: &SourceFile, format: &Format, wanted_bytes: u64) -> Vec<(FilePart, u64)> {
+fn parts(file: &SourceFile, format: &FileFormat, wanted_bytes: u64) -> Vec<(FilePart, u64)> {
     let lines_are_records = format.kind != FormatKind::Csv || (format.quote.is_none() && format.escape.is_none());
     let plain = matches!(format.compression, Compression::Auto | Compression::None) && !is_compressed(&file.path);
     let utf8 = ["utf-8", "utf8"].contains(&format.encoding.to_lowercase().as_str());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use datakit_sdk::files::{Compression, Extra, FileColumn, FileFormat, FormatKind, Missing, Origin};
 use datakit_sdk::patterns::TablePattern;
 pub use datakit_sdk::selection::{ColumnRule, Selection};
 use datakit_sdk::{Error, TableId};
@@ -9,7 +10,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::errors;
-use crate::requests::{Column, Compression, Extra, Format, FormatKind, Missing, Origin};
 
 /// Settings of the datakit files-bronze.
 ///
@@ -226,7 +226,7 @@ impl TableOptions {
 
     /// Whether nobody has declared the type of a column.
     #[must_use]
-    pub fn infers(&self, column: &Column) -> bool {
+    pub fn infers(&self, column: &FileColumn) -> bool {
         let is_typed = self.types.iter().flatten().any(|(name, _)| *name == column.name);
         !is_typed && (column.from == Origin::Constant || self.schema.is_none())
     }
@@ -235,14 +235,14 @@ impl TableOptions {
     ///
     /// # Errors
     /// A quote of more than one character.
-    pub fn file_format(&self, example: Option<&str>) -> Result<Format, Error> {
+    pub fn file_format(&self, example: Option<&str>) -> Result<FileFormat, Error> {
         let extension = example.map(extension_of_rows).unwrap_or_default();
         let by_name = match extension.as_str() {
             "json" => FormatKind::Json,
             "jsonl" | "ndjson" => FormatKind::JsonLines,
             _ => FormatKind::Csv,
         };
-        let standard = Format::default();
+        let standard = FileFormat::default();
         let comma = if extension == "tsv" { '\t' } else { standard.delimiter };
         let quote = match self.quote.as_deref().map(|quote| (quote, quote.chars().count())) {
             None => standard.quote,
@@ -250,7 +250,7 @@ impl TableOptions {
             Some((quote, 1)) => quote.chars().next(),
             Some(_) => return Err(Error::config(errors::SETTING, "`quote` is one character, or none")),
         };
-        Ok(Format {
+        Ok(FileFormat {
             kind: self.format.unwrap_or(by_name),
             header: self.header.unwrap_or(standard.header),
             delimiter: self.delimiter.unwrap_or(comma),
@@ -308,9 +308,9 @@ mod tests {
                 "tables": {"[files].orders": {"delimiter": "|"}, "files.*": {"delimiter": ",", "trim": true}}}"#,
         )
         .unwrap();
-        let options = settings.options(&TableId { schema: "files".into(), name: "orders".into() }).unwrap();
+        let options = settings.options(&TableId::new("files", "orders")).unwrap();
         assert_eq!((options.delimiter, options.header, options.trim), (Some('|'), Some(false), Some(true)));
-        let other = settings.options(&TableId { schema: "x".into(), name: "orders".into() }).unwrap();
+        let other = settings.options(&TableId::new("x", "orders")).unwrap();
         assert_eq!((other.delimiter, other.trim), (Some(';'), None));
     }
 
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(format("a/b.JSONL.gz").kind, FormatKind::JsonLines);
         assert_eq!((format("b.json").kind, format("b.ndjson").kind), (FormatKind::Json, FormatKind::JsonLines));
         assert_eq!((format("b.tsv").kind, format("b.tsv").delimiter), (FormatKind::Csv, '\t'));
-        assert_eq!(format("b"), Format::default());
+        assert_eq!(format("b"), FileFormat::default());
         let unquoted = TableOptions { quote: Some(String::new()), ..TableOptions::default() };
         assert_eq!(unquoted.file_format(None).unwrap().quote, None);
         let wrong = TableOptions { quote: Some("ab".into()), ..TableOptions::default() };

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use datakit_sdk::{Error, Field, Queries, Schema, TableId};
+use datakit_sdk::files::{Extra, FileColumn, FileFormat, Files, FilesRead, FormatKind, Origin};
+use datakit_sdk::{Error, Field, Schema, TableId};
 
 use crate::inference::Guess;
 use crate::listing::SourceFile;
-use crate::requests::{Column, Extra, Format, FormatKind, NO_OPTIONS, Origin, Request, Sample, Table};
 use crate::settings::{Settings, TableOptions};
 use crate::{errors, folders, formats, members, names, types};
 
@@ -16,14 +16,14 @@ pub const SOURCE_FILE: &str = "_source_file";
 pub const SOURCE_MODIFIED: &str = "_source_modified_at";
 
 /// The columns of a table's files, those of their folders after those within; without [`SOURCE_FILE`] and its like.
-pub type Columns = Vec<Column>;
+pub type Columns = Vec<FileColumn>;
 
 /// The columns by what is known: the settings first, then what the last commit remembers, then a sample.
 ///
 /// # Errors
 /// Types that are none, names that are taken, or a sample that the host refuses.
 pub fn columns(
-    queries: &impl Queries,
+    store: &impl Files,
     table: &TableId,
     files: &[SourceFile],
     remembered: Option<&Columns>,
@@ -34,7 +34,7 @@ pub fn columns(
         (Some(_), _) => declared(options)?,
         (None, Some(remembered)) => of_origin(remembered, Origin::Field),
         (None, None) => {
-            let (columns, has_rows) = inferred(queries, table, files, options, settings)?;
+            let (columns, has_rows) = inferred(store, table, files, options, settings)?;
             if !has_rows && (columns.is_empty() || columns.iter().any(|column| options.infers(column))) {
                 return Err(no_row(table));
             }
@@ -63,7 +63,6 @@ pub fn columns(
 
 /// Types that were inferred from nothing would be kept for all rows to come.
 fn no_row(table: &TableId) -> Error {
-    let table = format!("{}.{}", table.schema, table.name);
     let message = format!("the files of {table} have no row yet, and nothing says the types of its columns");
     Error::data(errors::NO_ROW, message)
         .with_hint("run again when a file has rows, or declare the columns by `schema` or `types`")
@@ -71,7 +70,6 @@ fn no_row(table: &TableId) -> Error {
 }
 
 fn unknown(table: &TableId, name: &str) -> Error {
-    let table = format!("{}.{}", table.schema, table.name);
     Error::config(errors::NO_COLUMNS, format!("the settings name the column `{name}`, which {table} does not have"))
         .with_hint("names are compared with their case")
         .with_context("table", table)
@@ -80,7 +78,7 @@ fn unknown(table: &TableId, name: &str) -> Error {
 
 fn declared(options: &TableOptions) -> Result<Columns, Error> {
     let column = |setting: &crate::settings::ColumnSetting| {
-        Ok(Column {
+        Ok(FileColumn {
             name: setting.name.clone(),
             arrow_type: types::arrow_type(&setting.column_type)?,
             from: Origin::Field,
@@ -105,7 +103,7 @@ fn of_folders(files: &[SourceFile], options: &TableOptions) -> Columns {
             }
         }
     }
-    let column = |(name, guess): (String, Guess)| Column {
+    let column = |(name, guess): (String, Guess)| FileColumn {
         name,
         arrow_type: guess.arrow_type(),
         from: Origin::Constant,
@@ -132,7 +130,6 @@ fn refuse_new_folders(
     match folders::names(files).into_iter().find(|name| !known.iter().any(|column| column.name == *name)) {
         None => Ok(()),
         Some(name) => {
-            let table = format!("{}.{}", table.schema, table.name);
             let message = format!("folders have a column `{name}` which {table} does not have");
             Err(Error::data(errors::NEW_FOLDER, message)
                 .with_hint("set `extra_columns` to `ignore`, or load all files anew with `mode = \"overwrite\"`")
@@ -144,7 +141,7 @@ fn refuse_new_folders(
 
 fn check_names(table: &TableId, columns: &Columns) -> Result<(), Error> {
     let twice = |name: &str, what: &str| {
-        let message = format!("{}.{} has two columns `{name}`: {what}", table.schema, table.name);
+        let message = format!("{table} has two columns `{name}`: {what}");
         Error::config(errors::COLUMN_TWICE, message).with_context("column", name)
     };
     for (place, column) in columns.iter().enumerate() {
@@ -166,7 +163,7 @@ fn check_names(table: &TableId, columns: &Columns) -> Result<(), Error> {
 
 /// The columns that the first records of some files show, and whether there is a row among them.
 fn inferred(
-    queries: &impl Queries,
+    store: &impl Files,
     table: &TableId,
     files: &[SourceFile],
     options: &TableOptions,
@@ -182,13 +179,8 @@ fn inferred(
         if seen.rows > 0 && largest == Some(file) {
             break;
         }
-        let sample = Sample {
-            table: Table::from(table),
-            files: vec![file.part()],
-            format: &format,
-            max_rows: (settings.sample_rows + header).min(10_000),
-        };
-        let batches = queries.query(&Request::Sample(sample).text()?, &[], NO_OPTIONS)?;
+        let sample = FilesRead { files: vec![file.part()], ..FilesRead::new(table.clone(), format.clone()) };
+        let batches = store.first_records(&sample, (settings.sample_rows + header).min(10_000))?;
         seen.begin_file();
         for batch in &batches {
             let (records, problems) = (batch.column("record")?, batch.column("problem")?);
@@ -245,7 +237,7 @@ impl Seen {
     fn no_record(&mut self, table: &TableId, path: &str, problem: &str) {
         let error = || {
             Error::data(errors::NO_RECORD, format!("`{path}`: {problem}"))
-                .with_context("table", format_args!("{}.{}", table.schema, table.name))
+                .with_context("table", table)
                 .with_context("file", path)
         };
         self.problem.get_or_insert_with(error);
@@ -271,7 +263,7 @@ impl Seen {
         Some(place)
     }
 
-    fn record(&mut self, record: &str, format: &Format) -> Result<(), Error> {
+    fn record(&mut self, record: &str, format: &FileFormat) -> Result<(), Error> {
         let wrong = |error: serde_json::Error| Error::datakit(errors::UNEXPECTED_ANSWER, error.to_string());
         match format.kind {
             FormatKind::JsonLines | FormatKind::Json => {
@@ -290,7 +282,7 @@ impl Seen {
         Ok(())
     }
 
-    fn fields(&mut self, fields: &[String], format: &Format) {
+    fn fields(&mut self, fields: &[String], format: &FileFormat) {
         if self.header.is_none() {
             // A column without a name is one that the host refuses, unless the settings leave it out.
             let named = |(number, field): (usize, &String)| match format.header {
@@ -331,7 +323,7 @@ impl Seen {
     }
 
     fn columns(self) -> Columns {
-        let column = |(name, guess): (String, Guess)| Column {
+        let column = |(name, guess): (String, Guess)| FileColumn {
             name,
             arrow_type: guess.arrow_type(),
             from: Origin::Field,
@@ -355,7 +347,6 @@ pub fn selected(table: &TableId, columns: &Columns, settings: &Settings) -> Resu
     let left: Vec<String> =
         names.into_iter().filter(|name| selection.has_column(table, name)).map(str::to_owned).collect();
     if left.is_empty() {
-        let table = format!("{}.{}", table.schema, table.name);
         return Err(Error::config(errors::NO_COLUMNS, format!("there is no column of {table} to read"))
             .with_hint("declare `schema` for a table whose files have no rows yet, and see `columns` in the settings")
             .with_context("table", table));
@@ -366,7 +357,7 @@ pub fn selected(table: &TableId, columns: &Columns, settings: &Settings) -> Resu
 /// Columns as the host lists them.
 #[must_use]
 pub fn listed(columns: &Columns) -> Schema {
-    let field = |column: &Column| Field {
+    let field = |column: &FileColumn| Field {
         name: column.name.clone(),
         arrow_type: column.arrow_type.clone(),
         nullable: true,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::ipc::writer::StreamWriter;
 use datakit_sdk::datakit::parse_settings;
-use datakit_sdk::{Datakit as _, Error, Queries, QueryOptions, Rows, Run, TableId, TablePlan, Value};
+use datakit_sdk::files::{Files, FilesRead, Origin};
+use datakit_sdk::{Datakit as _, Error, Rows, Run, TableId, TablePlan};
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::memory::Memory;
 use crate::planning::State;
-use crate::requests::Origin;
 use crate::settings::Settings;
 use crate::{FilesBronze, discover, errors, plan};
 
@@ -61,25 +61,24 @@ fn strings(values: impl Iterator<Item = String>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
-impl Queries for Store {
-    fn query(&self, sql: &str, parameters: &[Value], _: QueryOptions) -> Result<Vec<Rows>, Error> {
-        assert_eq!(parameters, []);
-        let request: serde_json::Value = serde_json::from_str(sql).unwrap();
+impl Files for Store {
+    fn all_files(&self) -> Result<Vec<Rows>, Error> {
         let files = || self.files.iter();
-        if request == json!({"list": {}}) {
-            let table = |path: &str| path.split('/').next().unwrap().to_owned();
-            let times = TimestampMicrosecondArray::from_iter_values(files().map(|file| file.2)).with_timezone("UTC");
-            return Ok(vec![rows(vec![
-                ("schema_name", strings(files().map(|_| "files".to_owned()))),
-                ("table_name", strings(files().map(|file| table(&file.0)))),
-                ("path", strings(files().map(|file| file.0.clone()))),
-                ("size", Arc::new(Int64Array::from_iter_values(files().map(|file| file.1)))),
-                ("modified", Arc::new(times)),
-                ("version", strings(files().map(|file| file.3.clone()))),
-            ])]);
-        }
-        let path = request["sample"]["files"][0]["path"].as_str().unwrap();
-        self.sampled.borrow_mut().push(path.to_owned());
+        let table = |path: &str| path.split('/').next().unwrap().to_owned();
+        let times = TimestampMicrosecondArray::from_iter_values(files().map(|file| file.2)).with_timezone("UTC");
+        Ok(vec![rows(vec![
+            ("schema_name", strings(files().map(|_| "files".to_owned()))),
+            ("table_name", strings(files().map(|file| table(&file.0)))),
+            ("path", strings(files().map(|file| file.0.clone()))),
+            ("size", Arc::new(Int64Array::from_iter_values(files().map(|file| file.1)))),
+            ("modified", Arc::new(times)),
+            ("version", strings(files().map(|file| file.3.clone()))),
+        ])])
+    }
+
+    fn first_records(&self, request: &FilesRead, _: u32) -> Result<Vec<Rows>, Error> {
+        let path = &request.files[0].path;
+        self.sampled.borrow_mut().push(path.clone());
         if path.starts_with("secret/") {
             return Err(Error::datakit("DK-SRC-272", "the table is not granted"));
         }
@@ -95,13 +94,13 @@ impl Queries for Store {
 }
 
 fn id(name: &str) -> TableId {
-    TableId { schema: "files".into(), name: name.into() }
+    TableId::new("files", name)
 }
 
 fn run(settings: &str) -> Run<Settings> {
     Run {
         run_id: "r".into(),
-        batch_id: String::new(),
+        load_id: String::new(),
         started_at_micros: 10_000_000,
         source_system: "S".into(),
         settings: parse_settings::<Settings>(settings).unwrap(),
@@ -136,31 +135,31 @@ fn each_file_is_loaded_once() {
     let store = Store::default().with("t/a.csv", csv).with("t/b.csv", csv);
     let first = planned(&store, "{}", None).unwrap();
     assert_eq!(paths(&first), ["t/a.csv", "t/b.csv"]);
-    let left = first.watermark_after.clone().unwrap();
+    let left = first.watermark.clone().unwrap();
     let second = planned(&store, "{}", Some(&left)).unwrap();
     assert_eq!(paths(&second), Vec::<String>::new());
     assert_eq!(second.partitions.len(), 1, "a partition without files has the table's columns");
     assert_eq!(types(&second), types(&first));
-    assert_eq!(second.watermark_after, first.watermark_after);
+    assert_eq!(second.watermark, first.watermark);
     let store = store.with("t/c.csv", csv);
     let third = planned(&store, "{}", Some(&left)).unwrap();
     assert_eq!(paths(&third), ["t/c.csv"]);
     let everything = planned(&store, r#"{"load": "all_files"}"#, Some(&left)).unwrap();
-    assert_eq!((paths(&everything).len(), everything.watermark_after), (3, None));
+    assert_eq!((paths(&everything).len(), everything.watermark), (3, None));
 }
 
 #[test]
 fn a_changed_file_needs_a_decision() {
     let store =
         Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]).with("t/b.csv", &[r#"["id"]"#, r#"["1"]"#]);
-    let left = planned(&store, "{}", None).unwrap().watermark_after.unwrap();
+    let left = planned(&store, "{}", None).unwrap().watermark.unwrap();
     let store = store.changed("t/a.csv");
     let error = planned(&store, "{}", Some(&left)).unwrap_err();
     assert_eq!(error.code, errors::CHANGED_FILE);
     assert!(error.message.contains("t/a.csv") && error.message.contains("changed_files"), "{}", error.message);
     let load = planned(&store, r#"{"changed_files": "load"}"#, Some(&left)).unwrap();
     assert_eq!(paths(&load), ["t/a.csv"]);
-    assert!(planned(&store, "{}", load.watermark_after.as_deref()).is_ok());
+    assert!(planned(&store, "{}", load.watermark.as_deref()).is_ok());
     assert_eq!(paths(&planned(&store, r#"{"changed_files": "skip"}"#, Some(&left)).unwrap()), Vec::<String>::new());
 }
 
@@ -168,11 +167,11 @@ fn a_changed_file_needs_a_decision() {
 fn a_file_that_comes_back_is_not_loaded_again() {
     let store =
         || Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]).with("t/b.csv", &[r#"["id"]"#, r#"["1"]"#]);
-    let left = planned(&store(), "{}", None).unwrap().watermark_after.unwrap();
-    let gone = planned(&store().without("t/a.csv"), "{}", Some(&left)).unwrap().watermark_after.unwrap();
+    let left = planned(&store(), "{}", None).unwrap().watermark.unwrap();
+    let gone = planned(&store().without("t/a.csv"), "{}", Some(&left)).unwrap().watermark.unwrap();
     assert_eq!(paths(&planned(&store(), "{}", Some(&gone)).unwrap()), Vec::<String>::new());
     let forget = r#"{"forget_gone_files": true}"#;
-    let forgotten = planned(&store().without("t/a.csv"), forget, Some(&left)).unwrap().watermark_after.unwrap();
+    let forgotten = planned(&store().without("t/a.csv"), forget, Some(&left)).unwrap().watermark.unwrap();
     assert_eq!(paths(&planned(&store(), forget, Some(&forgotten)).unwrap()), ["t/a.csv"]);
 }
 
@@ -182,7 +181,7 @@ fn files_that_are_too_young_wait() {
         Store::default().with("t/old.csv", &[r#"["id"]"#, r#"["1"]"#]).with("t/young.csv", &[r#"["id"]"#, r#"["1"]"#]);
     let plan = planned(&store, r#"{"min_age_seconds": 10}"#, None).unwrap();
     assert_eq!(paths(&plan), ["t/old.csv"]);
-    assert_eq!(paths(&planned(&store, "{}", plan.watermark_after.as_deref()).unwrap()), ["t/young.csv"]);
+    assert_eq!(paths(&planned(&store, "{}", plan.watermark.as_deref()).unwrap()), ["t/young.csv"]);
 }
 
 #[test]
@@ -197,11 +196,11 @@ fn columns_are_inferred_once_and_kept() {
     assert_eq!(states(&first)[0].read.files[1].constants, [Some("2026-01-02".to_owned())]);
     let asked = store.sampled.borrow().len();
     let store = store.with("t/dt=2026-01-03/c.csv", &[r#"["id","price","zip"]"#, r#"["n/a","x","y"]"#]);
-    let second = planned(&store, "{}", first.watermark_after.as_deref()).unwrap();
+    let second = planned(&store, "{}", first.watermark.as_deref()).unwrap();
     assert_eq!(types(&second), expected, "what a later file holds changes no type");
     assert_eq!(store.sampled.borrow().len(), asked, "and is not even looked at");
     let store = store.with("t/dt=2026-01-04/region=eu/d.csv", &[]);
-    let error = planned(&store, "{}", second.watermark_after.as_deref()).unwrap_err();
+    let error = planned(&store, "{}", second.watermark.as_deref()).unwrap_err();
     assert_eq!(error.code, errors::NEW_FOLDER);
 }
 
@@ -303,16 +302,14 @@ fn files_are_grouped_and_large_ones_cut_where_lines_are_records() {
 }
 
 #[test]
-fn requests_stay_below_the_limit_of_a_text() {
+fn states_stay_below_their_limit() {
     let mut store = Store::default();
     for number in 0..3000 {
         store = store.sized(&format!("t/{}/{number:05}.csv", "long".repeat(20)), 10);
     }
     let plan = planned(&store, r#"{"defaults": {"schema": [{"name": "id", "type": "bigint"}]}}"#, None).unwrap();
     assert_eq!(paths(&plan).len(), 3000);
-    for state in states(&plan) {
-        assert!(crate::requests::Request::Read(&state.read).text().unwrap().len() <= 64 << 10);
-    }
+    assert!(plan.partitions.iter().all(|partition| partition.state.len() <= 64 << 10));
 }
 
 #[test]
@@ -394,7 +391,7 @@ fn inferred_columns_are_strict_and_declared_ones_are_not() {
     };
     let all = expected(&[("id", true), ("zip", true), ("dt", true)]);
     assert_eq!(strict("{}", None), all);
-    let remembered = planned(&store, "{}", None).unwrap().watermark_after.unwrap();
+    let remembered = planned(&store, "{}", None).unwrap().watermark.unwrap();
     assert!(!remembered.contains("strict"), "it follows from the settings of each run: {remembered}");
     assert_eq!(strict("{}", Some(&remembered)), all);
     let typed = r#"{"defaults": {"types": {"zip": "integer"}}}"#;
@@ -407,7 +404,7 @@ fn inferred_columns_are_strict_and_declared_ones_are_not() {
 fn a_memory_of_something_else_is_reported() {
     let store = Store::default().with("t/a.csv", &[r#"["id"]"#, r#"["1"]"#]);
     assert_eq!(planned(&store, "{}", Some("2026-01-01")).unwrap_err().code, errors::WATERMARK);
-    let memory = Memory::parse(planned(&store, "{}", None).unwrap().watermark_after.as_deref().unwrap()).unwrap();
+    let memory = Memory::parse(planned(&store, "{}", None).unwrap().watermark.as_deref().unwrap()).unwrap();
     assert_eq!(memory.columns.len(), 1);
 }
 
@@ -433,7 +430,7 @@ proptest! {
             }
             let Ok(plan) = planned(&store, settings, watermark.as_deref()) else { continue };
             loaded.extend(paths(&plan));
-            watermark = plan.watermark_after;
+            watermark = plan.watermark;
         }
         loaded.sort();
         let mut expected: Vec<String> = store.files.iter().map(|file| file.0.clone()).collect();

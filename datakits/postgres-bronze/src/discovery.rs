@@ -131,7 +131,7 @@ fn relations(batches: &[Rows]) -> Result<HashMap<i64, Relation>, Error> {
             let id = number(&id, row)?;
             let relation = Relation {
                 id,
-                table: TableId { schema: text(&schema, row)?.to_owned(), name: text(&name, row)?.to_owned() },
+                table: TableId::new(text(&schema, row)?, text(&name, row)?),
                 kind: text(&kind, row)?.to_owned(),
                 pages: blocks(number(&pages, row)?),
                 toast_pages: toast_pages.integer(row)?.map_or(0, blocks),

@@ -6,7 +6,7 @@
 use std::cell::OnceCell;
 
 use datakit_sdk::ranges::{self, Cut, KeyType};
-use datakit_sdk::{Error, Partition, Queries, TablePlan, bronze, log};
+use datakit_sdk::{Error, PlannedPartition, Queries, TablePlan, bronze, log};
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::{self, SourceTable};
@@ -75,10 +75,8 @@ pub fn plan<Q: Queries>(
         parts.into_iter().map(|part| State { columns: columns.clone(), part: Some(part) }).collect()
     };
     let mut partitions = Vec::with_capacity(count);
-    for (ordinal, state) in (0..).zip(&states) {
-        partitions.push(Partition {
-            table: table.id.clone(),
-            ordinal,
+    for state in &states {
+        partitions.push(PlannedPartition {
             state: serde_json::to_vec(state)
                 .map_err(|error| Error::datakit(errors::UNEXPECTED_ANSWER, error.to_string()))?,
             estimated_rows: table.size.rows.map(|rows| rows.div_ceil(count as u64)),
@@ -88,7 +86,12 @@ pub fn plan<Q: Queries>(
         "planned",
         &[("table", format!("{}.{}", table.id.schema, table.id.name)), ("partitions", count.to_string())],
     );
-    Ok(TablePlan { table: table.id.clone(), partitions, watermark_after: None })
+    Ok(TablePlan {
+        partitions,
+        strategy: Some("full".into()),
+        load_id_column: Some(bronze::BATCH_ID.into()),
+        ..TablePlan::new(table.id.clone())
+    })
 }
 
 /// The parts to read, or none for a table that is read whole.

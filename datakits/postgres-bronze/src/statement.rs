@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     fn table() -> TableId {
-        TableId { schema: "odd.schema".into(), name: "order\"s 🦀".into() }
+        TableId::new("odd.schema", "order\"s 🦀")
     }
 
     fn column(name: &str, read: ReadAs) -> ReadColumn {
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn parts_are_conditions() {
-        let table = TableId { schema: "public".into(), name: "t".into() };
+        let table = TableId::new("public", "t");
         let text = |part: &Part| select(&table, &[column("a", ReadAs::Value)], Some(part)).unwrap();
         let ranges = between("k\"ey", KeyType::Int, vec!["10".into(), "20".into()]);
         let texts: Vec<(String, Vec<Value>)> = ranges.into_iter().map(|range| text(&Part::Key(range))).collect();
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn bounds_are_asked_for_in_the_servers_order() {
-        let table = TableId { schema: "public".into(), name: "t".into() };
+        let table = TableId::new("public", "t");
         assert_eq!(
             key_extent(&table, "id", KeyType::Bigint),
             "SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"t\""
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn bounds_of_days_are_days_that_can_be_written() {
-        let table = TableId { schema: "public".into(), name: "t".into() };
+        let table = TableId::new("public", "t");
         let among = " WHERE \"day\" >= '0001-01-01'::date AND \"day\" <= '9999-12-31'::date";
         let extent = key_extent(&table, "day", KeyType::Date);
         assert!(extent.ends_with(&format!("FROM \"public\".\"t\"{among}")), "{extent}");

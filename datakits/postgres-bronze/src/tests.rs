@@ -175,7 +175,7 @@ fn table<'a>(name: &'a str, columns: &'a [CatalogColumn<'a>], key: &'a str, rows
 }
 
 fn id(name: &str) -> TableId {
-    TableId { schema: "public".into(), name: name.into() }
+    TableId::new("public", name)
 }
 
 fn settings(json: &str) -> Settings {

@@ -1,9 +1,9 @@
 //! The columns every Bronze table ends with: docs/bronze-columns.md.
 
-use crate::bindings::datakit::kit::batches::{Column, Expression};
 use crate::bindings::datakit::kit::types::{Error, TableId};
 use crate::datakit::Run;
 use crate::errors::codes;
+use crate::projections::{Column, Expression};
 
 /// When the run that loaded the row began: `Timestamp(us, UTC)`, not null, one value a run.
 pub const LOADED_AT: &str = "_bronze_loaded_at";
@@ -13,7 +13,7 @@ pub const SOURCE_SYSTEM: &str = "_bronze_source_system";
 pub const SOURCE_SCHEMA: &str = "_bronze_source_schema";
 /// The table's name in the source: text of at most 128 characters.
 pub const SOURCE_TABLE: &str = "_bronze_source_table";
-/// The run's UUID.
+/// The id of the run's load: a UUID with the role `load-id`, which a plan names by `load_id_column`.
 pub const BATCH_ID: &str = "_bronze_batch_id";
 /// SHA-256 of the row's source columns, in lower-case hexadecimal; null when turned off.
 pub const ROW_HASH: &str = "_bronze_row_hash";
@@ -51,11 +51,10 @@ pub fn columns<S>(
         (SOURCE_SYSTEM, text(SOURCE_SYSTEM, &run.source_system, 50)?),
         (SOURCE_SCHEMA, text(SOURCE_SCHEMA, &table.schema, 128)?),
         (SOURCE_TABLE, text(SOURCE_TABLE, &table.name, 128)?),
-        (BATCH_ID, Expression::Uuid(run.batch_id.clone())),
+        (BATCH_ID, Expression::LoadId),
         (ROW_HASH, hash),
     ];
-    let passed =
-        source_columns.iter().map(|name| Column { name: name.clone(), value: Expression::Input(name.clone()) });
+    let passed = source_columns.iter().map(Column::input);
     let added = added.into_iter().map(|(name, value)| Column { name: name.to_owned(), value });
     Ok(passed.chain(added).collect())
 }
@@ -72,10 +71,10 @@ pub fn check_names<'n>(table: &TableId, mut source_columns: impl Iterator<Item =
     } else {
         "begins with `_bronze_`, which is reserved for Bronze columns"
     };
-    let message = format!("the column `{name}` of {}.{} {problem}", table.schema, table.name);
+    let message = format!("the column `{name}` of {table} {problem}");
     Err(Error::config(codes::BRONZE_COLLISION, message)
         .with_hint("exclude it by the datakit's settings, or rename it in a view")
-        .with_context("table", format!("{}.{}", table.schema, table.name))
+        .with_context("table", table)
         .with_context("column", name))
 }
 
@@ -105,7 +104,7 @@ mod tests {
     fn run() -> Run<()> {
         Run {
             run_id: "r1".into(),
-            batch_id: "6f9619ff-8b86-d011-b42d-00c04fc964ff".into(),
+            load_id: "6f9619ff-8b86-d011-b42d-00c04fc964ff".into(),
             started_at_micros: 1_700_000_000_000_000,
             source_system: "ERP".into(),
             settings: (),
@@ -113,11 +112,11 @@ mod tests {
     }
 
     fn table() -> TableId {
-        TableId { schema: "dbo".into(), name: "order lines".into() }
+        TableId::new("dbo", "order lines")
     }
 
     fn input(name: &str) -> Column {
-        Column { name: name.into(), value: Expression::Input(name.into()) }
+        Column::input(name)
     }
 
     fn made(name: &str, value: Expression) -> Column {
@@ -136,7 +135,7 @@ mod tests {
                 made("_bronze_source_system", Expression::Text("ERP".into())),
                 made("_bronze_source_schema", Expression::Text("dbo".into())),
                 made("_bronze_source_table", Expression::Text("order lines".into())),
-                made("_bronze_batch_id", Expression::Uuid("6f9619ff-8b86-d011-b42d-00c04fc964ff".into())),
+                made("_bronze_batch_id", Expression::LoadId),
                 made("_bronze_row_hash", Expression::RowHash(vec!["b".into(), "a".into()])),
             ]
         );

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::datakit::kit::batches::Batch;
-use crate::bindings::datakit::kit::run;
 use crate::bindings::datakit::kit::types::{Error, Schema, TableId};
-use crate::bindings::exports::datakit::kit::datakit as exports;
-use crate::bindings::exports::datakit::kit::datakit::{Partition, Role, Table, TablePlan};
+use crate::bindings::datakit::kit::{plans as host, run};
+use crate::bindings::exports::datakit::kit::extractor as exports;
 use crate::errors::codes;
 use crate::log;
+use crate::plans::{Description, DiscoveryRequest, Partition, Table, TablePlan};
 
 /// A datakit. The host may call each function in an instance of its own: keep nothing between calls.
 pub trait Datakit: Sized + 'static {
@@ -25,11 +25,11 @@ pub trait Datakit: Sized + 'static {
     /// What the datakit is. No host call is possible here.
     fn describe() -> Description;
 
-    /// The tables there are.
+    /// The tables there are. Those that the request's patterns do not select may be left out.
     ///
     /// # Errors
     /// Whatever keeps the datakit from knowing; the run ends with it.
-    fn discover(run: &Run<Self::Settings>) -> Result<Vec<Table>, Error>;
+    fn discover(run: &Run<Self::Settings>, request: &DiscoveryRequest) -> Result<Vec<Table>, Error>;
 
     /// How to read these tables: one plan a table, in this order, whose partitions cover every row once.
     ///
@@ -54,19 +54,12 @@ pub trait Extraction: 'static {
     /// # Errors
     /// The partition cannot be read to its end.
     fn next(&mut self) -> Result<Option<Batch>, Error>;
-}
 
-/// What a datakit is, but for its settings, which [`Datakit::Settings`] describes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Description {
-    /// Lower-case letters, digits, hyphens.
-    pub name: String,
-    /// A semantic version, usually `env!("CARGO_PKG_VERSION")`.
-    pub version: String,
-    /// What it does, in a sentence.
-    pub summary: String,
-    /// The connections it needs.
-    pub roles: Vec<Role>,
+    /// The watermark that the rows reach, where the plan could not bound it. Asked once, after [`Self::next`] returned none, and
+    /// only of a table whose plan has one partition and sets no watermark. None: the table keeps none.
+    fn watermark(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The run a datakit is part of, with its settings read.
@@ -74,8 +67,8 @@ pub struct Description {
 pub struct Run<S> {
     /// The operator's name for the run.
     pub run_id: String,
-    /// A UUID, hyphenated, lower-case: one a run.
-    pub batch_id: String,
+    /// The id of the load: a UUID, hyphenated, lower-case, one a run. As a column: [`crate::Expression::LoadId`].
+    pub load_id: String,
     /// Start of the run, microseconds since 1970-01-01T00:00:00Z.
     pub started_at_micros: i64,
     /// The operator's name for the source system.
@@ -86,15 +79,21 @@ pub struct Run<S> {
 
 impl<S: DeserializeOwned> Run<S> {
     fn from_host() -> Result<Self, Error> {
-        let info = run::info();
         Ok(Self {
-            settings: parse_settings(&info.settings)?,
-            run_id: info.run_id,
-            batch_id: info.batch_id,
-            started_at_micros: info.started_at_micros,
-            source_system: info.source_system,
+            settings: parse_settings(&run::settings())?,
+            run_id: run::run_id(),
+            load_id: run::load_id(),
+            started_at_micros: run::started_at_micros(),
+            source_system: run::source_system(),
         })
     }
+}
+
+/// What the last commit of a table left as its watermark; none when the table was never committed, or without one, or when this
+/// run replaces its rows.
+#[must_use]
+pub fn watermark(table: &TableId) -> Option<String> {
+    run::watermark(table)
 }
 
 /// Reads settings. The host has checked them against the schema; what a schema cannot say is found here.
@@ -119,20 +118,21 @@ pub struct Exports<D>(PhantomData<D>);
 impl<D: Datakit> exports::Guest for Exports<D> {
     type Extraction = OpenExtraction<D>;
 
-    fn describe() -> exports::Info {
+    fn describe() -> host::Description {
         log::report_panics();
-        let Description { name, version, summary, roles } = D::describe();
-        exports::Info { name, version, summary, roles, settings_schema: settings_schema::<D::Settings>() }
+        D::describe().to_host(&settings_schema::<D::Settings>())
     }
 
-    fn discover() -> Result<Vec<Table>, Error> {
+    fn discover(request: &host::DiscoveryRequest) -> Result<Vec<host::TableDescription>, Error> {
         log::report_panics();
-        D::discover(&Run::from_host()?)
+        let tables = D::discover(&Run::from_host()?, &DiscoveryRequest::from_host(request))?;
+        Ok(tables.iter().map(Table::to_host).collect())
     }
 
-    fn plan(tables: Vec<TableId>) -> Result<Vec<TablePlan>, Error> {
+    fn plan(tables: Vec<TableId>) -> Result<Vec<host::TablePlan>, Error> {
         log::report_panics();
-        D::plan(&Run::from_host()?, &tables)
+        let plans = D::plan(&Run::from_host()?, &tables)?;
+        Ok(plans.iter().map(TablePlan::to_host).collect())
     }
 }
 
@@ -141,9 +141,9 @@ impl<D: Datakit> exports::Guest for Exports<D> {
 pub struct OpenExtraction<D: Datakit>(RefCell<D::Extraction>);
 
 impl<D: Datakit> exports::GuestExtraction for OpenExtraction<D> {
-    fn open(partition: Partition) -> Result<exports::Extraction, Error> {
+    fn open(partition: &host::Partition) -> Result<exports::Extraction, Error> {
         log::report_panics();
-        let extraction = D::open(&Run::from_host()?, &partition)?;
+        let extraction = D::open(&Run::from_host()?, &Partition::from_host(partition))?;
         Ok(exports::Extraction::new(Self(RefCell::new(extraction))))
     }
 
@@ -153,6 +153,10 @@ impl<D: Datakit> exports::GuestExtraction for OpenExtraction<D> {
 
     fn next(&self) -> Result<Option<Batch>, Error> {
         self.0.borrow_mut().next()
+    }
+
+    fn watermark(&self) -> Option<String> {
+        self.0.borrow().watermark()
     }
 }
 

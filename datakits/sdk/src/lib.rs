@@ -4,38 +4,55 @@
 //! holds everything else. This crate turns the WIT (`wit/`, package `datakit:kit`) into one trait, [`Datakit`], and a macro
 //! that exports it, [`export_datakit!`]; docs/wit.md starts with a whole datakit.
 //!
-//! - [`datakit`]: the trait, its parts and the macro;
+//! - [`datakit`]: the trait, its parts and the macro; [`plans`]: what it tells the host;
 //! - [`bindings`]: the WIT as Rust, for whatever the rest does not cover;
 //! - [`queries`]: small results of a source, as rows the guest can look at; behind a trait, for tests without a host;
+//! - [`files`]: the same of files; [`changes`]: of what changed in a table;
+//! - [`projections`]: the shape of batches; [`projected`]: the rows of a reader in that shape;
 //! - [`rows`]: values of an Arrow IPC stream;
 //! - [`bronze`]: the columns every Bronze table ends with;
-//! - [`patterns`]: names with wildcards;
+//! - [`names`]: names of tables; [`patterns`]: names with wildcards;
 //! - [`selection`]: which tables and columns the settings select;
-//! - [`ranges`]: parts of a large table, by its key;
+//! - [`ranges`]: parts of a large table, by its key; [`state`]: the state of partitions;
 //! - [`sqlserver`], [`postgres`]: names in their SQL;
 //! - [`errors`], [`log`]: what the operator gets to see.
+//!
+//! Whatever a datakit decides is plain data, which tests make and compare natively. It becomes the host's resources at the
+//! boundary, in the module of each interface.
 //!
 //! Everything but the host's resources works natively, so that a datakit's logic is tested by plain `cargo test`.
 
 pub mod bindings;
 pub mod bronze;
+pub mod changes;
 pub mod datakit;
 pub mod errors;
+pub mod files;
 pub mod log;
+pub mod names;
 pub mod patterns;
+pub mod plans;
 pub mod postgres;
+pub mod projected;
+pub mod projections;
 pub mod queries;
 pub mod ranges;
 pub mod rows;
 pub mod selection;
 pub mod sqlserver;
+pub mod state;
 
-pub use bindings::datakit::kit::batches::{Batch, Column, Expression, Projection};
-pub use bindings::datakit::kit::connections::{Connection, Isolation, QueryOptions, Reader};
-pub use bindings::datakit::kit::types::{Error, ErrorKind, Field, Retry, Schema, TableId, Value};
-pub use bindings::exports::datakit::kit::datakit::{Partition, Role, Table, TableKind, TablePlan};
-pub use datakit::{Datakit, Description, Extraction, Run};
-pub use queries::Queries;
+pub use bindings::datakit::kit::batches::{Batch, Reader};
+pub use bindings::datakit::kit::projections::Projection;
+pub use bindings::datakit::kit::sql::{Connection, Isolation, Value, ValueType};
+pub use bindings::datakit::kit::types::{Error, ErrorKind, Field, Retry, Schema, TableId};
+pub use datakit::{Datakit, Extraction, Run, watermark};
+pub use plans::{
+    Description, DiscoveryRequest, Partition, PlannedPartition, Role, Table, TableKind, TablePlan, WriteMode,
+};
+pub use projected::ProjectedRows;
+pub use projections::{Column, Expression};
+pub use queries::{Queries, QueryOptions};
 pub use rows::Rows;
 // For the derives of a datakit's settings.
 pub use schemars;

@@ -193,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn table(schema: &str, name: &str) -> TableId {
-        TableId { schema: schema.into(), name: name.into() }
+        TableId::new(schema, name)
     }
 
     #[test]

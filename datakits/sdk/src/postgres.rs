@@ -21,10 +21,10 @@ pub fn quote_name(name: &str) -> String {
     quoted
 }
 
-/// A table's two names, each in quotes.
+/// A table's names, each in quotes; the catalog first, where there is one.
 #[must_use]
 pub fn quote_table(table: &TableId) -> String {
-    format!("{}.{}", quote_name(&table.schema), quote_name(&table.name))
+    table.quoted(quote_name)
 }
 
 #[cfg(test)]
@@ -44,7 +44,7 @@ mod tests {
         ] {
             assert_eq!(quote_name(name), quoted);
         }
-        let table = TableId { schema: "my.schema".into(), name: r#"a"b"#.into() };
+        let table = TableId::new("my.schema", r#"a"b"#);
         assert_eq!(quote_table(&table), r#""my.schema"."a""b""#);
     }
 

@@ -88,7 +88,7 @@ pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceT
             };
             let key = keys.remove(&id).unwrap_or_default();
             tables.push(SourceTable {
-                id: TableId { schema: text(&schema, row)?.to_owned(), name: text(&name, row)?.to_owned() },
+                id: TableId::new(text(&schema, row)?, text(&name, row)?),
                 primary_key: key.values().filter_map(|id| columns.get(id)).map(|column| column.name.clone()).collect(),
                 rows: (kind == TableKind::Table).then(|| rows.get(&id).copied()).flatten(),
                 kind,

@@ -23,8 +23,8 @@ mod tests;
 use std::collections::HashMap;
 
 use datakit_sdk::{
-    Connection, Datakit, Description, Error, Partition, Queries, Role, Run, Table, TableId, TablePlan, export_datakit,
-    log,
+    Connection, Datakit, Description, DiscoveryRequest, Error, Partition, Queries, Role, Run, Table, TableId,
+    TablePlan, export_datakit, log,
 };
 
 use crate::discovery::SourceTable;
@@ -57,7 +57,7 @@ impl Datakit for SqlServerBronze {
         }
     }
 
-    fn discover(run: &Run<Settings>) -> Result<Vec<Table>, Error> {
+    fn discover(run: &Run<Settings>, _: &DiscoveryRequest) -> Result<Vec<Table>, Error> {
         discover(&Connection::open(ROLE)?, &run.settings)
     }
 
@@ -111,8 +111,7 @@ pub fn plan(queries: &impl Queries, settings: &Settings, wanted: &[TableId]) -> 
 }
 
 fn no_table(id: &TableId) -> Error {
-    let name = format!("{}.{}", id.schema, id.name);
-    Error::config(errors::NO_TABLE, format!("there is no table or view {name} that this run may read"))
+    Error::config(errors::NO_TABLE, format!("there is no table or view {id} that this run may read"))
         .with_hint("it may be gone, invisible to the login, or excluded by the settings `include` and `exclude`")
-        .with_context("table", name)
+        .with_context("table", id)
 }

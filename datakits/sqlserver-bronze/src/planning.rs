@@ -3,7 +3,7 @@
 //! A large table with one key column of a suitable type is cut by ranges of the key.
 
 use datakit_sdk::ranges::{self, Cut, KeyRange, KeyType};
-use datakit_sdk::{Error, Partition, Queries, TablePlan, bronze, log};
+use datakit_sdk::{Error, PlannedPartition, Queries, TablePlan, bronze, log};
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::SourceTable;
@@ -42,10 +42,8 @@ pub fn plan(
         ranges.into_iter().map(|range| State { columns: columns.clone(), range: Some(range) }).collect()
     };
     let mut partitions = Vec::with_capacity(count);
-    for (ordinal, state) in (0..).zip(&states) {
-        partitions.push(Partition {
-            table: table.id.clone(),
-            ordinal,
+    for state in &states {
+        partitions.push(PlannedPartition {
             state: serde_json::to_vec(state)
                 .map_err(|error| Error::datakit(errors::UNEXPECTED_ANSWER, error.to_string()))?,
             estimated_rows: table.rows.map(|rows| rows.div_ceil(count as u64)),
@@ -55,7 +53,12 @@ pub fn plan(
         "planned",
         &[("table", format!("{}.{}", table.id.schema, table.id.name)), ("partitions", count.to_string())],
     );
-    Ok(TablePlan { table: table.id.clone(), partitions, watermark_after: None })
+    Ok(TablePlan {
+        partitions,
+        strategy: Some("full".into()),
+        load_id_column: Some(bronze::BATCH_ID.into()),
+        ..TablePlan::new(table.id.clone())
+    })
 }
 
 /// The ranges to read, or none for a table that is read whole.

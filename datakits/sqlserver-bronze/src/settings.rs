@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     fn table(name: &str) -> TableId {
-        TableId { schema: "dbo".into(), name: name.into() }
+        TableId::new("dbo", name)
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         let selection = settings.selection().unwrap();
         assert!(selection.has_table(&table("People")));
         assert!(!selection.has_table(&table("Audit_2024")));
-        assert!(!selection.has_table(&TableId { schema: "sales".into(), name: "x".into() }));
+        assert!(!selection.has_table(&TableId::new("sales", "x")));
         assert!(selection.has_column(&table("People"), "NAME"));
         assert!(!selection.has_column(&table("People"), "email"));
         assert!(!selection.has_column(&table("other"), "PasswordHash"));

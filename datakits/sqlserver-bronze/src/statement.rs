@@ -114,7 +114,7 @@ mod tests {
     use datakit_sdk::ranges::{KeyType, between};
 
     fn table() -> TableId {
-        TableId { schema: "odd.schema".into(), name: "order]s 🦀".into() }
+        TableId::new("odd.schema", "order]s 🦀")
     }
 
     fn column(name: &str, read: ReadAs) -> ReadColumn {
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn ranges_are_conditions_with_typed_parameters() {
         let ranges = between("k]ey", KeyType::Int, vec!["10".into(), "20".into()]);
-        let table = TableId { schema: "dbo".into(), name: "t".into() };
+        let table = TableId::new("dbo", "t");
         let texts: Vec<(String, Vec<Value>)> = ranges
             .iter()
             .map(|range| select(&table, &[column("a", ReadAs::Value)], false, Some(range)).unwrap())
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn bounds_are_asked_for_in_the_servers_order() {
-        let table = TableId { schema: "dbo".into(), name: "t".into() };
+        let table = TableId::new("dbo", "t");
         assert_eq!(key_extent(&table, "id", false), "SELECT MIN([id]) AS [low], MAX([id]) AS [high] FROM [dbo].[t]");
         assert_eq!(
             key_quantiles(&table, "id", true, 25_000),

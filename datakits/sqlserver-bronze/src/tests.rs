@@ -133,7 +133,7 @@ fn table<'a>(name: &'a str, columns: &'a [CatalogColumn<'a>], key: &'a [i32], ro
 }
 
 fn id(name: &str) -> TableId {
-    TableId { schema: "dbo".into(), name: name.into() }
+    TableId::new("dbo", name)
 }
 
 fn settings(json: &str) -> Settings {
@@ -411,9 +411,9 @@ fn dense_keys_are_cut_by_their_extent() {
     );
     let plan = plan(&server, &settings(CUT), &[id("t")]).unwrap().remove(0);
     assert_eq!(bounds(&plan), between(&["101", "201", "301"]));
-    let ordinals: Vec<(u32, Option<u64>)> = plan.partitions.iter().map(|p| (p.ordinal, p.estimated_rows)).collect();
-    assert_eq!(ordinals, [(0, Some(100)), (1, Some(100)), (2, Some(100)), (3, Some(100))]);
-    assert_eq!(plan.watermark_after, None);
+    let estimates: Vec<Option<u64>> = plan.partitions.iter().map(|partition| partition.estimated_rows).collect();
+    assert_eq!(estimates, [Some(100); 4]);
+    assert_eq!(plan.watermark, None);
 }
 
 #[test]

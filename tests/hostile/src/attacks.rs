@@ -1,14 +1,16 @@
 //! The attacks.
 
 use std::hint::black_box;
+use std::mem::ManuallyDrop;
 
-use crate::bindings::datakit::kit::batches::{Batch, Column, Expression, Projection};
-use crate::bindings::datakit::kit::connections::{Connection, Reader};
+use crate::bindings::datakit::kit::batches::{Batch, Reader};
+use crate::bindings::datakit::kit::changes::{ChangeFeed, ChangeRequest};
 use crate::bindings::datakit::kit::log::{self, Level};
+use crate::bindings::datakit::kit::projections::{Projection, ProjectionBuilder};
 use crate::bindings::datakit::kit::run;
-use crate::bindings::datakit::kit::types::{Error, ErrorKind, Field, Retry, Schema, TableId, Value};
-use crate::bindings::exports::datakit::kit::datakit::{Partition, Table, TablePlan};
-use crate::{QUERY, field, ipc, no_options, settings, source};
+use crate::bindings::datakit::kit::sql::{Connection, Query, Value};
+use crate::bindings::datakit::kit::types::{Error, ErrorKind, Field, Retry, Schema};
+use crate::{QUERY, field, handles, hoards, ipc, lies, rows, settings, source, table};
 
 /// Where the host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +35,23 @@ impl Attack {
         Self(settings::attack())
     }
 
+    /// Its name; empty: none.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is this one.
+    pub fn is(&self, name: &str) -> bool {
+        self.0 == name
+    }
+
     /// Attacks that use something up, or do what is not allowed, in the middle of a call.
     pub fn strike(&self, stage: Stage) -> Result<(), Error> {
         match (self.0.as_str(), stage) {
             ("infinite-loop", Stage::Next) => endless(),
             ("loop-in-discover", Stage::Discover) => endless(),
             ("loop-in-host-calls", Stage::Next) => loop {
-                black_box(run::info());
+                black_box(run::settings());
             },
             ("memory", Stage::Next) => exhaust_memory(),
             ("recursion", Stage::Next) => {
@@ -55,101 +67,62 @@ impl Attack {
             ("role-of-other-kind", Stage::Open) => drop(Connection::open("other-kind")?),
             ("huge-sql", Stage::Open) => {
                 let sql = format!("{QUERY} -- {}", "x".repeat(1 << 20));
-                drop(source()?.query(&sql, &[], no_options())?);
+                drop(rows(&sql)?);
             }
             ("many-parameters", Stage::Open) => {
-                drop(source()?.query(QUERY, &vec![Value::Int32(1); 100_000], no_options())?);
+                let query = Query::new(QUERY);
+                (0..20_000).for_each(|_| query.add_parameter(&Value::Int32(1)));
+                drop(source()?.execute(query)?);
             }
             ("deep-expression", Stage::Open) => compile(&format!("1{}", "+1".repeat(200_000)))?,
             ("deep-parentheses", Stage::Open) => {
                 compile(&format!("{}1{}", "(".repeat(2_000), ")".repeat(2_000)))?;
             }
             ("duplicate-columns", Stage::Open) => {
-                let twice = [text_column("a", "1"), text_column("a", "2")];
-                drop(Projection::compile(&[field("id", "Int64")], &twice, None)?);
+                let builder = ProjectionBuilder::new(&[field("id", "Int64")]);
+                builder.add_text("a", "1");
+                builder.add_text("a", "2");
+                drop(builder.compile()?);
             }
             ("bomb-type", Stage::Open) => {
                 let nested = format!("{}Int8{}", "List(".repeat(50_000), ")".repeat(50_000));
-                drop(Projection::compile(&[field("id", &nested)], &[], None)?);
+                drop(ProjectionBuilder::new(&[field("id", &nested)]).compile()?);
             }
             ("literal-hoard", Stage::Open) => loop {
-                let literal = [text_column("a", &"x".repeat(1_000))];
-                std::mem::forget(Projection::compile(&[], &literal, None)?);
+                std::mem::forget(literal(&[], "a", &"x".repeat(1_000))?);
             },
-            ("huge-literal", Stage::Open) => {
-                drop(Projection::compile(&[], &[text_column("a", &"x".repeat(60 << 20))], None)?);
+            ("huge-literal", Stage::Open) => drop(literal(&[], "a", &"x".repeat(60 << 20))?),
+            ("huge-name", Stage::Open) => drop(literal(&[], &"x".repeat(60 << 20), "a")?),
+            ("changes-undeclared-role", Stage::Open) => {
+                drop(ChangeFeed::open("warehouse", ChangeRequest::new(&table("t"), "watermark"))?);
             }
-            ("huge-name", Stage::Open) => {
-                drop(Projection::compile(&[], &[text_column(&"x".repeat(60 << 20), "a")], None)?);
+            ("changes-of-unknown-strategy", Stage::Open) => {
+                drop(ChangeFeed::open("source", ChangeRequest::new(&table("t"), "guess"))?);
             }
+            ("changes-not-granted", Stage::Open) => {
+                let request = ChangeRequest::new(&table("salaries"), "watermark");
+                request.set_watermark_column("id");
+                drop(ChangeFeed::open("source", request)?);
+            }
+            (attack, Stage::Open) => hoards::fill(attack),
             ("log-flood", Stage::Next) => flood_the_log(),
             ("huge-error", Stage::Next) => return Err(error("HOSTILE-001", &"no ".repeat(5_000_000))),
             ("escape-sequences", Stage::Next) => return Err(error("HOSTILE-002", "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n")),
             ("claimed-code", Stage::Next) => return Err(error("DK-SRC-001", "the server is down, honestly")),
             ("reserved-code", Stage::Next) => return Err(error("DK-KRB-004", "the ticket has expired, honestly")),
-            ("second-query", Stage::Next) => {
-                drop(source()?.query("DROP TABLE dbo.t", &[], no_options())?);
-            }
-            ("use-after-drop", Stage::Next) => use_after_drop()?,
-            ("forged-handle", Stage::Next) => forge(4_000_000_000),
+            ("second-query", Stage::Next) => drop(rows("DROP TABLE dbo.t")?),
+            (_, Stage::Next) => handles::misuse(self)?,
             _ => {}
         }
         Ok(())
     }
 
-    /// Lies about which tables there are.
-    pub fn discovered(&self, honest: Table) -> Vec<Table> {
+    /// Lies about the schema that a projection is compiled for.
+    pub fn shaped(&self, honest: Schema) -> Schema {
         match self.0.as_str() {
-            "table-twice" => vec![honest.clone(), honest],
-            "many-tables" => (0..200_000)
-                .map(|i| Table {
-                    id: TableId { schema: "s".to_owned(), name: i.to_string() },
-                    columns: Vec::new(),
-                    primary_key: Vec::new(),
-                    ..honest.clone()
-                })
-                .collect(),
-            "many-columns" => vec![Table { columns: vec![field("c", "Int8"); 5_000], ..honest }],
-            "unknown-type" => vec![Table { columns: vec![field("id", "Int65")], ..honest }],
-            "huge-estimate" => vec![Table { estimated_rows: Some(u64::MAX), ..honest }],
-            "queries" => {
-                let table = |name| Table {
-                    id: TableId { schema: "query".to_owned(), name },
-                    columns: Vec::new(),
-                    primary_key: Vec::new(),
-                    estimated_rows: None,
-                    ..honest.clone()
-                };
-                settings::query_names().into_iter().map(table).collect()
-            }
-            "nameless-table" => vec![Table { id: TableId { schema: "dbo".to_owned(), name: String::new() }, ..honest }],
-            _ => vec![honest],
+            "schema-role" => honest.into_iter().map(lies::with_role).collect(),
+            _ => honest,
         }
-    }
-
-    /// Lies about how to read them.
-    pub fn planned(&self, mut honest: Vec<TablePlan>) -> Vec<TablePlan> {
-        let Some(first) = honest.first_mut() else { return honest };
-        let partition = |ordinal, state| Partition { table: first.table.clone(), ordinal, state, estimated_rows: None };
-        match self.0.as_str() {
-            "plan-not-requested" => first.table.name = "salaries".to_owned(),
-            "partition-of-another-table" => first.partitions[0].table.name = "salaries".to_owned(),
-            "no-partitions" => first.partitions.clear(),
-            "no-plan" => honest.clear(),
-            "plan-twice" => honest.push(honest[0].clone()),
-            "ordinals-with-gaps" => first.partitions = vec![partition(0, vec![]), partition(2, vec![])],
-            "many-partitions" => first.partitions = (0..20_000).map(|i| partition(i, vec![])).collect(),
-            "million-partitions" => first.partitions = (0..1_000_000).map(|i| partition(i, vec![])).collect(),
-            "huge-estimates" => {
-                let huge = |ordinal| Partition { estimated_rows: Some(u64::MAX / 2), ..partition(ordinal, vec![]) };
-                first.partitions = (0..3).map(huge).collect();
-            }
-            "huge-state" => first.partitions[0].state = vec![7; 2 << 20],
-            "huge-plan" => first.partitions = (0..150).map(|i| partition(i, vec![7; 1 << 20])).collect(),
-            "huge-watermark" => first.watermark_after = Some("9".repeat((1 << 20) + 1)),
-            _ => {}
-        }
-        honest
     }
 
     /// Lies about the columns.
@@ -170,6 +143,7 @@ impl Attack {
                 })
                 .collect(),
             "announce-nothing" => Vec::new(),
+            "announce-role" => honest.into_iter().map(lies::with_role).collect(),
             "announce-other" => vec![field("id", "Int64"), field("name", "Utf8"), field("added", "Int32")],
             _ => honest,
         }
@@ -196,50 +170,65 @@ impl Attack {
                     kept.push(input.handle());
                     std::mem::forget(input);
                 }
-                let input = std::mem::ManuallyDrop::new(again(kept[0]));
+                let input = ManuallyDrop::new(handles::batch(kept[0]));
                 return nothing_of(&reader.schema(), &input).map(Some);
             }
             "query-forever" => {
-                let again = source()?.query(QUERY, &[], no_options())?;
+                let again = rows(QUERY)?;
                 let Some(input) = again.next()? else { return Ok(None) };
                 return nothing_of(&again.schema(), &input).map(Some);
+            }
+            "partition-after-open" => {
+                let partition = ManuallyDrop::new(handles::partition(kept[0]));
+                black_box(partition.state());
             }
             _ => {}
         }
         let Some(input) = reader.next()? else { return Ok(None) };
+        let stream = || input.to_arrow(None);
         let forged = match self.0.as_str() {
             "wrong-schema" => return Ok(Some(input)),
             "batch-leak" => loop {
-                std::mem::forget(Batch::from_arrow(&input.to_arrow()?)?);
+                std::mem::forget(Batch::from_arrow(&stream()?)?);
             },
             "constant-hoard" => loop {
-                let literal = [text_column("a", &"x".repeat(200))];
-                let projection = Projection::compile(&reader.schema(), &literal, None)?;
+                let projection = literal(&reader.schema(), "a", &"x".repeat(200))?;
                 drop(projection.apply(&input)?);
                 std::mem::forget(projection);
             },
             // The column `name` is what the settings say.
             "expression" => {
-                let [id, name, added] = crate::columns();
-                let name = Column { value: Expression::Sql(settings::sql()), ..name };
-                return Ok(Some(Projection::compile(&reader.schema(), &[id, name, added], None)?.apply(&input)?));
+                let builder = ProjectionBuilder::new(&reader.schema());
+                builder.add_input("id", "id");
+                builder.add_sql("name", &settings::sql());
+                builder.add_text("added", "x");
+                return Ok(Some(builder.compile()?.apply(&input)?));
             }
             "batch-twice" => match kept.pop() {
-                Some(handle) => return Ok(Some(again(handle))),
+                Some(handle) => return Ok(Some(handles::batch(handle))),
                 None => {
                     let output = projection.apply(&input)?;
                     kept.push(output.handle());
                     return Ok(Some(output));
                 }
             },
+            // A keyed hash with a key that nobody granted.
+            "keyed-hash" => {
+                let builder = crate::honest(&reader.schema());
+                builder.add_keyed_hash("hash", &["id".to_owned()], "pepper");
+                return Ok(Some(builder.compile()?.apply(&input)?));
+            }
             "ipc" => settings::ipc(),
-            "ipc-truncated" => ipc::truncated(input.to_arrow()?),
-            "ipc-lying-length" => ipc::lying_length(input.to_arrow()?),
-            "ipc-trailing" => ipc::trailing(input.to_arrow()?),
-            "ipc-two-batches" => ipc::two_batches(input.to_arrow()?),
-            "ipc-bad-offsets" => ipc::bad_offsets(input.to_arrow()?),
+            "ipc-columns" => return Ok(Some(input.with_columns(&settings::ipc())?)),
+            "arrow-column-twice" => input.to_arrow(Some(&["id".to_owned(), "id".to_owned()]))?,
+            "arrow-column-unknown" => input.to_arrow(Some(&["salary".to_owned()]))?,
+            "ipc-truncated" => ipc::truncated(stream()?),
+            "ipc-lying-length" => ipc::lying_length(stream()?),
+            "ipc-trailing" => ipc::trailing(stream()?),
+            "ipc-two-batches" => ipc::two_batches(stream()?),
+            "ipc-bad-offsets" => ipc::bad_offsets(stream()?),
             "ipc-huge" => vec![0xff; 100 << 20],
-            "honest-ipc" => return Ok(Some(projection.apply(&Batch::from_arrow(&input.to_arrow()?)?)?)),
+            "honest-ipc" => return Ok(Some(projection.apply(&Batch::from_arrow(&stream()?)?)?)),
             _ => return Ok(Some(projection.apply(&input)?)),
         };
         Ok(Some(Batch::from_arrow(&forged)?))
@@ -248,7 +237,9 @@ impl Attack {
 
 /// Nothing of the rows, in the announced columns.
 fn nothing_of(schema: &[Field], input: &Batch) -> Result<Batch, Error> {
-    Projection::compile(schema, &crate::columns(), Some("FALSE"))?.apply(input)
+    let builder = crate::honest(schema);
+    builder.set_filter("FALSE");
+    builder.compile()?.apply(input)
 }
 
 fn endless() {
@@ -291,34 +282,15 @@ fn flood_the_log() {
 }
 
 fn compile(expression: &str) -> Result<(), Error> {
-    let column = Column { name: "a".to_owned(), value: Expression::Sql(expression.to_owned()) };
-    drop(Projection::compile(&[field("id", "Int64")], &[column], None)?);
-    Ok(())
+    let builder = ProjectionBuilder::new(&[field("id", "Int64")]);
+    builder.add_sql("a", expression);
+    builder.compile().map(drop)
 }
 
-fn text_column(name: &str, text: &str) -> Column {
-    Column { name: name.to_owned(), value: Expression::Text(text.to_owned()) }
-}
-
-fn use_after_drop() -> Result<(), Error> {
-    let connection = source()?;
-    let handle = connection.handle();
-    drop(connection);
-    #[expect(unsafe_code, reason = "an attack: a handle that was given back")]
-    // SAFETY: it is not sound, which is the point; the host has to notice.
-    let connection = unsafe { Connection::from_handle(handle) };
-    drop(connection.query(QUERY, &[], no_options())?);
-    Ok(())
-}
-
-fn forge(handle: u32) {
-    drop(again(handle));
-}
-
-#[expect(unsafe_code, reason = "an attack: a handle the datakit does not have")]
-fn again(handle: u32) -> Batch {
-    // SAFETY: it is not sound, which is the point; the host has to notice.
-    unsafe { Batch::from_handle(handle) }
+fn literal(input: &[Field], name: &str, text: &str) -> Result<Projection, Error> {
+    let builder = ProjectionBuilder::new(input);
+    builder.add_text(name, text);
+    builder.compile()
 }
 
 fn error(code: &str, message: &str) -> Error {

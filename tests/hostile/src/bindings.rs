@@ -10,6 +10,6 @@ wit_bindgen::generate!({
     world: "source-datakit",
 });
 
-// Their names (`datakit:kit/datakit@0.1.0#describe`) are none for a linker of native libraries.
+// Their names (`datakit:kit/extractor@0.2.0#describe`) are none for a linker of native libraries.
 #[cfg(target_family = "wasm")]
 export!(Hostile with_types_in self);

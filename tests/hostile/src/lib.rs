@@ -8,18 +8,23 @@
 
 mod attacks;
 mod bindings;
+mod handles;
+mod hoards;
 mod ipc;
+mod lies;
 mod settings;
 
 use std::cell::RefCell;
 
 use attacks::{Attack, Stage};
-use bindings::datakit::kit::batches::{Batch, Column, Expression, Projection};
-use bindings::datakit::kit::connections::{Connection, QueryOptions, Reader};
+use bindings::datakit::kit::batches::{Batch, Reader};
+use bindings::datakit::kit::files::{Folder, Format, ReadRequest};
+use bindings::datakit::kit::plans::{Description, DiscoveryRequest, Partition, TableDescription, TablePlan};
+use bindings::datakit::kit::projections::{Projection, ProjectionBuilder};
+use bindings::datakit::kit::sql::{Connection, Query};
 use bindings::datakit::kit::types::{Error, Field, Schema, TableId};
-use bindings::exports::datakit::kit::datakit::{
-    Extraction, Guest, GuestExtraction, Info, Partition, Role, Table, TableKind, TablePlan,
-};
+use bindings::exports::datakit::kit::extractor::{Extraction, Guest, GuestExtraction};
+use settings::Asked;
 
 /// The datakit.
 pub struct Hostile;
@@ -33,68 +38,32 @@ const SOURCES: [&str; 4] = ["memory", "sqlserver", "postgres", "files"];
 impl Guest for Hostile {
     type Extraction = HostileExtraction;
 
-    fn describe() -> Info {
-        Info {
-            name: "hostile".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Attacks its host.".to_owned(),
-            roles: vec![
-                Role {
-                    name: "source".to_owned(),
-                    kinds: SOURCES.map(str::to_owned).to_vec(),
-                    purpose: "Where the rows are.".to_owned(),
-                },
-                Role {
-                    name: "unmapped".to_owned(),
-                    kinds: SOURCES.map(str::to_owned).to_vec(),
-                    purpose: "Never mapped.".to_owned(),
-                },
-                Role {
-                    name: "other-kind".to_owned(),
-                    kinds: vec!["files".to_owned(), "stone".to_owned()],
-                    purpose: "Mapped to a kind that will not do.".to_owned(),
-                },
-            ],
-            settings_schema: "{\"type\":\"object\"}".to_owned(),
-        }
+    fn describe() -> Description {
+        let description = Description::new("hostile", env!("CARGO_PKG_VERSION"), "Attacks its host.");
+        let sources = SOURCES.map(str::to_owned);
+        description.add_role("source", &sources, "Where the rows are.");
+        description.add_role("unmapped", &sources, "Never mapped.");
+        let others = ["files", "stone"].map(str::to_owned);
+        description.add_role("other-kind", &others, "Mapped to a kind that will not do.");
+        description.set_settings_schema("{\"type\":\"object\"}");
+        description
     }
 
-    fn discover() -> Result<Vec<Table>, Error> {
+    fn discover(_: &DiscoveryRequest) -> Result<Vec<TableDescription>, Error> {
         let attack = Attack::chosen();
         attack.strike(Stage::Discover)?;
-        let honest = Table {
-            id: table(),
-            kind: TableKind::Table,
-            columns: vec![field("id", "Int64"), field("name", "Utf8")],
-            primary_key: vec!["id".to_owned()],
-            estimated_rows: Some(6),
-            estimated_bytes: None,
-        };
-        Ok(attack.discovered(honest))
+        Ok(lies::discovered(&attack))
     }
 
     fn plan(tables: Vec<TableId>) -> Result<Vec<TablePlan>, Error> {
         let attack = Attack::chosen();
         attack.strike(Stage::Plan)?;
-        let honest = tables
-            .into_iter()
-            .map(|table| TablePlan {
-                partitions: vec![Partition {
-                    table: table.clone(),
-                    ordinal: 0,
-                    state: Vec::new(),
-                    estimated_rows: None,
-                }],
-                table,
-                watermark_after: None,
-            })
-            .collect();
-        Ok(attack.planned(honest))
+        Ok(lies::planned(&attack, &tables))
     }
 }
 
-fn table() -> TableId {
-    TableId { schema: "dbo".to_owned(), name: "t".to_owned() }
+fn table(name: &str) -> TableId {
+    TableId { catalog: None, schema: "dbo".to_owned(), name: name.to_owned() }
 }
 
 fn field(name: &str, arrow_type: &str) -> Field {
@@ -111,19 +80,29 @@ pub struct HostileExtraction {
 }
 
 impl GuestExtraction for HostileExtraction {
-    fn open(partition: Partition) -> Result<Extraction, Error> {
+    fn open(partition: &Partition) -> Result<Extraction, Error> {
         let attack = Attack::chosen();
         attack.strike(Stage::Open)?;
-        let (reader, columns) = match settings::query(&partition.table.name) {
-            Some(settings::Asked { sql, timeout_ms }) => {
-                let reader = source()?.query(&sql, &[], QueryOptions { timeout_ms, ..no_options() })?;
-                let columns = reader.schema().into_iter().map(|field| same(&field.name)).collect();
-                (reader, columns)
+        let mut kept = Vec::new();
+        if attack.is("partition-after-open") {
+            kept.push(partition.handle());
+        }
+        let (reader, projection) = match settings::query(&partition.table().name) {
+            Some(asked) => {
+                let reader = ask(asked)?;
+                let names: Vec<String> = reader.schema().into_iter().map(|field| field.name).collect();
+                let projection = ProjectionBuilder::new(&reader.schema());
+                names.iter().for_each(|name| projection.add_input(name, name));
+                (reader, projection)
             }
-            None => (source()?.query(QUERY, &[], no_options())?, columns().to_vec()),
+            None => {
+                let reader = rows(QUERY)?;
+                let projection = honest(&attack.shaped(reader.schema()));
+                (reader, projection)
+            }
         };
-        let projection = Projection::compile(&reader.schema(), &columns, None)?;
-        Ok(Extraction::new(Self { attack, reader, projection, kept: RefCell::new(Vec::new()) }))
+        let projection = projection.compile()?;
+        Ok(Extraction::new(Self { attack, reader, projection, kept: RefCell::new(kept) }))
     }
 
     fn output(&self) -> Schema {
@@ -134,22 +113,42 @@ impl GuestExtraction for HostileExtraction {
         self.attack.strike(Stage::Next)?;
         self.attack.returned(&self.reader, &self.projection, &mut self.kept.borrow_mut())
     }
+
+    fn watermark(&self) -> Option<String> {
+        self.attack.is("huge-last-watermark").then(|| "9".repeat((1 << 20) + 1))
+    }
 }
 
 /// What a batch becomes.
-fn columns() -> [Column; 3] {
-    [same("id"), same("name"), Column { name: "added".to_owned(), value: Expression::Text("x".to_owned()) }]
-}
-
-/// A column as it comes.
-fn same(name: &str) -> Column {
-    Column { name: name.to_owned(), value: Expression::Input(name.to_owned()) }
+fn honest(input: &[Field]) -> ProjectionBuilder {
+    let projection = ProjectionBuilder::new(input);
+    projection.add_input("id", "id");
+    projection.add_input("name", "name");
+    projection.add_text("added", "x");
+    projection
 }
 
 fn source() -> Result<Connection, Error> {
     Connection::open("source")
 }
 
-fn no_options() -> QueryOptions {
-    QueryOptions { isolation: None, timeout_ms: None, max_parallelism: None }
+/// The rows of a query without options, in a session of its own.
+fn rows(sql: &str) -> Result<Reader, Error> {
+    source()?.execute(Query::new(sql))
+}
+
+fn ask(asked: Asked) -> Result<Reader, Error> {
+    match asked {
+        Asked::Query { sql, timeout_ms } => {
+            let query = Query::new(&sql);
+            timeout_ms.iter().for_each(|timeout_ms| query.set_timeout_ms(*timeout_ms));
+            source()?.execute(query)
+        }
+        Asked::Read { table, path, arrow_type } => {
+            let request = ReadRequest::new(&table, Format::new("csv"));
+            request.add_file(&path, "x", &[]);
+            request.add_column("id", &arrow_type, None, false);
+            Folder::open("source")?.read(request)
+        }
+    }
 }

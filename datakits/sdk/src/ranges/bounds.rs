@@ -6,9 +6,8 @@
 //!   server knows.
 
 use super::{KeyType, date_text, equal_widths, thin};
-use crate::bindings::datakit::kit::connections::QueryOptions;
 use crate::bindings::datakit::kit::types::Error;
-use crate::queries::Queries;
+use crate::queries::{Queries, QueryOptions};
 use crate::rows::Cell;
 
 /// Keys are dense when their extent is at most so many times the number of rows.

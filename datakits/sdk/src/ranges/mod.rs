@@ -8,7 +8,8 @@ mod bounds;
 use serde::{Deserialize, Serialize};
 
 pub use self::bounds::Cut;
-use crate::bindings::datakit::kit::types::{Error, Value};
+use crate::bindings::datakit::kit::sql::Value;
+use crate::bindings::datakit::kit::types::Error;
 use crate::errors::codes;
 
 /// The type of a key that ranges can be cut from.

@@ -15,7 +15,7 @@ const MAX_PEAK_BYTES: u64 = 250 << 20;
 
 /// A component that offers what a datakit offers, by its names, and holds this besides.
 fn datakit_with(sections: &[u8]) -> Vec<u8> {
-    let name = b"datakit:kit/datakit@0.1.0";
+    let name = b"datakit:kit/extractor@0.2.0";
     let empty_instance = section(5, &[1, 1, 0]);
     let export = section(11, &[&[1, 0][..], &leb(name.len()), name, &[5, 0, 0]].concat());
     component_holding(&[sections, &empty_instance, &export].concat())

@@ -1,8 +1,8 @@
 //! Reads the books of a logbook server into Bronze: each book is a table, read whole, with the Bronze columns added.
 
 use datakit_sdk::{
-    Batch, Connection, Datakit, Description, Error, Extraction, Field, Partition, Projection, Queries, QueryOptions,
-    Reader, Role, Run, Schema, Table, TableId, TableKind, TablePlan, bronze, export_datakit,
+    Connection, Datakit, Description, DiscoveryRequest, Error, Field, Partition, PlannedPartition, ProjectedRows,
+    Queries, QueryOptions, Role, Run, Table, TableId, TableKind, TablePlan, bronze, export_datakit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -37,7 +37,7 @@ impl Default for Settings {
 
 impl Datakit for LogbookBronze {
     type Settings = Settings;
-    type Extraction = Entries;
+    type Extraction = ProjectedRows<Connection>;
 
     fn describe() -> Description {
         Description {
@@ -52,7 +52,7 @@ impl Datakit for LogbookBronze {
         }
     }
 
-    fn discover(_: &Run<Settings>) -> Result<Vec<Table>, Error> {
+    fn discover(_: &Run<Settings>, _: &DiscoveryRequest) -> Result<Vec<Table>, Error> {
         books(&Connection::open(ROLE)?)
     }
 
@@ -62,20 +62,19 @@ impl Datakit for LogbookBronze {
         Ok(tables.iter().map(|table| whole(table, rows(table))).collect())
     }
 
-    fn open(run: &Run<Settings>, partition: &Partition) -> Result<Entries, Error> {
+    fn open(run: &Run<Settings>, partition: &Partition) -> Result<ProjectedRows<Connection>, Error> {
         let connection = Connection::open(ROLE)?;
-        let reader = connection.query(&format!("READ {}", partition.table.name), &[], no_options())?;
+        let reader = connection.query(&format!("READ {}", partition.table.name), &[], QueryOptions::default())?;
         let names = COLUMNS.map(|(name, ..)| name.to_owned());
         let columns = bronze::columns(run, &partition.table, &names, run.settings.row_hash)?;
-        let projection = Projection::compile(&reader.schema(), &columns, None)?;
-        Ok(Entries { reader, projection, _connection: connection })
+        ProjectedRows::new(reader, &columns, connection)
     }
 }
 
 /// A table for each book that the server has.
 fn books(queries: &impl Queries) -> Result<Vec<Table>, Error> {
     let mut books = Vec::new();
-    for rows in queries.query("BOOKS", &[], no_options())? {
+    for rows in queries.query("BOOKS", &[], QueryOptions::default())? {
         let (names, entries) = (rows.column("name")?, rows.column("entries")?);
         for row in 0..rows.len() {
             let name = names.text(row)?.ok_or_else(|| names.missing(row))?;
@@ -94,7 +93,7 @@ fn book(name: &str, entries: Option<u64>) -> Table {
         metadata: Vec::new(),
     };
     Table {
-        id: TableId { schema: KIND.into(), name: name.into() },
+        id: TableId::new(KIND, name),
         kind: TableKind::Table,
         columns: COLUMNS.map(column).to_vec(),
         primary_key: vec!["id".into()],
@@ -104,29 +103,11 @@ fn book(name: &str, entries: Option<u64>) -> Table {
 }
 
 fn whole(table: &TableId, estimated_rows: Option<u64>) -> TablePlan {
-    let partition = Partition { table: table.clone(), ordinal: 0, state: Vec::new(), estimated_rows };
-    TablePlan { table: table.clone(), partitions: vec![partition], watermark_after: None }
-}
-
-fn no_options() -> QueryOptions {
-    QueryOptions { isolation: None, timeout_ms: None, max_parallelism: None }
-}
-
-/// The entries of a book, on their way.
-#[derive(Debug)]
-pub struct Entries {
-    // Dropped in this order: the reader before its connection.
-    reader: Reader,
-    projection: Projection,
-    _connection: Connection,
-}
-
-impl Extraction for Entries {
-    fn output(&self) -> Schema {
-        self.projection.output()
-    }
-
-    fn next(&mut self) -> Result<Option<Batch>, Error> {
-        self.reader.next()?.map(|batch| self.projection.apply(&batch)).transpose()
+    TablePlan {
+        partitions: vec![PlannedPartition { state: Vec::new(), estimated_rows }],
+        keys: vec!["id".into()],
+        strategy: Some("full".into()),
+        load_id_column: Some(bronze::BATCH_ID.into()),
+        ..TablePlan::new(table.clone())
     }
 }

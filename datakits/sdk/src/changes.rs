@@ -1,0 +1,110 @@
+//! What changed in a table, asked for as plain data, and its way to the host.
+
+use crate::bindings::datakit::kit::changes as host;
+pub use crate::bindings::datakit::kit::changes::ChangeFeed;
+use crate::bindings::datakit::kit::types::{Error, TableId};
+
+/// What is asked of a table's changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangeRequest {
+    /// The table.
+    pub table: TableId,
+    /// How changes are found.
+    pub strategy: Strategy,
+    /// The columns of the rows, in this order; empty: all that the login may read.
+    pub columns: Vec<String>,
+    /// Only changes after it; none: the whole table, as its first copy.
+    pub position: Option<String>,
+    /// Only changes up to it, which an earlier feed had as its upper bound; none: up to now.
+    pub upper: Option<String>,
+}
+
+/// How changes are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Strategy {
+    /// Rows whose value of a column is greater than the position.
+    Watermark {
+        /// The column.
+        column: String,
+        /// How far the upper bound stays behind the newest value: milliseconds of a column of dates and times, else units of
+        /// the column.
+        lag: u64,
+    },
+}
+
+/// How the position of a request relates to what the source still knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Validity {
+    /// There was no position: the rows are all rows of the table.
+    Whole,
+    /// The rows are the changes since the position.
+    Onward,
+    /// Changes since the position are lost, and why.
+    Gap(String),
+}
+
+/// What a feed says before its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// Whether the position holds.
+    pub validity: Validity,
+    /// The position that the changes reach; none: the table never had a row.
+    pub upper: Option<String>,
+}
+
+/// Whatever says how far changes reach: the connection of a role, or a test's fake of it.
+pub trait Changes {
+    /// Whether the request's position holds, and how far the changes reach by now. Reads no rows.
+    ///
+    /// # Errors
+    /// What the host or the server refused.
+    fn reach(&self, request: &ChangeRequest) -> Result<Reach, Error>;
+}
+
+/// The connection that the operator mapped to the role of this name.
+#[derive(Debug, Clone, Copy)]
+pub struct OfRole(pub &'static str);
+
+impl Changes for OfRole {
+    fn reach(&self, request: &ChangeRequest) -> Result<Reach, Error> {
+        Ok(request.open(self.0)?.reach())
+    }
+}
+
+impl ChangeRequest {
+    /// Opens the feed, by the connection that the operator mapped to this role.
+    ///
+    /// # Errors
+    /// What the host or the server refused.
+    pub fn open(&self, role: &str) -> Result<ChangeFeed, Error> {
+        ChangeFeed::open(role, self.to_host())
+    }
+
+    fn to_host(&self) -> host::ChangeRequest {
+        let Strategy::Watermark { column, lag } = &self.strategy;
+        let request = host::ChangeRequest::new(&self.table, "watermark");
+        request.set_watermark_column(column);
+        request.set_lag(*lag);
+        self.columns.iter().for_each(|column| request.add_column(column));
+        if let Some(position) = &self.position {
+            request.set_position(position);
+        }
+        if let Some(upper) = &self.upper {
+            request.set_upper(upper);
+        }
+        request
+    }
+}
+
+impl ChangeFeed {
+    /// What the feed says before its rows.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        let validity = match self.validity() {
+            host::Validity::Whole => Validity::Whole,
+            host::Validity::Onward => Validity::Onward,
+            host::Validity::Gap => Validity::Gap(self.gap_reason().unwrap_or_default()),
+        };
+        Reach { validity, upper: self.upper() }
+    }
+}
