@@ -6,6 +6,8 @@
 //! body copied (the one allocation, as large as the bytes themselves) and decoded with full Arrow validation.
 
 mod columns;
+#[cfg(test)]
+mod columns_tests;
 mod envelope;
 #[cfg(test)]
 mod fuzz;
