@@ -200,11 +200,11 @@ fn renamed(from: &str, to: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn versions_and_imports_we_do_not_know_are_named() {
-    let other_version = renamed("datakit:kit/datakit@0.1.0", "datakit:kit/datakit@0.9.0");
+    let other_version = renamed("datakit:kit/extractor@0.2.0", "datakit:kit/extractor@0.9.0");
     insta::assert_snapshot!("unknown-wit", not_a_datakit(&other_version).await);
-    let other_import = renamed("datakit:kit/log@0.1.0", "evilkit:kit/log@0.1.0");
+    let other_import = renamed("datakit:kit/log@0.2.0", "evilkit:kit/log@0.2.0");
     insta::assert_snapshot!("forbidden-import", not_a_datakit(&other_import).await);
-    let other_interface = renamed("datakit:kit/log@0.1.0", "datakit:kit/lag@0.1.0");
+    let other_interface = renamed("datakit:kit/log@0.2.0", "datakit:kit/lag@0.2.0");
     insta::assert_snapshot!("unknown-interface", not_a_datakit(&other_interface).await);
 }
 
