@@ -1,16 +1,28 @@
 //! The datakit against a server that answers from a list, in Arrow IPC as the host's answers come.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::ipc::writer::StreamWriter;
 use datakit_sdk::datakit::parse_settings;
-use datakit_sdk::{ErrorKind, QueryOptions, Rows, TableKind, Value};
+use datakit_sdk::relational::{self, CommonSettings as _, Size, planning};
+use datakit_sdk::testing::{self, FakeChanges};
+use datakit_sdk::{Datakit as _, DiscoveryRequest, ErrorKind, QueryOptions, Rows, Table, TableKind, TablePlan, Value};
 
 use super::*;
-use crate::planning::State;
-use crate::statement::{Blocks, Part};
+
+type State = planning::RowsState<ReadAs, Part>;
+
+fn discover(server: &Server, settings: &Settings) -> Result<Vec<Table>, Error> {
+    relational::discover::<Postgres>(server, settings, &DiscoveryRequest::default())
+}
+
+fn plan(server: &Server, settings: &Settings, wanted: &[TableId]) -> Result<Vec<TablePlan>, Error> {
+    relational::plan::<Postgres>(server, &FakeChanges::default(), settings, wanted)
+}
+use crate::statement::Blocks;
 
 /// Answers by the question's text, and keeps what was asked.
 #[derive(Default)]
@@ -187,7 +199,11 @@ const CUT: &str = r#"{"partition_row_threshold": 100, "partition_rows": 100}"#;
 const CUT_BY_KEY: &str = r#"{"partition_row_threshold": 100, "partition_rows": 100, "partition_by": "key"}"#;
 
 fn states(plan: &TablePlan) -> Vec<State> {
-    plan.partitions.iter().map(|partition| serde_json::from_slice(&partition.state).unwrap()).collect()
+    let rows = |state| match state {
+        planning::State::Rows(state) => state,
+        planning::State::Changes(changes) => panic!("{changes:?}"),
+    };
+    testing::states(plan).unwrap().into_iter().map(rows).collect()
 }
 
 fn blocks(plan: &TablePlan) -> Vec<(Option<u32>, Option<u32>)> {
@@ -218,7 +234,7 @@ fn the_catalog_becomes_tables() {
         CatalogTable { toast_pages: Some(20), ..table("wide", &[ID], "", 1, 2) },
         CatalogTable { kind: "f", access_method: 0, ..table("elsewhere", &[ID], "", 5, 2) },
     ]);
-    let tables = discovery::read(&server, Settings::default().catalog_options()).unwrap();
+    let tables = discovery::read(&server, Settings::default().common().catalog_options()).unwrap();
     let names: Vec<&str> = tables.iter().map(|table| table.id.name.as_str()).collect();
     assert_eq!(
         names,
@@ -227,8 +243,8 @@ fn the_catalog_becomes_tables() {
     );
     assert_eq!(tables[0].kind, TableKind::View);
     assert_eq!(tables[3].primary_key, ["line", "id"], "in key order, without the columns an index only carries");
-    let size = |rows, pages, bytes| discovery::Size { rows, pages, bytes };
-    let sizes: Vec<discovery::Size> = tables.iter().map(|table| table.size).collect();
+    let size = |rows, pages, bytes| Size { rows, pages, bytes };
+    let sizes: Vec<Size> = tables.iter().map(|table| table.size).collect();
     assert_eq!(sizes[0], size(None, None, None));
     assert_eq!(sizes[1], size(Some(5), None, None), "another server has the rows");
     assert_eq!(sizes[2], size(None, Some(0), None));
@@ -361,7 +377,7 @@ fn declarations_nobody_holds_a_table_to_are_not_believed() {
         table("inherited", &[ID], "", 1, 1),
         CatalogTable { parent: Some(8), is_partition: false, ..table("heir", &[ID], "", 1, 1) },
     ]);
-    let tables = discovery::read(&server, Settings::default().catalog_options()).unwrap();
+    let tables = discovery::read(&server, Settings::default().common().catalog_options()).unwrap();
     let nullable: Vec<(&str, bool)> = tables.iter().map(|t| (t.id.name.as_str(), t.columns[0].nullable)).collect();
     assert_eq!(
         nullable,

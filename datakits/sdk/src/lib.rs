@@ -14,8 +14,8 @@
 //! - [`names`]: names of tables; [`patterns`]: names with wildcards;
 //! - [`selection`]: which tables and columns the settings select;
 //! - [`ranges`]: parts of a large table, by its key; [`state`]: the state of partitions;
-//! - [`sqlserver`], [`postgres`]: names in their SQL;
-//! - [`errors`], [`log`]: what the operator gets to see.
+//! - [`relational`]: what datakits of relational databases share; [`sqlserver`], [`postgres`]: names in their SQL;
+//! - [`errors`], [`log`]: what the operator gets to see; [`testing`]: what tests share.
 //!
 //! Whatever a datakit decides is plain data, which tests make and compare natively. It becomes the host's resources at the
 //! boundary, in the module of each interface.
@@ -37,10 +37,12 @@ pub mod projected;
 pub mod projections;
 pub mod queries;
 pub mod ranges;
+pub mod relational;
 pub mod rows;
 pub mod selection;
 pub mod sqlserver;
 pub mod state;
+pub mod testing;
 
 pub use bindings::datakit::kit::batches::{Batch, Reader};
 pub use bindings::datakit::kit::projections::Projection;

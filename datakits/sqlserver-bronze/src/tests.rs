@@ -1,6 +1,7 @@
 //! The datakit against a server that answers from a list, in Arrow IPC as the host's answers come.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,10 +10,21 @@ use arrow::array::{
 };
 use arrow::ipc::writer::StreamWriter;
 use datakit_sdk::datakit::parse_settings;
-use datakit_sdk::{ErrorKind, QueryOptions, Rows, TableKind, Value};
+use datakit_sdk::relational::{self, planning};
+use datakit_sdk::testing::{self, FakeChanges};
+use datakit_sdk::{Datakit as _, DiscoveryRequest, ErrorKind, QueryOptions, Rows, Table, TableKind, TablePlan, Value};
 
 use super::*;
-use crate::planning::State;
+
+type State = planning::RowsState<ReadAs, KeyRange>;
+
+fn discover(server: &Server, settings: &Settings) -> Result<Vec<Table>, Error> {
+    relational::discover::<SqlServer>(server, settings, &DiscoveryRequest::default())
+}
+
+fn plan(server: &Server, settings: &Settings, wanted: &[TableId]) -> Result<Vec<TablePlan>, Error> {
+    relational::plan::<SqlServer>(server, &FakeChanges::default(), settings, wanted)
+}
 
 /// Answers by the question's text, and keeps what was asked.
 #[derive(Default)]
@@ -144,11 +156,15 @@ fn settings(json: &str) -> Settings {
 const CUT: &str = r#"{"partition_row_threshold": 100, "partition_rows": 100}"#;
 
 fn states(plan: &TablePlan) -> Vec<State> {
-    plan.partitions.iter().map(|partition| serde_json::from_slice(&partition.state).unwrap()).collect()
+    let rows = |state| match state {
+        planning::State::Rows(state) => state,
+        planning::State::Changes(changes) => panic!("{changes:?}"),
+    };
+    testing::states(plan).unwrap().into_iter().map(rows).collect()
 }
 
 fn bounds(plan: &TablePlan) -> Vec<(Option<String>, Option<String>)> {
-    states(plan).into_iter().map(|state| state.range.unwrap()).map(|range| (range.lower, range.upper)).collect()
+    states(plan).into_iter().map(|state| state.part.unwrap()).map(|range| (range.lower, range.upper)).collect()
 }
 
 /// Lower and upper bounds of the ranges between these.
@@ -221,7 +237,7 @@ fn columns_are_selected_and_added() {
     assert_eq!(listed.primary_key, Vec::<String>::new(), "its column is not read");
     let plan = plan(&server, &settings, &[id("t")]).unwrap().remove(0);
     let state = states(&plan).remove(0);
-    let (sql, _) = statement::select(&id("t"), &state.columns, false, state.range.as_ref()).unwrap();
+    let (sql, _) = statement::select(&id("t"), &state.columns, false, state.part.as_ref()).unwrap();
     assert_eq!(
         sql,
         "SELECT [at], DATEPART(TZOFFSET, [at]) AS [at_offset_minutes], CONVERT(varchar(27), [exact], 121) AS [exact], \
@@ -346,7 +362,7 @@ fn masked_columns_are_marked_and_no_ranges_are_cut_from_them() {
         assert!(altered.is_some_and(|(_, what)| what.contains("dynamic data masking")), "{field:?}");
     }
     let plan = plan(&server, &settings(CUT), &[id("t")]).unwrap().remove(0);
-    assert_eq!(states(&plan)[0].range, None);
+    assert_eq!(states(&plan)[0].part, None);
     assert_eq!(server.asked_of_tables(), Vec::<String>::new());
 }
 
@@ -397,7 +413,7 @@ fn small_tables_views_and_other_keys_are_one_partition() {
     for (plan, wanted) in plans.iter().zip(&wanted) {
         assert_eq!(plan.table, *wanted, "in the order asked for");
         assert_eq!(plan.partitions.len(), 1);
-        assert_eq!(states(plan)[0].range, None);
+        assert_eq!(states(plan)[0].part, None);
     }
     assert_eq!(server.asked_of_tables(), Vec::<String>::new());
 }
@@ -466,7 +482,7 @@ fn uniqueidentifiers_are_cut_by_the_servers_order() {
         "in the server's order, which is not that of the text"
     );
     let state = states(&plan).remove(1);
-    let (sql, parameters) = statement::select(&id("t"), &state.columns, false, state.range.as_ref()).unwrap();
+    let (sql, parameters) = statement::select(&id("t"), &state.columns, false, state.part.as_ref()).unwrap();
     assert_eq!(sql, "SELECT [id] FROM [dbo].[t] WHERE [id] >= @P1 AND [id] < @P2");
     assert_eq!(parameters[0], Value::Uuid("ffffffff-ffff-ffff-ffff-ffffffffffff".into()));
 }
@@ -487,7 +503,7 @@ fn estimates_may_be_wrong() {
     server.answer(statement::key_quantiles(&id("grown"), "id", false, 100), vec![("bound", ints(&many))]);
     let plans = plan(&server, &settings(CUT), &[id("gone"), id("grown")]).unwrap();
     assert_eq!(states(&plans[0]).len(), 1);
-    assert_eq!(states(&plans[0])[0].range, None, "an empty table is read whole: rows may come");
+    assert_eq!(states(&plans[0])[0].part, None, "an empty table is read whole: rows may come");
     assert_eq!(bounds(&plans[1]), between(&["5001"]), "no more partitions than wanted");
 }
 
