@@ -14,8 +14,8 @@ pub const NO_TABLE: &str = "POSTGRES-BRONZE-004";
 pub const UNEXPECTED_ANSWER: &str = "POSTGRES-BRONZE-005";
 /// Changes of a table that is loaded by watermark are lost.
 pub const LOST_CHANGES: &str = "POSTGRES-BRONZE-006";
-/// A column of a table that is loaded by watermark can only be read by a query.
-pub const QUERY_ONLY_COLUMN: &str = "POSTGRES-BRONZE-007";
+/// A table cannot be loaded by watermark, because of one of its columns.
+pub const NOT_BY_WATERMARK: &str = "POSTGRES-BRONZE-007";
 
 /// Those that other databases have too.
 pub const CODES: Codes = Codes {
@@ -24,5 +24,5 @@ pub const CODES: Codes = Codes {
     no_table: NO_TABLE,
     unexpected_answer: UNEXPECTED_ANSWER,
     lost_changes: LOST_CHANGES,
-    query_only_column: QUERY_ONLY_COLUMN,
+    not_by_watermark: NOT_BY_WATERMARK,
 };

@@ -1,5 +1,7 @@
 //! The datakit against a server that answers from a list, in Arrow IPC as the host's answers come.
 
+mod watermark;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;

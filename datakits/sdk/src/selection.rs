@@ -125,6 +125,14 @@ impl Selection {
         Ok(found.map(|(_, rule)| rule))
     }
 
+    /// The column that a setting means, as the source spells it; none: the table has no such column.
+    #[must_use]
+    pub fn spelling_among<'n>(&self, name: &str, columns: &[&'n str]) -> Option<&'n str> {
+        let exactly = columns.iter().find(|column| **column == name);
+        let folded = || columns.iter().find(|column| column.to_lowercase() == name.to_lowercase());
+        exactly.or_else(|| folded().filter(|_| !self.case_counts)).copied()
+    }
+
     fn rules_for<'a>(&'a self, table: &'a TableId) -> impl Iterator<Item = &'a CompiledRule> {
         self.rules.iter().filter(|rule| rule.table.matches(table))
     }
@@ -143,6 +151,10 @@ mod tests {
             |selection: &Selection, name| selection.rule_for(&rules, &TableId::new("dbo", name)).unwrap().copied();
         assert_eq!((rule(&selection, "Orders"), rule(&selection, "lines")), (Some(3), Some(2)));
         assert_eq!(rule(&selection.counting_case(), "Orders"), Some(2));
+        let selection = Selection::new(&[], &[], &BTreeMap::new()).unwrap();
+        assert_eq!(selection.spelling_among("ID", &["Id", "ID"]), Some("ID"));
+        assert_eq!(selection.spelling_among("ID", &["Id"]), Some("Id"));
+        assert_eq!(selection.counting_case().spelling_among("ID", &["Id"]), None);
         let wrong: BTreeMap<String, u8> = [("orders".to_owned(), 1)].into();
         let selection = Selection::new(&[], &[], &BTreeMap::new()).unwrap();
         assert!(selection.rule_for(&wrong, &TableId::new("dbo", "orders")).is_err());

@@ -22,8 +22,8 @@ pub const TOO_MANY_COLUMNS: &str = "SQLSERVER-BRONZE-009";
 pub const UNEXPECTED_ANSWER: &str = "SQLSERVER-BRONZE-007";
 /// Changes of a table that is loaded by watermark are lost.
 pub const LOST_CHANGES: &str = "SQLSERVER-BRONZE-010";
-/// A column of a table that is loaded by watermark can only be read by a query.
-pub const QUERY_ONLY_COLUMN: &str = "SQLSERVER-BRONZE-011";
+/// A table cannot be loaded by watermark, because of one of its columns.
+pub const NOT_BY_WATERMARK: &str = "SQLSERVER-BRONZE-011";
 
 /// Those that other databases have too.
 pub const CODES: Codes = Codes {
@@ -32,5 +32,5 @@ pub const CODES: Codes = Codes {
     no_table: NO_TABLE,
     unexpected_answer: UNEXPECTED_ANSWER,
     lost_changes: LOST_CHANGES,
-    query_only_column: QUERY_ONLY_COLUMN,
+    not_by_watermark: NOT_BY_WATERMARK,
 };

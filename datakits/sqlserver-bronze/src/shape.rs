@@ -1,5 +1,6 @@
 //! Which columns of a table are read, and as what.
 
+use datakit_sdk::relational::watermark::ALTERED_KEY;
 use datakit_sdk::{Error, Field, TableId};
 
 use crate::discovery::SourceColumn;
@@ -9,8 +10,6 @@ use crate::statement::{ReadAs, ReadColumn};
 
 /// Field metadata: `SELECT *` leaves the column out.
 const HIDDEN_KEY: &str = "datakit.hidden";
-/// Field metadata that the host puts into the run's record: how the source may change the values before it sends them.
-const ALTERED_KEY: &str = "datakit.altered";
 const MASKED: &str = "masked by the server for a login without UNMASK (dynamic data masking)";
 
 /// "Maximum capacity specifications for SQL Server": columns per SELECT statement.

@@ -61,7 +61,7 @@ fn open_changes<D: Dialect>(
     let row_hash = run.settings.common().row_hash;
     let mut columns = bronze::columns(run, &partition.table, &state.columns, row_hash)?;
     let feed = state.request(&partition.table).open(ROLE)?;
-    let upper = feed.upper();
+    let upper = feed.upper().or_else(|| state.position.clone());
     let reader = feed.rows()?;
     columns.extend(bronze::change_columns(&reader.schema())?);
     Ok(TableRows::Changes { rows: ProjectedRows::new(reader, &columns, feed)?, upper })

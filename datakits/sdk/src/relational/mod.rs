@@ -179,8 +179,8 @@ pub struct Codes {
     pub unexpected_answer: &'static str,
     /// Changes of a table that is loaded by watermark are lost.
     pub lost_changes: &'static str,
-    /// A column of a table that is loaded by watermark can only be read by a query.
-    pub query_only_column: &'static str,
+    /// A table cannot be loaded by watermark, because of one of its columns.
+    pub not_by_watermark: &'static str,
 }
 
 /// Settings that all databases have.

@@ -61,9 +61,8 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
             load_id_column: Some(bronze::BATCH_ID.into()),
             ..TablePlan::new(table.id.clone())
         };
-        let rules = self.settings.common().watermark;
-        let plan = match self.selection.rule_for(rules, &table.id)? {
-            Some(rule) => watermark::plan::<D>(self.changes, table, &columns, rule, plan)?,
+        let plan = match watermark::Rule::<D>::of(table, &self.selection, self.settings)? {
+            Some(rule) => watermark::plan(self.changes, table, &columns, &rule, plan)?,
             None => self.plan_rows(table, columns, plan)?,
         };
         log::debug("planned", &[("table", table.id.to_string()), ("partitions", plan.partitions.len().to_string())]);

@@ -1,13 +1,20 @@
 //! Tables of which only changes are read: rows whose watermark column is greater than what the last run reached.
 
+use std::marker::PhantomData;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dialect, ReadColumn, SourceTable, tables};
+use super::planning::State;
+use super::{CommonSettings as _, Dialect, ReadColumn, SourceColumn, SourceTable, tables};
 use crate::bindings::datakit::kit::types::{Error, TableId};
 use crate::changes::{ChangeRequest, Changes, Strategy, Validity};
 use crate::plans::{PlannedPartition, TablePlan, WriteMode};
+use crate::selection::Selection;
 use crate::{bronze, state};
+
+/// Field metadata that the host puts into the run's record: how the source may change the values before it sends them.
+pub const ALTERED_KEY: &str = "datakit.altered";
 
 /// How the changes of a table are found.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -56,28 +63,22 @@ impl ChangesState {
 /// Completes the plan of a table by its changes since the last commit.
 ///
 /// # Errors
-/// A watermark column that the table does not have, a column that only a query can read, changes that are lost, or what the
-/// server reports.
+/// A watermark column that the table does not have or that cannot be compared, a column that only a query can read, changes that
+/// are lost, or what the server reports.
 pub(super) fn plan<D: Dialect>(
     changes: &impl Changes,
     table: &SourceTable<D::Column>,
     columns: &[ReadColumn<D::Read>],
-    rule: &WatermarkRule,
+    rule: &Rule<'_, D>,
     plan: TablePlan,
 ) -> Result<TablePlan, Error> {
     let id = &table.id;
-    if table.column(&rule.column).is_none() {
-        return Err(tables::unknown_column::<D>(id, &rule.column)
-            .with_hint("see `watermark` in the settings; names are compared with their case")
-            .with_context("table", id)
-            .with_context("column", &rule.column));
-    }
     if let Some(column) = columns.iter().find(|column| column.read != D::Read::default()) {
         return Err(query_only::<D>(id, &column.name));
     }
     let mut state = ChangesState {
         columns: columns.iter().map(|column| column.name.clone()).collect(),
-        column: rule.column.clone(),
+        column: rule.column.to_owned(),
         lag: rule.lag,
         position: changes.position(id),
         upper: None,
@@ -90,7 +91,7 @@ pub(super) fn plan<D: Dialect>(
     };
     state.upper = reach.upper;
     let watermark = state.upper.clone();
-    let state = state::write(&super::planning::State::<D::Read, D::Part>::Changes(state))?;
+    let state = state::write(&State::<D::Read, D::Part>::Changes(state))?;
     Ok(TablePlan {
         partitions: vec![PlannedPartition { state, estimated_rows }],
         write: Some(WriteMode::Append),
@@ -102,13 +103,58 @@ pub(super) fn plan<D: Dialect>(
     })
 }
 
+/// A rule whose column the table has.
+#[derive(Debug)]
+pub(super) struct Rule<'a, D> {
+    /// As the server spells it.
+    column: &'a str,
+    lag: u64,
+    dialect: PhantomData<D>,
+}
+
+impl<'a, D: Dialect> Rule<'a, D> {
+    /// The rule of a table among those of the settings, if there is one.
+    ///
+    /// # Errors
+    /// A pattern that is not one; a column that the table does not have, or whose values the server does not show.
+    pub(super) fn of(
+        table: &'a SourceTable<D::Column>,
+        selection: &Selection,
+        settings: &D::Settings,
+    ) -> Result<Option<Self>, Error> {
+        let id = &table.id;
+        let Some(rule) = selection.rule_for(settings.common().watermark, id)? else { return Ok(None) };
+        let names: Vec<&str> = table.columns.iter().map(SourceColumn::name).collect();
+        let column = selection.spelling_among(&rule.column, &names).and_then(|name| table.column(name));
+        let Some(column) = column else {
+            return Err(tables::unknown_column::<D>(id, &rule.column)
+                .with_hint("see `watermark` in the settings")
+                .with_context("table", id)
+                .with_context("column", &rule.column));
+        };
+        if D::fields(column, settings).iter().flat_map(|field| &field.metadata).any(|(key, _)| key == ALTERED_KEY) {
+            return Err(altered::<D>(id, column.name()));
+        }
+        Ok(Some(Self { column: column.name(), lag: rule.lag, dialect: PhantomData }))
+    }
+}
+
+fn altered<D: Dialect>(id: &TableId, column: &str) -> Error {
+    let message =
+        format!("the server does not show the values of the watermark column `{column}` of {id} to this login");
+    Error::config(D::CODES.not_by_watermark, message)
+        .with_hint("grant the login UNMASK, choose another column, or load all rows, without `watermark`")
+        .with_context("table", id)
+        .with_context("column", column)
+}
+
 fn query_only<D: Dialect>(id: &TableId, column: &str) -> Error {
     let message =
-        format!("column `{column}` of {id} can be read by a query alone, and the table is loaded by `watermark`");
-    Error::config(D::CODES.query_only_column, message)
+        format!("column `{column}` of {id} is converted by the query that reads it, and `watermark` reads without one");
+    Error::config(D::CODES.not_by_watermark, message)
         .with_hint(format_args!(
-            "exclude it: `columns = {{ \"{id}\" = {{ exclude = [\"{column}\"] }} }}`, or turn off the setting that converts it; or load all \
-             rows, without `watermark`"
+            "exclude it: `columns = {{ \"{id}\" = {{ exclude = [\"{column}\"] }} }}`, or turn off the setting that converts it; or load \
+             all rows, without `watermark`"
         ))
         .with_context("table", id)
         .with_context("column", column)
