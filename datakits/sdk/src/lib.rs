@@ -9,7 +9,7 @@
 //! - [`queries`]: small results of a source, as rows the guest can look at; behind a trait, for tests without a host;
 //! - [`files`]: the same of files; [`changes`]: of what changed in a table;
 //! - [`projections`]: the shape of batches; [`projected`]: the rows of a reader in that shape;
-//! - [`rows`]: values of an Arrow IPC stream;
+//! - [`rows`]: values of an Arrow IPC stream; [`columns`]: columns that a datakit makes itself;
 //! - [`bronze`]: the columns every Bronze table ends with;
 //! - [`names`]: names of tables; [`patterns`]: names with wildcards;
 //! - [`selection`]: which tables and columns the settings select;
@@ -25,6 +25,7 @@
 pub mod bindings;
 pub mod bronze;
 pub mod changes;
+pub mod columns;
 pub mod datakit;
 pub mod errors;
 pub mod files;
