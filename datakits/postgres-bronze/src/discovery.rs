@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use datakit_sdk::relational::{self, Size, SourceTable};
+use datakit_sdk::relational::{Size, SourceTable, statement::and_among};
 use datakit_sdk::{Error, Queries, QueryOptions, Rows, TableId, TableKind};
 
 use crate::types::SqlType;
@@ -25,26 +25,28 @@ pub struct SourceColumn {
     pub nullable: bool,
 }
 
-impl relational::SourceColumn for SourceColumn {
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// Reads the whole catalog; tables in the order of their names.
+/// Reads the catalog of these schemas, or of all; tables in the order of their names. Only columns are asked for by schema: a table
+/// may have partitions and heirs in others.
 ///
 /// # Errors
 /// What the server refused, or an answer that is none to the question.
-pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
+pub fn read(
+    queries: &impl Queries,
+    schemas: Option<&[String]>,
+    options: QueryOptions,
+) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
     let ask = |sql: &str| queries.query(sql, &[], options);
+    let (among, names) = and_among("n.nspname", "$", schemas);
     let relations = relations(&ask(catalog::RELATIONS)?)?;
     let families = Families::new(&relations, &ask(catalog::CHILDREN)?)?;
     let domains = domains(&ask(catalog::DOMAINS)?)?;
-    let mut columns = columns_by_table(&ask(catalog::COLUMNS)?, &domains)?;
+    let mut columns =
+        columns_by_table(&queries.query(&format!("{}{among}", catalog::COLUMNS), &names, options)?, &domains)?;
     let keys = keys_by_table(&ask(catalog::PRIMARY_KEYS)?)?;
     let mut tables: Vec<SourceTable<SourceColumn>> = relations
         .values()
         .filter(|relation| !relation.is_partition)
+        .filter(|relation| schemas.is_none_or(|schemas| schemas.contains(&relation.table.schema)))
         .map(|relation| {
             let mut columns = columns.remove(&relation.id).unwrap_or_default();
             if !families.keep_not_null(relation) {

@@ -22,7 +22,7 @@ mod tests;
 
 use datakit_sdk::ranges::KeyType;
 use datakit_sdk::relational::{About, Codes, Dialect, ReadColumn, Relational, SourceTable};
-use datakit_sdk::{Error, Field, Queries, QueryOptions, TableId, Value, export_datakit};
+use datakit_sdk::{Error, Queries, QueryOptions, TableId, Value, export_datakit};
 
 use crate::blocks::Version;
 use crate::discovery::SourceColumn;
@@ -46,6 +46,7 @@ impl Dialect for Postgres {
     type Once = Version;
 
     const CODES: Codes = errors::CODES;
+    const SCHEMAS: &'static str = catalog::SCHEMAS;
 
     fn describe() -> About {
         About {
@@ -56,12 +57,12 @@ impl Dialect for Postgres {
         }
     }
 
-    fn catalog(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
-        discovery::read(queries, options)
-    }
-
-    fn fields(column: &SourceColumn, settings: &Settings) -> Vec<Field> {
-        shape::field(column, settings).into_iter().collect()
+    fn catalog(
+        queries: &impl Queries,
+        schemas: Option<&[String]>,
+        options: QueryOptions,
+    ) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
+        discovery::read(queries, schemas, options)
     }
 
     fn read_columns(
@@ -70,10 +71,6 @@ impl Dialect for Postgres {
         settings: &Settings,
     ) -> Result<Vec<ReadColumn<ReadAs>>, Error> {
         shape::read_columns(&table.id, columns, settings)
-    }
-
-    fn key_type(column: &SourceColumn) -> Option<KeyType> {
-        column.sql_type.key_type()
     }
 
     fn parts(

@@ -1,11 +1,13 @@
 //! Which columns of a table are read, and as what.
 
-use datakit_sdk::{Error, Field, TableId};
+use datakit_sdk::ranges::KeyType;
+use datakit_sdk::{Error, Field, TableId, relational};
 
 use crate::discovery::SourceColumn;
 use crate::errors;
 use crate::settings::Settings;
 use crate::statement::{ReadAs, ReadColumn};
+use crate::types::Reading;
 
 /// The columns to read, and how.
 ///
@@ -21,17 +23,27 @@ pub fn read_columns(table: &TableId, columns: &[&SourceColumn], settings: &Setti
         .collect()
 }
 
-/// The column as the host lists it; none: it cannot be represented.
-#[must_use]
-pub fn field(column: &SourceColumn, settings: &Settings) -> Option<Field> {
-    let reading = column.sql_type.reading(settings)?;
-    Some(Field {
-        name: column.name.clone(),
-        arrow_type: reading.arrow_type,
-        // What an expression makes of a column is not declared NOT NULL any more.
-        nullable: column.nullable || reading.read != ReadAs::Value,
-        metadata: column.sql_type.metadata(),
-    })
+impl relational::SourceColumn for SourceColumn {
+    type Settings = Settings;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fields(&self, settings: &Settings) -> Vec<Field> {
+        let field = |reading: Reading| Field {
+            name: self.name.clone(),
+            arrow_type: reading.arrow_type,
+            // What an expression makes of a column is not declared NOT NULL any more.
+            nullable: self.nullable || reading.read != ReadAs::Value,
+            metadata: self.sql_type.metadata(),
+        };
+        self.sql_type.reading(settings).map(field).into_iter().collect()
+    }
+
+    fn key_type(&self) -> Option<KeyType> {
+        self.sql_type.key_type()
+    }
 }
 
 fn unsupported(table: &TableId, column: &SourceColumn) -> Error {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use datakit_sdk::relational::{self, Size, SourceTable};
+use datakit_sdk::relational::{Size, SourceTable, statement::and_among};
 use datakit_sdk::rows::ColumnView;
 use datakit_sdk::{Error, Queries, QueryOptions, Rows, TableId, TableKind};
 
@@ -20,12 +20,6 @@ pub struct SourceColumn {
     pub nullable: bool,
     /// What else the catalog says.
     pub facts: Facts,
-}
-
-impl relational::SourceColumn for SourceColumn {
-    fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 /// What the catalog says of a column that decides whether and how it is read. All false on a server that does not know it.
@@ -50,18 +44,24 @@ impl Facts {
     }
 }
 
-/// Reads the whole catalog the login may see; tables in the order of their names.
+/// Reads the catalog that the login may see, of these schemas or of all; tables in the order of their names.
 ///
 /// # Errors
 /// What the server refused, or an answer that is none to the question.
-pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
+pub fn read(
+    queries: &impl Queries,
+    schemas: Option<&[String]>,
+    options: QueryOptions,
+) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
     let ask = |sql: &str| queries.query(sql, &[], options);
+    let (among, names) = and_among("s.name", "@P", schemas);
+    let ask_among = |sql: &str| queries.query(sql, &names, options);
     let facts = known_facts(&ask(catalog::KNOWN_FACTS)?)?;
-    let mut columns = columns_by_object(&ask(&catalog::columns(&facts))?, &facts)?;
+    let mut columns = columns_by_object(&ask_among(&catalog::columns(&facts, &among))?, &facts)?;
     let mut keys = keys_by_object(&ask(catalog::PRIMARY_KEYS)?)?;
     let rows = rows_by_object(&ask(catalog::ROW_COUNTS)?)?;
     let mut tables = Vec::new();
-    for batch in ask(catalog::OBJECTS)? {
+    for batch in ask_among(&format!("{}{among}", catalog::OBJECTS))? {
         let [schema, name, id, kind] = batch.columns(["schema_name", "object_name", "object_id", "object_type"])?;
         for row in 0..batch.len() {
             let id = id.some_integer(row)?;
@@ -80,6 +80,8 @@ pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceT
             });
         }
     }
+    // A server may compare names by less than all of them.
+    tables.retain(|table| schemas.is_none_or(|schemas| schemas.contains(&table.id.schema)));
     tables.sort_by(|a, b| (&a.id.schema, &a.id.name).cmp(&(&b.id.schema, &b.id.name)));
     Ok(tables)
 }

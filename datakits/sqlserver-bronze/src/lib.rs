@@ -21,7 +21,7 @@ mod tests;
 
 use datakit_sdk::ranges::{KeyRange, KeyType};
 use datakit_sdk::relational::{About, Codes, Dialect, ReadColumn, Relational, SourceTable};
-use datakit_sdk::{Error, Field, Queries, QueryOptions, TableId, Value, export_datakit};
+use datakit_sdk::{Error, Queries, QueryOptions, TableId, Value, export_datakit};
 
 use crate::discovery::SourceColumn;
 use crate::settings::Settings;
@@ -44,6 +44,7 @@ impl Dialect for SqlServer {
     type Once = ();
 
     const CODES: Codes = errors::CODES;
+    const SCHEMAS: &'static str = catalog::SCHEMAS;
 
     fn describe() -> About {
         About {
@@ -54,12 +55,12 @@ impl Dialect for SqlServer {
         }
     }
 
-    fn catalog(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
-        discovery::read(queries, options)
-    }
-
-    fn fields(column: &SourceColumn, settings: &Settings) -> Vec<Field> {
-        shape::fields(column, settings)
+    fn catalog(
+        queries: &impl Queries,
+        schemas: Option<&[String]>,
+        options: QueryOptions,
+    ) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
+        discovery::read(queries, schemas, options)
     }
 
     fn read_columns(
@@ -68,11 +69,6 @@ impl Dialect for SqlServer {
         settings: &Settings,
     ) -> Result<Vec<ReadColumn<ReadAs>>, Error> {
         shape::read_columns(&table.id, columns, settings)
-    }
-
-    /// MIN and MAX of a masked column are masked.
-    fn key_type(column: &SourceColumn) -> Option<KeyType> {
-        column.sql_type.key_type().filter(|_| !column.facts.is_masked)
     }
 
     fn key_extent(table: &TableId, key: &str, _: KeyType, settings: &Settings) -> String {

@@ -1,6 +1,7 @@
 //! Which columns of a table are read, and as what.
 
-use datakit_sdk::relational::watermark::ALTERED_KEY;
+use datakit_sdk::ranges::KeyType;
+use datakit_sdk::relational::{self, watermark::ALTERED_KEY};
 use datakit_sdk::{Error, Field, TableId};
 
 use crate::discovery::SourceColumn;
@@ -44,30 +45,41 @@ pub fn read_columns(table: &TableId, columns: &[&SourceColumn], settings: &Setti
     Ok(read)
 }
 
-/// The column as the host lists it, with those the settings add; empty: it cannot be represented.
-#[must_use]
-pub fn fields(column: &SourceColumn, settings: &Settings) -> Vec<Field> {
-    let arrow_type = column.sql_type.arrow_type().filter(|_| !column.facts.is_encrypted);
-    let Some(mut arrow_type) = arrow_type else { return Vec::new() };
-    if settings.datetime2_as_text && column.sql_type.is_finer_than_microseconds() {
-        arrow_type = "Utf8".into();
+impl relational::SourceColumn for SourceColumn {
+    type Settings = Settings;
+
+    fn name(&self) -> &str {
+        &self.name
     }
-    let field = |name: &str, arrow_type: String, metadata| Field {
-        name: name.to_owned(),
-        arrow_type,
-        nullable: column.nullable,
-        metadata,
-    };
-    let mut metadata = column.sql_type.metadata();
-    if column.facts.is_hidden {
-        metadata.push((HIDDEN_KEY.to_owned(), "true".to_owned()));
+
+    fn fields(&self, settings: &Settings) -> Vec<Field> {
+        let arrow_type = self.sql_type.arrow_type().filter(|_| !self.facts.is_encrypted);
+        let Some(mut arrow_type) = arrow_type else { return Vec::new() };
+        if settings.datetime2_as_text && self.sql_type.is_finer_than_microseconds() {
+            arrow_type = "Utf8".into();
+        }
+        let field = |name: &str, arrow_type: String, metadata| Field {
+            name: name.to_owned(),
+            arrow_type,
+            nullable: self.nullable,
+            metadata,
+        };
+        let mut metadata = self.sql_type.metadata();
+        if self.facts.is_hidden {
+            metadata.push((HIDDEN_KEY.to_owned(), "true".to_owned()));
+        }
+        if self.facts.is_masked {
+            metadata.push((ALTERED_KEY.to_owned(), MASKED.to_owned()));
+        }
+        let mut fields = vec![field(&self.name, arrow_type, metadata)];
+        fields.extend(offset_column(self, settings).map(|name| field(&name, "Int32".into(), Vec::new())));
+        fields
     }
-    if column.facts.is_masked {
-        metadata.push((ALTERED_KEY.to_owned(), MASKED.to_owned()));
+
+    /// MIN and MAX of a masked column are masked.
+    fn key_type(&self) -> Option<KeyType> {
+        self.sql_type.key_type().filter(|_| !self.facts.is_masked)
     }
-    let mut fields = vec![field(&column.name, arrow_type, metadata)];
-    fields.extend(offset_column(column, settings).map(|name| field(&name, "Int32".into(), Vec::new())));
-    fields
 }
 
 fn offset_column(column: &SourceColumn, settings: &Settings) -> Option<String> {

@@ -9,6 +9,7 @@
 
 pub mod extraction;
 pub mod planning;
+mod schemas;
 pub mod statement;
 pub mod tables;
 pub mod watermark;
@@ -22,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::datakit::kit::sql::{Connection, Value};
-use crate::bindings::datakit::kit::types::{Error, Field, TableId};
+use crate::bindings::datakit::kit::types::{Error, TableId};
 use crate::changes::{Changes, OfRole};
 use crate::datakit::{Datakit, Run};
 use crate::log;
@@ -43,7 +44,7 @@ pub trait Dialect: Debug + Sized + 'static {
     /// The operator's settings.
     type Settings: RelationalSettings;
     /// A column, as the catalog knows it.
-    type Column: SourceColumn;
+    type Column: SourceColumn<Settings = Self::Settings>;
     /// How a column is read; the default: as it is.
     type Read: Debug + Clone + PartialEq + Default + Serialize + DeserializeOwned;
     /// A part of a table.
@@ -53,18 +54,21 @@ pub trait Dialect: Debug + Sized + 'static {
 
     /// The codes of its errors.
     const CODES: Codes;
+    /// Asks for all schemas, as `schema_name`.
+    const SCHEMAS: &'static str;
 
     /// What the datakit is.
     fn describe() -> About;
 
-    /// Reads the catalog; tables in the order of their names.
+    /// Reads the catalog of these schemas, or of all; tables in the order of their names.
     ///
     /// # Errors
     /// What the server refused, or an answer that does not fit the question.
-    fn catalog(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable<Self::Column>>, Error>;
-
-    /// A column as the host lists it, with those the settings add; empty: it cannot be represented.
-    fn fields(column: &Self::Column, settings: &Self::Settings) -> Vec<Field>;
+    fn catalog(
+        queries: &impl Queries,
+        schemas: Option<&[String]>,
+        options: QueryOptions,
+    ) -> Result<Vec<SourceTable<Self::Column>>, Error>;
 
     /// How the selected columns are read, with those the settings add.
     ///
@@ -75,9 +79,6 @@ pub trait Dialect: Debug + Sized + 'static {
         columns: &[&Self::Column],
         settings: &Self::Settings,
     ) -> Result<Vec<ReadColumn<Self::Read>>, Error>;
-
-    /// The type of the column as a key that ranges can be cut from; none: it is not such a key.
-    fn key_type(column: &Self::Column) -> Option<KeyType>;
 
     /// The parts of a large table, where the settings or the server's files say them; none: it is cut by its key. Fewer than
     /// two: it is read whole.
@@ -248,12 +249,14 @@ impl<D: Dialect> Datakit for Relational<D> {
 pub fn discover<D: Dialect>(
     queries: &impl Queries,
     settings: &D::Settings,
-    _request: &DiscoveryRequest,
+    request: &DiscoveryRequest,
 ) -> Result<Vec<Table>, Error> {
     let selection = settings.selection()?;
     // Found here rather than at the first table that is read.
     settings.query_options()?;
-    let tables = D::catalog(queries, settings.common().catalog_options())?;
+    let options = settings.common().catalog_options();
+    let schemas = schemas::requested::<D>(queries, request, options)?;
+    let tables = D::catalog(queries, schemas.as_deref(), options)?;
     let listed: Vec<Table> = tables
         .iter()
         .filter(|table| selection.has_table(&table.id))
@@ -277,7 +280,7 @@ pub fn plan<D: Dialect>(
     wanted: &[TableId],
 ) -> Result<Vec<TablePlan>, Error> {
     let selection = settings.selection()?;
-    let tables = D::catalog(queries, settings.common().catalog_options())?;
+    let tables = D::catalog(queries, schemas::of(wanted).as_deref(), settings.common().catalog_options())?;
     let key = |id: &TableId| (id.schema.clone(), id.name.clone());
     let by_name: HashMap<(String, String), &SourceTable<D::Column>> =
         tables.iter().map(|table| (key(&table.id), table)).collect();

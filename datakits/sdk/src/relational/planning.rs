@@ -121,5 +121,5 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
 fn range_key<D: Dialect>(table: &SourceTable<D::Column>) -> Option<(&str, KeyType)> {
     let [key] = table.primary_key.as_slice() else { return None };
     let column = table.column(key)?;
-    Some((column.name(), D::key_type(column)?))
+    Some((column.name(), column.key_type()?))
 }

@@ -12,6 +12,15 @@ pub fn select(items: impl Iterator<Item = String>, from: &str, condition: Option
     format!("SELECT {} FROM {from}{condition}", items.join(", "))
 }
 
+/// The end of a condition: the value of `name` is one of these, as parameters from the first on; empty for all.
+#[must_use]
+pub fn and_among(name: &str, prefix: &str, values: Option<&[String]>) -> (String, Vec<Value>) {
+    let Some(values) = values else { return (String::new(), Vec::new()) };
+    let parameters: Vec<String> = (1..=values.len()).map(|number| format!("{prefix}{number}")).collect();
+    let values = values.iter().cloned().map(Value::Text).collect();
+    (format!(" AND {name} IN ({})", parameters.join(", ")), values)
+}
+
 /// The condition of a range; none for the range of everything. `key` is quoted; parameters are named by `prefix` and their
 /// number, from 1.
 ///

@@ -3,14 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use super::Dialect;
-use crate::bindings::datakit::kit::types::{Error, Schema, TableId};
+use crate::bindings::datakit::kit::types::{Error, Field, Schema, TableId};
 use crate::plans::{Table, TableKind};
+use crate::ranges::KeyType;
 use crate::selection::Selection;
 
 /// A column, as the catalog knows it.
 pub trait SourceColumn {
+    /// The operator's settings.
+    type Settings;
+
     /// Its name.
     fn name(&self) -> &str;
+
+    /// The column as the host lists it, with those the settings add; empty: it cannot be represented.
+    fn fields(&self, settings: &Self::Settings) -> Vec<Field>;
+
+    /// Its type as that of a key which ranges can be cut from; none: it is not such a key.
+    fn key_type(&self) -> Option<KeyType>;
 }
 
 /// A table or view, as the catalog knows it.
@@ -109,7 +119,7 @@ pub(super) fn listed<D: Dialect>(
     settings: &D::Settings,
 ) -> Table {
     let columns = table.columns.iter().filter(|column| selection.has_column(&table.id, column.name()));
-    let schema: Schema = columns.flat_map(|column| D::fields(column, settings)).collect();
+    let schema: Schema = columns.flat_map(|column| column.fields(settings)).collect();
     Table {
         id: table.id.clone(),
         kind: table.kind,

@@ -132,7 +132,7 @@ impl<'a, D: Dialect> Rule<'a, D> {
                 .with_context("table", id)
                 .with_context("column", &rule.column));
         };
-        if D::fields(column, settings).iter().flat_map(|field| &field.metadata).any(|(key, _)| key == ALTERED_KEY) {
+        if column.fields(settings).iter().flat_map(|field| &field.metadata).any(|(key, _)| key == ALTERED_KEY) {
             return Err(altered::<D>(id, column.name()));
         }
         Ok(Some(Self { column: column.name(), lag: rule.lag, dialect: PhantomData }))

@@ -158,6 +158,21 @@ impl Rows {
     }
 }
 
+/// The texts of one column of all batches, none of which is null.
+///
+/// # Errors
+/// A batch without the column, a null, or a value of another type.
+pub fn texts(batches: &[Rows], name: &str) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::new();
+    for batch in batches {
+        let column = batch.column(name)?;
+        for row in 0..batch.len() {
+            texts.push(column.some_text(row)?.to_owned());
+        }
+    }
+    Ok(texts)
+}
+
 /// One column of [`Rows`].
 #[derive(Debug, Clone, Copy)]
 pub struct ColumnView<'a> {

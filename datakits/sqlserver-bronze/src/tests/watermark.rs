@@ -4,6 +4,7 @@ use datakit_sdk::WriteMode;
 use datakit_sdk::changes::{ChangeRequest, Reach, Strategy, Validity};
 use datakit_sdk::relational::watermark::ChangesState;
 
+use super::facts::{flags, server_of_facts};
 use super::*;
 
 const MODIFIED: CatalogColumn<'_> = ("Modified_At", "datetime2", Some("datetime2"), 8, 23, 3, false);
