@@ -13,7 +13,7 @@ use datakit_model::datakit::{Partition, RunLog, Session, Watermarks};
 use datakit_model::memory::ByteLimit;
 use datakit_model::sink::{CommitNote, Sink as _, Target, WriteMode};
 use datakit_model::source::{Reader, Source};
-use datakit_model::{Failure, GuestLimits, RunLimits, TableId, TrackedBatch};
+use datakit_model::{Failure, GuestLimits, HashKeys, RunLimits, TableId, TrackedBatch};
 use datakit_wasm::{Datakit, Extraction, Runtime, RuntimeConfig};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -63,7 +63,7 @@ pub(crate) fn projection(input: &SchemaRef, table: &TableId) -> Result<Projectio
         ("_bronze_row_hash", ColumnExpression::Sql("CAST(NULL AS VARCHAR)".to_owned())),
     ];
     let columns: Vec<_> = passed.chain(added.map(|(name, value)| (name.to_owned(), value))).collect();
-    Ok(Projection::compile(input, &columns, None, &GuestLimits::default())?)
+    Ok(Projection::compile(input, &columns, None, &HashKeys::default(), &GuestLimits::default())?)
 }
 
 /// Shaped by calls of this program.
@@ -134,6 +134,7 @@ pub(crate) fn session(source: Arc<dyn Source>, settings: &str) -> Result<Session
         settings: settings.to_owned(),
         roles: HashMap::from([("source".to_owned(), source)]),
         tables: patterns()?,
+        keys: datakit_model::HashKeys::default(),
         memory: memory(),
         log: RunLog::default(),
         rejected: ByteLimit::new(RunLimits::default().max_rejected_bytes),

@@ -67,6 +67,7 @@ pub(crate) async fn job_of(
     connections: &Connections,
 ) -> Result<Job, Reports> {
     let reference: Reference = ingest.datakit.parse()?;
+    let keys = context.keys(config, ingest).await?;
     let roles = roles(config, ingest, connections);
     let registry = context.registry(config)?;
     let (cache, lock) = (context.cache(config)?, context.lock(config)?);
@@ -84,6 +85,7 @@ pub(crate) async fn job_of(
         request: request.run,
         roles,
         tables: ingest.tables.clone(),
+        keys,
         settings: ingest.settings.clone(),
         limits: run_limits(config, ingest),
     };

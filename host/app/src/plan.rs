@@ -2,7 +2,8 @@
 
 use datakit_config::{NO_MODE, Overrides};
 use datakit_model::datakit::{Partition, Table, TablePlan};
-use datakit_model::{Failure, TableId};
+use datakit_model::sink::WriteMode;
+use datakit_model::{Failure, TableId, printable};
 use datakit_pipeline::{Destination, Prepared, TableError};
 use serde::Serialize;
 
@@ -13,6 +14,8 @@ use crate::requests::PlanRequest;
 
 /// Room that is left for what a datakit adds: only an extraction says how many columns that are.
 const ADDED_COLUMNS: usize = 16;
+/// No warning names more tables than this.
+const MAX_NAMED: usize = 20;
 
 /// How a table would be read.
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +34,12 @@ pub struct PlannedTable {
     pub target: Option<String>,
     /// The watermark that the load would leave.
     pub watermark_after: Option<String>,
+    /// What the datakit proposes to do with the rows that are there; the ingest's mode decides over it.
+    pub write: Option<WriteMode>,
+    /// The columns that identify a row, as the datakit proposes; empty: the primary key.
+    pub keys: Vec<String>,
+    /// The columns by whose values the target would be partitioned, as the datakit proposes.
+    pub partition_by: Vec<String>,
     /// Why the table cannot be loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
@@ -78,12 +87,31 @@ async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<
             }
         }
     }
+    if let Some(to) = sink.as_ref().filter(|to| !to.sink.writes_partitioned_tables()) {
+        let ignored = planned.iter_mut().filter_map(ignored_partitions).collect::<Vec<_>>();
+        if !ignored.is_empty() {
+            context.warn(&without_partitions(&ignored, to.sink.kind()));
+        }
+    }
     if let Some(limit) = sink.as_ref().and_then(|to| to.sink.max_columns()) {
         for table in planned.iter().filter(|table| table.error.is_none() && table.columns + ADDED_COLUMNS > limit) {
             context.warn(&nearly_too_wide(table, limit));
         }
     }
     Ok(Tables { tables: planned, failures: Reports::of_tables(failures) })
+}
+
+/// A table for which a sink without partitioned tables leaves the proposal out of account.
+fn ignored_partitions(table: &mut PlannedTable) -> Option<String> {
+    let proposed = std::mem::take(&mut table.partition_by);
+    (!proposed.is_empty()).then(|| table.table.clone())
+}
+
+fn without_partitions(tables: &[String], sink: &str) -> String {
+    format!(
+        "the datakit proposes to partition {}; the {sink} sink writes no partitioned tables, so they will not be partitioned",
+        printable::some(tables, MAX_NAMED)
+    )
 }
 
 fn nearly_too_wide(PlannedTable { table, columns, .. }: &PlannedTable, limit: usize) -> String {
@@ -103,6 +131,9 @@ fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> PlannedTabl
         partitions: plan.partitions.iter().map(partition).collect(),
         target,
         watermark_after: plan.watermark_after,
+        write: plan.write,
+        keys: plan.keys,
+        partition_by: plan.partition_by,
         error: None,
     }
 }
@@ -116,6 +147,9 @@ fn failing(table: &TableId, failure: &Failure) -> PlannedTable {
         partitions: Vec::new(),
         target: None,
         watermark_after: None,
+        write: None,
+        keys: Vec::new(),
+        partition_by: Vec::new(),
         error: Some(failure.into()),
     }
 }

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datakit_config::{ResolvedSecret, SecretSetting};
+use datakit_config::{Config, Ingest, ResolvedSecret, SecretSetting};
 use datakit_connect::connector::OpenError;
 use datakit_kerberos::{KeytabPlace, MemoryKeytab};
-use datakit_model::{Credential, Failure, Secret};
+use datakit_model::{Credential, Failure, HashKeys, Secret};
 use datakit_secrets::{Keytab, Opening};
 
 use crate::context::Context;
@@ -48,6 +48,17 @@ impl Context {
     pub(crate) fn credential(&self, setting: &SecretSetting) -> Result<Credential, OpenError> {
         let fetched = self.local(setting)?;
         Ok(setting.from.open(&self.opening(fetched, self.needs(setting)?))?)
+    }
+
+    /// The keys that the operator grants to an ingest, fetched: a missing one should not wait for a download.
+    pub(crate) async fn keys(&self, config: &Config, ingest: &Ingest) -> Result<HashKeys, OpenError> {
+        let mut keys = Vec::new();
+        // Names were checked when the configuration was read.
+        for (name, setting) in ingest.keys.iter().filter_map(|name| Some((name, config.keys.get(name)?))) {
+            let secret = self.credential(setting)?.obtain().await?;
+            keys.push((name.clone(), setting.key(secret)?));
+        }
+        Ok(keys.into_iter().collect())
     }
 
     /// Where a keytab is.

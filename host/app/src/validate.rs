@@ -1,6 +1,7 @@
 //! Everything that can be known to be wrong without contacting anybody.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use datakit_config::{Config, Connection, Overrides, SinkConfig};
 use datakit_kerberos::Keytab;
@@ -41,6 +42,7 @@ pub fn validate(context: &Context, request: ValidateRequest) -> Result<Validated
     let mut wrong = wrong_references(&config);
     if request.secrets {
         wrong.extend(wrong_secrets(&config, context));
+        wrong.extend(wrong_keys(&config, context));
         let keytabs = config.connections.values().map(|connection| check_keytab(connection, context));
         wrong.extend(keytabs.filter_map(Result::err).flat_map(|reports| reports.all().to_vec()));
     }
@@ -68,7 +70,8 @@ fn wrong_references(config: &Config) -> Vec<Report> {
 fn wrong_secrets(config: &Config, context: &Context) -> Vec<Report> {
     let mut wrong = Vec::new();
     let connections = config.connections.values().flat_map(Connection::secrets);
-    for secret in connections.chain(config.sinks.values().flat_map(SinkConfig::secrets)) {
+    let secrets = connections.chain(config.sinks.values().flat_map(SinkConfig::secrets));
+    for secret in secrets.chain(config.keys.values()) {
         for secret in secret.prerequisites().into_iter().chain([secret]) {
             match secret.resolve(&context.settings.environment) {
                 Ok(resolved) => {
@@ -79,6 +82,15 @@ fn wrong_secrets(config: &Config, context: &Context) -> Vec<Report> {
         }
     }
     wrong
+}
+
+/// The keys of variables and files that are too short or too long.
+fn wrong_keys(config: &Config, context: &Context) -> Vec<Report> {
+    let fetched = config.keys.values().filter_map(|setting| {
+        let secret = setting.resolve(&context.settings.environment).ok()??.secret;
+        setting.key(Arc::new(secret)).err()
+    });
+    fetched.map(Report::from).collect()
 }
 
 /// Whether the keytab of a connection can be read and holds its principal's key.
@@ -97,7 +109,7 @@ fn in_vaults(config: &Config) -> Vec<(String, String)> {
     let connections = config.connections.values();
     let secrets = connections
         .flat_map(|connection| connection.secrets().into_iter().chain(connection.keytab().map(|(keytab, _)| keytab)));
-    let secrets = secrets.chain(config.sinks.values().flat_map(SinkConfig::secrets));
+    let secrets = secrets.chain(config.sinks.values().flat_map(SinkConfig::secrets)).chain(config.keys.values());
     let in_vaults = secrets.filter(|secret| !secret.from.is_local());
     in_vaults.map(|secret| (secret.path.to_string(), secret.from.place())).collect()
 }

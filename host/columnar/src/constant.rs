@@ -6,6 +6,8 @@ use arrow::array::{ArrayRef, FixedSizeBinaryArray, StringArray, TimestampMicrose
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
+use datakit_model::changes::{ColumnRole, ROLE_KEY};
+
 use super::error::{ColumnarError, shorten};
 
 /// The name of the canonical extension type for UUIDs.
@@ -19,6 +21,7 @@ pub(super) enum Value {
     Text(String),
     TimestampMicros(i64),
     Uuid([u8; UUID_BYTES]),
+    LoadId([u8; UUID_BYTES]),
 }
 
 impl Value {
@@ -46,8 +49,8 @@ impl Value {
             Self::TimestampMicros(_) => {
                 Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false)
             }
-            Self::Uuid(_) => Field::new(name, DataType::FixedSizeBinary(UUID_BYTES as i32), false)
-                .with_metadata([(EXTENSION_NAME_KEY.to_owned(), UUID_EXTENSION.to_owned())].into()),
+            Self::Uuid(_) => uuid_field(name, &[]),
+            Self::LoadId(_) => uuid_field(name, &[(ROLE_KEY, ColumnRole::LoadId.name())]),
         }
     }
 
@@ -56,7 +59,7 @@ impl Value {
         match self {
             Self::Text(text) => rows.saturating_mul(text.len() + size_of::<i32>()),
             Self::TimestampMicros(_) => rows.saturating_mul(size_of::<i64>()),
-            Self::Uuid(_) => rows.saturating_mul(UUID_BYTES),
+            Self::Uuid(_) | Self::LoadId(_) => rows.saturating_mul(UUID_BYTES),
         }
     }
 
@@ -72,13 +75,20 @@ impl Value {
             Self::TimestampMicros(micros) => {
                 Arc::new(TimestampMicrosecondArray::from_value(*micros, rows).with_timezone("UTC"))
             }
-            Self::Uuid(uuid) => {
+            Self::Uuid(uuid) | Self::LoadId(uuid) => {
                 let values = Buffer::from_vec(uuid.repeat(rows));
                 let array = FixedSizeBinaryArray::try_new(UUID_BYTES as i32, values, None);
                 Arc::new(array.map_err(|error| error.to_string())?)
             }
         })
     }
+}
+
+/// A column of uuids, with more metadata than that it is one.
+fn uuid_field(name: &str, metadata: &[(&str, &str)]) -> Field {
+    let pairs = [(EXTENSION_NAME_KEY, UUID_EXTENSION)].iter().chain(metadata);
+    let metadata = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Field::new(name, DataType::FixedSizeBinary(UUID_BYTES as i32), false).with_metadata(metadata)
 }
 
 /// A literal with the longest array of it so far.

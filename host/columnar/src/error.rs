@@ -31,17 +31,25 @@ pub enum ColumnarError {
         reason: String,
     },
     /// A column that the input does not have.
-    #[error("output column `{column}` names the input column `{input}`, which does not exist")]
+    #[error("output column `{column}` names the {side} column `{input}`, which does not exist")]
     UnknownColumn {
         /// The output column, or `filter`.
         column: String,
+        /// `input`, or `output` for a row hash.
+        side: &'static str,
         /// The name not found.
         input: String,
+    },
+    /// A column that a batch does not have.
+    #[error("the batch has no column `{column}`")]
+    NoSuchColumn {
+        /// The name not found.
+        column: String,
     },
     /// Two columns of one name.
     #[error("the {side} has two columns named `{column}`")]
     DuplicateColumn {
-        /// `input`, `output` or `row hash`.
+        /// `input`, `output`, `batch`, `row hash`, `keyed hash` or `list of columns`.
         side: &'static str,
         /// The name.
         column: String,
@@ -80,9 +88,29 @@ pub enum ColumnarError {
         /// What was given.
         text: String,
     },
-    /// A type that has no canonical bytes for the row hash.
-    #[error("the row hash `{column}` cannot cover `{input}`: {data_type} has no canonical form")]
+    /// A row hash over a row hash.
+    #[error("the row hash `{column}` names `{input}`, which is a row hash")]
+    HashOfHash {
+        /// The output column.
+        column: String,
+        /// The column that it names.
+        input: String,
+    },
+    /// A key that the operator has not granted to the datakit.
+    #[error("the keyed hash `{column}` uses the key `{key}`, which `keys` of the ingest does not grant")]
+    UnknownKey {
+        /// The output column.
+        column: String,
+        /// The name of the key.
+        key: String,
+        /// The names that are granted.
+        granted: Vec<String>,
+    },
+    /// A type that has no canonical bytes for a hash.
+    #[error("the {hash} `{column}` cannot cover `{input}`: {data_type} has no canonical form")]
     NoCanonicalForm {
+        /// `row hash` or `keyed hash`.
+        hash: &'static str,
         /// The output column.
         column: String,
         /// The input column.
@@ -127,6 +155,22 @@ pub enum ColumnarError {
     OtherSchema {
         /// The first difference.
         message: String,
+    },
+    /// Columns of a guest for a batch with another number of rows.
+    #[error("the columns have {found} rows, and the batch has {expected}")]
+    OtherRows {
+        /// Rows of the guest's columns.
+        found: usize,
+        /// Rows of the batch.
+        expected: usize,
+    },
+    /// A stream of a guest with a column that claims to be the host's.
+    #[error("the column `{column}` claims the role `{role}`, which only the host gives")]
+    ClaimedRole {
+        /// The column.
+        column: String,
+        /// The role.
+        role: String,
     },
     /// Bytes of a guest that are not one valid Arrow IPC stream.
     #[error("the Arrow IPC stream is refused: {0}")]
@@ -176,7 +220,7 @@ impl Diagnostic for ColumnarError {
         match self {
             Self::Limit { .. } => "DK-KIT-101",
             Self::UnsupportedType { .. } => "DK-KIT-102",
-            Self::UnknownColumn { .. } => "DK-KIT-103",
+            Self::UnknownColumn { .. } | Self::NoSuchColumn { .. } => "DK-KIT-103",
             Self::DuplicateColumn { .. } => "DK-KIT-104",
             Self::Syntax { .. } => "DK-KIT-105",
             Self::NotInLanguage { .. } => "DK-KIT-106",
@@ -190,6 +234,10 @@ impl Diagnostic for ColumnarError {
             Self::Encode(_) => "DK-KIT-114",
             Self::Unexpected { .. } => "DK-KIT-115",
             Self::ValueOutsideType { .. } => "DK-KIT-116",
+            Self::HashOfHash { .. } => "DK-KIT-117",
+            Self::UnknownKey { .. } => "DK-KIT-118",
+            Self::OtherRows { .. } => "DK-KIT-119",
+            Self::ClaimedRole { .. } => "DK-KIT-120",
         }
         .into()
     }
@@ -199,6 +247,8 @@ impl Diagnostic for ColumnarError {
             // A value in the data, not the datakit's text, decides over these two.
             Self::Evaluation { .. } | Self::ValueOutOfRange { .. } => Kind::Data,
             Self::Encode(_) | Self::Unexpected { .. } => Kind::Internal,
+            // The operator grants it, or corrects the datakit's settings.
+            Self::UnknownKey { .. } => Kind::User,
             _ => Kind::Datakit,
         }
     }
@@ -207,14 +257,21 @@ impl Diagnostic for ColumnarError {
         Some(match self {
             Self::Limit { limit, .. } => format!("let the datakit ask for less, or raise {limit}"),
             Self::UnsupportedType { .. } => "the types and their one text form are listed in docs/types.md".into(),
-            Self::UnknownColumn { .. } => "names are compared exactly, upper and lower case included".into(),
+            Self::UnknownColumn { .. } | Self::NoSuchColumn { .. } => "names are compared exactly, upper and lower case included".into(),
             Self::DuplicateColumn { .. } => "give every column a name of its own, in the query with AS".into(),
             Self::Syntax { .. } => {
                 "write text in single quotes and column names that are not plain words in double quotes".into()
             }
             Self::NotInLanguage { .. } => "the whole language is in docs/expressions.md".into(),
             Self::TypeMismatch { .. } => "convert one side with CAST; docs/expressions.md has the rules".into(),
-            Self::NoCanonicalForm { .. } => "leave the column out of the row hash, or CAST it to text first".into(),
+            Self::NoCanonicalForm { .. } => "leave the column out of the hash, or CAST it to text first".into(),
+            Self::HashOfHash { .. } => "name the columns themselves that the row hash is to cover".into(),
+            Self::UnknownKey { key, granted, .. } => {
+                let granted = if granted.is_empty() { "none".to_owned() } else { granted.join(", ") };
+                format!(
+                    "add `{key}` to `keys` of the [[ingest]], and a table [keys.{key}] with a `secret` where there is none; granted are: {granted}"
+                )
+            }
             Self::Evaluation { .. } => {
                 "TRY_CAST gives null instead of failing, NULLIF avoids a zero divisor; or correct the value".into()
             }
@@ -222,6 +279,10 @@ impl Diagnostic for ColumnarError {
                 "correct the value in the source, leave the column out, or turn the row hash off by the datakit's setting (`row_hash = false` of the bronze datakits)".into()
             }
             Self::ValueOutsideType { .. } => "give the column a type that holds its values".into(),
+            Self::OtherRows { .. } => "send one value for each row of the batch, in its order".into(),
+            Self::ClaimedRole { .. } => {
+                "leave `datakit.role` out of the stream's metadata: the column of a reader, or of `add-load-id`, has it".into()
+            }
             Self::OtherSchema { .. } => "compile a projection for this reader's schema".into(),
             Self::InvalidIpc(_) => {
                 "send one uncompressed stream: the schema, one batch, the end marker, and nothing after it".into()
@@ -237,10 +298,15 @@ impl Diagnostic for ColumnarError {
                 vec![pair("limit", limit), pair("value", value), pair("requested", requested)]
             }
             Self::UnsupportedType { field, .. } => vec![pair("field", field)],
-            Self::UnknownColumn { column, input } | Self::NoCanonicalForm { column, input, .. } => {
+            Self::UnknownColumn { column, input, .. }
+            | Self::HashOfHash { column, input }
+            | Self::NoCanonicalForm { column, input, .. } => {
                 vec![pair("column", column), pair("input", input)]
             }
-            Self::DuplicateColumn { column, .. }
+            Self::UnknownKey { column, key, .. } => vec![pair("column", column), pair("key", key)],
+            Self::NoSuchColumn { column }
+            | Self::DuplicateColumn { column, .. }
+            | Self::ClaimedRole { column, .. }
             | Self::Syntax { column, .. }
             | Self::NotInLanguage { column, .. }
             | Self::TypeMismatch { column, .. }
@@ -254,6 +320,7 @@ impl Diagnostic for ColumnarError {
             Self::ValueOutsideType { column, row, reason, .. } => {
                 vec![pair("column", column), pair("row", row), pair("reason", reason)]
             }
+            Self::OtherRows { found, expected } => vec![pair("found", found), pair("expected", expected)],
             Self::OtherSchema { .. } | Self::InvalidIpc(_) | Self::Encode(_) | Self::Unexpected { .. } => Vec::new(),
         }
     }

@@ -11,6 +11,7 @@ use crate::ingest::Ingest;
 use crate::kinds::Role;
 use crate::limits::Limits;
 use crate::problem::Problem;
+use crate::secret::SecretSetting;
 use crate::settings::{Checks, Relative, SettingPath};
 
 /// A warehouse file: which datakits read what into which sink.
@@ -35,6 +36,9 @@ pub(crate) struct WarehouseFile {
     #[serde(default)]
     #[schemars(extend("default" = [], "x-expected" = "an array of tables, [[ingest]]"))]
     pub(crate) ingest: Vec<Ingest>,
+    /// Keys of keyed hashes, by the names that datakits know them by.
+    #[serde(default)]
+    pub(crate) keys: BTreeMap<String, Key>,
     /// Bounds on servers, by `HOST:PORT`, whatever the connections that name them.
     #[serde(default)]
     pub(crate) servers: BTreeMap<String, Server>,
@@ -120,6 +124,14 @@ impl Deref for RegistryPlace {
     fn deref(&self) -> &str {
         &self.0
     }
+}
+
+/// A key of keyed hashes. A datakit uses it, and never sees it.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Key {
+    /// The key: the bytes of the secret's text as they are, 32 to 1,024 of them.
+    #[schemars(extend("x-hint" = "write `secret = { env = \"NAME\" }` or `secret = { file = \"PATH\" }`"))]
+    pub(crate) secret: SecretSetting,
 }
 
 /// A bound on a server.

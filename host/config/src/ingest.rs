@@ -53,6 +53,10 @@ pub struct Ingest {
         )
     )]
     pub tables: TablePatterns,
+    /// The keys, tables `[keys.NAME]`, that the datakit may use for keyed hashes; a key that is not here cannot be used.
+    #[serde(default)]
+    #[schemars(extend("default" = [], "x-expected" = "an array of names of keys"))]
+    pub keys: Vec<String>,
     /// The datakit's settings; its own schema says what there is.
     #[serde(default = "no_settings")]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
@@ -78,6 +82,7 @@ fn read_tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TablePatter
 pub(crate) struct Names<'n> {
     pub(crate) connections: Vec<&'n str>,
     pub(crate) sinks: Vec<&'n str>,
+    pub(crate) keys: Vec<&'n str>,
 }
 
 impl Ingest {
@@ -90,19 +95,26 @@ impl Ingest {
             roles.keys().for_each(|role| check_name(&roles, role, "connection", &names.connections));
         }
         check_name(at, "sink", "sink", &names.sinks);
+        check_keys(at, &names.keys);
         check_tables(at);
     }
 }
 
 fn check_name(at: &Checks<'_>, key: &str, what: &'static str, known: &[&str]) {
     let Some(name) = at.get::<String>(key).filter(|name| !known.contains(&name.as_str())) else { return };
-    at.report(key, |path| Problem::UnknownName {
-        path,
-        what,
-        meant: nearest(&name, known.iter().copied()),
-        name,
-        known: known.iter().map(|name| (*name).to_owned()).collect(),
-    });
+    at.report(key, |path| unknown(path, what, name, known));
+}
+
+fn check_keys(at: &Checks<'_>, known: &[&str]) {
+    let names = at.get::<Vec<String>>("keys").unwrap_or_default();
+    for name in names.into_iter().filter(|name| !known.contains(&name.as_str())) {
+        at.report("keys", |path| unknown(path, "key", name, known));
+    }
+}
+
+fn unknown(path: String, what: &'static str, name: String, known: &[&str]) -> Problem {
+    let meant = nearest(&name, known.iter().copied());
+    Problem::UnknownName { path, what, meant, name, known: known.iter().map(|name| (*name).to_owned()).collect() }
 }
 
 fn check_tables(at: &Checks<'_>) {

@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::node::{self, Table, Value};
 use crate::problem::{ConfigErrors, Problem, Problems};
 use crate::schema::TAG;
+use crate::secret::SecretSetting;
 use crate::settings::Checks;
 use crate::text::Origin;
 use crate::walk::{Walk, join, not_allowed};
@@ -73,6 +74,8 @@ pub struct Config {
     pub sinks: BTreeMap<String, SinkConfig>,
     /// Every `[[ingest]]`, in order; [`Config::ingest`] chooses one and lays environment and flags over it.
     pub ingests: Vec<Ingest>,
+    /// Every key of keyed hashes by name.
+    pub keys: BTreeMap<String, SecretSetting>,
     /// `[limits]`
     pub limits: Limits,
     /// What works but should be known.
@@ -275,7 +278,11 @@ fn check(root: &Checks<'_>, tree: &Table, kinds: &Kinds) -> Vec<(Role, String, S
         }
     }
     // A connection that has an error of its own is still a known name.
-    let names = Names { connections: names(tree, Role::Connection), sinks: names(tree, Role::Sink) };
+    let names = Names {
+        connections: names(tree, Role::Connection.outer()),
+        sinks: names(tree, Role::Sink.outer()),
+        keys: names(tree, "keys"),
+    };
     for ingest in root.elements("ingest") {
         Ingest::check(&ingest, &names);
     }
@@ -283,8 +290,8 @@ fn check(root: &Checks<'_>, tree: &Table, kinds: &Kinds) -> Vec<(Role, String, S
     overruled
 }
 
-fn names(tree: &Table, role: Role) -> Vec<&str> {
-    let Some(Value::Table(sections)) = tree.get(role.outer()).map(|entry| &entry.node.value) else { return Vec::new() };
+fn names<'t>(tree: &'t Table, outer: &str) -> Vec<&'t str> {
+    let Some(Value::Table(sections)) = tree.get(outer).map(|entry| &entry.node.value) else { return Vec::new() };
     let tables = sections.iter().filter(|(_, entry)| matches!(entry.node.value, Value::Table(_)));
     tables.map(|(name, _)| name.as_str()).collect()
 }
@@ -318,6 +325,7 @@ fn decode(value: Json, kinds: &Kinds, handed: &Handed, problems: &Problems) -> C
             read => config.sinks.extend(read.and_then(Result::ok).flatten().map(|sink| (name, sink))),
         }
     }
+    config.keys = file.keys.into_iter().map(|(name, key)| (name, key.secret)).collect();
     let servers = file.servers.into_iter();
     config.servers =
         servers.filter_map(|(name, server)| Some((server_address(&name)?, server.max_connections))).collect();

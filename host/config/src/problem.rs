@@ -7,7 +7,9 @@ pub use error::{ConfigError, ConfigErrors};
 
 use std::path::PathBuf;
 
+use datakit_model::KeyLength;
 use datakit_model::names::PatternError;
+use datakit_model::sink::WriteMode;
 
 /// One error of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +122,14 @@ pub enum Problem {
         /// `is empty`, `is larger than 64 KiB`.
         state: &'static str,
     },
+    /// A secret that is too short or too long for a key.
+    #[error("`{path}`: {problem}")]
+    KeyLength {
+        /// The key with its tables.
+        path: String,
+        /// Its length, and the bounds.
+        problem: KeyLength,
+    },
     /// A connection or sink of a kind there is not.
     #[error("`{path}` is `{found}`, a kind this version does not know")]
     UnknownKind {
@@ -148,12 +158,12 @@ pub enum Problem {
         /// Why.
         problem: PatternError,
     },
-    /// An ingest names a connection or sink that is not there.
+    /// An ingest names a connection, a sink or a key that is not there.
     #[error("`{path}` names the {what} `{name}`, which is not configured")]
     UnknownName {
         /// The key with its tables.
         path: String,
-        /// `connection` or `sink`.
+        /// `connection`, `sink` or `key`.
         what: &'static str,
         /// The name.
         name: String,
@@ -275,7 +285,7 @@ impl Problem {
         ("DK-CFG-012", "unknown kind of connection or sink"),
         ("DK-CFG-014", "not a server name"),
         ("DK-CFG-015", "not a table pattern"),
-        ("DK-CFG-016", "a connection or sink that is not configured"),
+        ("DK-CFG-016", "a connection, sink or key that is not configured"),
         ("DK-CFG-017", "`extends` goes in a circle or too deep"),
         ("DK-CFG-018", "not a datakit's version or digest"),
         ("DK-CFG-019", "a name that is too long, empty or has odd characters"),
@@ -286,6 +296,7 @@ impl Problem {
         ("DK-CFG-024", "no ingest, connection or sink fits"),
         ("DK-CFG-025", "no tables selected, or no datakit named"),
         ("DK-CFG-026", "a value that the setting does not take"),
+        ("DK-CFG-027", "a key that is too short or too long"),
     ];
 
     fn number(&self) -> usize {
@@ -316,6 +327,7 @@ impl Problem {
             Self::NoIngest { .. } => 24,
             Self::NoTables | Self::NoDatakit { .. } => 25,
             Self::Refused { .. } => 26,
+            Self::KeyLength { .. } => 27,
         }
     }
 
@@ -330,6 +342,9 @@ impl Problem {
             }
             Self::UnknownKey { known, .. } => one_of(known),
             Self::WrongType { .. } | Self::Refused { .. } => "docs/warehouse-file.md shows how every key is written".into(),
+            Self::NotAllowed { path, found, .. } if found == "merge" && path.ends_with("mode") => {
+                WriteMode::NO_MERGE.into()
+            }
             Self::NotAllowed { .. } => return None,
             Self::OutOfRange { .. } => "docs/warehouse-file.md has every key with its default and what it bounds".into(),
             Self::Missing { hint, .. } | Self::NoIngest { hint, .. } => hint.clone(),
@@ -347,6 +362,7 @@ impl Problem {
             Self::SecretVariable { variable, .. } => format!("set {variable} for this command"),
             Self::SecretFile { .. } => "the file must exist and be readable by the user that runs this command".into(),
             Self::SecretFileContent { .. } => "the file holds the secret alone; a line end after it does not count".into(),
+            Self::KeyLength { .. } => "make a random one, for example by `openssl rand -hex 32`".into(),
             Self::UnknownKind { known, .. } => one_of(known),
             Self::Server { hint, .. } | Self::Name { hint, .. } => (*hint).into(),
             Self::Pattern { .. } => "for example `dbo.*`, `sales.order_?`, `!dbo.audit_*`, `[odd.schema].[50%*]`".into(),

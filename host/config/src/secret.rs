@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use datakit_model::{HashKey, Secret};
 use datakit_secrets::{Fields, KINDS, Key, Reported, SecretRef, Unavailable, is_key, local_forms};
 
 use crate::node::{Entry, Value};
@@ -35,6 +37,17 @@ impl SecretSetting {
     /// The variable is not set or empty; the file is not there, not readable, empty or larger than 64 KiB.
     pub fn resolve(&self, environment: &BTreeMap<String, String>) -> Result<Option<ResolvedSecret>, ConfigError> {
         self.from.fetch(environment).map_err(|error| self.error(error))
+    }
+
+    /// The key of keyed hashes that the fetched secret is.
+    ///
+    /// # Errors
+    /// It is too short or too long.
+    pub fn key(&self, secret: Arc<Secret>) -> Result<HashKey, ConfigError> {
+        HashKey::shared(secret).map_err(|problem| {
+            let problem = Problem::KeyLength { path: self.path.clone(), problem };
+            ConfigError::new(problem, Some(self.place.clone()))
+        })
     }
 
     /// Every secret that must be here before this one can be had: those that open its vault.

@@ -238,6 +238,7 @@ impl Config {
             roles: BTreeMap::from([(DEFAULT_ROLE.to_owned(), connection.name().to_owned())]),
             sink,
             tables: TablePatterns::default(),
+            keys: Vec::new(),
             settings: Json::Object(serde_json::Map::new()),
             mode: None,
             parallel: None,

@@ -156,12 +156,20 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
         held.current.clone().ok_or_else(nothing)
     }
 
+    /// [`Credential::get`] on a thread that may block.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn obtain(&self) -> Result<Arc<T>, Failure> {
+        self.blocking(Self::get).await
+    }
+
     /// Whether the secret can be had, found out on a thread that may block. It is kept, as by a login.
     ///
     /// # Errors
     /// As of [`Credential::get`].
     pub async fn is_there(&self) -> Result<(), Failure> {
-        self.blocking(|this| this.get().map(drop)).await
+        self.obtain().await.map(drop)
     }
 
     /// Another secret than the one that was refused, if it is known by now whether there is one.
@@ -239,7 +247,7 @@ impl<T: Same + Send + Sync + 'static> Credential<T> {
         attempt: impl Fn(Arc<T>) -> F,
         is_refusal: impl Fn(&E) -> bool,
     ) -> Result<R, E> {
-        let first = self.blocking(Self::get).await?;
+        let first = self.obtain().await?;
         let refused = match attempt(Arc::clone(&first)).await {
             Err(error) if is_refusal(&error) => error,
             other => return other,

@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::changes::ColumnRole;
 use crate::memory::ByteLimit;
+use crate::sink::WriteMode;
 use crate::source::{ReadReport, Source};
-use crate::{Failure, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
+use crate::{Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
@@ -23,6 +25,8 @@ pub struct Session {
     pub roles: HashMap<String, Arc<dyn Source>>,
     /// The tables a query may name.
     pub tables: TablePatterns,
+    /// The keys of keyed hashes that the operator granted. A key that is not here cannot be used.
+    pub keys: HashKeys,
     /// What batches are charged to.
     pub memory: MemoryBudget,
     /// What rejected rows are charged to, until their table is committed.
@@ -124,6 +128,40 @@ pub struct TablePlan {
     pub partitions: Vec<Partition>,
     /// Commits with the rows.
     pub watermark_after: Option<String>,
+    /// What the datakit proposes to do with the rows that are there; the operator's mode decides over it.
+    pub write: Option<WriteMode>,
+    /// The columns of the output that identify a row, in key order, as the datakit proposes; empty: the source's key.
+    pub keys: Vec<String>,
+    /// The columns of the output by whose values the table is to be partitioned, in order, as the datakit proposes; a sink that
+    /// writes no partitioned tables leaves them out of account.
+    pub partition_by: Vec<String>,
+    /// How the table is read, in a word or two for the operator: `full`.
+    pub strategy: Option<String>,
+    /// How the datakit names the columns that the host fills.
+    pub roles: RoleColumns,
+}
+
+/// The columns of a table that the host fills, by the names that the datakit gives them; none: the table has no such column.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoleColumns {
+    /// The id of the load.
+    pub load_id: Option<String>,
+    /// What happened to the row.
+    pub operation: Option<String>,
+    /// The place of the change in its strategy's order.
+    pub version: Option<String>,
+}
+
+impl RoleColumns {
+    /// Each column that is named, with its role.
+    pub fn named(&self) -> impl Iterator<Item = (ColumnRole, &str)> {
+        let all = [
+            (ColumnRole::LoadId, &self.load_id),
+            (ColumnRole::Operation, &self.operation),
+            (ColumnRole::ChangeVersion, &self.version),
+        ];
+        all.into_iter().filter_map(|(role, name)| Some((role, name.as_deref()?)))
+    }
 }
 
 /// A part of a table that is read on its own; may be extracted more than once.
@@ -232,6 +270,15 @@ pub trait Extraction: Send {
     /// The guest's end, its own error, an error of the source, or a batch that is not what was announced.
     async fn next(&mut self) -> Result<Option<TrackedBatch>, Failure>;
 
+    /// The columns that the host fills, by the datakit's names for them.
+    fn roles(&self) -> &RoleColumns;
+
     /// What is known of the rows read so far, of all queries together.
     fn report(&mut self) -> ReadReport;
+
+    /// The watermark that the rows of a complete partition reach, where its plan could not say it. Asked once, at the end.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    async fn watermark(&mut self) -> Result<Option<String>, Failure>;
 }

@@ -127,6 +127,12 @@ impl TablePattern {
         self.exclude
     }
 
+    /// The pattern's text, without the `!` of one that takes tables away.
+    #[must_use]
+    pub fn selector(&self) -> &str {
+        self.text.strip_prefix('!').unwrap_or(&self.text)
+    }
+
     /// Whether it names one table, without a wildcard.
     #[must_use]
     pub fn is_literal(&self) -> bool {

@@ -21,13 +21,32 @@ pub enum RetryUnit {
 }
 
 /// What happens to the rows a table already has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum WriteMode {
     /// They stay.
     #[default]
     Append,
     /// The commit replaces them all.
     Overwrite,
+    /// A row replaces the one of the same key; the others stay. Every sink refuses it.
+    Merge,
+}
+
+impl WriteMode {
+    /// What is to be done where rows should be merged.
+    pub const NO_MERGE: &str = "rows are not merged by key yet: set `mode = \"append\"` or `mode = \"overwrite\"` in the ingest, by --mode or by DATAKIT_MODE";
+}
+
+impl std::fmt::Display for WriteMode {
+    /// As in the warehouse file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Append => "append",
+            Self::Overwrite => "overwrite",
+            Self::Merge => "merge",
+        })
+    }
 }
 
 /// A table to be written by one run.
@@ -41,14 +60,14 @@ pub struct Target {
     pub mode: WriteMode,
     /// The columns that identify a row, in key order; empty: none are known.
     pub keys: Vec<String>,
-    /// The columns whose values part the table, in order; empty: the table is in one part.
+    /// The columns by whose values the table is partitioned, in order; empty: as the table that is there, a new one is not.
     pub partition_by: Vec<String>,
     /// Who writes.
     pub run: RunIdentity,
 }
 
 impl Target {
-    /// A table in one part, of which no key is known.
+    /// A table that is not to be partitioned, of which no key is known.
     #[must_use]
     pub fn new(table: TableId, schema: SchemaRef, mode: WriteMode, run: RunIdentity) -> Self {
         Self { table, schema, mode, keys: Vec::new(), partition_by: Vec::new(), run }
@@ -133,11 +152,16 @@ pub trait Sink: Send + Sync {
     /// The sink cannot be reached or the table cannot be read.
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure>;
 
-    /// Whether a table of this shape could be written, as far as its names, types and number of columns say. Asks nobody.
+    /// Whether such a table could be written, as far as its names, types, number of columns, mode and partition columns say.
+    /// Asks nobody.
     ///
     /// # Errors
-    /// A name or a type the sink cannot hold, more columns than it takes.
-    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure>;
+    /// A name or a type the sink cannot hold, more columns than it takes, a mode that it does not write, a column that it
+    /// cannot partition by.
+    fn fits(&self, target: &Target) -> Result<(), Failure>;
+
+    /// Whether the sink partitions tables by the values of columns. One that does not refuses a target with partition columns.
+    fn writes_partitioned_tables(&self) -> bool;
 
     /// How many columns a table may have, those that a datakit adds included; none where nothing but the run's limit counts.
     fn max_columns(&self) -> Option<usize>;
@@ -157,7 +181,8 @@ pub trait Sink: Send + Sync {
     /// Gets ready to write: checks names and schema against what is there. Nothing becomes visible before `commit`.
     ///
     /// # Errors
-    /// A name the sink cannot hold, a type it cannot hold, a table of another schema (naming the columns).
+    /// A name the sink cannot hold, a type it cannot hold, a mode that it does not write, a table of another schema (naming the
+    /// columns) or of other partition columns.
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure>;
 }
 

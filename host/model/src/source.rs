@@ -343,3 +343,45 @@ pub enum Value {
     /// datetimeoffset, in the same form with `±hh:mm`
     TimestampTz(String),
 }
+
+impl Value {
+    /// Its type.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Self::Null(value_type) => *value_type,
+            Self::Boolean(_) => ValueType::Boolean,
+            Self::Int32(_) => ValueType::Int32,
+            Self::Int64(_) => ValueType::Int64,
+            Self::Float64(_) => ValueType::Float64,
+            Self::Decimal(_) => ValueType::Decimal,
+            Self::Text(_) => ValueType::Text,
+            Self::AnsiText(_) => ValueType::AnsiText,
+            Self::Bytes(_) => ValueType::Bytes,
+            Self::Uuid(_) => ValueType::Uuid,
+            Self::Date(_) => ValueType::Date,
+            Self::Timestamp(_) => ValueType::Timestamp,
+            Self::LegacyDatetime(_) => ValueType::LegacyDatetime,
+            Self::TimestampTz(_) => ValueType::TimestampTz,
+        }
+    }
+}
+
+impl ValueType {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Boolean,
+        Self::Int32,
+        Self::Int64,
+        Self::Float64,
+        Self::Decimal,
+        Self::Text,
+        Self::AnsiText,
+        Self::Bytes,
+        Self::Uuid,
+        Self::Date,
+        Self::Timestamp,
+        Self::LegacyDatetime,
+        Self::TimestampTz,
+    ];
+}

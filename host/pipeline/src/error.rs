@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use datakit_model::sink::TableRows;
+use datakit_model::sink::{TableRows, WriteMode};
 use datakit_model::{Diagnostic, Kind, Retry, TableId, TablePatterns, printable};
 
 /// No message names more roles or problems than this.
@@ -118,6 +118,32 @@ pub enum RunError {
         target: String,
         /// What it holds.
         rows: TableRows,
+        /// What the datakit proposes.
+        proposed: Option<WriteMode>,
+    },
+    /// A plan proposes a column that its rows do not have.
+    #[error("the plan of {table} names `{column}` as a {what} column: {problem}")]
+    PlannedColumn {
+        /// The table.
+        table: TableId,
+        /// `key`, `partition`.
+        what: &'static str,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A plan names a column for what the host fills, and another filled it.
+    #[error(
+        "the plan of {table} names `{column}` as its column of the role `{role}`, which the rows' column does not have"
+    )]
+    PlannedRole {
+        /// The table.
+        table: TableId,
+        /// The role.
+        role: &'static str,
+        /// The column.
+        column: String,
     },
     /// The run was told to stop.
     #[error("stopped before {table} was committed")]
@@ -154,13 +180,19 @@ impl Diagnostic for RunError {
             Self::Crashed { .. } => "DK-RUN-012",
             Self::Outdated { .. } => "DK-RUN-013",
             Self::NoMode { .. } => "DK-RUN-014",
+            Self::PlannedColumn { .. } => "DK-RUN-015",
+            Self::PlannedRole { .. } => "DK-RUN-016",
         }
         .into()
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Misnamed { .. } | Self::SettingsSchema { .. } | Self::PartitionSchema { .. } => Kind::Datakit,
+            Self::Misnamed { .. }
+            | Self::SettingsSchema { .. }
+            | Self::PartitionSchema { .. }
+            | Self::PlannedColumn { .. }
+            | Self::PlannedRole { .. } => Kind::Datakit,
             Self::Crashed { .. } => Kind::Internal,
             _ => Kind::User,
         }
@@ -186,7 +218,12 @@ impl Diagnostic for RunError {
             Self::UnknownRole { known, .. } => format!("its roles are: {}", printable::some(known, MAX_NAMED)),
             Self::RoleKind { role, .. } => format!("map `{role}` to another connection"),
             Self::Settings { .. } => "`host inspect` prints the datakit's settings".into(),
-            Self::SettingsSchema { .. } | Self::PartitionSchema { .. } => "report it to the datakit's author".into(),
+            Self::SettingsSchema { .. }
+            | Self::PartitionSchema { .. }
+            | Self::PlannedColumn { .. }
+            | Self::PlannedRole { .. } => {
+                "report it to the datakit's author".into()
+            }
             Self::NoTable { nearest, .. } if !nearest.is_empty() => {
                 format!("did you mean {}? `host discover` lists all", names(nearest))
             }
@@ -199,6 +236,10 @@ impl Diagnostic for RunError {
             Self::Outdated { run_id, .. } => {
                 format!("run again with `--run-id {run_id}`: what that run has loaded is left out then")
             }
+            Self::NoMode { proposed: Some(proposed @ WriteMode::Overwrite), .. } => format!(
+                "the datakit proposes to replace them: agree by `mode = \"{proposed}\"` in the ingest, by --mode or by DATAKIT_MODE, \
+                 or keep them by `mode = \"append\"`"
+            ),
             Self::NoMode { .. } => {
                 "set `mode = \"append\"` (they stay, and every row is added again) or `mode = \"overwrite\"` (they are replaced) in the ingest, by --mode or by DATAKIT_MODE".into()
             }

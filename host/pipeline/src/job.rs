@@ -7,7 +7,7 @@ use datakit_model::datakit::{Discovery, Info, RunLog, Session, Verdict, Watermar
 use datakit_model::memory::ByteLimit;
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
-use datakit_model::{Failure, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_model::{Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -50,6 +50,8 @@ pub struct JobParts {
     pub roles: RoleSources,
     /// Selection and grant.
     pub tables: TablePatterns,
+    /// The keys of keyed hashes that the operator granted.
+    pub keys: HashKeys,
     /// The datakit's settings, a JSON object.
     pub settings: serde_json::Value,
     /// The run's limits.
@@ -62,6 +64,7 @@ pub struct Job {
     pub(crate) run: RunIdentity,
     pub(crate) limits: RunLimits,
     pub(crate) tables: TablePatterns,
+    keys: HashKeys,
     info: Info,
     roles: HashMap<String, Arc<dyn Source>>,
     settings: String,
@@ -107,6 +110,7 @@ impl Job {
             log: RunLog::default(),
             limits: parts.limits,
             tables: parts.tables,
+            keys: parts.keys,
             info,
             roles: parts.roles.into_iter().map(|(role, (source, _))| (role, source)).collect(),
             settings: parts.settings.to_string(),
@@ -180,6 +184,7 @@ impl Job {
             settings: self.settings.clone(),
             roles: self.roles.clone(),
             tables: self.tables.clone(),
+            keys: self.keys.clone(),
             memory: self.memory.clone(),
             rejected: self.rejected.clone(),
             log: self.log.clone(),

@@ -30,6 +30,7 @@ mod run;
 mod select;
 mod summary;
 mod table;
+mod writing;
 
 pub use error::RunError;
 pub use event::{EVENT_VERSION, NoticeLevel, Observer, RunEvent, VersionedEvent};

@@ -24,6 +24,8 @@ pub(crate) struct PartitionResult {
     pub(crate) written: Written,
     /// What is known of its rows.
     pub(crate) report: ReadReport,
+    /// The watermark that they reach, where the plan could not say it.
+    pub(crate) watermark: Option<String>,
 }
 
 /// Reads and writes one partition, again after a failure that may pass when the sink's unit of retry is a partition.
@@ -95,7 +97,7 @@ async fn pump(
     rows: &mut u64,
 ) -> Result<PartitionResult, Failure> {
     let (sender, mut receiver) = mpsc::channel::<TrackedBatch>(1);
-    let producer = AbortOnDropHandle::new(tokio::spawn(produce(extraction, sender)));
+    let producer = AbortOnDropHandle::new(tokio::spawn(produce(extraction, sender, context.asks_watermark)));
     while let Some(batch) = receiver.recv().await {
         let (count, bytes) = (batch.batch().num_rows() as u64, batch.batch().get_array_memory_size() as u64);
         writer.write(batch).await?;
@@ -112,6 +114,7 @@ async fn pump(
 async fn produce(
     mut extraction: Box<dyn Extraction>,
     batches: mpsc::Sender<TrackedBatch>,
+    asks_watermark: bool,
 ) -> Result<PartitionResult, Failure> {
     while let Some(batch) = extraction.next().await? {
         if batch.batch().num_rows() == 0 {
@@ -119,8 +122,9 @@ async fn produce(
         }
         // The writer failed and has its own error to report.
         if batches.send(batch).await.is_err() {
-            break;
+            return Ok(PartitionResult::default());
         }
     }
-    Ok(PartitionResult { written: Written::default(), report: extraction.report() })
+    let watermark = if asks_watermark { extraction.watermark().await? } else { None };
+    Ok(PartitionResult { written: Written::default(), report: extraction.report(), watermark })
 }

@@ -16,9 +16,9 @@ use crate::partition::PartitionResult;
 use crate::summary::RejectedRows;
 use crate::table::TableContext;
 
-/// When the run began, and its id: named as in the table beside it.
-const LOADED_AT: &str = "_bronze_loaded_at";
-const BATCH_ID: &str = "_bronze_batch_id";
+/// When the run began, and the id of its load.
+const LOADED_AT: &str = "loaded_at";
+const LOAD_ID: &str = "load_id";
 
 /// What follows a table's name.
 const SUFFIX: &str = "__rejected";
@@ -91,7 +91,7 @@ fn schema() -> SchemaRef {
         Field::new("reason", DataType::Utf8, false),
         Field::new("text", DataType::Utf8, false),
         Field::new(LOADED_AT, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
-        Field::new(BATCH_ID, DataType::FixedSizeBinary(16), false).with_metadata(uuid),
+        Field::new(LOAD_ID, DataType::FixedSizeBinary(16), false).with_metadata(uuid),
     ]))
 }
 

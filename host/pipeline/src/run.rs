@@ -21,6 +21,7 @@ use crate::job::{Destination, Job};
 use crate::prepare::{Prepared, prepare};
 use crate::summary::{RunStatus, Summary, TableError, TableStatus, TableSummary, seconds};
 use crate::table::{self, TableContext};
+use crate::writing;
 
 /// Pools are reported on so often.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
@@ -60,10 +61,13 @@ pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<Discover
 /// The source cannot be reached, the datakit fails, or no table matches.
 pub async fn plan(job: &Job, sink: Option<Destination>, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
     let mut prepared = prepare(job, &job.planning_session(sink.clone()), observer).await?;
-    let Some(Destination { sink, .. }) = sink else { return Ok(prepared) };
+    let Some(destination) = sink else { return Ok(prepared) };
+    let fits = |(described, plan): &(Table, TablePlan)| -> Result<(), Failure> {
+        let keys = &described.primary_key;
+        let target = writing::expected_target(&destination, &job.run, plan, keys, &described.columns)?;
+        destination.sink.fits(&target)
+    };
     for table in &mut prepared {
-        let fits =
-            |(described, _): &(Table, TablePlan)| sink.fits(&job.run.source_system, &table.id, &described.columns);
         let refused = table.plan.as_ref().ok().and_then(|plan| fits(plan).err());
         if let Some(failure) = refused {
             table.plan = Err(failure);
@@ -191,6 +195,7 @@ pub async fn run(
                 keys,
                 altered: Arc::new(altered),
                 unit: sink.retry_unit(),
+                asks_watermark: false,
                 reported_rows: Arc::default(),
             };
             let table = plan.table.clone();

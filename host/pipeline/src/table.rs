@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
-use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target};
+use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId, TableState};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,6 +22,7 @@ use crate::partition::{self, PartitionResult};
 use crate::rejected;
 use crate::retry;
 use crate::summary::{RejectedRows, TableError, TableStatus, TableSummary, seconds};
+use crate::writing;
 
 /// So long is a sink asked what a table holds that this run has not committed.
 const MAX_COUNTING: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub(crate) struct TableContext {
     /// Columns whose values the source may change before it sends them.
     pub(crate) altered: Arc<Vec<Adjustment>>,
     pub(crate) unit: RetryUnit,
+    /// The plan bounds the rows by no watermark: the datakit may say at their end which they reach.
+    pub(crate) asks_watermark: bool,
     /// Rows reported to the observer in this attempt.
     pub(crate) reported_rows: Arc<AtomicU64>,
 }
@@ -202,7 +205,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
         }
     };
     let note = CommitNote {
-        watermark: plan.watermark_after.clone(),
+        watermark: plan.watermark_after.clone().or_else(|| results.iter_mut().find_map(|r| r.watermark.take())),
         consistent_snapshot: plan.partitions.len() <= 1 || is_one_snapshot(&results),
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
@@ -236,12 +239,8 @@ async fn open(
         return Err(RunError::Crashed { table: plan.table.clone(), message }.into());
     };
     let extraction = context.unless_stopped(context.extract(partition)).await?;
-    let mode = context.destination.mode.unwrap_or_default();
-    let schema = extraction.schema();
-    let is_written = |key: &String| schema.column_with_name(key).is_some();
-    // A key of which a column is left out identifies no row.
-    let keys = if context.keys.iter().all(is_written) { context.keys.to_vec() } else { Vec::new() };
-    let target = Target { keys, ..Target::new(plan.table.clone(), schema, mode, context.job.run.clone()) };
+    writing::check_roles(plan, extraction.roles())?;
+    let target = writing::target(&context.destination, &context.job.run, plan, &context.keys, extraction.schema())?;
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
     let checked = async {
         still_as_planned(context).await?;
@@ -268,10 +267,17 @@ async fn still_as_planned(context: &TableContext) -> Result<(), Failure> {
 }
 
 /// A full load doubles the rows that are there, or replaces them: which of both, the operator alone says. A load that goes on
-/// from the watermark that the last one left, and leaves one for the next, adds what is new, and needs no word.
+/// from the watermark that the last one left, and leaves one for the next or proposes to append, adds what is new, and needs no
+/// word, unless its plan proposes to replace rows. A merge neither doubles nor loses rows.
 async fn may_add_rows(context: &TableContext, plan: &TablePlan) -> Result<(), Failure> {
-    let goes_on = plan.watermark_after.is_some() && context.job.planned_from(&context.table).flatten().is_some();
-    if context.destination.mode.is_some() || goes_on {
+    let goes_on = context.job.planned_from(&context.table).flatten().is_some();
+    let adds = goes_on
+        && match plan.write {
+            Some(WriteMode::Append) => true,
+            Some(WriteMode::Overwrite) => false,
+            Some(WriteMode::Merge) | None => plan.watermark_after.is_some(),
+        };
+    if context.destination.mode.is_some() || adds || plan.write == Some(WriteMode::Merge) {
         return Ok(());
     }
     let rows = context.rows().await?;
@@ -279,7 +285,7 @@ async fn may_add_rows(context: &TableContext, plan: &TablePlan) -> Result<(), Fa
         return Ok(());
     }
     let target = context.destination.sink.locate(&context.job.run.source_system, &context.table)?;
-    Err(RunError::NoMode { table: context.table.clone(), target, rows }.into())
+    Err(RunError::NoMode { table: context.table.clone(), target, rows, proposed: plan.write }.into())
 }
 
 async fn copy_partitions(
@@ -291,7 +297,8 @@ async fn copy_partitions(
 ) -> Result<Vec<PartitionResult>, Failure> {
     let Some(schema) = first.as_ref().map(|extraction| extraction.schema()) else { return Ok(Vec::new()) };
     // One failed partition stops its siblings, not the other tables.
-    let context = TableContext { stop: context.stop.child_token(), ..context.clone() };
+    let asks_watermark = plan.watermark_after.is_none() && plan.partitions.len() == 1;
+    let context = TableContext { stop: context.stop.child_token(), asks_watermark, ..context.clone() };
     let mut permit = Some(permit);
     let mut tasks = JoinSet::new();
     for partition in plan.partitions.clone() {

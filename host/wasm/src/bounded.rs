@@ -22,9 +22,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use crate::convert::Text;
 use crate::engine::engine;
 use crate::error::{Call, Limit, WasmError};
+use crate::text::Text;
 
 /// The one argument of a process that does bounded work.
 pub const ARGUMENT: &str = "bounded-work";

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datakit_model::{GuestLimits, TableId};
 
-use crate::bindings::{kit, types};
-use crate::convert::{self, Text};
 use crate::error::{Call, Limit, WasmError};
-use datakit_columnar::{ColumnarError, schema_from_wire};
-use datakit_model::datakit::{Discovery, Info, InvalidTable, Partition, Role, Table, TableKind, TablePlan};
+use crate::filled;
+use crate::text::Text;
+use datakit_columnar::{ColumnarError, WireField, schema_from_wire};
+use datakit_model::changes::{ColumnRole, ROLE_KEY};
+use datakit_model::datakit::{
+    Discovery, Info, InvalidTable, Partition, Role, RoleColumns, Table, TableKind, TablePlan,
+};
 
 /// One name of a table, column or role, in bytes. SQL Server's are 128 UTF-16 units at most.
 const MAX_NAME_BYTES: usize = 1024;
@@ -32,13 +35,15 @@ const MAX_ROLES: usize = 64;
 const MAX_ESTIMATE: u64 = i64::MAX as u64;
 /// A settings schema, in bytes.
 const MAX_SETTINGS_SCHEMA_BYTES: usize = 1024 * 1024;
+/// The settings of a datakit that has none.
+const NO_SETTINGS: &str = r#"{"type": "object", "additionalProperties": false}"#;
 
 /// What `describe` returned.
-pub(crate) fn info(info: kit::Info) -> Result<Info, WasmError> {
+pub(crate) fn info(info: filled::Description) -> Result<Info, WasmError> {
     describe(info).map_err(|problem| WasmError::BadInfo { problem })
 }
 
-fn describe(info: kit::Info) -> Result<Info, String> {
+fn describe(info: filled::Description) -> Result<Info, String> {
     if !is_datakit_name(&info.name) {
         let name = Text::name(&info.name).into_inner();
         return Err(format!(
@@ -49,13 +54,14 @@ fn describe(info: kit::Info) -> Result<Info, String> {
         let version = Text::name(&info.version).into_inner();
         return Err(format!("the version `{version}` is not a semantic version such as 0.1.0"));
     }
-    if info.settings_schema.len() > MAX_SETTINGS_SCHEMA_BYTES {
+    let settings_schema = info.settings_schema.unwrap_or_else(|| NO_SETTINGS.to_owned());
+    if settings_schema.len() > MAX_SETTINGS_SCHEMA_BYTES {
         return Err(format!(
             "the settings schema has {} bytes, {MAX_SETTINGS_SCHEMA_BYTES} are allowed",
-            info.settings_schema.len()
+            settings_schema.len()
         ));
     }
-    if let Err(error) = serde_json::from_str::<serde_json::Value>(&info.settings_schema) {
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(&settings_schema) {
         return Err(format!("the settings schema is not JSON: {error}"));
     }
     if info.roles.len() > MAX_ROLES {
@@ -74,11 +80,11 @@ fn describe(info: kit::Info) -> Result<Info, String> {
         version: info.version,
         summary: Text::escaped(&info.summary, MAX_SENTENCE_BYTES).into_inner(),
         roles,
-        settings_schema: info.settings_schema,
+        settings_schema,
     })
 }
 
-fn role(role: kit::Role) -> Result<Role, String> {
+fn role(role: filled::Role) -> Result<Role, String> {
     named("role", &role.name)?;
     if role.kinds.is_empty() || role.kinds.len() > MAX_ROLES {
         return Err(format!("the role `{}` has {} kinds; 1 to {MAX_ROLES} are allowed", role.name, role.kinds.len()));
@@ -120,10 +126,11 @@ fn server_name(what: &str, name: &str) -> Result<(), String> {
     if name.contains('\0') { Err(format!("{what} with U+0000 in its name")) } else { Ok(()) }
 }
 
-fn table_id(id: types::TableId) -> Result<TableId, String> {
+fn table_id(id: TableId) -> Result<TableId, String> {
+    id.catalog.iter().try_for_each(|catalog| server_name("a table's catalog", catalog))?;
     server_name("a table's schema", &id.schema)?;
     server_name("a table", &id.name)?;
-    Ok(convert::table_from_wire(id))
+    Ok(id)
 }
 
 fn shown(table: &TableId) -> String {
@@ -132,7 +139,7 @@ fn shown(table: &TableId) -> String {
 
 /// What `discover` returned. A table whose description is invalid is kept with the reason; only names that are invalid, or
 /// there twice, fail the whole discovery, since nothing can be said of such a table.
-pub(crate) fn tables(tables: Vec<kit::Table>, limits: &GuestLimits) -> Result<Discovery, WasmError> {
+pub(crate) fn tables(tables: Vec<filled::TableDescription>, limits: &GuestLimits) -> Result<Discovery, WasmError> {
     if tables.len() as u64 > limits.max_tables {
         let what = format!("the datakit reports {} tables", tables.len());
         return Err(WasmError::over(Limit::Tables, limits.max_tables, what, Call::Discover));
@@ -153,7 +160,7 @@ pub(crate) fn tables(tables: Vec<kit::Table>, limits: &GuestLimits) -> Result<Di
     Ok(discovery)
 }
 
-fn discovered(id: TableId, table: kit::Table, limits: &GuestLimits) -> Result<Table, WasmError> {
+fn discovered(id: TableId, table: filled::TableDescription, limits: &GuestLimits) -> Result<Table, WasmError> {
     let bad = |problem: String| WasmError::BadTables { problem };
     let columns = schema(table.columns, limits, Call::Discover).map_err(|refused| match refused {
         Refused::Limit(WasmError::OverLimit { limit, value, what, call }) => {
@@ -179,10 +186,7 @@ fn discovered(id: TableId, table: kit::Table, limits: &GuestLimits) -> Result<Ta
     }
     Ok(Table {
         id,
-        kind: match table.kind {
-            kit::TableKind::Table => TableKind::Table,
-            kit::TableKind::View => TableKind::View,
-        },
+        kind: if table.is_view { TableKind::View } else { TableKind::Table },
         columns,
         primary_key: table.primary_key,
         estimated_rows: table.estimated_rows,
@@ -192,7 +196,7 @@ fn discovered(id: TableId, table: kit::Table, limits: &GuestLimits) -> Result<Ta
 
 /// What `plan` returned for `requested`: each of them once, in any order, and nothing else.
 pub(crate) fn plans(
-    plans: Vec<kit::TablePlan>,
+    plans: Vec<filled::TablePlan>,
     requested: &[TableId],
     limits: &GuestLimits,
 ) -> Result<Vec<TablePlan>, WasmError> {
@@ -208,15 +212,23 @@ pub(crate) fn plans(
         if !seen.insert(table.clone()) {
             return Err(bad(format!("two plans for {}", shown(&table))));
         }
-        if let Some(watermark) = &plan.watermark_after {
-            let (bytes, max) = (watermark.len() as u64, limits.max_watermark_bytes);
-            if bytes > max {
-                let what = format!("the watermark of {} has {bytes} bytes", shown(&table));
-                return Err(WasmError::over(Limit::WatermarkBytes, max, what, Call::Plan));
-            }
-        }
+        watermark(plan.watermark.as_deref(), &shown(&table), limits, Call::Plan)?;
         let partitions = partitions(plan.partitions, &table, limits)?;
-        checked.push(TablePlan { table, partitions, watermark_after: plan.watermark_after });
+        let names = |columns: Vec<String>, of: &str| distinct(columns, of, &table, limits).map_err(bad);
+        checked.push(TablePlan {
+            partitions,
+            watermark_after: plan.watermark,
+            write: plan.write,
+            keys: names(plan.keys, "keys")?,
+            partition_by: names(plan.partition_by, "partition columns")?,
+            strategy: plan.strategy.map(|strategy| Text::name(&strategy).into_inner()),
+            roles: RoleColumns {
+                load_id: plan.load_id_column,
+                operation: plan.operation_column,
+                version: plan.version_column,
+            },
+            table,
+        });
     }
     match requested.iter().find(|table| !seen.contains(*table)) {
         Some(missing) => Err(bad(format!("no plan for {}", shown(missing)))),
@@ -224,9 +236,32 @@ pub(crate) fn plans(
     }
 }
 
-/// At least one, of this table, with the ordinals 0 to n - 1; returned in their order.
+/// Refuses a watermark that is too long.
+pub(crate) fn watermark(watermark: Option<&str>, of: &str, limits: &GuestLimits, call: Call) -> Result<(), WasmError> {
+    let (bytes, max) = (watermark.map_or(0, str::len) as u64, limits.max_watermark_bytes);
+    if bytes <= max {
+        return Ok(());
+    }
+    Err(WasmError::over(Limit::WatermarkBytes, max, format!("the watermark of {of} has {bytes} bytes"), call))
+}
+
+/// Names of columns, each once.
+fn distinct(columns: Vec<String>, of: &str, table: &TableId, limits: &GuestLimits) -> Result<Vec<String>, String> {
+    if columns.len() as u64 > limits.max_columns {
+        return Err(format!("{} names {} {of}, {} are allowed", shown(table), columns.len(), limits.max_columns));
+    }
+    let mut seen = HashSet::with_capacity(columns.len());
+    match columns.iter().find(|column| !seen.insert(*column)) {
+        Some(column) => {
+            Err(format!("{} names `{}` twice among its {of}", shown(table), Text::name(column).into_inner()))
+        }
+        None => Ok(columns),
+    }
+}
+
+/// At least one, numbered in their order.
 fn partitions(
-    partitions: Vec<kit::Partition>,
+    partitions: Vec<filled::Part>,
     table: &TableId,
     limits: &GuestLimits,
 ) -> Result<Vec<Partition>, WasmError> {
@@ -243,39 +278,20 @@ fn partitions(
         let problem = format!("the partitions of {} have estimates of more than {MAX_ESTIMATE} rows", shown(table));
         return Err(bad(problem));
     }
-    let mut checked = Vec::with_capacity(partitions.len());
-    for partition in partitions {
+    let numbered = (0..).zip(partitions).map(|(ordinal, partition)| {
         let (bytes, max) = (partition.state.len() as u64, limits.max_partition_state_bytes);
         if bytes > max {
-            let what = format!("the state of partition {} of {} has {bytes} bytes", partition.ordinal, shown(table));
+            let what = format!("the state of partition {ordinal} of {} has {bytes} bytes", shown(table));
             return Err(WasmError::over(Limit::PartitionStateBytes, max, what, Call::Plan));
         }
-        if partition.table.schema != table.schema || partition.table.name != table.name {
-            let other = shown(&convert::table_from_wire(partition.table));
-            return Err(bad(format!("the plan for {} has a partition of {other}", shown(table))));
-        }
-        checked.push(Partition {
-            table: table.clone(),
-            ordinal: partition.ordinal,
-            state: partition.state,
-            estimated_rows: partition.estimated_rows,
-        });
-    }
-    checked.sort_by_key(|partition| partition.ordinal);
-    for (expected, partition) in checked.iter().enumerate() {
-        if partition.ordinal as usize != expected {
-            return Err(bad(format!(
-                "the partitions of {} are not numbered 0 to {}: {expected} is missing",
-                shown(table),
-                checked.len() - 1
-            )));
-        }
-    }
-    Ok(checked)
+        let filled::Part { state, estimated_rows } = partition;
+        Ok(Partition { table: table.clone(), ordinal, state, estimated_rows })
+    });
+    numbered.collect()
 }
 
 /// What `extraction.output` returned.
-pub(crate) fn output(fields: Vec<types::Field>, limits: &GuestLimits) -> Result<SchemaRef, WasmError> {
+pub(crate) fn output(fields: Vec<WireField>, limits: &GuestLimits) -> Result<SchemaRef, WasmError> {
     let bad = |problem: String| WasmError::BadOutput { problem };
     let schema = schema(fields, limits, Call::ExtractionOutput).map_err(|refused| match refused {
         Refused::Limit(error) => error,
@@ -289,7 +305,7 @@ enum Refused {
     Problem(String),
 }
 
-fn schema(fields: Vec<types::Field>, limits: &GuestLimits, call: Call) -> Result<SchemaRef, Refused> {
+fn schema(fields: Vec<WireField>, limits: &GuestLimits, call: Call) -> Result<SchemaRef, Refused> {
     let columns = fields.len() as u64;
     if columns > limits.max_columns {
         let what = format!("the datakit reports {columns} columns");
@@ -298,7 +314,7 @@ fn schema(fields: Vec<types::Field>, limits: &GuestLimits, call: Call) -> Result
     for field in &fields {
         server_name("a column", &field.name).map_err(Refused::Problem)?;
     }
-    let schema = schema_from_wire(&convert::fields_from_wire(fields), limits).map_err(|error| match error {
+    let schema = schema_from_wire(&fields, limits).map_err(|error| match error {
         ColumnarError::Limit { .. } => Refused::Limit(WasmError::host(error.into())),
         // A schema returned has no side of a projection.
         ColumnarError::DuplicateColumn { column, .. } => Refused::Problem(format!("two columns named `{column}`")),
@@ -313,11 +329,35 @@ fn schema(fields: Vec<types::Field>, limits: &GuestLimits, call: Call) -> Result
 fn known_metadata(field: &Field) -> HashMap<String, String> {
     let is_known = |key: &str, value: &str| match key {
         EXTENSION_NAME => value == UUID_EXTENSION,
+        ROLE_KEY => ColumnRole::ALL.iter().any(|role| role.name() == value),
         SOURCE_TYPE | ALTERED | HIDDEN => value.len() <= MAX_NAME_BYTES && !value.contains(char::is_control),
         _ => false,
     };
     let pairs = field.metadata().iter().filter(|(key, value)| is_known(key, value));
     pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// The announced columns without their roles, which are nobody's business behind the boundary.
+pub(crate) fn without_roles(announced: &SchemaRef) -> SchemaRef {
+    let plain = announced.fields().iter().map(|field| {
+        let mut field = field.as_ref().clone();
+        field.metadata_mut().remove(ROLE_KEY);
+        field
+    });
+    Arc::new(Schema::new(plain.collect::<Vec<_>>()))
+}
+
+/// Which announced columns the host fills. Their batches have the same roles, which only the host gives.
+pub(crate) fn roles(announced: &SchemaRef) -> RoleColumns {
+    let named = |role: ColumnRole| {
+        let has = |field: &&Arc<Field>| field.metadata().get(ROLE_KEY).is_some_and(|found| found == role.name());
+        announced.fields().iter().find(has).map(|field| field.name().clone())
+    };
+    RoleColumns {
+        load_id: named(ColumnRole::LoadId),
+        operation: named(ColumnRole::Operation),
+        version: named(ColumnRole::ChangeVersion),
+    }
 }
 
 /// Whether a batch has exactly the columns that were announced. Says the first difference.

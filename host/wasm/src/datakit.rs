@@ -4,25 +4,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datakit_model::datakit::{self, Discovery, Info, Partition, Role, Session, TablePlan, Verdict};
-use datakit_model::{Failure, GuestLimits, TableId};
+use datakit_model::{Failure, GuestLimits, TableId, TablePattern, TablePatterns};
 use tokio::sync::OnceCell;
 
-use crate::bindings::{SourceDatakitPre, kit};
 use crate::bounded::{self, Place};
 use crate::check;
-use crate::convert;
 use crate::engine::Ticker;
 use crate::error::{Call, WasmError};
 use crate::extraction::Extraction;
 use crate::instance::{Instance, guarded};
-use crate::state::{GuestLog, Speaker, State};
+use crate::state::{DiscoveryHandle, GuestLog, Speaker, State};
+use crate::v0_2::ExportsPre;
 
 /// A compiled datakit. Cheap to clone; calls may run at the same time, each has an instance of its own.
 #[derive(Clone)]
 pub struct Datakit(Arc<Inner>);
 
 struct Inner {
-    component: SourceDatakitPre<State>,
+    component: ExportsPre,
     ticker: Arc<Ticker>,
     limits: Arc<GuestLimits>,
     place: Place,
@@ -43,7 +42,7 @@ impl std::fmt::Debug for Datakit {
 
 impl Datakit {
     pub(crate) fn new(
-        component: SourceDatakitPre<State>,
+        component: ExportsPre,
         ticker: Arc<Ticker>,
         limits: Arc<GuestLimits>,
         place: Place,
@@ -88,8 +87,7 @@ impl Datakit {
             .get_or_try_init(async || {
                 let mut instance = self.instance(None, Arc::from([])).await?;
                 instance.begin(Call::Describe)?;
-                let described =
-                    guarded(instance.exports.datakit_kit_datakit().call_describe(&mut instance.store)).await;
+                let described = guarded(instance.exports.describe(&mut instance.store)).await;
                 let info = check::info(instance.finish(described)?)?;
                 let roles = Arc::from(info.roles.as_slice());
                 Ok(Described { info, roles })
@@ -104,7 +102,8 @@ impl Datakit {
     pub async fn discover(&self, session: &Session) -> Result<Discovery, WasmError> {
         let mut instance = self.session_instance(session).await?;
         instance.begin(Call::Discover)?;
-        let discovered = guarded(instance.exports.datakit_kit_datakit().call_discover(&mut instance.store)).await;
+        let asked = patterns(&session.tables);
+        let discovered = guarded(instance.exports.discover(&mut instance.store, asked)).await;
         match instance.finish(discovered)? {
             Ok(tables) => check::tables(tables, &self.0.limits),
             Err(error) => Err(instance.returned(error)),
@@ -117,9 +116,8 @@ impl Datakit {
     /// As [`Self::discover`].
     pub async fn plan(&self, session: &Session, tables: &[TableId]) -> Result<Vec<TablePlan>, WasmError> {
         let mut instance = self.session_instance(session).await?;
-        let asked: Vec<_> = tables.iter().map(convert::table_to_wire).collect();
         instance.begin(Call::Plan)?;
-        let planned = guarded(instance.exports.datakit_kit_datakit().call_plan(&mut instance.store, &asked)).await;
+        let planned = guarded(instance.exports.plan(&mut instance.store, tables)).await;
         match instance.finish(planned)? {
             Ok(plans) => check::plans(plans, tables, &self.0.limits),
             Err(error) => Err(instance.returned(error)),
@@ -132,23 +130,14 @@ impl Datakit {
     /// As [`Self::discover`].
     pub async fn extract(&self, session: &Session, partition: &Partition) -> Result<Extraction, WasmError> {
         let mut instance = self.session_instance(session).await?;
-        let asked = kit::Partition {
-            table: convert::table_to_wire(&partition.table),
-            ordinal: partition.ordinal,
-            state: partition.state.clone(),
-            estimated_rows: partition.estimated_rows,
-        };
         instance.begin(Call::ExtractionOpen)?;
-        let opened =
-            guarded(instance.exports.datakit_kit_datakit().extraction().call_open(&mut instance.store, &asked)).await;
+        let opened = guarded(instance.exports.open(&mut instance.store, &Arc::new(partition.clone()))).await;
         let extraction = match instance.finish(opened)? {
             Ok(extraction) => extraction,
             Err(error) => return Err(instance.returned(error)),
         };
         instance.begin(Call::ExtractionOutput)?;
-        let output =
-            guarded(instance.exports.datakit_kit_datakit().extraction().call_output(&mut instance.store, extraction))
-                .await;
+        let output = guarded(instance.exports.output(&mut instance.store, extraction)).await;
         let schema = check::output(instance.finish(output)?, &self.0.limits)?;
         Ok(Extraction::new(instance, extraction, schema))
     }
@@ -172,6 +161,14 @@ impl Datakit {
         let state = State::new(Arc::clone(limits), self.0.ticker.clock(), session, roles, log);
         Instance::new(self.0.component.engine(), &self.0.ticker, &self.0.component, state).await
     }
+}
+
+/// What the datakit is told of the operator's patterns.
+fn patterns(tables: &TablePatterns) -> DiscoveryHandle {
+    let (exclude, include): (Vec<_>, Vec<_>) = tables.patterns().iter().partition(|pattern| pattern.is_exclusion());
+    let texts =
+        |patterns: Vec<&TablePattern>| patterns.into_iter().map(|pattern| pattern.selector().to_owned()).collect();
+    DiscoveryHandle { include: texts(include), exclude: texts(exclude) }
 }
 
 #[async_trait]

@@ -24,6 +24,8 @@ pub enum Call {
     ExtractionOutput,
     /// `extraction.next`
     ExtractionNext,
+    /// `extraction.watermark`
+    ExtractionWatermark,
 }
 
 impl fmt::Display for Call {
@@ -36,6 +38,7 @@ impl fmt::Display for Call {
             Self::ExtractionOpen => "extraction.open",
             Self::ExtractionOutput => "extraction.output",
             Self::ExtractionNext => "extraction.next",
+            Self::ExtractionWatermark => "extraction.watermark",
         })
     }
 }
@@ -123,7 +126,7 @@ pub enum WasmError {
         reason: String,
     },
     /// DK-KIT-004: a component without the export a datakit has.
-    #[error("the component is not a datakit: it does not export `datakit:kit/datakit` (it exports {exports})")]
+    #[error("the component is not a datakit: it does not export `datakit:kit/extractor` (it exports {exports})")]
     NotADatakit {
         /// The first of its exports.
         exports: String,
@@ -143,7 +146,7 @@ pub enum WasmError {
         import: String,
     },
     /// DK-KIT-007: the exports or imports have other types than the WIT says.
-    #[error("the component does not fit datakit:kit@{served}: {reason}", served = crate::bindings::VERSION)]
+    #[error("the component does not fit datakit:kit@{served}: {reason}", served = crate::v0_2::VERSION)]
     Misfit {
         /// What does not fit.
         reason: String,
@@ -290,6 +293,18 @@ pub enum WasmError {
         /// How it ended.
         how: String,
     },
+    /// DK-KIT-057: a request for changes that lacks what its strategy needs.
+    #[error("the datakit's request for changes cannot be: {problem}")]
+    BadChangeRequest {
+        /// What is wrong.
+        problem: String,
+    },
+    /// DK-KIT-058: a strategy that this host does not have.
+    #[error("there is no strategy `{strategy}` to find changes by")]
+    UnknownStrategy {
+        /// Its name.
+        strategy: String,
+    },
     /// DK-KIT-025: the host panicked in a host call of this instance. A bug of ours.
     #[error("the host failed in a call of the datakit: {message}")]
     HostPanicked {
@@ -407,6 +422,8 @@ impl Diagnostic for WasmError {
             Self::Starved { .. } => "DK-KIT-050",
             Self::Rejected { .. } => "DK-KIT-052",
             Self::Unbounded { .. } => "DK-KIT-056",
+            Self::BadChangeRequest { .. } => "DK-KIT-057",
+            Self::UnknownStrategy { .. } => "DK-KIT-058",
             Self::OverLimit { limit, .. } => limit.code(),
             Self::Guest(error) => return Cow::Owned(error.code.clone()),
             Self::Host { failure, .. } => return Cow::Owned(failure.code().to_owned()),
@@ -420,6 +437,7 @@ impl Diagnostic for WasmError {
             | Self::Digest { .. }
             | Self::CodeCache { .. }
             | Self::UnmappedRole { .. }
+            | Self::UnknownStrategy { .. }
             | Self::RoleKind { .. } => Kind::User,
             Self::Engine { .. } | Self::Unusable | Self::HostPanicked { .. } => Kind::Internal,
             Self::Rejected { .. } => Kind::Data,
@@ -453,6 +471,9 @@ impl Diagnostic for WasmError {
             Self::Digest { .. } => "the file is damaged or was tampered with: pull the datakit again",
             Self::CodeCache { .. } => {
                 "name a directory of your own that nobody else may write to, or turn the cache off"
+            }
+            Self::UnknownStrategy { .. } => {
+                "docs/changes.md lists the strategies; correct the datakit's settings, or use a host that has it"
             }
             Self::UndeclaredRole { .. } => "the datakit's author has to declare the role in `describe`",
             Self::UnmappedRole { role } => {

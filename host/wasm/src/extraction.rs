@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
+use datakit_model::datakit::RoleColumns;
 use datakit_model::source::ReadReport;
 use datakit_model::{Failure, TrackedBatch, datakit};
 use wasmtime::component::ResourceAny;
@@ -17,7 +18,11 @@ use crate::instance::{Instance, guarded};
 pub struct Extraction {
     instance: Instance,
     extraction: ResourceAny,
+    /// As the datakit announced it, roles included.
+    announced: SchemaRef,
+    /// The same without roles: what the host gives on.
     schema: SchemaRef,
+    roles: RoleColumns,
     /// The schema of the last batch that was found equal: batches of one reader share theirs, so one check does for all.
     accepted: Option<SchemaRef>,
     /// Calls in a row that returned no row and had read none.
@@ -32,8 +37,9 @@ impl std::fmt::Debug for Extraction {
 }
 
 impl Extraction {
-    pub(crate) fn new(instance: Instance, extraction: ResourceAny, schema: SchemaRef) -> Self {
-        Self { instance, extraction, schema, accepted: None, empty_calls: 0, complete: false }
+    pub(crate) fn new(instance: Instance, extraction: ResourceAny, announced: SchemaRef) -> Self {
+        let (schema, roles) = (check::without_roles(&announced), check::roles(&announced));
+        Self { instance, extraction, announced, schema, roles, accepted: None, empty_calls: 0, complete: false }
     }
 
     /// The columns of every batch.
@@ -51,19 +57,15 @@ impl Extraction {
         while !self.complete {
             let instance = &mut self.instance;
             instance.begin(Call::ExtractionNext)?;
-            let kit = instance.exports.datakit_kit_datakit();
-            let extraction = kit.extraction();
-            let next = guarded(extraction.call_next(&mut instance.store, self.extraction)).await;
+            let next = guarded(instance.exports.next(&mut instance.store, self.extraction)).await;
             let returned = match self.instance.finish(next)? {
                 Ok(returned) => returned,
                 Err(error) => return Err(self.instance.returned(error)),
             };
-            let Some(handle) = returned else {
+            let Some(rows) = returned else {
                 self.complete = true;
                 break;
             };
-            let state = self.instance.store.data_mut();
-            let rows = state.take_batch(handle).map_err(|error| WasmError::BadBatch { problem: error.to_string() })?;
             match self.accept(rows) {
                 Ok(rows) if rows.batch().num_rows() > 0 => {
                     self.empty_calls = 0;
@@ -96,6 +98,28 @@ impl Extraction {
         Err(self.instance.fail(|_| error))
     }
 
+    /// The columns that the host fills, by the datakit's names for them.
+    #[must_use]
+    pub fn roles(&self) -> &RoleColumns {
+        &self.roles
+    }
+
+    /// The watermark that the rows reach, asked once the partition is complete.
+    ///
+    /// # Errors
+    /// The guest's end; a watermark that is too long.
+    pub async fn watermark(&mut self) -> Result<Option<String>, WasmError> {
+        let instance = &mut self.instance;
+        instance.begin(Call::ExtractionWatermark)?;
+        let asked = guarded(instance.exports.watermark(&mut instance.store, self.extraction)).await;
+        let watermark = instance.finish(asked)?;
+        let limits = Arc::clone(&instance.store.data().limits);
+        match check::watermark(watermark.as_deref(), "a partition", &limits, Call::ExtractionWatermark) {
+            Ok(()) => Ok(watermark),
+            Err(error) => Err(instance.fail(|_| error)),
+        }
+    }
+
     /// What is known of the rows read so far, of all queries of the instance together.
     pub fn report(&mut self) -> ReadReport {
         self.instance.store.data_mut().report()
@@ -104,11 +128,8 @@ impl Extraction {
     /// Holds a batch to the announced schema, and gives it that very schema.
     fn accept(&mut self, rows: TrackedBatch) -> Result<TrackedBatch, WasmError> {
         let found = rows.batch().schema_ref();
-        if Arc::ptr_eq(found, &self.schema) {
-            return Ok(rows);
-        }
         if !self.accepted.as_ref().is_some_and(|accepted| Arc::ptr_eq(accepted, found)) {
-            check::same_columns(&self.schema, found)?;
+            check::same_columns(&self.announced, found)?;
             self.accepted = Some(Arc::clone(found));
         }
         let batch = rows.batch();
@@ -129,7 +150,15 @@ impl datakit::Extraction for Extraction {
         Ok(Self::next(self).await?)
     }
 
+    fn roles(&self) -> &RoleColumns {
+        Self::roles(self)
+    }
+
     fn report(&mut self) -> ReadReport {
         Self::report(self)
+    }
+
+    async fn watermark(&mut self) -> Result<Option<String>, Failure> {
+        Ok(Self::watermark(self).await?)
     }
 }

@@ -4,9 +4,9 @@ use semver::Version;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::bindings::{EXPORT, IMPORTS, PACKAGE, VERSION};
-use crate::convert::Text;
 use crate::error::WasmError;
+use crate::text::Text;
+use crate::v0_2::{EXPORT, IMPORTS, PACKAGE, VERSION};
 use crate::wasi;
 
 /// What a component asks of its host.
@@ -32,10 +32,15 @@ pub(crate) fn header(bytes: &[u8]) -> Result<(), WasmError> {
 pub(crate) fn names(engine: &Engine, component: &Component) -> Result<Needs, WasmError> {
     let component_type = component.component_type();
     let exports: Vec<&str> = component_type.exports(engine).map(|(name, _)| name).collect();
-    let Some(export) = exports.iter().filter_map(|name| Ours::parse(name)).find(|ours| ours.interface == EXPORT) else {
+    let mut ours = exports.iter().filter_map(|name| Ours::parse(name));
+    let Some(export) = ours.clone().find(|ours| ours.interface == EXPORT).or_else(|| ours.next()) else {
         return Err(WasmError::NotADatakit { exports: list(&exports) });
     };
+    // Of another version first: its interfaces may have other names.
     export.check_version()?;
+    if export.interface != EXPORT {
+        return Err(WasmError::NotADatakit { exports: list(&exports) });
+    }
     let mut needs = Needs { wasi: false };
     for (name, _) in component_type.imports(engine) {
         match Ours::parse(name) {
@@ -52,7 +57,7 @@ pub(crate) fn names(engine: &Engine, component: &Component) -> Result<Needs, Was
     Ok(needs)
 }
 
-/// An import or export of our package: `datakit:kit/batches@0.1.0`.
+/// An import or export of our package: `datakit:kit/batches@0.2.0`.
 struct Ours<'a> {
     whole: &'a str,
     interface: &'a str,
@@ -96,11 +101,12 @@ mod tests {
     #[test]
     fn a_version_fits_when_it_is_not_newer_and_of_the_same_minor_number() {
         let check = |name: &str| Ours::parse(name).unwrap().check_version().is_ok();
-        assert!(check("datakit:kit/batches@0.1.0"));
-        assert!(!check("datakit:kit/batches@0.1.1"));
-        assert!(!check("datakit:kit/batches@0.2.0"));
+        assert!(check("datakit:kit/batches@0.2.0"));
+        assert!(!check("datakit:kit/batches@0.2.1"));
+        assert!(!check("datakit:kit/batches@0.1.0"));
+        assert!(!check("datakit:kit/batches@0.3.0"));
         assert!(!check("datakit:kit/batches@1.0.0"));
-        assert!(!check("datakit:kit/batches@0.1.0-rc.1"));
+        assert!(!check("datakit:kit/batches@0.2.0-rc.1"));
         assert!(!check("datakit:kit/batches"));
     }
 

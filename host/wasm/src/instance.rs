@@ -7,21 +7,23 @@ use datakit_model::GuestLimits;
 use futures::FutureExt as _;
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline};
 
-use crate::bindings::{SourceDatakit, SourceDatakitPre, types};
-use crate::convert::Text;
 use crate::engine::{Running, Ticker};
 use crate::error::{Call, Limit, WasmError};
+use crate::guest_error::ErrorRecord;
 use crate::state::State;
+use crate::text::Text;
+use crate::v0_2::{Exports, ExportsPre};
 
 /// What one call may hand to the host besides an IPC stream of the largest size: names, texts, the list itself.
 const TRANSFER_SLACK_BYTES: u64 = 1024 * 1024;
-/// Handles of a guest's own resources (extractions, WASI streams) beyond those the host counts itself.
+/// Handles of a guest's own resources (extractions, WASI streams) beyond those the host counts itself, and beyond one for each
+/// table that it describes or plans.
 const OWN_HANDLES: u64 = 4096;
 
 /// A store with a datakit in it.
 pub(crate) struct Instance {
     pub(crate) store: Store<State>,
-    pub(crate) exports: SourceDatakit,
+    pub(crate) exports: Exports,
     ticker: Arc<Ticker>,
     running: Option<Running>,
     usable: bool,
@@ -32,14 +34,14 @@ impl Instance {
     pub(crate) async fn new(
         engine: &Engine,
         ticker: &Arc<Ticker>,
-        component: &SourceDatakitPre<State>,
+        component: &ExportsPre,
         state: State,
     ) -> Result<Self, WasmError> {
         let mut store = Store::new(engine, state);
         configure(&mut store);
         store.data_mut().begin(Call::Instantiate);
         let running = ticker.run();
-        let made = guarded(component.instantiate_async(&mut store)).await;
+        let made = guarded(component.instantiate(&mut store)).await;
         drop(running);
         match made {
             Ok(exports) => Ok(Self { store, exports, ticker: Arc::clone(ticker), running: None, usable: true }),
@@ -73,7 +75,7 @@ impl Instance {
     }
 
     /// Turns the guest's own error into ours; a guest may be called again after it, but there is no reason to.
-    pub(crate) fn returned(&mut self, error: types::Error) -> WasmError {
+    pub(crate) fn returned(&mut self, error: ErrorRecord) -> WasmError {
         self.fail(|state| state.failures.returned(error))
     }
 
@@ -113,7 +115,8 @@ fn configure(store: &mut Store<State>) {
     });
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     store.set_hostcall_fuel(size(limits.max_ipc_bytes.saturating_add(TRANSFER_SLACK_BYTES)));
-    store.set_max_component_handles(size(limits.max_handles.saturating_add(OWN_HANDLES)));
+    let handles = limits.max_handles.saturating_add(limits.max_tables).saturating_add(OWN_HANDLES);
+    store.set_max_component_handles(size(handles));
 }
 
 /// Why a call ended as it did.

@@ -10,25 +10,26 @@
 //! ends with a [`WasmError`] that names what happened, and the host and every other instance go on.
 //!
 //! The rooms inside: `engine` (wasmtime, the epoch ticker), `bounded` (compiling, in a process of its own), `cache` (compiled code on disk), `inspect` (is it a datakit,
-//! what does it import), `state` (what an instance holds and may still use), `imports` (the host calls), `check` (what a
-//! guest returned).
+//! what does it import), `state` (what an instance holds and may still use), `v0_2` (bindings, host calls and exports of one version of
+//! the WIT), `filled` (what a guest filled in), `check` (whether it is acceptable).
 
-mod bindings;
 pub mod bounded;
 mod cache;
 mod check;
-mod convert;
 mod datakit;
 mod engine;
 mod error;
 mod extraction;
-mod imports;
+mod filled;
+mod guest_error;
 mod inspect;
 mod instance;
 mod runtime;
 mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod text;
+mod v0_2;
 mod wasi;
 
 pub use datakit::Datakit;

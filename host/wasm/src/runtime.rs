@@ -8,15 +8,15 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::bindings::SourceDatakitPre;
 use crate::bounded::Place;
 use crate::cache::CodeCache;
-use crate::convert::Text;
 use crate::datakit::Datakit;
 use crate::engine::{Ticker, engine};
 use crate::error::{Limit, WasmError};
 use crate::state::State;
-use crate::{Call, bounded, cache, imports, inspect, wasi};
+use crate::text::Text;
+use crate::v0_2::{self, ExportsPre};
+use crate::{Call, bounded, cache, inspect, wasi};
 
 /// How to run datakits.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +60,7 @@ impl Runtime {
         let engine = engine(&config.limits)?;
         let failed = |error: wasmtime::Error| WasmError::Engine { reason: format!("{error:#}") };
         let mut linker = Linker::new(&engine);
-        imports::add_to_linker(&mut linker).map_err(failed)?;
+        v0_2::add_to_linker(&mut linker).map_err(failed)?;
         let mut linker_with_wasi = linker.clone();
         wasi::add_to_linker(&mut linker_with_wasi).map_err(failed)?;
         Ok(Self(Arc::new(Inner {
@@ -144,7 +144,7 @@ impl Inner {
         let linker = if needs.wasi { &self.linker_with_wasi } else { &self.linker };
         let misfit = |error: wasmtime::Error| WasmError::Misfit { reason: reported(&error) };
         let linked = linker.instantiate_pre(component).map_err(misfit)?;
-        let linked = SourceDatakitPre::new(linked).map_err(misfit)?;
+        let linked = ExportsPre::new(linked).map_err(misfit)?;
         Ok(Datakit::new(linked, Arc::clone(&self.ticker), Arc::clone(&self.limits), self.place.clone(), digest))
     }
 }

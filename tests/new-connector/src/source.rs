@@ -150,7 +150,7 @@ async fn ship(
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::source::{QueryOptions, Value};
+    use datakit_model::source::{QueryOptions, Value, ValueType};
     use datakit_model::{Diagnostic as _, MemoryBudget, TablePatterns};
 
     use super::*;
@@ -175,6 +175,6 @@ mod tests {
         for text in ["", "READ", "READ ", "books", "READ deck\nREAD engine", "SELECT 1"] {
             assert_eq!(asked(text, Vec::new()).unwrap_err().code(), "DK-LGB-008", "{text:?}");
         }
-        assert_eq!(asked("BOOKS", vec![Value::Null]).unwrap_err().code(), "DK-LGB-008");
+        assert_eq!(asked("BOOKS", vec![Value::Null(ValueType::Text)]).unwrap_err().code(), "DK-LGB-008");
     }
 }

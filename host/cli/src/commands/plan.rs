@@ -17,18 +17,71 @@ pub(super) async fn plan(arguments: Plan, session: &Session) -> Result<(), Repor
     failures(failed)
 }
 
+/// What only some datakits propose has a column where one does.
 fn render(tables: Vec<PlannedTable>) -> String {
-    let heading = ["table", "columns", "about rows", "partitions", "key", "target"];
-    let mut rows = vec![heading.map(ToOwned::to_owned).to_vec()];
+    let has_mode = tables.iter().any(|table| table.write.is_some());
+    let is_partitioned = tables.iter().any(|table| !table.partition_by.is_empty());
+    let mut heading = vec!["table", "columns", "about rows", "partitions", "key"];
+    heading.extend(has_mode.then_some("proposed mode"));
+    heading.extend(is_partitioned.then_some("partitioned by"));
+    heading.push("target");
+    let mut rows = vec![heading.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>()];
     for table in tables {
-        rows.push(vec![
+        let keys = if table.keys.is_empty() { table.primary_key } else { table.keys };
+        let mut row = vec![
             table.table,
             table.columns.to_string(),
             table.estimated_rows.map(grouped).unwrap_or_default(),
             table.partitions.len().to_string(),
-            table.primary_key.join(", "),
-            table.target.or(table.error.map(|error| format!("fails with {}", error.code))).unwrap_or_default(),
-        ]);
+            keys.join(", "),
+        ];
+        row.extend(has_mode.then(|| table.write.map(|mode| mode.to_string()).unwrap_or_default()));
+        row.extend(is_partitioned.then(|| table.partition_by.join(", ")));
+        row.push(table.target.or(table.error.map(|error| format!("fails with {}", error.code))).unwrap_or_default());
+        rows.push(row);
     }
     aligned(&rows, &[1, 2, 3])
+}
+
+#[cfg(test)]
+mod tests {
+    use datakit_app::WriteMode;
+
+    use super::*;
+
+    fn planned(table: &str) -> PlannedTable {
+        PlannedTable {
+            table: table.to_owned(),
+            columns: 3,
+            primary_key: vec!["id".to_owned()],
+            estimated_rows: Some(1234),
+            partitions: Vec::new(),
+            target: Some(format!("bronze/{table}")),
+            watermark_after: None,
+            write: None,
+            keys: Vec::new(),
+            partition_by: Vec::new(),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn proposals_have_columns_where_there_are_any() {
+        let plain = render(vec![planned("dbo.a")]);
+        let proposed = PlannedTable {
+            write: Some(WriteMode::Overwrite),
+            keys: vec!["id".to_owned(), "day".to_owned()],
+            partition_by: vec!["day".to_owned()],
+            ..planned("dbo.b")
+        };
+        let text = format!("{plain}\n{}", render(vec![planned("dbo.a"), proposed]));
+        insta::assert_snapshot!(text, @r"
+        table  columns  about rows  partitions  key  target
+        dbo.a        3       1,234           0  id   bronze/dbo.a
+
+        table  columns  about rows  partitions  key      proposed mode  partitioned by  target
+        dbo.a        3       1,234           0  id                                      bronze/dbo.a
+        dbo.b        3       1,234           0  id, day  overwrite      day             bronze/dbo.b
+        ");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
-use datakit_model::{Diagnostic, GuestLimits};
+use datakit_model::{Diagnostic, GuestLimits, HashKeys};
 
 use super::goldens::evaluate;
 use crate::tests::{batch, decimals};
@@ -141,7 +141,10 @@ fn text_that_would_fill_the_memory_is_refused_before_it_is_made() {
     let limits = GuestLimits { max_live_batch_bytes: 4 << 20, ..GuestLimits::default() };
     let evaluate = |sql: &str| {
         let columns = [("out".to_owned(), ColumnExpression::Sql(sql.to_owned()))];
-        Projection::compile(&batch.schema(), &columns, None, &limits).unwrap().apply(&batch).map(|_| ())
+        Projection::compile(&batch.schema(), &columns, None, &HashKeys::default(), &limits)
+            .unwrap()
+            .apply(&batch)
+            .map(|_| ())
     };
     let six = "concat(long, long, long, long, long, long)";
     let branches: String = (0..60).map(|n| format!("WHEN length(long) = {n} THEN 1 ")).collect();
@@ -170,7 +173,10 @@ fn a_decimal_of_more_digits_than_its_type_is_an_error() {
     let batch = batch(vec![("wide", Arc::new(decimals(&[Some(nines), None], 38, 0)) as ArrayRef)]);
     let evaluate = |sql: &str| {
         let columns = [("out".to_owned(), ColumnExpression::Sql(sql.to_owned()))];
-        Projection::compile(&batch.schema(), &columns, None, &GuestLimits::default()).unwrap().apply(&batch).map(|_| ())
+        Projection::compile(&batch.schema(), &columns, None, &HashKeys::default(), &GuestLimits::default())
+            .unwrap()
+            .apply(&batch)
+            .map(|_| ())
     };
     assert_eq!(evaluate("wide - 1"), Ok(()));
     for sql in ["wide + 1", "-wide - 1", "CASE WHEN wide > 0 THEN wide + wide - wide + 1 END"] {
@@ -185,7 +191,8 @@ fn many_rows_are_evaluated_in_parts_and_put_together() {
     let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..rows));
     let batch = batch(vec![("n", numbers)]);
     let columns = [("out".to_owned(), ColumnExpression::Sql("n * 2 + CASE WHEN n < 0 THEN 1 ELSE 0 END".to_owned()))];
-    let projection = Projection::compile(&batch.schema(), &columns, None, &GuestLimits::default()).unwrap();
+    let projection =
+        Projection::compile(&batch.schema(), &columns, None, &HashKeys::default(), &GuestLimits::default()).unwrap();
     let expected: ArrayRef = Arc::new(Int64Array::from_iter_values((0..i64::from(rows)).map(|n| n * 2)));
     assert_eq!(projection.apply(&batch).unwrap().column(0), &expected);
 }

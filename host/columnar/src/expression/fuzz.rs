@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use datakit_model::GuestLimits;
+use datakit_model::{GuestLimits, HashKeys};
 
 use crate::tests::{check_named, sample};
 use crate::{ColumnExpression, Meter, Projection, values};
@@ -206,10 +206,11 @@ fn check(sql: &str) {
     let (batch, limits) = (&*SAMPLE, GuestLimits::default());
     let meter = Meter::new(MOST_UNITS);
     let columns = [("out".to_owned(), ColumnExpression::Sql(sql.to_owned()))];
-    let projection = match Projection::compile_counted(&batch.schema(), &columns, None, &limits, &meter) {
-        Ok(projection) => projection,
-        Err(error) => return check_named(&error),
-    };
+    let projection =
+        match Projection::compile_counted(&batch.schema(), &columns, None, &HashKeys::default(), &limits, &meter) {
+            Ok(projection) => projection,
+            Err(error) => return check_named(&error),
+        };
     let whole = match projection.apply_counted(batch, &meter) {
         Ok(whole) => whole,
         Err(error) => {
@@ -229,7 +230,7 @@ fn check(sql: &str) {
     }
     if column.data_type() == &DataType::Boolean {
         let columns = [("kept".to_owned(), ColumnExpression::Input("quantity".to_owned()))];
-        let filter = Projection::compile(&batch.schema(), &columns, Some(sql), &limits).unwrap();
+        let filter = Projection::compile(&batch.schema(), &columns, Some(sql), &HashKeys::default(), &limits).unwrap();
         let kept = column.as_boolean().iter().filter(|value| *value == Some(true)).count();
         assert_eq!(filter.apply(batch).unwrap().num_rows(), kept, "{sql}");
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::util::display::array_value_to_string;
-use datakit_model::{Diagnostic, GuestLimits};
+use datakit_model::{Diagnostic, GuestLimits, HashKeys};
 
 use crate::tests::{batch, sample};
 use crate::type_text;
@@ -16,7 +16,7 @@ use crate::{ColumnExpression, ColumnarError, Projection};
 pub(super) fn evaluate(sql: &str, limits: &GuestLimits) -> Result<ArrayRef, ColumnarError> {
     let sample = sample();
     let columns = [("out".to_owned(), ColumnExpression::Sql(sql.to_owned()))];
-    let projection = Projection::compile(&sample.schema(), &columns, None, limits)?;
+    let projection = Projection::compile(&sample.schema(), &columns, None, &HashKeys::default(), limits)?;
     let output = projection.apply(&sample)?;
     assert_eq!(projection.output(), output.schema());
     assert!(output.schema().field(0).is_nullable());
@@ -451,7 +451,8 @@ fn large_text_keeps_its_type() {
     ];
     let columns: Vec<_> =
         expressions.iter().map(|sql| ((*sql).to_owned(), ColumnExpression::Sql((*sql).to_owned()))).collect();
-    let projection = Projection::compile(&batch.schema(), &columns, None, &GuestLimits::default()).unwrap();
+    let projection =
+        Projection::compile(&batch.schema(), &columns, None, &HashKeys::default(), &GuestLimits::default()).unwrap();
     let output = projection.apply(&batch).unwrap();
     let lines: Vec<_> = output
         .schema()

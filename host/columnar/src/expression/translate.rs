@@ -141,7 +141,10 @@ impl Translator<'_> {
     fn column(&self, name: &str) -> Result<Typed, ColumnarError> {
         match self.schema.column_with_name(name) {
             Some((index, field)) => Ok(Typed::new(Arc::new(Column::new(name, index)), field.data_type().clone())),
-            None => Err(ColumnarError::UnknownColumn { column: shorten(self.column), input: shorten(name) }),
+            None => {
+                let (column, input) = (shorten(self.column), shorten(name));
+                Err(ColumnarError::UnknownColumn { column, input, side: "input" })
+            }
         }
     }
 

@@ -5,6 +5,9 @@
 //! header into fields, [`layout`] compares every length of the batch with the bytes that are there. Only then is the
 //! body copied (the one allocation, as large as the bytes themselves) and decoded with full Arrow validation.
 
+mod columns;
+#[cfg(test)]
+mod columns_tests;
 mod envelope;
 #[cfg(test)]
 mod fuzz;
@@ -24,11 +27,14 @@ use arrow::ipc::reader::RecordBatchDecoder;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
 use datakit_model::GuestLimits;
+use datakit_model::changes::ROLE_KEY;
 
 use super::error::{ColumnarError, shorten};
 use super::type_text::{self, TypeBudget};
 use super::values;
 use super::wire;
+
+pub use columns::{select_columns, with_columns};
 
 const LIMIT_BYTES: &str = "limits.guest.max_ipc_bytes";
 
@@ -43,6 +49,7 @@ pub fn decode_ipc(bytes: &[u8], limits: &GuestLimits) -> Result<RecordBatch, Col
     ColumnarError::check(what, LIMIT_BYTES, limits.max_ipc_bytes, bytes.len())?;
     let stream = envelope::open(bytes)?;
     let schema: SchemaRef = Arc::new(schema::read(&stream.schema, limits)?);
+    refuse_roles(&schema)?;
     let batch = layout::check(&stream, &schema, limits)?;
     let body = Buffer::from(stream.body);
     let batch = RecordBatchDecoder::try_new(&body, batch, schema, &HashMap::new(), &stream.version)
@@ -50,6 +57,14 @@ pub fn decode_ipc(bytes: &[u8], limits: &GuestLimits) -> Result<RecordBatch, Col
         .map_err(|error| invalid(&error.to_string()))?;
     values::check(&batch)?;
     Ok(batch)
+}
+
+/// A role of the host is never what a guest says.
+fn refuse_roles(schema: &SchemaRef) -> Result<(), ColumnarError> {
+    let claimed = schema.fields().iter().find_map(|field| Some((field, field.metadata().get(ROLE_KEY)?)));
+    claimed.map_or(Ok(()), |(field, role)| {
+        Err(ColumnarError::ClaimedRole { column: shorten(field.name()), role: shorten(role) })
+    })
 }
 
 /// Writes a batch for a guest.

@@ -1,44 +1,161 @@
-//! The row hash of the Bronze columns: SHA-256 over the canonical bytes of chosen columns, as lower-case hex.
+//! Hashes of rows, as lower-case hex: the row hash (SHA-256) and the keyed hash (HMAC-SHA-256) of chosen columns.
 //!
-//! For each column one byte 0x00 for null, else 0x01, the length of the canonical bytes as u32 little-endian, and the
-//! bytes. What the canonical bytes are is decided per column when the projection is compiled ([`Form`]); a batch only
-//! fetches its buffers once per column, and a row costs no allocation.
+//! Both hash the same bytes: for each column one byte 0x00 for null, else 0x01, the length of the canonical bytes as u32
+//! little-endian, and the bytes. What the canonical bytes are is decided per column when the projection is compiled
+//! ([`Form`]); a batch only fetches its buffers once per column, and a row costs no allocation.
 
 mod canonical;
+mod cells;
+mod digest;
+#[cfg(test)]
+mod keyed_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vectors;
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, Schema, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
-};
-use arrow::record_batch::RecordBatch;
+use arrow::array::{ArrayRef, StringArray};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::Schema;
 use arrow::util::display::array_value_to_string;
-use sha2::{Digest, Sha256};
+use datakit_model::HashKey;
 
 use self::canonical::Scratch;
+use self::cells::{Cells, Form};
+use self::digest::{Message, Plain, PreparedKey, RowDigest};
 use super::error::{ColumnarError, shorten};
-use super::{type_text, work};
-
-/// Values up to this size are gathered into one buffer and hashed together; longer ones are hashed where they lie.
-const GATHERED_BYTES: usize = 4096;
+use super::type_text;
 
 /// Hex characters of one hash.
 const HEX_LEN: usize = 64;
+/// Bytes of padding and of the inner hash that HMAC hashes for each row besides the row itself.
+const HMAC_BYTES: u64 = 128;
 
-/// A row hash over chosen columns of one schema.
+/// A row hash over chosen columns of the schema that it was compiled for.
 #[derive(Debug)]
-pub(super) struct RowHash {
-    columns: Vec<Column>,
+pub(super) struct RowHash(Columns);
+
+impl RowHash {
+    /// A row hash named `output` over `names`, in this order.
+    pub(super) fn compile(columns: &Schema, output: &str, names: &[String]) -> Result<Self, ColumnarError> {
+        Columns::compile(columns, output, names, Kind::Row).map(Self)
+    }
+
+    /// Positions of its columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = usize> {
+        self.0.positions()
+    }
+
+    /// What hashing `rows` rows of columns of so many units costs, in units of work.
+    pub(super) fn units(rows: usize, columns: u64) -> u64 {
+        (rows as u64).saturating_mul(HEX_LEN as u64).saturating_add(columns)
+    }
+
+    /// The hashes of all rows, never null. `column` gives the columns that it was compiled for, by their positions.
+    pub(super) fn evaluate<'a>(
+        &self,
+        rows: usize,
+        column: impl Fn(usize) -> Option<&'a ArrayRef>,
+    ) -> Result<ArrayRef, ColumnarError> {
+        self.0.evaluate(rows, column, Plain::default(), Nulls::Hashed)
+    }
+}
+
+/// A keyed hash over chosen columns of the schema that it was compiled for.
+pub(super) struct KeyedHash {
+    columns: Columns,
+    key: PreparedKey,
+}
+
+impl KeyedHash {
+    /// A keyed hash named `output` over `names`, in this order.
+    pub(super) fn compile(
+        columns: &Schema,
+        output: &str,
+        names: &[String],
+        key: &HashKey,
+    ) -> Result<Self, ColumnarError> {
+        let columns = Columns::compile(columns, output, names, Kind::Keyed)?;
+        let key = PreparedKey::new(key).ok_or_else(|| ColumnarError::Unexpected {
+            what: "preparing a key",
+            message: "the key has no valid length".to_owned(),
+        })?;
+        Ok(Self { columns, key })
+    }
+
+    /// Positions of its columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = usize> {
+        self.columns.positions()
+    }
+
+    /// What hashing `rows` rows of columns of so many units costs, in units of work.
+    pub(super) fn units(rows: usize, columns: u64) -> u64 {
+        RowHash::units(rows, columns).saturating_add((rows as u64).saturating_mul(HMAC_BYTES))
+    }
+
+    /// The hashes of all rows; null where all columns are null. `column` gives the columns that it was compiled for, by
+    /// their positions.
+    pub(super) fn evaluate<'a>(
+        &self,
+        rows: usize,
+        column: impl Fn(usize) -> Option<&'a ArrayRef>,
+    ) -> Result<ArrayRef, ColumnarError> {
+        self.columns.evaluate(rows, column, self.key.begin(), Nulls::Kept)
+    }
+}
+
+/// Without the key's state.
+impl fmt::Debug for KeyedHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedHash").field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
+
+/// Bytes of the hashes of `rows` rows.
+pub(super) fn output_bytes(rows: usize) -> usize {
+    rows.saturating_mul(HEX_LEN + size_of::<i32>())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Row,
+    Keyed,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Row => "row hash",
+            Self::Keyed => "keyed hash",
+        }
+    }
+
+    /// Of what its columns are.
+    fn side(self) -> &'static str {
+        match self {
+            Self::Row => "output",
+            Self::Keyed => "input",
+        }
+    }
+}
+
+/// What a row of nulls alone becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    /// A hash, as any other row.
+    Hashed,
+    /// Null.
+    Kept,
+}
+
+#[derive(Debug)]
+struct Columns {
+    kind: Kind,
+    list: Vec<Column>,
 }
 
 #[derive(Debug)]
@@ -48,328 +165,128 @@ struct Column {
     form: Form,
 }
 
-/// How a type's canonical bytes are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Boolean,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    UInt8,
-    UInt16,
-    UInt32,
-    UInt64,
-    Float32,
-    Float64,
-    Text,
-    LargeText,
-    Binary,
-    LargeBinary,
-    FixedBinary,
-    Decimal { scale: u8 },
-    Date,
-    Time32(TimeUnit),
-    Time64(TimeUnit),
-    Timestamp(TimeUnit),
-}
-
-impl Form {
-    fn of(data_type: &DataType) -> Option<Self> {
-        Some(match data_type {
-            DataType::Boolean => Self::Boolean,
-            DataType::Int8 => Self::Int8,
-            DataType::Int16 => Self::Int16,
-            DataType::Int32 => Self::Int32,
-            DataType::Int64 => Self::Int64,
-            DataType::UInt8 => Self::UInt8,
-            DataType::UInt16 => Self::UInt16,
-            DataType::UInt32 => Self::UInt32,
-            DataType::UInt64 => Self::UInt64,
-            DataType::Float32 => Self::Float32,
-            DataType::Float64 => Self::Float64,
-            DataType::Utf8 => Self::Text,
-            DataType::LargeUtf8 => Self::LargeText,
-            DataType::Binary => Self::Binary,
-            DataType::LargeBinary => Self::LargeBinary,
-            DataType::FixedSizeBinary(_) => Self::FixedBinary,
-            DataType::Decimal128(precision, scale) if *precision <= 38 => {
-                Self::Decimal { scale: u8::try_from(*scale).ok().filter(|scale| *scale <= 38)? }
-            }
-            DataType::Date32 => Self::Date,
-            DataType::Time32(unit @ (TimeUnit::Second | TimeUnit::Millisecond)) => Self::Time32(*unit),
-            DataType::Time64(unit @ (TimeUnit::Microsecond | TimeUnit::Nanosecond)) => Self::Time64(*unit),
-            // Six fraction digits would cut nanoseconds in silence.
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => return None,
-            DataType::Timestamp(unit, _) => Self::Timestamp(*unit),
-            _ => return None,
-        })
-    }
-}
-
-impl RowHash {
-    /// A row hash named `output` over `names`, in this order.
-    pub(super) fn compile(input: &Schema, output: &str, names: &[String]) -> Result<Self, ColumnarError> {
+impl Columns {
+    fn compile(schema: &Schema, output: &str, names: &[String], kind: Kind) -> Result<Self, ColumnarError> {
+        if names.is_empty() {
+            let expected = "a list of at least one column";
+            return Err(ColumnarError::InvalidArgument { column: shorten(output), expected, text: String::new() });
+        }
         let mut seen = HashSet::with_capacity(names.len());
-        let mut columns = Vec::with_capacity(names.len());
+        let mut list = Vec::with_capacity(names.len());
         for name in names {
             if !seen.insert(name) {
-                return Err(ColumnarError::DuplicateColumn { side: "row hash", column: shorten(name) });
+                return Err(ColumnarError::DuplicateColumn { side: kind.name(), column: shorten(name) });
             }
-            let Some((index, field)) = input.column_with_name(name) else {
-                return Err(ColumnarError::UnknownColumn { column: shorten(output), input: shorten(name) });
+            let Some((index, field)) = schema.column_with_name(name) else {
+                let (column, input) = (shorten(output), shorten(name));
+                return Err(ColumnarError::UnknownColumn { column, input, side: kind.side() });
             };
             let form = Form::of(field.data_type()).ok_or_else(|| ColumnarError::NoCanonicalForm {
+                hash: kind.name(),
                 column: shorten(output),
                 input: shorten(name),
                 data_type: type_text::print(field.data_type()),
             })?;
-            columns.push(Column { name: name.clone(), index, form });
+            list.push(Column { name: name.clone(), index, form });
         }
-        Ok(Self { columns })
+        Ok(Self { kind, list })
     }
 
-    /// Bytes of the hashes of `rows` rows.
-    pub(super) fn output_bytes(rows: usize) -> usize {
-        rows.saturating_mul(HEX_LEN + size_of::<i32>())
+    fn positions(&self) -> impl Iterator<Item = usize> {
+        self.list.iter().map(|column| column.index)
     }
 
-    /// What hashing a batch costs, in units of work.
-    pub(super) fn units(&self, batch: &RecordBatch) -> u64 {
-        let hashed = self.columns.iter().filter_map(|column| batch.columns().get(column.index));
-        let rows = (batch.num_rows() * HEX_LEN) as u64;
-        hashed.map(|array| work::units(array)).fold(rows, u64::saturating_add)
-    }
-
-    /// The hashes of all rows, never null. The batch has the schema compiled for.
-    pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, ColumnarError> {
-        let rows = batch.num_rows();
-        let columns = self.columns.iter().map(|column| Cells::of(column, batch)).collect::<Result<Vec<_>, _>>()?;
-        let mut hex = Vec::with_capacity(rows.saturating_mul(HEX_LEN));
-        let mut message = Message { gathered: Vec::with_capacity(GATHERED_BYTES), hash: Sha256::new(), begun: false };
+    fn evaluate<'a, D: RowDigest>(
+        &self,
+        rows: usize,
+        column: impl Fn(usize) -> Option<&'a ArrayRef>,
+        digest: D,
+        nulls: Nulls,
+    ) -> Result<ArrayRef, ColumnarError> {
+        let missing =
+            |name: &str| ColumnarError::Unexpected { what: "reading a column to hash", message: name.to_owned() };
+        let cells = self.list.iter().map(|wanted| {
+            let array = column(wanted.index).ok_or_else(|| missing(&wanted.name))?;
+            Cells::of(wanted.form, array).ok_or_else(|| missing(&wanted.name))
+        });
+        let cells = cells.collect::<Result<Vec<_>, _>>()?;
+        let mut hashes = Hashes::with_capacity(rows);
+        let mut message = Message::new(digest);
         let mut scratch = Scratch::default();
         for row in 0..rows {
-            for (cells, column) in columns.iter().zip(&self.columns) {
+            if nulls == Nulls::Kept && cells.iter().all(|cells| cells.is_null(row)) {
+                hashes.push_null();
+                continue;
+            }
+            for (cells, at_fault) in cells.iter().zip(&self.list) {
                 cells.append(row, &mut message, &mut scratch).map_err(|reason| ColumnarError::ValueOutOfRange {
-                    input: shorten(&column.name),
+                    input: shorten(&at_fault.name),
                     row: row as u64 + 1,
-                    key: first_value(batch, row, &column.name),
+                    key: self.key_of(row, &at_fault.name, &column),
                     message: reason.to_owned(),
                 })?;
             }
-            canonical::push_hex(&message.finish(), &mut hex);
+            hashes.push(&message.finish());
         }
-        let unexpected = |message: String| ColumnarError::Unexpected { what: "building the row hash column", message };
-        let end = i32::try_from(hex.len()).map_err(|error| unexpected(error.to_string()))?;
-        let offsets: Vec<i32> = (0..=end).step_by(HEX_LEN).collect();
+        hashes.finish()
+    }
+
+    /// Name and value of the first column, which is a table's key more often than any other; none where it is the one at fault,
+    /// and none of a keyed hash, whose columns nobody is to see.
+    fn key_of<'a>(
+        &self,
+        row: usize,
+        at_fault: &str,
+        column: impl Fn(usize) -> Option<&'a ArrayRef>,
+    ) -> Option<(String, String)> {
+        let first = self.list.first().filter(|first| self.kind == Kind::Row && first.name != at_fault)?;
+        let value = array_value_to_string(column(first.index)?, row).ok()?;
+        Some((shorten(&first.name), shorten(&value)))
+    }
+}
+
+/// Hashes of rows as text.
+struct Hashes {
+    hex: Vec<u8>,
+    rows: usize,
+    /// Of each row so far whether it has a hash, from the first on that has none.
+    valid: Option<Vec<bool>>,
+}
+
+impl Hashes {
+    fn with_capacity(rows: usize) -> Self {
+        Self { hex: Vec::with_capacity(rows.saturating_mul(HEX_LEN)), rows: 0, valid: None }
+    }
+
+    #[inline]
+    fn push(&mut self, hash: &[u8; 32]) {
+        canonical::push_hex(hash, &mut self.hex);
+        self.rows += 1;
+        if let Some(valid) = &mut self.valid {
+            valid.push(true);
+        }
+    }
+
+    fn push_null(&mut self) {
+        self.valid.get_or_insert_with(|| vec![true; self.rows]).push(false);
+        self.rows += 1;
+    }
+
+    fn finish(self) -> Result<ArrayRef, ColumnarError> {
+        let unexpected = |message: String| ColumnarError::Unexpected { what: "building a column of hashes", message };
+        let end = i32::try_from(self.hex.len()).map_err(|error| unexpected(error.to_string()))?;
+        let offsets = match &self.valid {
+            None => (0..=end).step_by(HEX_LEN).collect(),
+            Some(valid) => {
+                let ends = valid.iter().scan(0, |end, valid| {
+                    *end += if *valid { HEX_LEN as i32 } else { 0 };
+                    Some(*end)
+                });
+                std::iter::once(0).chain(ends).collect::<Vec<i32>>()
+            }
+        };
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        let array = StringArray::try_new(offsets, Buffer::from_vec(hex), None);
+        let array = StringArray::try_new(offsets, Buffer::from_vec(self.hex), self.valid.map(NullBuffer::from));
         Ok(Arc::new(array.map_err(|error| unexpected(error.to_string()))?))
     }
-}
-
-/// Name and value of the first column, which is a table's key more often than any other; none where it is the one at fault.
-fn first_value(batch: &RecordBatch, row: usize, at_fault: &str) -> Option<(String, String)> {
-    let name = batch.schema_ref().fields().first().map(|field| field.name()).filter(|name| *name != at_fault)?;
-    let value = array_value_to_string(batch.columns().first()?, row).ok()?;
-    Some((shorten(name), shorten(&value)))
-}
-
-/// The bytes of one row on their way into the hash.
-struct Message {
-    gathered: Vec<u8>,
-    hash: Sha256,
-    /// Whether a part of this row is in the hash already.
-    begun: bool,
-}
-
-impl Message {
-    #[inline]
-    fn null(&mut self) {
-        self.gathered.push(0);
-    }
-
-    #[inline]
-    fn value(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
-        let length = u32::try_from(bytes.len()).map_err(|_| "it is longer than 4 GiB")?;
-        let [a, b, c, d] = length.to_le_bytes();
-        self.gathered.extend_from_slice(&[1, a, b, c, d]);
-        if bytes.len() > GATHERED_BYTES {
-            self.hash.update(&self.gathered);
-            self.gathered.clear();
-            self.hash.update(bytes);
-            self.begun = true;
-        } else {
-            self.gathered.extend_from_slice(bytes);
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn finish(&mut self) -> [u8; 32] {
-        let digest = if self.begun {
-            self.begun = false;
-            self.hash.update(&self.gathered);
-            self.hash.finalize_reset()
-        } else {
-            Sha256::digest(&self.gathered)
-        };
-        self.gathered.clear();
-        digest.into()
-    }
-}
-
-/// The buffers of one column of one batch.
-struct Cells<'a> {
-    nulls: Option<&'a NullBuffer>,
-    values: Values<'a>,
-}
-
-enum Values<'a> {
-    Boolean(&'a BooleanBuffer),
-    Int8(&'a [i8]),
-    Int16(&'a [i16]),
-    Int32(&'a [i32]),
-    Int64(&'a [i64]),
-    UInt8(&'a [u8]),
-    UInt16(&'a [u16]),
-    UInt32(&'a [u32]),
-    UInt64(&'a [u64]),
-    Float32(&'a [f32]),
-    Float64(&'a [f64]),
-    Bytes {
-        offsets: &'a [i32],
-        data: &'a [u8],
-    },
-    LargeBytes {
-        offsets: &'a [i64],
-        data: &'a [u8],
-    },
-    FixedBytes {
-        width: usize,
-        data: &'a [u8],
-    },
-    Decimal {
-        values: &'a [i128],
-        scale: usize,
-    },
-    Date(&'a [i32]),
-    /// Time of day, with nanoseconds in one unit.
-    Time32 {
-        values: &'a [i32],
-        nanos: i64,
-    },
-    Time64 {
-        values: &'a [i64],
-        nanos: i64,
-    },
-    /// With units in one second.
-    Timestamp {
-        values: &'a [i64],
-        per_second: i64,
-    },
-}
-
-impl<'a> Cells<'a> {
-    fn of(column: &Column, batch: &'a RecordBatch) -> Result<Self, ColumnarError> {
-        let missing = || ColumnarError::Unexpected { what: "reading a column to hash", message: column.name.clone() };
-        let array: &ArrayRef = batch.columns().get(column.index).ok_or_else(missing)?;
-        let values = values(column.form, array).ok_or_else(missing)?;
-        Ok(Self { nulls: array.nulls().filter(|nulls| nulls.null_count() > 0), values })
-    }
-
-    /// Appends the null byte or the value. A value with no canonical form is refused with the reason.
-    #[inline]
-    fn append(&self, row: usize, message: &mut Message, scratch: &mut Scratch) -> Result<(), &'static str> {
-        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            message.null();
-            return Ok(());
-        }
-        match &self.values {
-            Values::Boolean(values) => message.value(if values.value(row) { b"1" } else { b"0" }),
-            Values::Int8(values) => message.value(scratch.integer(i64::from(values[row]))),
-            Values::Int16(values) => message.value(scratch.integer(i64::from(values[row]))),
-            Values::Int32(values) => message.value(scratch.integer(i64::from(values[row]))),
-            Values::Int64(values) => message.value(scratch.integer(values[row])),
-            Values::UInt8(values) => message.value(scratch.unsigned(u64::from(values[row]))),
-            Values::UInt16(values) => message.value(scratch.unsigned(u64::from(values[row]))),
-            Values::UInt32(values) => message.value(scratch.unsigned(u64::from(values[row]))),
-            Values::UInt64(values) => message.value(scratch.unsigned(values[row])),
-            Values::Float32(values) => message.value(&canonical::float32(values[row])),
-            Values::Float64(values) => message.value(&canonical::float64(values[row])),
-            // Offsets were validated with the array: never negative, never decreasing, never past the data.
-            Values::Bytes { offsets, data } => message.value(&data[offsets[row] as usize..offsets[row + 1] as usize]),
-            Values::LargeBytes { offsets, data } => {
-                message.value(&data[offsets[row] as usize..offsets[row + 1] as usize])
-            }
-            Values::FixedBytes { width, data } => message.value(&data[row * width..(row + 1) * width]),
-            Values::Decimal { values, scale } => message.value(scratch.decimal(values[row], *scale)),
-            Values::Date(values) => message.value(scratch.date(i64::from(values[row]))?),
-            Values::Time32 { values, nanos } => message.value(scratch.time(i64::from(values[row]), *nanos)?),
-            Values::Time64 { values, nanos } => message.value(scratch.time(values[row], *nanos)?),
-            Values::Timestamp { values, per_second } => message.value(scratch.timestamp(values[row], *per_second)?),
-        }
-    }
-}
-
-fn primitive<T: ArrowPrimitiveType>(array: &ArrayRef) -> Option<&[T::Native]> {
-    array.as_primitive_opt::<T>().map(|array| array.values().as_ref())
-}
-
-/// The buffers behind an array; none if its type is not the form's, which the schema check of a projection excludes.
-fn values(form: Form, array: &ArrayRef) -> Option<Values<'_>> {
-    Some(match form {
-        Form::Boolean => Values::Boolean(array.as_boolean_opt()?.values()),
-        Form::Int8 => Values::Int8(primitive::<Int8Type>(array)?),
-        Form::Int16 => Values::Int16(primitive::<Int16Type>(array)?),
-        Form::Int32 => Values::Int32(primitive::<Int32Type>(array)?),
-        Form::Int64 => Values::Int64(primitive::<Int64Type>(array)?),
-        Form::UInt8 => Values::UInt8(primitive::<UInt8Type>(array)?),
-        Form::UInt16 => Values::UInt16(primitive::<UInt16Type>(array)?),
-        Form::UInt32 => Values::UInt32(primitive::<UInt32Type>(array)?),
-        Form::UInt64 => Values::UInt64(primitive::<UInt64Type>(array)?),
-        Form::Float32 => Values::Float32(primitive::<Float32Type>(array)?),
-        Form::Float64 => Values::Float64(primitive::<Float64Type>(array)?),
-        Form::Text => {
-            let array = array.as_string_opt::<i32>()?;
-            Values::Bytes { offsets: array.value_offsets(), data: array.value_data() }
-        }
-        Form::LargeText => {
-            let array = array.as_string_opt::<i64>()?;
-            Values::LargeBytes { offsets: array.value_offsets(), data: array.value_data() }
-        }
-        Form::Binary => {
-            let array = array.as_binary_opt::<i32>()?;
-            Values::Bytes { offsets: array.value_offsets(), data: array.value_data() }
-        }
-        Form::LargeBinary => {
-            let array = array.as_binary_opt::<i64>()?;
-            Values::LargeBytes { offsets: array.value_offsets(), data: array.value_data() }
-        }
-        Form::FixedBinary => {
-            let array = array.as_fixed_size_binary_opt()?;
-            Values::FixedBytes { width: usize::try_from(array.value_length()).ok()?, data: array.value_data() }
-        }
-        Form::Decimal { scale } => {
-            Values::Decimal { values: primitive::<Decimal128Type>(array)?, scale: usize::from(scale) }
-        }
-        Form::Date => Values::Date(primitive::<Date32Type>(array)?),
-        Form::Time32(TimeUnit::Second) => {
-            Values::Time32 { values: primitive::<Time32SecondType>(array)?, nanos: 1_000_000_000 }
-        }
-        Form::Time32(_) => Values::Time32 { values: primitive::<Time32MillisecondType>(array)?, nanos: 1_000_000 },
-        Form::Time64(TimeUnit::Microsecond) => {
-            Values::Time64 { values: primitive::<Time64MicrosecondType>(array)?, nanos: 1_000 }
-        }
-        Form::Time64(_) => Values::Time64 { values: primitive::<Time64NanosecondType>(array)?, nanos: 1 },
-        Form::Timestamp(TimeUnit::Second) => {
-            Values::Timestamp { values: primitive::<TimestampSecondType>(array)?, per_second: 1 }
-        }
-        Form::Timestamp(TimeUnit::Millisecond) => {
-            Values::Timestamp { values: primitive::<TimestampMillisecondType>(array)?, per_second: 1_000 }
-        }
-        Form::Timestamp(_) => {
-            Values::Timestamp { values: primitive::<TimestampMicrosecondType>(array)?, per_second: 1_000_000 }
-        }
-    })
 }

@@ -119,7 +119,7 @@ fn reference(batch: &RecordBatch, row: usize) -> String {
 pub(super) fn hashes(batch: &RecordBatch) -> Result<Vec<String>, ColumnarError> {
     let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     let hash = RowHash::compile(batch.schema_ref(), "_bronze_row_hash", &names)?;
-    let array = hash.evaluate(batch)?;
+    let array = hash.evaluate(batch.num_rows(), |index| batch.columns().get(index))?;
     assert_eq!((array.data_type(), array.null_count(), array.len()), (&DataType::Utf8, 0, batch.num_rows()));
     Ok(array.as_string::<i32>().iter().map(|hash| hash.unwrap().to_owned()).collect())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::Schema;
 use datakit_model::TableId;
-use datakit_model::sink::Target;
+use datakit_model::sink::{Target, WriteMode};
 
 use crate::sink::SinkError;
 
@@ -57,6 +57,17 @@ pub fn check_partitioning(target: &Target, sink: &'static str) -> Result<(), Sin
         return Ok(());
     }
     Err(SinkError::PartitionBy { table: target.table.to_string(), columns: target.partition_by.clone(), sink })
+}
+
+/// Refuses a load that merges, which no sink does yet.
+///
+/// # Errors
+/// [`SinkError::Merge`].
+pub fn check_mode(target: &Target, sink: &'static str) -> Result<(), SinkError> {
+    match target.mode {
+        WriteMode::Append | WriteMode::Overwrite => Ok(()),
+        WriteMode::Merge => Err(SinkError::Merge { table: target.table.to_string(), sink }),
+    }
 }
 
 /// Refuses a schema without columns, and columns whose names differ only in case.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use datakit_model::sink::WriteMode;
 use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -73,6 +74,34 @@ pub enum SinkError {
         columns: Vec<String>,
         /// `delta`, `postgres`.
         sink: &'static str,
+    },
+    /// A load that merges, which no sink does yet.
+    #[error("table `{table}` is to be merged by key, which the {sink} sink does not do")]
+    Merge {
+        /// The source's table.
+        table: String,
+        /// `delta`, `postgres`.
+        sink: &'static str,
+    },
+    /// A column that cannot partition its table.
+    #[error("table `{table}` cannot be partitioned by `{column}`: {reason}")]
+    PartitionColumn {
+        /// The source's table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The table that is there has other partition columns.
+    #[error("{location} is {}, and the load is {}", partitioned(there), partitioned(wanted))]
+    OtherPartitions {
+        /// Where the table is.
+        location: String,
+        /// Its partition columns.
+        there: Vec<String>,
+        /// Those of the load.
+        wanted: Vec<String>,
     },
     /// More columns than the sink takes.
     #[error(
@@ -365,8 +394,15 @@ impl SinkError {
             Self::Unconditional { .. } => (37, Kind::User),
             Self::Limit { .. } => (38, Kind::User),
             Self::PartitionBy { .. } => (39, Kind::User),
+            Self::Merge { .. } => (40, Kind::User),
+            Self::PartitionColumn { .. } => (41, Kind::User),
+            Self::OtherPartitions { .. } => (42, Kind::User),
         }
     }
+}
+
+fn partitioned(columns: &[String]) -> String {
+    if columns.is_empty() { "not partitioned".to_owned() } else { format!("partitioned by {}", columns.join(", ")) }
 }
 
 impl From<Failure> for SinkError {
@@ -414,6 +450,13 @@ impl Diagnostic for SinkError {
             }
             Self::NoColumns(_) => "check the datakit's column selection".into(),
             Self::PartitionBy { .. } => "leave out the columns to partition by".into(),
+            Self::Merge { .. } => WriteMode::NO_MERGE.into(),
+            Self::PartitionColumn { .. } => {
+                "partition by other columns: of booleans, integers, decimals, dates, timestamps or text, and not by all".into()
+            }
+            Self::OtherPartitions { .. } => {
+                "partition by the columns of the table, move it aside, or write to another sink: a load does not change them".into()
+            }
             Self::TooManyColumns { .. } => {
                 "exclude columns in the datakit's settings, or write the table to a Delta sink".into()
             }
@@ -485,14 +528,20 @@ impl Diagnostic for SinkError {
     fn context(&self) -> Vec<(String, String)> {
         let pairs: Vec<(&str, String)> = match self {
             Self::Collision { table, second, .. } => vec![("table", table.clone()), ("column", second.clone())],
-            Self::UnsupportedType { table, column, .. } | Self::Value { table, column, .. } => {
+            Self::UnsupportedType { table, column, .. }
+            | Self::PartitionColumn { table, column, .. }
+            | Self::Value { table, column, .. } => {
                 vec![("table", table.clone()), ("column", column.clone())]
             }
-            Self::NoColumns(table) | Self::TooManyColumns { table, .. } | Self::PartitionBy { table, .. } => {
+            Self::NoColumns(table)
+            | Self::TooManyColumns { table, .. }
+            | Self::PartitionBy { table, .. }
+            | Self::Merge { table, .. } => {
                 vec![("table", table.clone())]
             }
             Self::SchemaMismatch { location, .. }
             | Self::ForeignTable { location, .. }
+            | Self::OtherPartitions { location, .. }
             | Self::Replaced { location, .. }
             | Self::Conflict { location }
             | Self::Full { location, .. }

@@ -343,7 +343,8 @@ impl Commit<'_> {
 
     fn operation(&self) -> DeltaOperation {
         let mode = match self.mode {
-            WriteMode::Append => SaveMode::Append,
+            // A merge is refused when the table is opened.
+            WriteMode::Append | WriteMode::Merge => SaveMode::Append,
             WriteMode::Overwrite => SaveMode::Overwrite,
         };
         DeltaOperation::Write { mode, partition_by: None, predicate: None }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datakit_model::{Failure, TableId, TableState, TrackedBatch};
 use datakit_parquet::{DataFile, EncodingMemory, FilePlan, Message, WriterOptions, write_partition};
@@ -17,7 +16,7 @@ use super::encode::DeltaRows;
 use super::schema::TableSchema;
 use super::{names, probe};
 use datakit_connect::sink::SinkError;
-use datakit_connect::sink::columns::check_partitioning;
+use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
     CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
 };
@@ -114,10 +113,16 @@ impl Sink for DeltaSink {
         Ok(Log::open(&root, source_system, table).await?.rows())
     }
 
-    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure> {
-        self.table_root(source_system, table)?;
-        TableSchema::new(table, schema)?;
+    fn fits(&self, target: &Target) -> Result<(), Failure> {
+        check_mode(target, self.kind())?;
+        check_partitioning(target, self.kind())?;
+        self.table_root(&target.run.source_system, &target.table)?;
+        TableSchema::new(&target.table, &target.schema)?;
         Ok(())
+    }
+
+    fn writes_partitioned_tables(&self) -> bool {
+        false
     }
 
     fn max_columns(&self) -> Option<usize> {
@@ -133,6 +138,7 @@ impl Sink for DeltaSink {
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
+        check_mode(&target, self.kind())?;
         check_partitioning(&target, self.kind())?;
         let root = self.table_root(&target.run.source_system, &target.table)?;
         let schema = TableSchema::new(&target.table, &target.schema)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
+use datakit_model::files::FilePart;
 use tokio::runtime::Handle;
 
 use super::bytes::{FileBytes, file_error};
@@ -15,7 +16,7 @@ use super::document::JsonRecords;
 use super::error::FilesError;
 use super::found::advice;
 use super::input::Input;
-use super::request::{FilePart, Format, FormatKind, Sample};
+use super::request::{Format, FormatKind, Sample};
 use super::storage::{FoundFile, Storage};
 use super::tables::TableRules;
 use datakit_connect::delivery::Closing;

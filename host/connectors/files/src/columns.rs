@@ -12,9 +12,10 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 use datakit_model::ReadLimits;
+use datakit_model::files::FileOrigin;
 
 use super::json;
-use super::request::{Column, Format, FormatKind, Origin};
+use super::request::{Column, Format, FormatKind};
 use super::values::{self, FieldType, Form, TimeFormat};
 use datakit_connect::arrays::{offset, primitive, take, taken_offsets};
 
@@ -248,7 +249,7 @@ pub(super) struct Columns {
     builders: Vec<Builder>,
     /// Places of columns that are fields, in the order of the request.
     fields: Vec<usize>,
-    others: Vec<(usize, Origin)>,
+    others: Vec<(usize, FileOrigin)>,
     reading: Reading,
     /// Bytes of each row, but for those of text, and those of text in all rows.
     row_bytes: usize,
@@ -261,7 +262,7 @@ pub(super) struct Columns {
 impl Columns {
     pub(super) fn new(columns: &[Column], format: &Format, limits: &ReadLimits) -> Self {
         let builders: Vec<Builder> = columns.iter().map(Builder::new).collect();
-        let nullable = |column: &Column| matches!(column.from, Origin::Field | Origin::Constant);
+        let nullable = |column: &Column| matches!(column.from, FileOrigin::Field | FileOrigin::Constant);
         let fields: Vec<Field> =
             columns.iter().map(|c| Field::new(&c.name, c.field_type.arrow(), nullable(c))).collect();
         let places = || columns.iter().enumerate();
@@ -269,8 +270,8 @@ impl Columns {
             schema: Arc::new(Schema::new(fields)),
             row_bytes: builders.iter().map(Builder::row_bytes).sum::<usize>() + columns.len() / 8,
             builders,
-            fields: places().filter(|(_, c)| c.from == Origin::Field).map(|(place, _)| place).collect(),
-            others: places().filter(|(_, c)| c.from != Origin::Field).map(|(place, c)| (place, c.from)).collect(),
+            fields: places().filter(|(_, c)| c.from == FileOrigin::Field).map(|(place, _)| place).collect(),
+            others: places().filter(|(_, c)| c.from != FileOrigin::Field).map(|(place, c)| (place, c.from)).collect(),
             reading: Reading::new(format),
             text_bytes: 0,
             rows: 0,
@@ -352,9 +353,9 @@ impl Columns {
         for (place, origin) in &self.others {
             let builder = &mut self.builders[*place];
             match origin {
-                Origin::Path => text_bytes += builder.push_text(facts.path, &self.reading)?,
-                Origin::Modified => builder.push_micros(facts.modified_micros),
-                Origin::Constant | Origin::Field => match constants.next().and_then(Option::as_deref) {
+                FileOrigin::Path => text_bytes += builder.push_text(facts.path, &self.reading)?,
+                FileOrigin::Modified => builder.push_micros(facts.modified_micros),
+                FileOrigin::Constant | FileOrigin::Field => match constants.next().and_then(Option::as_deref) {
                     Some(text) => text_bytes += builder.push_text(text, &self.reading)?,
                     None => builder.push_null(),
                 },
@@ -391,19 +392,22 @@ impl Columns {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::DataType;
+
     use super::*;
 
     #[test]
     fn a_batch_is_over_its_bound_by_one_row_at_most() {
-        let column = |name: &str, text: &str| Column {
+        let column = |name: &str, data_type: DataType| Column {
             name: name.into(),
-            field_type: FieldType::try_from(text.to_owned()).unwrap(),
-            from: Origin::Field,
+            field_type: FieldType::try_from(&data_type).unwrap(),
+            from: FileOrigin::Field,
             format: None,
             strict: false,
         };
         let limits = ReadLimits { max_batch_bytes: 10_000, ..ReadLimits::default() };
-        let mut columns = Columns::new(&[column("a", "Int64"), column("b", "Utf8")], &Format::default(), &limits);
+        let mut columns =
+            Columns::new(&[column("a", DataType::Int64), column("b", DataType::Utf8)], &Format::default(), &limits);
         let facts = FileFacts { path: "a.csv", modified_micros: 0, constants: &[] };
         let text = "x".repeat(4_000);
         for _ in 0..3 {

@@ -298,7 +298,7 @@ impl Diagnostic for FilesError {
             Self::BadRow { limit: 0, .. } => "correct the file, or let rows be rejected by the datakit's setting `max_bad_rows`".into(),
             Self::BadRow { .. } => "correct the files, or raise the datakit's setting `max_bad_rows`".into(),
             Self::Timeout { .. } => "read smaller partitions".into(),
-            Self::Request(_) => "docs/files.md has the form of a request; if a setting caused it, correct that".into(),
+            Self::Request(_) => "wit/files.wit and docs/files.md say what a request may be; if a setting caused it, correct that".into(),
             Self::NotGranted { .. } => "the operator grants files by `root` and `tables` of the connection".into(),
             Self::TableNotGranted { .. } => "add it to `tables` of the ingest".into(),
             Self::Busy => "drop the reader before the next request, or open a second connection".into(),

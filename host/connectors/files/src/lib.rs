@@ -1,14 +1,13 @@
 //! Files: delimited fields and JSON lines, of a folder or an object store.
 //!
-//! A datakit asks in JSON where it asks databases in SQL: for the listing, for a sample of some files, for rows of files in
-//! columns of types it names. What it may name is the operator's to say: files below the connection's root that belong to
-//! a granted table.
+//! A datakit asks for the listing, for a sample of some files, for rows of files in columns of types it names. What it may name is
+//! the operator's to say: files below the connection's root that belong to a granted table.
 //!
 //! | module | about |
 //! |---|---|
 //! | [`config`] | what an operator says about files |
 //! | [`error`] | what can go wrong, with codes and hints |
-//! | `request` | what a datakit asks for |
+//! | `request` | what a datakit asks for, checked |
 //! | [`tables`] | which file belongs to which table |
 //! | `storage` | the folder or object store |
 //! | `bytes`, `input` | from its bytes to text: compression, encodings |
@@ -49,7 +48,8 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datakit_model::source::{Access, Connection, Query, ReadReport, Reader, Rejected, Source};
+use datakit_model::files::{FilePart, FilesRequest};
+use datakit_model::source::{Access, Connection, ReadReport, Reader, Rejected, Source};
 use datakit_model::{Failure, NameRule, TableId, TrackedBatch};
 use tokio::runtime::Handle;
 
@@ -59,7 +59,7 @@ pub use self::config::{FilesConfig, Root};
 pub use self::connector::Files;
 pub use self::error::FilesError;
 use self::rejects::{Rejects, Tally, Waiting};
-use self::request::{FilePart, Read, Request, Sample, Table};
+use self::request::{Read, Request, Sample};
 use self::rows::RowReader;
 pub use self::settings::{FilesSettings, PathPatterns};
 use self::storage::Storage;
@@ -148,14 +148,11 @@ struct FilesSession {
 
 #[async_trait]
 impl Connection for FilesSession {
-    async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
+    async fn files(&self, request: FilesRequest) -> Result<Box<dyn Reader>, Failure> {
         let busy = Busy::take(&self.reading).ok_or(FilesError::Busy)?;
-        if !query.parameters.is_empty() {
-            return Err(FilesError::request("it has parameters, which no request for files takes").into());
-        }
-        let timeout = Timeouts::default().of_query(query.options.timeout);
-        let reader = match Request::parse(&query.sql)? {
-            Request::List(_) => self.list(timeout, busy).await?,
+        let timeout = Timeouts::default().of_query(None);
+        let reader = match Request::try_from(request)? {
+            Request::List => self.list(timeout, busy).await?,
             Request::Sample(sample) => self.sample(sample, timeout, busy)?,
             Request::Read(read) => self.read(read, timeout, busy)?,
         };
@@ -189,11 +186,11 @@ impl FilesSession {
     }
 
     fn read(&self, read: Read, timeout: Duration, busy: Busy) -> Result<FilesReader, FilesError> {
-        let table = self.check(&read.table, &read.files)?;
+        self.check(&read.table, &read.files)?;
         let Shared { config, storage, tally } = self.shared.as_ref();
         let (delivery, messages) = Delivery::new(self.access.memory.clone(), timeout);
         let columns = Columns::new(&read.columns, &read.format, &config.read);
-        let rejects = Rejects::new(Arc::clone(tally), &self.access.run_id, table, read.max_rejected_rows);
+        let rejects = Rejects::new(Arc::clone(tally), &self.access.run_id, read.table.clone(), read.max_rejected_rows);
         let (schema, waiting) = (columns.schema(), rejects.waiting());
         let reader = RowReader {
             config: Arc::clone(config),
@@ -210,18 +207,17 @@ impl FilesSession {
     }
 
     /// Holds a table and its files against the grant.
-    fn check(&self, table: &Table, files: &[FilePart]) -> Result<TableId, FilesError> {
-        let table = TableId::from(table);
-        if !self.access.tables.allows(&table) {
-            return Err(FilesError::TableNotGranted { table });
+    fn check(&self, table: &TableId, files: &[FilePart]) -> Result<(), FilesError> {
+        if !self.access.tables.allows(table) {
+            return Err(FilesError::TableNotGranted { table: table.clone() });
         }
         for file in files {
-            if self.shared.config.tables.table_of(&file.path)?.as_ref() != Some(&table) {
+            if self.shared.config.tables.table_of(&file.path)?.as_ref() != Some(table) {
                 let why = "it does not belong to the table that it is read for";
                 return Err(FilesError::NotGranted { path: file.path.clone(), why });
             }
         }
-        Ok(table)
+        Ok(())
     }
 }
 

@@ -1,114 +1,66 @@
-//! What a datakit asks for: one JSON document in the place of SQL.
+//! What is asked for, checked: names of kinds, types and formats as what they name, bounds held.
 //!
-//! `{"list": {}}`, `{"sample": {…}}` or `{"read": {…}}`. Nothing in it is trusted: `access` holds every path against the
-//! operator's rules and the grant, and `Read::checked` the rest, before a file is opened.
+//! Nothing in it is trusted: the session holds every path against the operator's rules and the grant, this module the rest, before
+//! a file is opened.
 
 use std::collections::HashSet;
 
 use datakit_model::TableId;
-use serde::Deserialize;
+use datakit_model::files::{FileColumn, FileFormat, FileOrigin, FilePart, FilesRead, FilesRequest};
 
 use super::error::FilesError;
-use super::values::{FieldType, TimeFormat};
+use super::values::{FieldType, TimeFormat, shown};
 
 /// Files that one request may name.
 const MAX_FILES: usize = 10_000;
 /// Rows that one sample may have.
-const MAX_SAMPLE_ROWS: u64 = 10_000;
+const MAX_SAMPLE_ROWS: u32 = 10_000;
 /// Rows that one table may reject in a run: more than that is no accident, and each is kept in memory until the commit.
 const MAX_REJECTED_ROWS: u64 = 100_000;
 
-/// A request.
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+/// A request that can be.
+#[derive(Debug, PartialEq)]
 pub(super) enum Request {
     /// All files of all tables, with what is known of them without reading.
-    List(List),
+    List,
     /// The first records of files, as they are.
     Sample(Sample),
     /// The rows of files.
     Read(Read),
 }
 
-/// See [`Request::List`].
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct List {}
-
 /// See [`Request::Sample`].
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Sample {
-    pub(super) table: Table,
+    pub(super) table: TableId,
     pub(super) files: Vec<FilePart>,
-    #[serde(default)]
     pub(super) format: Format,
     /// Records of each file.
     pub(super) max_rows: u64,
 }
 
 /// See [`Request::Read`].
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Read {
-    pub(super) table: Table,
+    pub(super) table: TableId,
     pub(super) files: Vec<FilePart>,
-    #[serde(default)]
     pub(super) format: Format,
     pub(super) columns: Vec<Column>,
     /// A column that a file does not have.
-    #[serde(default)]
     pub(super) missing_columns: Missing,
     /// A column that a file has and the request has not.
-    #[serde(default)]
     pub(super) extra_columns: Extra,
     /// Rows of the table that may be rejected, over all its partitions.
-    #[serde(default)]
     pub(super) max_rejected_rows: u64,
 }
 
-/// A table by its two names.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Table {
-    pub(super) schema: String,
-    pub(super) name: String,
-}
-
-impl From<&Table> for TableId {
-    fn from(table: &Table) -> Self {
-        Self::new(&table.schema, &table.name)
-    }
-}
-
-/// A file, or a range of its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FilePart {
-    /// Below the root, parted by `/`.
-    pub(super) path: String,
-    /// As the listing said: another content is another version, and is not read.
-    pub(super) version: String,
-    /// Records that begin at this byte or later. Only for files whose records end where lines end.
-    #[serde(default)]
-    pub(super) start: u64,
-    /// Records that begin before this byte; none: to the end.
-    #[serde(default)]
-    pub(super) end: Option<u64>,
-    /// A value for each constant column, in their order.
-    #[serde(default)]
-    pub(super) constants: Vec<Option<String>>,
-}
-
-impl FilePart {
-    pub(super) fn is_range(&self) -> bool {
-        self.start > 0 || self.end.is_some()
-    }
+/// Whether it is less than its whole file.
+pub(super) fn is_range(part: &FilePart) -> bool {
+    part.start > 0 || part.end.is_some()
 }
 
 /// How files are written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Format {
     pub(super) kind: FormatKind,
     /// The first record names the columns.
@@ -133,28 +85,8 @@ pub(super) struct Format {
     pub(super) decimal_comma: bool,
 }
 
-impl Default for Format {
-    fn default() -> Self {
-        Self {
-            kind: FormatKind::Csv,
-            header: true,
-            delimiter: ',',
-            quote: Some('"'),
-            escape: None,
-            comment: None,
-            skip_lines: 0,
-            encoding: "utf-8".into(),
-            compression: Compression::Auto,
-            null_values: vec![String::new()],
-            trim: false,
-            decimal_comma: false,
-        }
-    }
-}
-
 /// The kinds of files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FormatKind {
     /// Records of delimited fields.
     Csv,
@@ -165,8 +97,7 @@ pub(super) enum FormatKind {
 }
 
 /// How files are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     /// As their first bytes say.
     Auto,
@@ -179,83 +110,97 @@ pub(super) enum Compression {
 }
 
 /// A column of the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// The Arrow type in the text form of the WIT.
-    #[serde(rename = "type")]
     pub(super) field_type: FieldType,
-    #[serde(default)]
-    pub(super) from: Origin,
+    pub(super) from: FileOrigin,
     /// How dates and times are written, in the notation of strftime; none: ISO 8601.
-    #[serde(default)]
     pub(super) format: Option<TimeFormat>,
     /// Whether a value has to be written in the type's own form: the type was inferred from other values, so that a value
     /// that reads as another text afterwards was never meant to be of that type.
-    #[serde(default)]
     pub(super) strict: bool,
 }
 
-/// Where a column's values come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Origin {
-    /// The field of its name.
-    #[default]
-    Field,
-    /// One value a file, which the request gives.
-    Constant,
-    /// The file's path below the root.
-    Path,
-    /// When the file was written last.
-    Modified,
-}
-
 /// What becomes of a column that a file does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     /// The file is not read.
-    #[default]
     Error,
     /// It is null.
     Null,
 }
 
 /// What becomes of a column that a file has and the request has not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extra {
     /// The file is not read; a row, where each has names of its own.
-    #[default]
     Error,
     /// It is left out.
     Ignore,
 }
 
-impl Request {
-    /// Reads a request.
-    pub(super) fn parse(text: &str) -> Result<Self, FilesError> {
-        let request: Self = serde_json::from_str(text).map_err(|error| FilesError::request(error.to_string()))?;
-        match &request {
-            Self::List(_) => {}
-            Self::Sample(sample) => {
-                check_files(&sample.files, 0, &sample.format)?;
-                if sample.max_rows > MAX_SAMPLE_ROWS {
-                    return Err(FilesError::request(format!("a sample has at most {MAX_SAMPLE_ROWS} rows")));
-                }
-            }
-            Self::Read(read) => read.check()?,
+impl TryFrom<FilesRequest> for Request {
+    type Error = FilesError;
+
+    fn try_from(request: FilesRequest) -> Result<Self, FilesError> {
+        Ok(match request {
+            FilesRequest::List => Self::List,
+            FilesRequest::Sample { read, max_rows } => Self::Sample(Sample::new(read, max_rows)?),
+            FilesRequest::Read(read) => Self::Read(Read::try_from(read)?),
+        })
+    }
+}
+
+impl Sample {
+    /// The columns of the request, and so the values of constant ones, do not count.
+    fn new(read: FilesRead, max_rows: u32) -> Result<Self, FilesError> {
+        let FilesRead { table, files, format, .. } = read;
+        let format = Format::try_from(format)?;
+        check_files(&files, &format)?;
+        if max_rows > MAX_SAMPLE_ROWS {
+            return Err(FilesError::request(format!("a sample has at most {MAX_SAMPLE_ROWS} rows")));
         }
-        Ok(request)
+        Ok(Self { table, files, format, max_rows: max_rows.into() })
+    }
+}
+
+impl TryFrom<FilesRead> for Read {
+    type Error = FilesError;
+
+    fn try_from(read: FilesRead) -> Result<Self, FilesError> {
+        let read = Self {
+            table: read.table,
+            files: read.files,
+            format: Format::try_from(read.format)?,
+            columns: read.columns.into_iter().map(Column::try_from).collect::<Result<_, _>>()?,
+            missing_columns: if read.missing_columns_null { Missing::Null } else { Missing::Error },
+            extra_columns: if read.extra_columns_ignored { Extra::Ignore } else { Extra::Error },
+            max_rejected_rows: read.max_rejected_rows,
+        };
+        read.check()?;
+        Ok(read)
+    }
+}
+
+impl TryFrom<FileColumn> for Column {
+    type Error = FilesError;
+
+    fn try_from(column: FileColumn) -> Result<Self, FilesError> {
+        let FileColumn { name, data_type, origin, time_format, strict } = column;
+        let field_type = FieldType::try_from(&data_type).map_err(FilesError::request)?;
+        let format = time_format.map(TimeFormat::try_from).transpose().map_err(FilesError::request)?;
+        Ok(Self { name, field_type, from: origin, format, strict })
     }
 }
 
 impl Read {
     fn check(&self) -> Result<(), FilesError> {
-        let constants = self.columns.iter().filter(|column| column.from == Origin::Constant).count();
-        check_files(&self.files, constants, &self.format)?;
+        let constants = self.columns.iter().filter(|column| column.from == FileOrigin::Constant).count();
+        check_files(&self.files, &self.format)?;
+        if let Some(file) = self.files.iter().find(|file| file.constants.len() != constants) {
+            return Err(FilesError::request(format!("`{}` has not one value for each constant column", file.path)));
+        }
         if self.columns.is_empty() {
             return Err(FilesError::request("it names no column"));
         }
@@ -268,9 +213,9 @@ impl Read {
                 return Err(FilesError::request(format!("the column `{}` is of a type without a format", column.name)));
             }
             let wanted = match column.from {
-                Origin::Path => FieldType::Text,
-                Origin::Modified => FieldType::TimestampUtc,
-                Origin::Field | Origin::Constant => continue,
+                FileOrigin::Path => FieldType::Text,
+                FileOrigin::Modified => FieldType::TimestampUtc,
+                FileOrigin::Field | FileOrigin::Constant => continue,
             };
             if column.field_type != wanted {
                 return Err(FilesError::request(format!(
@@ -286,17 +231,13 @@ impl Read {
     }
 }
 
-fn check_files(files: &[FilePart], constants: usize, format: &Format) -> Result<(), FilesError> {
+fn check_files(files: &[FilePart], format: &Format) -> Result<(), FilesError> {
     if files.len() > MAX_FILES {
         return Err(FilesError::request(format!("it names {} files, more than {MAX_FILES}", files.len())));
     }
-    format.check()?;
     for file in files {
         check_path(&file.path)?;
-        if file.constants.len() != constants {
-            return Err(FilesError::request(format!("`{}` has not one value for each constant column", file.path)));
-        }
-        if file.is_range() && !format.ends_records_at_lines() {
+        if is_range(file) && !format.ends_records_at_lines() {
             return Err(FilesError::request("only files whose records end where lines end are read in parts"));
         }
     }
@@ -310,6 +251,52 @@ fn check_path(path: &str) -> Result<(), FilesError> {
         return Ok(());
     }
     Err(FilesError::NotGranted { path: path.to_owned(), why: "it is no plain path below the connection's root" })
+}
+
+impl TryFrom<FileFormat> for Format {
+    type Error = FilesError;
+
+    fn try_from(format: FileFormat) -> Result<Self, FilesError> {
+        let format = Self {
+            kind: FormatKind::of(&format.kind)?,
+            header: format.header,
+            delimiter: format.delimiter,
+            quote: format.quote,
+            escape: format.escape,
+            comment: format.comment,
+            skip_lines: format.skip_lines,
+            encoding: format.encoding,
+            compression: Compression::of(&format.compression)?,
+            null_values: format.null_values,
+            trim: format.trim,
+            decimal_comma: format.decimal_comma,
+        };
+        format.check()?;
+        Ok(format)
+    }
+}
+
+impl FormatKind {
+    fn of(name: &str) -> Result<Self, FilesError> {
+        Ok(match name {
+            "csv" => Self::Csv,
+            "json-lines" => Self::JsonLines,
+            "json" => Self::Json,
+            _ => return Err(FilesError::request(format!("there is no format `{}`", shown(name)))),
+        })
+    }
+}
+
+impl Compression {
+    fn of(name: &str) -> Result<Self, FilesError> {
+        Ok(match name {
+            "auto" => Self::Auto,
+            "none" => Self::None,
+            "gzip" => Self::Gzip,
+            "zstd" => Self::Zstd,
+            _ => return Err(FilesError::request(format!("there is no compression `{}`", shown(name)))),
+        })
+    }
 }
 
 impl Format {
@@ -326,7 +313,7 @@ impl Format {
             return Err(FilesError::request("the delimiter is also the quote, escape or comment"));
         }
         if encoding_rs::Encoding::for_label(self.encoding.as_bytes()).is_none() {
-            return Err(FilesError::request(format!("there is no encoding `{}`", self.encoding)));
+            return Err(FilesError::request(format!("there is no encoding `{}`", shown(&self.encoding))));
         }
         Ok(())
     }
@@ -342,5 +329,13 @@ impl Format {
     /// The delimiter and its like as the parser takes them; [`Self::check`] has seen that they are ASCII.
     pub(super) fn byte(character: char) -> u8 {
         u8::try_from(character).unwrap_or(b',')
+    }
+}
+
+/// As a comma-separated file with a header, in UTF-8.
+#[cfg(test)]
+impl Default for Format {
+    fn default() -> Self {
+        Self::try_from(FileFormat::new("csv")).unwrap()
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use datakit_model::files::FilePart;
 use tokio::runtime::Handle;
 
 use super::bytes::{FileBytes, file_error};
@@ -14,7 +15,7 @@ use super::error::FilesError;
 use super::header::FieldMap;
 use super::input::{Input, LineEnds, is_whole_only, mark_bytes};
 use super::rejects::Rejects;
-use super::request::{Extra, FilePart, FormatKind, Read};
+use super::request::{Extra, FormatKind, Read, is_range};
 use super::storage::{FoundFile, OpenFile, Storage};
 
 type Delivery = datakit_connect::delivery::Delivery<FilesError>;
@@ -77,7 +78,7 @@ impl RowReader {
         }
         let file = Arc::new(file);
         let (mut from, mut end) = (None, part.end.unwrap_or(u64::MAX));
-        if part.is_range() {
+        if is_range(part) {
             let start = self.runtime.block_on(file.read(0, SNIFFED_BYTES))?;
             match (is_whole_only(&start), part.start) {
                 (true, 0) => end = u64::MAX,
@@ -201,7 +202,7 @@ impl RowReader {
         let path = opened.part.path.as_str();
         let kind = self.request.format.kind;
         let mut is_line = kind == FormatKind::JsonLines;
-        if !is_line && opened.part.is_range() {
+        if !is_line && is_range(opened.part) {
             is_line = !is_document(&mut self.whole(opened)?).map_err(|error| file_error(path, error))?;
             if !is_line && opened.part.start > 0 {
                 return Ok(None);

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use arrow::array::{Array as _, AsArray as _};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
-use datakit_model::source::{Access, Query, QueryOptions, RejectedRow};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use datakit_model::files::{FileColumn, FileFormat, FileOrigin, FilesRead};
+use datakit_model::source::{Access, RejectedRow};
 use datakit_model::{MemoryBudget, ReadLimits, TablePatterns};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 
@@ -37,19 +38,17 @@ impl Folder {
         fs::write(path, bytes).unwrap();
     }
 
-    /// What a request is answered: all rows, and the rejected ones.
-    fn ask(&self, request: &Value) -> Result<(RecordBatch, Vec<RejectedRow>), Failure> {
-        self.ask_text(&request.to_string())
+    async fn connect(&self) -> Box<dyn Connection> {
+        let tables = TablePatterns::new(vec!["files.t*".parse().unwrap()]);
+        let access = Access { tables, run_id: "run".into(), memory: MemoryBudget::new(1 << 20) };
+        self.source.connect(access).await.unwrap()
     }
 
-    fn ask_text(&self, request: &str) -> Result<(RecordBatch, Vec<RejectedRow>), Failure> {
+    /// What a request is answered: all rows, and the rejected ones.
+    fn ask(&self, request: FilesRequest) -> Result<(RecordBatch, Vec<RejectedRow>), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let tables = TablePatterns::new(vec!["files.t*".parse().unwrap()]);
-            let access = Access { tables, run_id: "run".into(), memory: MemoryBudget::new(1 << 20) };
-            let connection = self.source.connect(access).await?;
-            let query = Query { sql: request.to_owned(), parameters: vec![], options: QueryOptions::default() };
-            let mut reader = connection.query(query).await?;
+            let mut reader = self.connect().await.files(request).await?;
             let (mut batches, mut rejected) = (Vec::new(), Vec::new());
             while let Some(batch) = reader.next().await? {
                 assert!(batch.batch().num_rows() <= 7 || reader.schema().field(0).name() != "a");
@@ -60,26 +59,53 @@ impl Folder {
         })
     }
 
+    fn rows(&self, read: &FilesRead) -> Result<(RecordBatch, Vec<RejectedRow>), Failure> {
+        self.ask(FilesRequest::Read(read.clone()))
+    }
+
+    /// The first ten records of a file.
+    fn sample(&self, path: &str, format: FileFormat) -> RecordBatch {
+        let read = self.read_in(path, format, vec![]);
+        self.ask(FilesRequest::Sample { read, max_rows: 10 }).unwrap().0
+    }
+
     fn version(&self, path: &str) -> String {
-        let (listing, _) = self.ask(&json!({"list": {}})).unwrap();
+        let (listing, _) = self.ask(FilesRequest::List).unwrap();
         let paths = listing.column_by_name("path").unwrap().as_string::<i32>().clone();
         let row = paths.iter().position(|found| found == Some(path)).unwrap();
         listing.column_by_name("version").unwrap().as_string::<i32>().value(row).to_owned()
     }
 
     /// A request for this file in the columns a (bigint), b (text), c (decimal), d (date), e (timestamp).
-    fn read(&self, path: &str, format: Value) -> Value {
-        let types = ["Int64", "Utf8", "Decimal128(20, 3)", "Date32", "Timestamp(us)"];
-        let columns: Vec<Value> =
-            ["a", "b", "c", "d", "e"].iter().zip(types).map(|(name, t)| json!({"name": name, "type": t})).collect();
-        json!({"read": {
-            "table": {"schema": "files", "name": "t"},
-            "files": [{"path": path, "version": self.version(path)}],
-            "format": format,
-            "columns": columns,
-            "max_rejected_rows": 100,
-        }})
+    fn read(&self, path: &str, format: FileFormat) -> FilesRead {
+        let types = [
+            DataType::Int64,
+            DataType::Utf8,
+            DataType::Decimal128(20, 3),
+            DataType::Date32,
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+        ];
+        let columns = ["a", "b", "c", "d", "e"].into_iter().zip(types);
+        let columns = columns.map(|(name, data_type)| column(name, data_type, FileOrigin::Field)).collect();
+        FilesRead { max_rejected_rows: 100, ..self.read_in(path, format, columns) }
     }
+
+    fn read_in(&self, path: &str, format: FileFormat, columns: Vec<FileColumn>) -> FilesRead {
+        let files = vec![part(path, self.version(path))];
+        FilesRead { files, columns, ..FilesRead::new(TableId::new("files", "t"), format) }
+    }
+}
+
+fn csv() -> FileFormat {
+    FileFormat::new("csv")
+}
+
+fn column(name: &str, data_type: DataType, origin: FileOrigin) -> FileColumn {
+    FileColumn { name: name.into(), data_type, origin, time_format: None, strict: false }
+}
+
+fn part(path: &str, version: String) -> FilePart {
+    FilePart { path: path.into(), version, constants: vec![], start: 0, end: None }
 }
 
 type Row = (Option<i64>, Option<String>, Option<i64>, Option<i32>, Option<i64>);
@@ -176,7 +202,7 @@ proptest! {
         }
         let folder = Folder::new();
         folder.write("t/a.csv", compressed(encoded(&text, encoding), compression));
-        let (batch, rejected) = folder.ask(&folder.read("t/a.csv", json!({"delimiter": delimiter}))).unwrap();
+        let (batch, rejected) = folder.rows(&folder.read("t/a.csv", FileFormat { delimiter, ..csv() })).unwrap();
         prop_assert_eq!(rejected, vec![]);
         prop_assert_eq!(rows(&batch), table);
     }
@@ -202,19 +228,31 @@ proptest! {
         }
         let folder = Folder::new();
         folder.write("t/a.jsonl", encoded(&text, usize::from(mark)));
-        let whole = folder.read("t/a.jsonl", json!({"kind": "json_lines"}));
-        prop_assert_eq!(rows(&folder.ask(&whole).unwrap().0), table.clone());
+        let whole = folder.read("t/a.jsonl", FileFormat::new("json-lines"));
+        prop_assert_eq!(rows(&folder.rows(&whole).unwrap().0), table.clone());
         let (found, _) = parts::in_parts(&folder, &whole, cuts);
         prop_assert_eq!(found, table);
     }
 
     #[test]
-    fn any_request_is_refused_or_answered(request in any::<String>(), path in any::<String>()) {
+    fn request_of_any_texts_is_refused(
+        [path, name, schema, column_name, time_format] in prop::array::uniform5(any::<String>()),
+        [kind, encoding, compression] in prop::array::uniform3(any::<String>()),
+        [delimiter, quote] in prop::array::uniform2(any::<char>()),
+        is_named in any::<bool>(),
+    ) {
         let folder = Folder::new();
         folder.write("t/a.csv", "a\n1\n");
-        prop_assert!(folder.ask_text(&request).is_err());
-        let read = json!({"sample": {"table": {"schema": "files", "name": "t"}, "files": [{"path": path, "version": ""}], "max_rows": 1}});
-        prop_assert!(folder.ask(&read).is_err());
+        let format = FileFormat { delimiter, quote: Some(quote), encoding, compression, ..FileFormat::new(kind) };
+        let column = FileColumn { time_format: Some(time_format), ..column(&column_name, DataType::Date32, FileOrigin::Field) };
+        let table = if is_named { TableId::new("files", "t") } else { TableId::new(schema, name) };
+        let files = vec![part(&path, String::new())];
+        for format in [csv(), format] {
+            let read = FilesRead { files: files.clone(), columns: vec![column.clone()], ..FilesRead::new(table.clone(), format) };
+            prop_assert!(folder.rows(&read).is_err());
+            let sample = FilesRequest::Sample { read, max_rows: 1 };
+            prop_assert!(folder.ask(sample).is_err());
+        }
     }
 }
 
@@ -238,7 +276,7 @@ fn bad_rows_are_rejected_with_their_lines() {
     text.extend_from_slice(&[b'y'; 9000]);
     text.extend_from_slice(b"\n3,,,,\n4,\"open,,,\n");
     folder.write("t/a.csv", text);
-    let (batch, rejected) = folder.ask(&folder.read("t/a.csv", json!({}))).unwrap();
+    let (batch, rejected) = folder.rows(&folder.read("t/a.csv", csv())).unwrap();
     assert_eq!(rows(&batch).into_iter().map(|row| row.0).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
     let shown = |row: &RejectedRow| {
         format!("{}:{} {} [{} characters]", row.file, row.line, row.reason, row.text.chars().count())
@@ -262,7 +300,7 @@ fn bad_objects_are_rejected_with_their_lines() {
         r#"{"a": "7", "b": "A"}"#,
     ];
     folder.write("t/a.jsonl", lines.join("\n"));
-    let (batch, rejected) = folder.ask(&folder.read("t/a.jsonl", json!({"kind": "json_lines"}))).unwrap();
+    let (batch, rejected) = folder.rows(&folder.read("t/a.jsonl", FileFormat::new("json-lines"))).unwrap();
     let found = rows(&batch);
     assert_eq!(found[0], (Some(1), Some(r#"{"x": [1, 2.0]}"#.into()), Some(1_234_567_890_123_456_125), None, None));
     assert_eq!(found[1].1.as_deref(), Some("A"));
@@ -277,7 +315,7 @@ fn a_stray_quote_fails_its_file() {
     let rest = "2,,,,\n".repeat(5000);
     folder.write("t/a.csv", format!("a,b,c,d,e\n1,\"x,,,\n{rest}"));
     folder.write("t/b.csv", "a,b,c,d,e\n1,\"x,,,\n2,,,,\n");
-    let failure = |path: &str| folder.ask(&folder.read(path, json!({}))).map(|_| ()).unwrap_err();
+    let failure = |path: &str| folder.rows(&folder.read(path, csv())).map(|_| ()).unwrap_err();
     let reported = |path: &str| format!("{} {}", failure(path).code(), failure(path).message());
     assert_eq!(
         [reported("t/a.csv"), reported("t/b.csv")],
@@ -292,11 +330,10 @@ fn a_stray_quote_fails_its_file() {
 fn a_bad_row_of_many_lines_counts_as_many() {
     let folder = Folder::new();
     folder.write("t/a.csv", format!("a,b,c,d,e\nx,\"{}\",,,\n", "2,,,,\n".repeat(3)));
-    let mut request = folder.read("t/a.csv", json!({}));
-    request["read"]["max_rejected_rows"] = json!(4);
-    assert_eq!(folder.ask(&request).unwrap().1.len(), 1);
-    request["read"]["max_rejected_rows"] = json!(3);
-    let failure = folder.ask(&request).unwrap_err();
+    let mut request = FilesRead { max_rejected_rows: 4, ..folder.read("t/a.csv", csv()) };
+    assert_eq!(folder.rows(&request).unwrap().1.len(), 1);
+    request.max_rejected_rows = 3;
+    let failure = folder.rows(&request).unwrap_err();
     assert_eq!(
         failure.message(),
         "`t/a.csv`, line 2: column `a`: `x` is not an integer of 64 bits; it has 4 lines, and counts as so many rows"
@@ -307,8 +344,8 @@ fn a_bad_row_of_many_lines_counts_as_many() {
 fn files_without_a_header_are_read_by_place() {
     let folder = Folder::new();
     folder.write("t/a.csv", "1,\"x \\\"y\\\"\",1.5,,\n2,\"\\\\\",,,\n");
-    let format = json!({"header": false, "escape": "\\"});
-    let (batch, rejected) = folder.ask(&folder.read("t/a.csv", format)).unwrap();
+    let format = FileFormat { header: false, escape: Some('\\'), ..csv() };
+    let (batch, rejected) = folder.rows(&folder.read("t/a.csv", format)).unwrap();
     assert_eq!(rejected, []);
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(
@@ -322,14 +359,10 @@ fn a_file_that_grows_while_it_is_read_fails() {
     let folder = Folder::new();
     let line = "1,some text,,,\n";
     folder.write("t/a.csv", format!("a,b,c,d,e\n{}", line.repeat(200_000)));
-    let request = folder.read("t/a.csv", json!({})).to_string();
+    let request = FilesRequest::Read(folder.read("t/a.csv", csv()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (rows, failure) = runtime.block_on(async {
-        let tables = TablePatterns::new(vec!["files.t".parse().unwrap()]);
-        let access = Access { tables, run_id: "run".into(), memory: MemoryBudget::new(1 << 20) };
-        let connection = folder.source.connect(access).await.unwrap();
-        let query = Query { sql: request, parameters: vec![], options: QueryOptions::default() };
-        let mut reader = connection.query(query).await.unwrap();
+        let mut reader = folder.connect().await.files(request).await.unwrap();
         // The thread that reads waits for us from here on, long before the end of the file.
         let mut rows = reader.next().await.unwrap().unwrap().batch().num_rows();
         let mut file = fs::OpenOptions::new().append(true).open(folder.root.path().join("t/a.csv")).unwrap();
@@ -352,16 +385,15 @@ fn what_is_not_granted_is_refused() {
     folder.write("t/a.csv", "a,b,c,d,e\n");
     folder.write("secret/a.csv", "a\n");
     folder.write("t/_hidden.csv", "a\n");
-    let fine = folder.read("t/a.csv", json!({}));
-    assert!(folder.ask(&fine).is_ok());
-    let with = |change: &dyn Fn(&mut Value)| {
+    let fine = folder.read("t/a.csv", csv());
+    assert!(folder.rows(&fine).is_ok());
+    let with = |change: &dyn Fn(&mut FilesRead)| {
         let mut request = fine.clone();
-        change(&mut request["read"]);
-        let failure = folder.ask(&request).map(|_| ()).unwrap_err();
+        change(&mut request);
+        let failure = folder.rows(&request).map(|_| ()).unwrap_err();
         format!("{} {}", failure.code(), failure.message()).replace(folder.root.path().to_str().unwrap(), "[root]")
     };
-    let path = |path: &str| with(&|read: &mut Value| read["files"][0]["path"] = json!(path));
-    let format = |key: &str, value: Value| with(&|read: &mut Value| read["format"][key] = value.clone());
+    let path = |path: &str| with(&|read: &mut FilesRead| read.files[0].path = path.into());
     let refused = vec![
         path("../t/a.csv"),
         path("/etc/passwd"),
@@ -373,23 +405,26 @@ fn what_is_not_granted_is_refused() {
         path("secret/a.csv"),
         path("t/_hidden.csv"),
         path("t/gone.csv"),
-        with(&|read| read["table"]["name"] = json!("secret")),
-        with(&|read| read["files"][0]["version"] = json!("another")),
-        with(&|read| read["files"][0]["start"] = json!(1)),
-        with(&|read| read["files"][0]["constants"] = json!(["x"])),
-        with(&|read| read["columns"] = json!([])),
-        with(&|read| read["columns"][1]["name"] = json!("a")),
-        with(&|read| read["columns"][1]["type"] = json!("List(Utf8)")),
-        with(&|read| read["columns"][1]["from"] = json!("modified")),
-        with(&|read| read["max_rejected_rows"] = json!(100_001)),
-        with(&|read| read["surprise"] = json!(1)),
-        with(&|read| read["columns"].as_array_mut().unwrap().truncate(4)),
-        with(&|read| read["columns"].as_array_mut().unwrap().push(json!({"name": "f", "type": "Utf8"}))),
-        format("delimiter", json!("é")),
-        format("delimiter", json!("\n")),
-        format("quote", json!(",")),
-        format("encoding", json!("klingon")),
-        format("compression", json!("gzip")),
+        with(&|read| read.table.name = "secret".into()),
+        with(&|read| read.files[0].version = "another".into()),
+        with(&|read| read.files[0].start = 1),
+        with(&|read| read.files[0].constants = vec![Some("x".into())]),
+        with(&|read| read.columns.clear()),
+        with(&|read| read.columns[1].name = "a".into()),
+        with(&|read| read.columns[1].data_type = DataType::Binary),
+        with(&|read| read.columns[1].origin = FileOrigin::Modified),
+        with(&|read| read.columns[1].time_format = Some("%Y".into())),
+        with(&|read| read.columns[3].time_format = Some("%!".into())),
+        with(&|read| read.max_rejected_rows = 100_001),
+        with(&|read| read.columns.truncate(4)),
+        with(&|read| read.columns.push(column("f", DataType::Utf8, FileOrigin::Field))),
+        with(&|read| read.format.kind = "json_lines".into()),
+        with(&|read| read.format.delimiter = 'é'),
+        with(&|read| read.format.delimiter = '\n'),
+        with(&|read| read.format.quote = Some(',')),
+        with(&|read| read.format.encoding = "klingon".into()),
+        with(&|read| read.format.compression = "brotli".into()),
+        with(&|read| read.format.compression = "gzip".into()),
     ];
     insta::assert_debug_snapshot!(refused);
 }
@@ -398,22 +433,23 @@ fn what_is_not_granted_is_refused() {
 fn columns_of_files_are_not_of_their_rows() {
     let folder = Folder::new();
     folder.write("t/a.csv", "v\n1\n");
-    let request = json!({"read": {
-        "table": {"schema": "files", "name": "t"},
-        "files": [
-            {"path": "t/a.csv", "version": folder.version("t/a.csv"), "constants": ["2026-01-01", null]},
-            {"path": "t/a.csv", "version": folder.version("t/a.csv"), "constants": ["soon", "x"]},
-        ],
-        "columns": [
-            {"name": "dt", "type": "Date32", "from": "constant"},
-            {"name": "v", "type": "Int64"},
-            {"name": "region", "type": "Utf8", "from": "constant"},
-            {"name": "file", "type": "Utf8", "from": "path"},
-            {"name": "at", "type": "Timestamp(us, UTC)", "from": "modified"},
-        ],
-        "max_rejected_rows": 1,
-    }});
-    let (batch, rejected) = folder.ask(&request).unwrap();
+    let columns = vec![
+        column("dt", DataType::Date32, FileOrigin::Constant),
+        column("v", DataType::Int64, FileOrigin::Field),
+        column("region", DataType::Utf8, FileOrigin::Constant),
+        column("file", DataType::Utf8, FileOrigin::Path),
+        column("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), FileOrigin::Modified),
+    ];
+    let with = |constants: [Option<&str>; 2]| FilePart {
+        constants: constants.map(|constant| constant.map(str::to_owned)).into(),
+        ..part("t/a.csv", folder.version("t/a.csv"))
+    };
+    let request = FilesRead {
+        files: vec![with([Some("2026-01-01"), None]), with([Some("soon"), Some("x")])],
+        max_rejected_rows: 1,
+        ..folder.read_in("t/a.csv", csv(), columns)
+    };
+    let (batch, rejected) = folder.rows(&request).unwrap();
     assert_eq!(batch.num_rows(), 1);
     assert_eq!(batch.column(0).as_primitive::<Date32Type>().value(0), 20_454);
     assert!(batch.column(2).is_null(0));
@@ -426,13 +462,7 @@ fn columns_of_files_are_not_of_their_rows() {
 fn a_sample_shows_records_as_they_are() {
     let folder = Folder::new();
     folder.write("t/a.csv", "a;b\n\"1;2\";x\n\n\0\ny\n");
-    let sample = json!({"sample": {
-        "table": {"schema": "files", "name": "t"},
-        "files": [{"path": "t/a.csv", "version": folder.version("t/a.csv")}],
-        "format": {"delimiter": ";"},
-        "max_rows": 10,
-    }});
-    let (batch, _) = folder.ask(&sample).unwrap();
+    let batch = folder.sample("t/a.csv", FileFormat { delimiter: ';', ..csv() });
     let records: Vec<&str> = batch.column(2).as_string::<i32>().iter().flatten().collect();
     assert_eq!(records, [r#"["a","b"]"#, r#"["1;2","x"]"#, r#"["y"]"#]);
     assert_eq!(batch.column(3).null_count(), 3, "a sample with a record has no problem");
@@ -442,24 +472,21 @@ fn a_sample_shows_records_as_they_are() {
 #[test]
 fn sample_without_a_record_says_why_and_what_reads_the_file() {
     let folder = Folder::new();
-    let reported = |path: &str, bytes: &[u8], format: Value| {
+    let reported = |path: &str, bytes: &[u8], format: FileFormat| {
         folder.write(path, bytes);
-        let files = [json!({"path": path, "version": folder.version(path)})];
-        let table = json!({"schema": "files", "name": "t"});
-        let sample = json!({"sample": {"table": table, "files": files, "format": format, "max_rows": 10}});
-        let (batch, _) = folder.ask(&sample).unwrap();
+        let batch = folder.sample(path, format);
         assert_eq!(batch.num_rows(), batch.column(2).null_count());
         batch.column(3).as_string::<i32>().iter().flatten().collect::<Vec<_>>().join("|")
     };
-    let lines = json!({"kind": "json_lines"});
+    let lines = FileFormat::new("json-lines");
     let array = reported("t/a.jsonl", br#"[{"a":1},{"a":2}]"#, lines.clone());
     assert_eq!(
         array,
         "no record can be read; line 1: it is JSON, but no object; hint: the file begins as a JSON document does: set `format = \"json\"`"
     );
-    let header = reported("t/a.csv", b"caf\xe9,b\n1,2\n", json!({}));
+    let header = reported("t/a.csv", b"caf\xe9,b\n1,2\n", csv());
     assert!(header.contains("line 1") && header.contains("windows-1252"), "a row is no header: {header}");
-    assert!(reported("t/b.jsonl", b"\n\na,b\n1,2\n", json!({"kind": "json"})).contains("line 3"));
+    assert!(reported("t/b.jsonl", b"\n\na,b\n1,2\n", FileFormat::new("json")).contains("line 3"));
     assert_eq!(reported("t/c.jsonl", b"", lines), "", "an empty file has no problem");
 }
 
@@ -468,21 +495,17 @@ fn empty_lines_are_rows_of_a_file_with_one_column() {
     let folder = Folder::new();
     let read = |text: &str, header: bool| {
         folder.write("t/a.csv", text);
-        let files = [json!({"path": "t/a.csv", "version": folder.version("t/a.csv")})];
-        let columns = [json!({"name": "a", "type": "Int64"})];
-        let format = json!({"header": header, "quote": null});
-        let table = json!({"schema": "files", "name": "t"});
-        let whole = json!({"read": {"table": table, "files": files, "format": format, "columns": columns}});
-        let values = |request: &Value| -> Vec<Option<i64>> {
-            folder.ask(request).unwrap().0.column(0).as_primitive::<Int64Type>().iter().collect()
+        let columns = vec![column("a", DataType::Int64, FileOrigin::Field)];
+        let whole = folder.read_in("t/a.csv", FileFormat { header, quote: None, ..csv() }, columns);
+        let values = |request: &FilesRead| -> Vec<Option<i64>> {
+            folder.rows(request).unwrap().0.column(0).as_primitive::<Int64Type>().iter().collect()
         };
         let all = values(&whole);
-        for cut in 1..text.len() {
+        for cut in 1..text.len() as u64 {
             let mut parts = Vec::new();
-            for (start, end) in [(0, json!(cut)), (cut, Value::Null)] {
+            for (start, end) in [(0, Some(cut)), (cut, None)] {
                 let mut part = whole.clone();
-                part["read"]["files"][0]["start"] = json!(start);
-                part["read"]["files"][0]["end"] = end;
+                (part.files[0].start, part.files[0].end) = (start, end);
                 parts.extend(values(&part));
             }
             assert_eq!(parts, all, "{text:?} cut at {cut}");
@@ -495,7 +518,7 @@ fn empty_lines_are_rows_of_a_file_with_one_column() {
         assert_eq!(read(&["", "1", "", ""].join(newline), false), [None, Some(1), None]);
     }
     folder.write("t/a.csv", "a,b,c,d,e\n\n1,,,,\n\n");
-    assert_eq!(rows(&folder.ask(&folder.read("t/a.csv", json!({}))).unwrap().0).len(), 1, "of five columns none");
+    assert_eq!(rows(&folder.rows(&folder.read("t/a.csv", csv())).unwrap().0).len(), 1, "of five columns none");
 }
 
 #[test]
@@ -503,7 +526,7 @@ fn documents_are_read_as_lines_are() {
     let folder = Folder::new();
     let read = |text: &str, cuts: Vec<u64>| {
         folder.write("t/a.json", text);
-        let whole = folder.read("t/a.json", json!({"kind": "json"}));
+        let whole = folder.read("t/a.json", FileFormat::new("json"));
         parts::in_parts(&folder, &whole, cuts)
     };
     let row = |a| (Some(a), Some("x".to_owned()), None, None, None);
@@ -530,7 +553,7 @@ fn documents_are_read_as_lines_are() {
         ]
     );
     folder.write("t/a.json", "[{\"a\": 1},\n{\"a\": }]");
-    let failure = folder.ask(&folder.read("t/a.json", json!({"kind": "json"}))).map(|_| ()).unwrap_err();
+    let failure = folder.rows(&folder.read("t/a.json", FileFormat::new("json"))).map(|_| ()).unwrap_err();
     assert_eq!(
         format!("{} {}", failure.code(), failure.message()),
         "DK-SRC-231 `t/a.json`, line 2: the JSON document is broken: expected value at column 7"
@@ -542,11 +565,9 @@ fn strict_columns_reject_what_is_written_in_another_form() {
     let folder = Folder::new();
     let read = |path: &str, text: &str, kind: &str| {
         folder.write(path, text);
-        let mut request = folder.read(path, json!({"kind": kind}));
-        for column in request["read"]["columns"].as_array_mut().unwrap() {
-            column["strict"] = json!(true);
-        }
-        folder.ask(&request).unwrap()
+        let mut request = folder.read(path, FileFormat::new(kind));
+        request.columns.iter_mut().for_each(|column| column.strict = true);
+        folder.rows(&request).unwrap()
     };
     let (batch, rejected) = read(
         "t/a.csv",
@@ -560,7 +581,7 @@ fn strict_columns_reject_what_is_written_in_another_form() {
         "column `a`: `00737` is not written as an integer of 64 bits is, the type that was inferred; the setting `types` declares another"
     );
     let lines = ["{\"a\": 1}", "{\"a\": \"007\"}", "{\"a\": \"1\"}", "{\"b\": \"007\", \"d\": \"2026-01-01\"}"];
-    let (batch, rejected) = read("t/a.jsonl", &lines.join("\n"), "json_lines");
+    let (batch, rejected) = read("t/a.jsonl", &lines.join("\n"), "json-lines");
     assert_eq!((batch.num_rows(), rejected.iter().map(|row| row.line).collect::<Vec<_>>()), (2, vec![2, 3]));
 }
 
@@ -568,7 +589,7 @@ fn strict_columns_reject_what_is_written_in_another_form() {
 fn dates_that_no_row_hash_takes_are_bad_rows() {
     let folder = Folder::new();
     folder.write("t/a.csv", "a,b,c,d,e\n1,,,0000-01-01,\n2,,,,0000-12-31T00:00:00\n3,,,9999-12-31,0001-01-01\n");
-    let (batch, rejected) = folder.ask(&folder.read("t/a.csv", json!({}))).unwrap();
+    let (batch, rejected) = folder.rows(&folder.read("t/a.csv", csv())).unwrap();
     assert_eq!(batch.num_rows(), 1);
     assert_eq!(rejected.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 3]);
 }

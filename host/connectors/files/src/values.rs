@@ -11,7 +11,6 @@ use arrow::datatypes::{DataType, TimeUnit};
 use chrono::format::{Fixed, Item, Parsed, StrftimeItems};
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use datakit_model::printable::is_printable;
-use serde::Deserialize;
 
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z.
 const FIRST_MICROS: i64 = -62_135_596_800_000_000;
@@ -22,8 +21,7 @@ const MAX_PRECISION: u8 = 38;
 const SHOWN_CHARACTERS: usize = 40;
 
 /// The types that a field can be read as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FieldType {
     Boolean,
     Int16,
@@ -39,36 +37,36 @@ pub(super) enum FieldType {
     Text,
 }
 
-impl TryFrom<String> for FieldType {
+impl TryFrom<&DataType> for FieldType {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        let simple = match text.as_str() {
-            "Boolean" => Self::Boolean,
-            "Int16" => Self::Int16,
-            "Int32" => Self::Int32,
-            "Int64" => Self::Int64,
-            "Float32" => Self::Float32,
-            "Float64" => Self::Float64,
-            "Date32" => Self::Date,
-            "Time64(ns)" => Self::Time,
-            "Timestamp(us)" => Self::Timestamp,
-            "Timestamp(us, UTC)" => Self::TimestampUtc,
-            "Utf8" => Self::Text,
-            _ => return Self::decimal(&text).ok_or_else(|| format!("files are not read as the type `{text}`")),
+    fn try_from(data_type: &DataType) -> Result<Self, String> {
+        let found = match data_type {
+            DataType::Boolean => Self::Boolean,
+            DataType::Int16 => Self::Int16,
+            DataType::Int32 => Self::Int32,
+            DataType::Int64 => Self::Int64,
+            DataType::Float32 => Self::Float32,
+            DataType::Float64 => Self::Float64,
+            DataType::Date32 => Self::Date,
+            DataType::Time64(TimeUnit::Nanosecond) => Self::Time,
+            DataType::Timestamp(TimeUnit::Microsecond, None) => Self::Timestamp,
+            DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if &**zone == "UTC" => Self::TimestampUtc,
+            DataType::Utf8 => Self::Text,
+            DataType::Decimal128(precision, scale) if is_decimal(*precision, *scale) => {
+                Self::Decimal { precision: *precision, scale: *scale }
+            }
+            _ => return Err(format!("files are not read as the type `{data_type}`")),
         };
-        Ok(simple)
+        Ok(found)
     }
 }
 
-impl FieldType {
-    fn decimal(text: &str) -> Option<Self> {
-        let (precision, scale) = text.strip_prefix("Decimal128(")?.strip_suffix(')')?.split_once(", ")?;
-        let (precision, scale) = (precision.parse().ok()?, scale.parse().ok()?);
-        let fits = (1..=MAX_PRECISION).contains(&precision) && u8::try_from(scale).is_ok_and(|s| s <= precision);
-        fits.then_some(Self::Decimal { precision, scale })
-    }
+fn is_decimal(precision: u8, scale: i8) -> bool {
+    (1..=MAX_PRECISION).contains(&precision) && u8::try_from(scale).is_ok_and(|scale| scale <= precision)
+}
 
+impl FieldType {
     pub(super) fn arrow(self) -> DataType {
         match self {
             Self::Boolean => DataType::Boolean,
@@ -116,8 +114,7 @@ impl FieldType {
 }
 
 /// How dates and times are written, in the notation of strftime: read once, and used for all values of a column.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TimeFormat {
     text: String,
     items: Vec<Item<'static>>,
@@ -559,11 +556,20 @@ mod tests {
     }
 
     #[test]
-    fn types_are_named_as_in_the_wit() {
-        let read = |text: &str| FieldType::try_from(text.to_owned());
-        assert_eq!(read("Decimal128(18, 2)"), Ok(FieldType::Decimal { precision: 18, scale: 2 }));
-        for wrong in ["Decimal128(39, 2)", "Decimal128(2, 3)", "Decimal128(2,1)", "UInt8", "utf8", ""] {
-            assert!(read(wrong).is_err(), "{wrong}");
+    fn types_that_no_field_is_read_as_are_refused() {
+        let decimal = DataType::Decimal128(18, 2);
+        assert_eq!(FieldType::try_from(&decimal), Ok(FieldType::Decimal { precision: 18, scale: 2 }));
+        let berlin = DataType::Timestamp(TimeUnit::Microsecond, Some("Europe/Berlin".into()));
+        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+        for wrong in [
+            DataType::Decimal128(39, 2),
+            DataType::Decimal128(2, 3),
+            DataType::UInt8,
+            DataType::Null,
+            berlin,
+            milliseconds,
+        ] {
+            assert!(FieldType::try_from(&wrong).is_err(), "{wrong}");
         }
     }
 

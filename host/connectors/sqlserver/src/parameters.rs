@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use datakit_model::source::Value;
+use datakit_model::source::{Value, ValueType};
 use mssql_tds::datatypes::column_values::{SqlDate, SqlDateTime, SqlDateTime2, SqlDateTimeOffset, SqlTime};
 use mssql_tds::datatypes::decoder::DecimalParts;
 use mssql_tds::datatypes::sql_string::{EncodingType, SqlString};
 use mssql_tds::datatypes::sqltypes::SqlType;
-use mssql_tds::message::parameters::rpc_parameters::{RpcParameter, StatusFlags};
+use mssql_tds::message::parameters::rpc_parameters::{RpcParameter, RpcTypeMetadata, StatusFlags};
 use mssql_tds::token::tokens::SqlCollation;
 use tiberius::ColumnData;
 use uuid::Uuid;
@@ -18,11 +18,13 @@ use super::{temporal, text};
 /// The longest text of `nvarchar(4000)`, in UTF-16 units, and of `varchar(8000)` and `varbinary(8000)`, in bytes.
 const MAX_NVARCHAR: u16 = 4000;
 const MAX_BYTES: u16 = 8000;
+/// The decimal that a NULL is of.
+const NULL_DECIMAL: RpcTypeMetadata = RpcTypeMetadata { precision: Some(38), scale: Some(0) };
 
 /// A checked parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Parameter {
-    Null,
+    Null(ValueType),
     Bit(bool),
     Int(i32),
     BigInt(i64),
@@ -61,7 +63,7 @@ pub(super) fn check(values: &[Value]) -> Result<Vec<Parameter>, SourceError> {
 fn parameter(value: &Value) -> Result<Parameter, String> {
     let form = |text: &str, form: &str| format!("`{text}` is not {form}");
     Ok(match value {
-        Value::Null => Parameter::Null,
+        Value::Null(value_type) => Parameter::Null(*value_type),
         Value::Boolean(value) => Parameter::Bit(*value),
         Value::Int32(value) => Parameter::Int(*value),
         Value::Int64(value) => Parameter::BigInt(*value),
@@ -131,9 +133,32 @@ pub(super) fn for_mssql_tds(
         .map(|(i, parameter)| {
             let number = i + 1;
             let value = sql_type(parameter, collation).map_err(|reason| SourceError::Parameter { number, reason })?;
-            Ok(RpcParameter::new(Some(format!("@P{number}")), StatusFlags::NONE, value))
+            let sent = RpcParameter::new(Some(format!("@P{number}")), StatusFlags::NONE, value);
+            Ok(match parameter {
+                Parameter::Null(ValueType::Decimal) => sent.with_type_metadata(NULL_DECIMAL),
+                _ => sent,
+            })
         })
         .collect()
+}
+
+/// NULL of the type that a value would have. The width of a text or a decimal decides nothing where there is no value.
+fn null(value_type: ValueType) -> SqlType {
+    match value_type {
+        ValueType::Boolean => SqlType::Bit(None),
+        ValueType::Int32 => SqlType::Int(None),
+        ValueType::Int64 => SqlType::BigInt(None),
+        ValueType::Float64 => SqlType::Float(None),
+        ValueType::Decimal => SqlType::Decimal(None),
+        ValueType::Text => SqlType::NVarchar(None, MAX_NVARCHAR),
+        ValueType::AnsiText => SqlType::Varchar(None, MAX_BYTES),
+        ValueType::Bytes => SqlType::VarBinary(None, MAX_BYTES),
+        ValueType::Uuid => SqlType::Uuid(None),
+        ValueType::Date => SqlType::Date(None),
+        ValueType::Timestamp => SqlType::DateTime2(None),
+        ValueType::LegacyDatetime => SqlType::DateTime(None),
+        ValueType::TimestampTz => SqlType::DateTimeOffset(None),
+    }
 }
 
 fn sql_type(parameter: &Parameter, collation: SqlCollation) -> Result<SqlType, String> {
@@ -141,7 +166,7 @@ fn sql_type(parameter: &Parameter, collation: SqlCollation) -> Result<SqlType, S
     // `time_nanoseconds` holds ticks of 100 ns in spite of its name.
     let datetime2 = |days: u32, ticks: u64| SqlDateTime2 { days, time: SqlTime { time_nanoseconds: ticks, scale: 7 } };
     Ok(match parameter {
-        Parameter::Null => SqlType::NVarchar(None, MAX_NVARCHAR),
+        Parameter::Null(value_type) => null(*value_type),
         Parameter::Bit(value) => SqlType::Bit(Some(*value)),
         Parameter::Int(value) => SqlType::Int(Some(*value)),
         Parameter::BigInt(value) => SqlType::BigInt(Some(*value)),
@@ -188,7 +213,7 @@ impl tiberius::ToSql for TiberiusParameter {
         use tiberius::time::{Date, DateTime, DateTime2, DateTimeOffset, Time};
         let datetime2 = |days: u32, ticks: u64| DateTime2::new(Date::new(days), Time::new(ticks, 7));
         match &self.0 {
-            Parameter::Null => ColumnData::String(None),
+            Parameter::Null(value_type) => tiberius_null(*value_type),
             Parameter::Bit(value) => ColumnData::Bit(Some(*value)),
             Parameter::Int(value) => ColumnData::I32(Some(*value)),
             Parameter::BigInt(value) => ColumnData::I64(Some(*value)),
@@ -209,6 +234,24 @@ impl tiberius::ToSql for TiberiusParameter {
     }
 }
 
+/// As [`null`]. The type is in the declaration alone.
+fn tiberius_null(value_type: ValueType) -> ColumnData<'static> {
+    match value_type {
+        ValueType::Boolean => ColumnData::Bit(None),
+        ValueType::Int32 => ColumnData::I32(None),
+        ValueType::Int64 => ColumnData::I64(None),
+        ValueType::Float64 => ColumnData::F64(None),
+        ValueType::Decimal => ColumnData::Numeric(None),
+        ValueType::Text | ValueType::AnsiText => ColumnData::String(None),
+        ValueType::Bytes => ColumnData::Binary(None),
+        ValueType::Uuid => ColumnData::Guid(None),
+        ValueType::Date => ColumnData::Date(None),
+        ValueType::Timestamp => ColumnData::DateTime2(None),
+        ValueType::LegacyDatetime => ColumnData::DateTime(None),
+        ValueType::TimestampTz => ColumnData::DateTimeOffset(None),
+    }
+}
+
 impl TiberiusParameter {
     /// The type that tiberius declares for the parameter (`ColumnData::type_name`, which it keeps to itself). Together
     /// with the text they decide the types of the result.
@@ -220,6 +263,7 @@ impl TiberiusParameter {
             ColumnData::I64(_) => "bigint".to_owned(),
             ColumnData::F64(_) => "float(53)".to_owned(),
             ColumnData::Numeric(Some(n)) => format!("numeric({},{})", n.precision(), n.scale()),
+            ColumnData::Numeric(None) => "numeric".to_owned(),
             ColumnData::String(Some(text)) if text.len() > MAX_TEXT_BYTES => "nvarchar(max)".to_owned(),
             ColumnData::Binary(Some(bytes)) if bytes.len() <= usize::from(MAX_BYTES) => "varbinary(8000)".to_owned(),
             ColumnData::Binary(_) => "varbinary(max)".to_owned(),
@@ -265,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_is_not_of_its_type_is_refused_with_its_number() {
-        let error = check(&[Value::Null, Value::Uuid("nope".into())]).unwrap_err();
+        let error = check(&[Value::Null(ValueType::Uuid), Value::Uuid("nope".into())]).unwrap_err();
         assert_eq!(error.to_string(), "parameter @P2: `nope` is not a hyphenated UUID");
         assert_eq!(one(Value::Float64(f64::NAN)).unwrap_err(), "parameter @P1: NaN is no number for SQL Server");
         assert_eq!(
@@ -281,7 +325,7 @@ mod tests {
     #[test]
     fn declarations_are_those_of_the_driver() {
         let values = [
-            Value::Null,
+            Value::Null(ValueType::Text),
             Value::Boolean(true),
             Value::Int32(1),
             Value::Int64(1),
@@ -296,6 +340,9 @@ mod tests {
             Value::Timestamp("2024-12-31T00:00:00".into()),
             Value::LegacyDatetime("2024-12-31T00:00:00".into()),
             Value::TimestampTz("2024-12-31T00:00:00+01:00".into()),
+            Value::Null(ValueType::Decimal),
+            Value::Null(ValueType::Bytes),
+            Value::Null(ValueType::LegacyDatetime),
         ];
         let parameters: Vec<TiberiusParameter> = check(&values).unwrap().into_iter().map(TiberiusParameter).collect();
         insta::assert_snapshot!(declarations(&parameters).replace(",@", "\n@"), @r"
@@ -314,6 +361,9 @@ mod tests {
         @P13 datetime2
         @P14 datetime
         @P15 datetimeoffset
+        @P16 numeric
+        @P17 varbinary(max)
+        @P18 datetime
         ");
         assert_eq!(declarations(&[]), "");
     }

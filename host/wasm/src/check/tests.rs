@@ -2,19 +2,15 @@ use datakit_model::Diagnostic as _;
 
 use super::*;
 
-fn wire_table(name: &str) -> types::TableId {
-    types::TableId { schema: "dbo".to_owned(), name: name.to_owned() }
+fn part() -> filled::Part {
+    filled::Part { state: Vec::new(), estimated_rows: None }
 }
 
-fn part(table: &str, ordinal: u32) -> kit::Partition {
-    kit::Partition { table: wire_table(table), ordinal, state: Vec::new(), estimated_rows: None }
+fn plan(table: &str, partitions: Vec<filled::Part>) -> filled::TablePlan {
+    filled::TablePlan { partitions, ..filled::TablePlan::new(TableId::new("dbo", table)) }
 }
 
-fn plan(table: &str, partitions: Vec<kit::Partition>) -> kit::TablePlan {
-    kit::TablePlan { table: wire_table(table), partitions, watermark_after: None }
-}
-
-fn refused(returned: Vec<kit::TablePlan>) -> String {
+fn refused(returned: Vec<filled::TablePlan>) -> String {
     let requested = [TableId::new("dbo", "a"), TableId::new("dbo", "b")];
     plans(returned, &requested, &GuestLimits::default()).unwrap_err().to_string()
 }
@@ -23,21 +19,18 @@ fn refused(returned: Vec<kit::TablePlan>) -> String {
 fn every_requested_table_is_planned_once_and_nothing_else() {
     let prefix = "`plan` returned something unacceptable: ";
     let problem = |returned| refused(returned).strip_prefix(prefix).unwrap().to_owned();
-    assert_eq!(problem(vec![plan("a", vec![part("a", 0)])]), "no plan for dbo.b");
-    assert_eq!(problem(vec![plan("c", vec![part("c", 0)])]), "a plan for dbo.c, which was not asked for");
-    assert_eq!(problem(vec![plan("a", vec![part("a", 0)]), plan("a", vec![part("a", 0)])]), "two plans for dbo.a");
+    assert_eq!(problem(vec![plan("a", vec![part()])]), "no plan for dbo.b");
+    assert_eq!(problem(vec![plan("c", vec![part()])]), "a plan for dbo.c, which was not asked for");
+    assert_eq!(problem(vec![plan("a", vec![part()]), plan("a", vec![part()])]), "two plans for dbo.a");
     assert_eq!(problem(vec![plan("a", vec![])]), "no partition for dbo.a");
-    assert_eq!(problem(vec![plan("a", vec![part("b", 0)])]), "the plan for dbo.a has a partition of dbo.b");
-    assert_eq!(
-        problem(vec![plan("a", vec![part("a", 0), part("a", 0)])]),
-        "the partitions of dbo.a are not numbered 0 to 1: 1 is missing"
-    );
+    let twice = filled::TablePlan { keys: vec!["id".to_owned(), "id".to_owned()], ..plan("a", vec![part()]) };
+    assert_eq!(problem(vec![twice]), "dbo.a names `id` twice among its keys");
 }
 
 #[test]
-fn partitions_come_in_the_order_of_their_ordinals() {
+fn partitions_are_numbered_in_their_order() {
     let requested = [TableId::new("dbo", "a")];
-    let returned = vec![plan("a", vec![part("a", 2), part("a", 0), part("a", 1)])];
+    let returned = vec![plan("a", vec![part(), part(), part()])];
     let checked = plans(returned, &requested, &GuestLimits::default()).unwrap();
     let ordinals: Vec<u32> = checked[0].partitions.iter().map(|partition| partition.ordinal).collect();
     assert_eq!(ordinals, [0, 1, 2]);
@@ -55,19 +48,19 @@ fn names_of_datakits_are_fit_for_a_registry() {
 
 #[test]
 fn an_info_is_refused_for_what_is_wrong_with_it() {
-    let good = || kit::Info {
+    let good = || filled::Description {
         name: "kit".to_owned(),
         version: "0.1.0".to_owned(),
         summary: "does\nthings".to_owned(),
-        roles: vec![kit::Role {
+        roles: vec![filled::Role {
             name: "source".to_owned(),
             kinds: vec!["sqlserver".to_owned()],
             purpose: String::new(),
         }],
-        settings_schema: "{}".to_owned(),
+        settings_schema: Some("{}".to_owned()),
     };
     assert_eq!(info(good()).unwrap().summary, "does\\nthings");
-    let problem = |change: fn(&mut kit::Info)| {
+    let problem = |change: fn(&mut filled::Description)| {
         let mut changed = good();
         change(&mut changed);
         let error = info(changed).unwrap_err();
@@ -76,7 +69,7 @@ fn an_info_is_refused_for_what_is_wrong_with_it() {
     };
     assert!(problem(|i| i.name = "A".to_owned()).contains("the name `A` is not of lower-case"));
     assert!(problem(|i| i.version = "1".to_owned()).contains("the version `1` is not"));
-    assert!(problem(|i| i.settings_schema = "{".to_owned()).contains("the settings schema is not JSON"));
+    assert!(problem(|i| i.settings_schema = Some("{".to_owned())).contains("the settings schema is not JSON"));
     assert!(problem(|i| i.roles[0].kinds.clear()).contains("the role `source` has 0 kinds"));
     assert!(problem(|i| i.roles[0].name = "a\u{7}".to_owned()).contains("control character \\u{7}"));
     assert!(problem(|i| i.roles.push(i.roles[0].clone())).contains("the role `source` twice"));
@@ -84,19 +77,16 @@ fn an_info_is_refused_for_what_is_wrong_with_it() {
 
 #[test]
 fn an_invalid_table_is_kept_with_its_reason_and_the_others_are_valid() {
-    let field = |name: &str| types::Field {
+    let field = |name: &str| WireField {
         name: name.to_owned(),
         arrow_type: "Int32".to_owned(),
         nullable: false,
         metadata: Vec::new(),
     };
-    let table = |columns: Vec<types::Field>, key: &str| kit::Table {
-        id: wire_table("t"),
-        kind: kit::TableKind::Table,
+    let table = |columns: Vec<WireField>, key: &str| filled::TableDescription {
         columns,
         primary_key: vec![key.to_owned()],
-        estimated_rows: None,
-        estimated_bytes: None,
+        ..filled::TableDescription::new(TableId::new("dbo", "t"))
     };
     let limits = GuestLimits { max_columns: 2, ..GuestLimits::default() };
     assert_eq!(tables(vec![table(vec![field("id")], "id")], &limits).unwrap().tables.len(), 1);
@@ -105,7 +95,7 @@ fn an_invalid_table_is_kept_with_its_reason_and_the_others_are_valid() {
     assert!(problem(table(vec![field("id"), field("id")], "id")).contains("two columns named `id`"));
     let wide = problem(table(vec![field("a"), field("b"), field("c")], "a"));
     assert!(wide.contains("3 columns of dbo.t") && wide.contains("max_columns = 2"), "{wide}");
-    let other = kit::Table { id: wire_table("other"), ..table(vec![field("id")], "id") };
+    let other = filled::TableDescription { id: TableId::new("dbo", "other"), ..table(vec![field("id")], "id") };
     let discovery = tables(vec![table(vec![field("")], ""), other], &limits).unwrap();
     assert_eq!((discovery.tables[0].id.name.as_str(), discovery.invalid[0].id.name.as_str()), ("other", "t"));
     let twice = vec![table(vec![field("id")], "id"), table(vec![field("id")], "id")];
@@ -115,7 +105,7 @@ fn an_invalid_table_is_kept_with_its_reason_and_the_others_are_valid() {
 #[test]
 fn only_the_metadata_that_the_wit_names_goes_on_to_sinks() {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let field = types::Field {
+    let field = WireField {
         name: "id".to_owned(),
         arrow_type: "FixedSizeBinary(16)".to_owned(),
         nullable: true,
@@ -137,12 +127,12 @@ fn only_the_metadata_that_the_wit_names_goes_on_to_sinks() {
     let known = [pair("ARROW:extension:name", "arrow.uuid"), pair("datakit.source-type", "uniqueidentifier")];
     assert_eq!(kept(&announced), known);
     // A batch may have more, which it loses on the way; what is known has to be what was announced.
-    let found = schema_from_wire(&convert::fields_from_wire(vec![field.clone()]), &GuestLimits::default()).unwrap();
+    let found = schema_from_wire(std::slice::from_ref(&field), &GuestLimits::default()).unwrap();
     same_columns(&announced, &found).unwrap();
-    let other = types::Field { metadata: vec![pair("datakit.source-type", "int")], ..field.clone() };
-    let other = schema_from_wire(&convert::fields_from_wire(vec![other]), &GuestLimits::default()).unwrap();
+    let other = WireField { metadata: vec![pair("datakit.source-type", "int")], ..field.clone() };
+    let other = schema_from_wire(&[other], &GuestLimits::default()).unwrap();
     assert!(same_columns(&announced, &other).is_err());
-    let unfit = types::Field {
+    let unfit = WireField {
         metadata: vec![pair("ARROW:extension:name", "arrow.json"), pair("datakit.source-type", "a\nb")],
         ..field
     };

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 
 use datakit_model::{Failure, Kind, Retry};
 
-use crate::bindings::types;
-use crate::convert::{self, Text};
 use crate::error::{GuestError, WasmError};
+use crate::guest_error::{ErrorKind, ErrorRecord};
+use crate::text::{self, Text};
 
 /// The context entry that names a remembered error.
 const TOKEN: &str = "host-error";
@@ -29,7 +29,7 @@ pub(crate) struct Failures {
 
 impl Failures {
     /// What the guest is told of an error.
-    pub(crate) fn guest_error(&mut self, failure: impl Into<Failure>) -> types::Error {
+    pub(crate) fn guest_error(&mut self, failure: impl Into<Failure>) -> ErrorRecord {
         let failure = failure.into();
         let token = self.next;
         self.next += 1;
@@ -37,14 +37,11 @@ impl Failures {
         let mut context: Vec<(String, String)> =
             failure.context().iter().filter(|(name, value)| own || is_harmless(name, value)).cloned().collect();
         context.push((TOKEN.to_owned(), token.to_string()));
-        let error = types::Error {
-            kind: convert::kind_to_wire(failure.kind()),
+        let error = ErrorRecord {
+            kind: ErrorKind::told(failure.kind()),
             code: failure.code().to_owned(),
-            retry: match failure.retry() {
-                // A guest lives no longer than the run.
-                Retry::Never | Retry::NextRun => types::Retry::Never,
-                Retry::AfterBackoff => types::Retry::AfterBackoff,
-            },
+            // A guest lives no longer than the run.
+            after_backoff: failure.retry() == Retry::AfterBackoff,
             message: if own {
                 failure.message().to_owned()
             } else {
@@ -60,14 +57,14 @@ impl Failures {
     }
 
     /// What the operator is told of an error the guest returned.
-    pub(crate) fn returned(&mut self, error: types::Error) -> WasmError {
+    pub(crate) fn returned(&mut self, error: ErrorRecord) -> WasmError {
         match self.remembered(&error) {
             Some(failure) => WasmError::host(with_context(failure, &error.context)),
             None => WasmError::Guest(Box::new(guest_error(error))),
         }
     }
 
-    fn remembered(&self, error: &types::Error) -> Option<Failure> {
+    fn remembered(&self, error: &ErrorRecord) -> Option<Failure> {
         let token: u64 = error.context.iter().find(|(name, _)| name == TOKEN)?.1.parse().ok()?;
         let (_, failure) = self.kept.iter().find(|(kept, _)| *kept == token)?;
         (failure.code() == error.code).then(|| failure.clone())
@@ -91,8 +88,8 @@ fn with_context(failure: Failure, context: &[(String, String)]) -> Failure {
         })
 }
 
-fn guest_error(error: types::Error) -> GuestError {
-    let (message, hint) = convert::split_hint(&error.message);
+fn guest_error(error: ErrorRecord) -> GuestError {
+    let (message, hint) = text::split_hint(&error.message);
     let mut context: Vec<(String, String)> = error
         .context
         .iter()
@@ -108,8 +105,8 @@ fn guest_error(error: types::Error) -> GuestError {
     };
     GuestError {
         code,
-        kind: convert::kind_from_wire(error.kind),
-        retry: convert::retry_from_wire(error.retry),
+        kind: error.kind.answers_for(),
+        retry: if error.after_backoff { Retry::AfterBackoff } else { Retry::Never },
         message: Text::message(message).into_inner(),
         hint: hint.map(|hint| Text::message(hint).into_inner()),
         context,
@@ -153,10 +150,10 @@ mod tests {
 
     #[test]
     fn the_hosts_codes_cannot_be_claimed() {
-        let claim = |code: &str| types::Error {
-            kind: types::ErrorKind::Internal,
+        let claim = |code: &str| ErrorRecord {
+            kind: ErrorKind::Internal,
             code: code.to_owned(),
-            retry: types::Retry::Never,
+            after_backoff: false,
             message: "boo; hint: nothing to be done".to_owned(),
             context: vec![(TOKEN.to_owned(), "0".to_owned())],
         };

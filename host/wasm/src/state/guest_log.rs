@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use datakit_model::GuestLimits;
 use datakit_model::datakit::RunLog;
+use tracing::Level;
 
-use crate::bindings::log::Level;
-use crate::convert::{Text, cut};
+use crate::text::{Text, cut};
 
 /// Lines of level error and warn that are kept to explain a trap.
 const KEPT_LINES: usize = 8;
@@ -55,7 +55,7 @@ impl GuestLog {
         let max_bytes = usize::try_from(self.limits.max_log_bytes).unwrap_or(usize::MAX);
         let message = Text::escaped(message, max_bytes).into_inner();
         let fields = join(fields, max_bytes.saturating_sub(message.len()));
-        if matches!(level, Level::Error | Level::Warn) {
+        if level <= Level::WARN {
             if self.kept.len() == KEPT_LINES {
                 self.kept.pop_front();
             }
@@ -84,10 +84,10 @@ impl GuestLog {
     fn send(&self, level: Level, message: &str, fields: &str) {
         let Speaker { run_id, datakit } = &self.speaker;
         match level {
-            Level::Debug => tracing::debug!(target: "datakit", %run_id, %datakit, fields, "{message}"),
-            Level::Info => tracing::info!(target: "datakit", %run_id, %datakit, fields, "{message}"),
-            Level::Warn => tracing::warn!(target: "datakit", %run_id, %datakit, fields, "{message}"),
-            Level::Error => tracing::error!(target: "datakit", %run_id, %datakit, fields, "{message}"),
+            Level::TRACE | Level::DEBUG => tracing::debug!(target: "datakit", %run_id, %datakit, fields, "{message}"),
+            Level::INFO => tracing::info!(target: "datakit", %run_id, %datakit, fields, "{message}"),
+            Level::WARN => tracing::warn!(target: "datakit", %run_id, %datakit, fields, "{message}"),
+            Level::ERROR => tracing::error!(target: "datakit", %run_id, %datakit, fields, "{message}"),
         }
     }
 }
@@ -127,7 +127,7 @@ mod tests {
     fn a_flood_is_counted_and_only_the_last_errors_are_kept() {
         let mut log = log(GuestLimits { max_log_messages: 20, ..GuestLimits::default() });
         for i in 0..100 {
-            log.emit(Level::Error, &format!("line {i}\u{1b}[2J"), &[]);
+            log.emit(Level::ERROR, &format!("line {i}\u{1b}[2J"), &[]);
         }
         assert_eq!((log.messages, log.run.dropped()), (20, 80));
         assert_eq!(log.kept().len(), KEPT_LINES);
@@ -139,7 +139,7 @@ mod tests {
         let run = RunLog::default();
         let bells = "\u{7}".repeat(100_000);
         let mut log = log_of(&run, GuestLimits { max_log_bytes: 1_000, ..GuestLimits::default() });
-        log.emit(Level::Warn, &bells, &[(bells.clone(), bells.clone())]);
+        log.emit(Level::WARN, &bells, &[(bells.clone(), bells.clone())]);
         assert!((990..1_100).contains(&run.bytes()), "{}", run.bytes());
     }
 
@@ -150,7 +150,7 @@ mod tests {
         for _ in 0..50 {
             let mut log = log_of(&run, limits.clone());
             for _ in 0..10 {
-                log.emit(Level::Info, "ten bytes.", &[]);
+                log.emit(Level::INFO, "ten bytes.", &[]);
             }
         }
         assert_eq!((run.bytes(), run.dropped()), (1_000, 400));

@@ -5,17 +5,16 @@ mod buffers;
 mod failures;
 mod growth;
 mod guest_log;
+mod handles;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datakit_model::datakit::{Role, Session};
 use datakit_model::memory::Overfull;
-use datakit_model::source::{Adjustment, Connection, ReadReport, Reader, Rejected};
+use datakit_model::source::{Adjustment, ReadReport, Rejected};
 use datakit_model::{GuestLimits, MemoryBudget, TrackedBatch};
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::WasiCtx;
@@ -29,40 +28,10 @@ use buffers::LiveBuffers;
 pub(crate) use failures::Failures;
 pub(crate) use growth::Growth;
 pub(crate) use guest_log::{GuestLog, Speaker};
+pub use handles::*;
 
 /// What an entry of [`State::adjustments`] takes besides its text.
 const ADJUSTMENT_BYTES: u64 = 128;
-
-/// A batch a guest has a handle to.
-pub struct BatchHandle {
-    pub(crate) rows: TrackedBatch,
-}
-
-/// A compiled projection a guest has a handle to.
-pub struct ProjectionHandle {
-    pub(crate) projection: Projection,
-    /// What it keeps for itself, in bytes.
-    bytes: u64,
-    /// Its literal columns that are counted with the batches: those of how many builds, and which.
-    counted: (u64, Vec<ArrayRef>),
-}
-
-/// A session with a source a guest has a handle to.
-pub struct ConnectionHandle {
-    pub(crate) kind: &'static str,
-    pub(crate) connection: Box<dyn Connection>,
-    /// What its readers reserve from.
-    pub(crate) memory: MemoryBudget,
-}
-
-/// A running query a guest has a handle to.
-pub struct ReaderHandle {
-    pub(crate) reader: Box<dyn Reader>,
-    pub(crate) schema: SchemaRef,
-    /// The readers of an instance are numbered in the order in which they were begun.
-    pub(crate) number: u64,
-    pub(crate) ended: bool,
-}
 
 /// The data of one instance's store.
 pub(crate) struct State {

@@ -8,7 +8,9 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datakit_model::datakit::{InvalidTable, RunLog, Session};
 use datakit_model::memory::ByteLimit;
 use datakit_model::source::{Adjustment, Source};
-use datakit_model::{Diagnostic, GuestLimits, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
+use datakit_model::{
+    Diagnostic, GuestLimits, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch,
+};
 use datakit_wasm::testing::{Answer, MemorySource, MemoryWatermarks};
 use datakit_wasm::{Datakit, Runtime, RuntimeConfig, WasmError};
 use sha2::{Digest as _, Sha256};
@@ -75,6 +77,7 @@ pub fn session(source: &MemorySource, settings: &str) -> Session {
         settings: settings.to_owned(),
         roles: HashMap::from([("source".to_owned(), Arc::clone(&source)), ("other-kind".to_owned(), source)]),
         tables: TablePatterns::new(vec!["dbo.*".parse().unwrap()]),
+        keys: HashKeys::default(),
         memory: MemoryBudget::new(48 * 1024 * 1024),
         rejected: ByteLimit::new(1024 * 1024),
         log: RunLog::default(),

@@ -144,7 +144,8 @@ macro_rules! conformance_tests {
             refuses_another_schema
             accepts_the_same_columns_in_another_order
             refuses_names_it_cannot_tell_apart
-            refuses_partitioning
+            partitions_or_refuses
+            refuses_to_merge
             holds_odd_names
             every_value_reads_back
             refuses_what_it_cannot_hold

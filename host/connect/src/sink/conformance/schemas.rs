@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datakit_model::sink::Target;
+use datakit_model::sink::{Sink, Target, WriteMode};
 use datakit_model::{Kind, TableId};
 
 use super::fixture::{
@@ -100,18 +100,50 @@ pub async fn refuses_names_it_cannot_tell_apart(harness: &dyn Harness) -> Outcom
     Ok(())
 }
 
-/// A table that is to be partitioned is refused by a sink that writes none, before anything is written.
+/// A sink partitions a table by a column, and later loads too, or refuses it before anything is written.
 ///
 /// # Errors
 /// The sink does otherwise.
-pub async fn refuses_partitioning(harness: &dyn Harness) -> Outcome {
+pub async fn partitions_or_refuses(harness: &dyn Harness) -> Outcome {
     let (sink, table) = (harness.sink().await?, table("parts"));
-    let target = Target { partition_by: vec!["name".to_owned()], ..target(&table, &plain_schema(), "1") };
-    let Err(failure) = sink.open(target).await.map(|_| ()) else {
-        return Err(Violation::new("a partitioned table was accepted".to_owned()));
-    };
-    ensure_eq!((failure.code(), failure.kind()), ("DK-SNK-039", Kind::User), "the code ({failure})");
-    ensure!(harness.rows(SYSTEM, &table, &plain_schema()).await?.is_none(), "a refused target left a table");
+    let target =
+        |run_id: &str| Target { partition_by: vec!["name".to_owned()], ..target(&table, &plain_schema(), run_id) };
+    if !sink.writes_partitioned_tables() {
+        return refused(harness, sink.as_ref(), target("1"), "DK-SNK-039").await;
+    }
+    sink.fits(&target("1"))?;
+    load(sink.as_ref(), target("1"), &[plain(0..5)?, plain(3..9)?]).await?;
+    load(sink.as_ref(), target("2"), &[plain(0..1)?]).await?;
+    let third = Target { partition_by: Vec::new(), ..target("3") };
+    load(sink.as_ref(), third, &[plain(1..2)?]).await?;
+    let rows = [plain(0..5)?, plain(3..9)?, plain(0..1)?, plain(1..2)?];
+    expect_rows(harness, &table, &plain_schema(), &rows).await?;
+    expect_no_leftovers(harness, &table).await?;
+    let overwrite = Target { mode: WriteMode::Overwrite, ..target("4") };
+    load(sink.as_ref(), overwrite, &[plain(1..3)?]).await?;
+    expect_rows(harness, &table, &plain_schema(), &[plain(1..3)?]).await
+}
+
+/// A load that merges by key is refused before anything is written.
+///
+/// # Errors
+/// The sink does otherwise.
+pub async fn refuses_to_merge(harness: &dyn Harness) -> Outcome {
+    let (sink, table) = (harness.sink().await?, table("merged"));
+    let keys = vec!["id".to_owned()];
+    let target = Target { mode: WriteMode::Merge, keys, ..target(&table, &plain_schema(), "1") };
+    refused(harness, sink.as_ref(), target, "DK-SNK-040").await
+}
+
+/// The sink says with this code that it does not write such a table, and leaves none.
+async fn refused(harness: &dyn Harness, sink: &dyn Sink, target: Target, code: &str) -> Outcome {
+    let (table, schema) = (target.table.clone(), Arc::clone(&target.schema));
+    let fits = sink.fits(&target);
+    for answer in [fits, sink.open(target).await.map(|_| ())] {
+        let Err(failure) = answer else { return Err(Violation::new(format!("{table} was accepted, not {code}"))) };
+        ensure_eq!((failure.code(), failure.kind()), (code, Kind::User), "the code ({failure})");
+    }
+    ensure!(harness.rows(SYSTEM, &table, &schema).await?.is_none(), "a refused target left a table");
     Ok(())
 }
 

@@ -3,17 +3,16 @@
 use super::*;
 
 /// The rows of the only file of a request, cut at these bytes, and what is rejected.
-pub(super) fn in_parts(folder: &Folder, whole: &Value, mut cuts: Vec<u64>) -> (Vec<Row>, Vec<RejectedRow>) {
+pub(super) fn in_parts(folder: &Folder, whole: &FilesRead, mut cuts: Vec<u64>) -> (Vec<Row>, Vec<RejectedRow>) {
     cuts.retain(|cut| *cut > 0);
     cuts.sort_unstable();
     cuts.dedup();
     let (mut found, mut rejected) = (Vec::new(), Vec::new());
     for part in 0..=cuts.len() {
         let mut request = whole.clone();
-        let file = &mut request["read"]["files"][0];
-        file["start"] = json!(if part == 0 { 0 } else { cuts[part - 1] });
-        file["end"] = json!(cuts.get(part));
-        let (batch, aside) = folder.ask(&request).unwrap();
+        request.files[0].start = if part == 0 { 0 } else { cuts[part - 1] };
+        request.files[0].end = cuts.get(part).copied();
+        let (batch, aside) = folder.rows(&request).unwrap();
         found.extend(rows(&batch));
         rejected.extend(aside);
     }
@@ -69,9 +68,9 @@ proptest! {
         }
         let folder = Folder::new();
         folder.write("t/a.csv", encoded(&text, usize::from(mark)));
-        let format = json!({"quote": null, "header": header, "comment": "#"});
+        let format = FileFormat { quote: None, header, comment: Some('#'), ..csv() };
         let whole = folder.read("t/a.csv", format);
-        let (batch, rejected) = folder.ask(&whole).unwrap();
+        let (batch, rejected) = folder.rows(&whole).unwrap();
         prop_assert_eq!(rows(&batch), expected.clone());
         prop_assert_eq!(rejected.len(), lines.iter().filter(|(line, _)| matches!(line, Line::Bad)).count());
         let (found, rejected_in_parts) = in_parts(&folder, &whole, cuts);
@@ -85,7 +84,7 @@ fn a_return_at_a_cut_loses_no_row() {
     let folder = Folder::new();
     let text = "a,b,c,d,e\r1,,,,\r2,,,,\r\n3,,,,\r\r4,,,,\n5,,,,";
     folder.write("t/a.csv", text);
-    let whole = folder.read("t/a.csv", json!({"quote": null}));
+    let whole = folder.read("t/a.csv", FileFormat { quote: None, ..csv() });
     for cut in 1..text.len() as u64 {
         let numbers: Vec<_> = in_parts(&folder, &whole, vec![cut]).0.into_iter().filter_map(|row| row.0).collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5], "cut at {cut}");

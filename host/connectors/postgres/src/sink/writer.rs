@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datakit_model::{Failure, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -21,7 +20,7 @@ use super::types::{MAX_COLUMNS, TableSchema};
 use crate::server::Server;
 use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
-use datakit_connect::sink::columns::check_partitioning;
+use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
     CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
 };
@@ -96,10 +95,16 @@ impl Sink for PostgresSink {
         Ok(rows::count(&client, &self.config, &name).await?)
     }
 
-    fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure> {
-        TableName::new(source_system, table)?;
-        TableSchema::new(table, schema)?;
+    fn fits(&self, target: &Target) -> Result<(), Failure> {
+        check_mode(target, self.kind())?;
+        check_partitioning(target, self.kind())?;
+        TableName::new(&target.run.source_system, &target.table)?;
+        TableSchema::new(&target.table, &target.schema)?;
         Ok(())
+    }
+
+    fn writes_partitioned_tables(&self) -> bool {
+        false
     }
 
     fn max_columns(&self) -> Option<usize> {
@@ -116,6 +121,7 @@ impl Sink for PostgresSink {
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
+        check_mode(&target, self.kind())?;
         check_partitioning(&target, self.kind())?;
         let name = TableName::new(&target.run.source_system, &target.table)?;
         let schema = TableSchema::new(&target.table, &target.schema)?;

@@ -4,9 +4,10 @@
 //! literal is a string with a cast, in parentheses: nothing in it but the closing quote ends a string (the session has
 //! `standard_conforming_strings`), and quotes are doubled.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use datakit_model::source::Value;
+use datakit_model::source::{Value, ValueType};
 
 use super::error::PostgresError;
 
@@ -36,40 +37,53 @@ pub(super) fn splice(query: &str, places: &[(Range<usize>, usize)], literals: &[
 }
 
 fn literal(value: &Value) -> Result<String, String> {
-    let cast = |text: &str, type_name: &str| Ok(format!("('{text}'::{type_name})"));
-    match value {
-        Value::Null => Ok("NULL".to_owned()),
-        Value::Boolean(value) => cast(if *value { "true" } else { "false" }, "boolean"),
-        Value::Int32(value) => cast(&value.to_string(), "integer"),
-        Value::Int64(value) => cast(&value.to_string(), "bigint"),
+    let text: Cow<'_, str> = match value {
+        Value::Null(value_type) => return Ok(format!("(NULL::{})", type_name(*value_type)?)),
+        Value::Boolean(value) => if *value { "true" } else { "false" }.into(),
+        Value::Int32(value) => value.to_string().into(),
+        Value::Int64(value) => value.to_string().into(),
         // The shortest text that reads back as the same number; the server spells infinity and NaN alike.
-        Value::Float64(value) => cast(&format!("{value:?}"), "double precision"),
-        Value::Decimal(text) => shaped(text, is_decimal, "a decimal").and_then(|text| cast(text, "numeric")),
-        Value::Text(text) if text.contains('\0') => Err("a text with U+0000, which PostgreSQL cannot hold".to_owned()),
-        Value::Text(text) => cast(&text.replace('\'', "''"), "pg_catalog.text"),
-        Value::Bytes(bytes) => cast(&hexadecimal(bytes), "pg_catalog.bytea"),
-        Value::Uuid(text) => shaped(text, is_uuid, "a hyphenated UUID").and_then(|text| cast(text, "pg_catalog.uuid")),
-        Value::Date(text) => {
-            shaped(text, |t| fits(t, "####-##-##"), "a date YYYY-MM-DD").and_then(|t| cast(t, "pg_catalog.date"))
+        Value::Float64(value) => format!("{value:?}").into(),
+        Value::Decimal(text) => shaped(text, is_decimal, "a decimal")?,
+        Value::Text(text) if text.contains('\0') => {
+            return Err("a text with U+0000, which PostgreSQL cannot hold".to_owned());
         }
-        Value::Timestamp(text) => {
-            shaped(text, is_timestamp, "a timestamp YYYY-MM-DDThh:mm:ss[.ffffff]").and_then(|t| cast(t, "timestamp"))
+        Value::Text(text) | Value::AnsiText(text) => text.replace('\'', "''").into(),
+        Value::Bytes(bytes) => hexadecimal(bytes).into(),
+        Value::Uuid(text) => shaped(text, is_uuid, "a hyphenated UUID")?,
+        Value::Date(text) => shaped(text, |text| fits(text, "####-##-##"), "a date YYYY-MM-DD")?,
+        Value::Timestamp(text) | Value::LegacyDatetime(text) => {
+            shaped(text, is_timestamp, "a timestamp YYYY-MM-DDThh:mm:ss[.ffffff]")?
         }
         Value::TimestampTz(text) => {
-            let fine = |text: &str| {
-                let at = text.len().saturating_sub(6);
-                let (moment, offset) = (text.get(..at).unwrap_or_default(), text.get(at..).unwrap_or_default());
-                is_timestamp(moment) && (fits(offset, "+##:##") || fits(offset, "-##:##"))
-            };
-            shaped(text, fine, "a timestamp YYYY-MM-DDThh:mm:ss[.ffffff]±hh:mm")
-                .and_then(|t| cast(t, "pg_catalog.timestamptz"))
+            shaped(text, is_timestamp_with_offset, "a timestamp YYYY-MM-DDThh:mm:ss[.ffffff]±hh:mm")?
         }
-        Value::AnsiText(_) | Value::LegacyDatetime(_) => Err("a type that PostgreSQL does not have".to_owned()),
-    }
+    };
+    Ok(format!("('{text}'::{})", type_name(value.value_type())?))
 }
 
-fn shaped<'a>(text: &'a str, fine: impl Fn(&str) -> bool, what: &str) -> Result<&'a str, String> {
-    if fine(text) { Ok(text) } else { Err(format!("`{text}` is not {what}")) }
+/// The server's own type of that name, whatever the search path.
+fn type_name(value_type: ValueType) -> Result<&'static str, String> {
+    Ok(match value_type {
+        ValueType::Boolean => "boolean",
+        ValueType::Int32 => "integer",
+        ValueType::Int64 => "bigint",
+        ValueType::Float64 => "double precision",
+        ValueType::Decimal => "numeric",
+        ValueType::Text => "pg_catalog.text",
+        ValueType::Bytes => "pg_catalog.bytea",
+        ValueType::Uuid => "pg_catalog.uuid",
+        ValueType::Date => "pg_catalog.date",
+        ValueType::Timestamp => "timestamp",
+        ValueType::TimestampTz => "pg_catalog.timestamptz",
+        ValueType::AnsiText | ValueType::LegacyDatetime => {
+            return Err("a type that PostgreSQL does not have".to_owned());
+        }
+    })
+}
+
+fn shaped<'a>(text: &'a str, fine: impl Fn(&str) -> bool, what: &str) -> Result<Cow<'a, str>, String> {
+    if fine(text) { Ok(text.into()) } else { Err(format!("`{text}` is not {what}")) }
 }
 
 /// Whether a text has the form of a pattern, in which `#` stands for a digit.
@@ -83,6 +97,12 @@ fn is_timestamp(text: &str) -> bool {
     fits(whole, "####-##-##T##:##:##")
         && (1..=6).contains(&fraction.len())
         && fraction.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_timestamp_with_offset(text: &str) -> bool {
+    let at = text.len().saturating_sub(6);
+    let (moment, offset) = (text.get(..at).unwrap_or_default(), text.get(at..).unwrap_or_default());
+    is_timestamp(moment) && (fits(offset, "+##:##") || fits(offset, "-##:##"))
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -116,7 +136,7 @@ mod tests {
 
     #[test]
     fn each_type_has_its_literal() {
-        assert_eq!(text(Value::Null), "NULL");
+        assert_eq!(text(Value::Null(ValueType::TimestampTz)), "(NULL::pg_catalog.timestamptz)");
         assert_eq!(text(Value::Boolean(true)), "('true'::boolean)");
         assert_eq!(text(Value::Int32(i32::MIN)), "('-2147483648'::integer)");
         assert_eq!(text(Value::Int64(i64::MIN)), "('-9223372036854775808'::bigint)");
@@ -155,6 +175,8 @@ mod tests {
             Value::TimestampTz("é".into()),
             Value::AnsiText("a".into()),
             Value::LegacyDatetime("2024-02-29T23:59:59".into()),
+            Value::Null(ValueType::AnsiText),
+            Value::Null(ValueType::LegacyDatetime),
         ] {
             assert!(literal(&value).is_err(), "{value:?}");
         }

@@ -1,6 +1,7 @@
 //! Every type, with its extremes and nulls.
 
-use datakit_model::source::Value;
+use arrow::array::AsArray as _;
+use datakit_model::source::{Value, ValueType};
 
 use crate::world::{World, read, read_with, reported};
 
@@ -115,7 +116,7 @@ async fn a_column_may_be_called_as_one_without_a_name() {
 async fn parameters_arrive_as_their_types() {
     let world = World::of("CREATE SCHEMA s; CREATE TABLE s.t (i int)").await;
     let values = vec![
-        Value::Null,
+        Value::Null(ValueType::Text),
         Value::Boolean(true),
         Value::Int32(-5),
         Value::Int64(i64::MIN),
@@ -130,13 +131,29 @@ async fn parameters_arrive_as_their_types() {
     ];
     let list: Vec<String> = (1..=values.len())
         .map(|n| match n {
-            1 => "$1::text AS p1".to_owned(),
             6 => "$6::numeric(10, 2) AS p6".to_owned(),
             n => format!("${n} AS p{n}"),
         })
         .collect();
     let answer = read_with(&world.source(), &format!("SELECT {}", list.join(", ")), values).await.unwrap();
     insta::assert_snapshot!(answer.columns());
+}
+
+#[tokio::test]
+async fn null_arrives_as_its_type() {
+    let world = World::of("CREATE SCHEMA s; CREATE TABLE s.t (i int)").await;
+    let foreign = [ValueType::AnsiText, ValueType::LegacyDatetime];
+    let nulls: Vec<Value> =
+        ValueType::ALL.into_iter().filter(|value_type| !foreign.contains(value_type)).map(Value::Null).collect();
+    let types: Vec<String> = (1..=nulls.len()).map(|n| format!("pg_typeof(${n})::text AS t{n}")).collect();
+    let answer = read_with(&world.source(), &format!("SELECT {}", types.join(", ")), nulls).await.unwrap();
+    let batch = answer.one_batch();
+    let names: Vec<&str> = batch.columns().iter().map(|column| column.as_string::<i32>().value(0)).collect();
+    assert_eq!(
+        names.join(", "),
+        "boolean, integer, bigint, double precision, numeric, text, bytea, uuid, date, timestamp without time zone, \
+         timestamp with time zone"
+    );
 }
 
 #[tokio::test]

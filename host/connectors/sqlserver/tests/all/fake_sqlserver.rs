@@ -9,7 +9,7 @@ use datakit_fake_sqlserver::erp;
 use datakit_fake_sqlserver::fast::FastTable;
 use datakit_fake_sqlserver::sql::{Effect, Fault, SqlEngineOptions};
 use datakit_fake_sqlserver::values::SqlError;
-use datakit_model::source::{Isolation, QueryOptions, Source, Value};
+use datakit_model::source::{Isolation, QueryOptions, Source, Value, ValueType};
 use datakit_model::{Failure, MemoryBudget, ReadLimits};
 use datakit_sqlserver::{Login, ReaderKind};
 
@@ -93,7 +93,7 @@ async fn every_kind_of_parameter_arrives_as_its_type() {
     let world = World::of("SELECT 1 AS a");
     let parameters = || {
         vec![
-            Value::Null,
+            Value::Null(ValueType::Text),
             Value::Boolean(true),
             Value::Int32(-1),
             Value::Int64(i64::MIN),
@@ -130,6 +130,35 @@ async fn every_kind_of_parameter_arrives_as_its_type() {
     for i in (0..13).filter(|i| *i != 5) {
         assert_eq!(theirs.column(i), batch.column(i), "@P{}", i + 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_arrives_as_its_type() {
+    let world = World::of("SELECT 1 AS a");
+    let nulls: Vec<Value> = ValueType::ALL.into_iter().map(Value::Null).collect();
+    let list: Vec<String> = (1..=nulls.len()).map(|i| format!("@P{i} AS p{i}")).collect();
+    let mut types = Vec::new();
+    for reader in READERS {
+        let answer =
+            read(&world.source(reader), query(&format!("SELECT {}", list.join(", ")), nulls.clone())).await.unwrap();
+        let batch = answer.one_batch();
+        assert!(batch.columns().iter().all(|column| column.is_null(0)));
+        types.push(
+            batch.schema().fields().iter().map(|f| f.metadata()["datakit.source-type"].clone()).collect::<Vec<_>>(),
+        );
+    }
+    let expected = "bit, int, bigint, float, decimal(38,0), nvarchar(4000), varchar(8000), varbinary(8000), uniqueidentifier, \
+                    date, datetime2(7), datetime, datetimeoffset(7)";
+    assert_eq!(types[0].join(", "), expected);
+    // tiberius has no varchar, and declares some types at their widest.
+    let theirs = [
+        ("decimal(38,0)", "numeric(18,0)"),
+        ("varchar(8000)", "nvarchar(4000)"),
+        ("varbinary(8000)", "varbinary(max)"),
+    ];
+    let same =
+        |ours: &String| theirs.iter().find(|(name, _)| name == ours).map_or(ours.clone(), |(_, name)| (*name).into());
+    assert_eq!(types[1], types[0].iter().map(same).collect::<Vec<String>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,19 @@
 //! The host calls: everything a guest can do to the outside.
 
 mod batches;
-mod connections;
+mod changes;
+mod files;
 mod log;
+mod plans;
+mod projections;
 mod run;
+mod sql;
 
-use datakit_model::Diagnostic;
+use datakit_model::Failure;
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::bindings::{SourceDatakit, types};
+use super::bindings::{SourceDatakit, types};
+use super::convert;
 use crate::state::State;
 
 /// Adds the host calls of the WIT.
@@ -20,7 +25,7 @@ impl types::Host for State {}
 
 impl State {
     /// What the guest is told of an error it may handle; what it may not handle is an error of the host call.
-    fn guest_error<T>(&mut self, result: Result<T, impl Diagnostic>) -> Result<T, types::Error> {
-        result.map_err(|error| self.failures.guest_error(datakit_model::Failure::from(error)))
+    fn guest_error<T>(&mut self, result: Result<T, impl Into<Failure>>) -> Result<T, types::Error> {
+        result.map_err(|error| self.failures.guest_error(error).into())
     }
 }

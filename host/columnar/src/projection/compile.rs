@@ -1,0 +1,161 @@
+//! From columns and a filter to steps.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datakit_model::{GuestLimits, HashKeys};
+
+use super::bounds::{self, AllTokens};
+use super::{ColumnExpression, FILTER, Inner, Projection, Step};
+use crate::constant::{Constant, Value};
+use crate::error::{ColumnarError, shorten};
+use crate::expression::Expression;
+use crate::expression::syntax::{self, Parsed};
+use crate::row_hash::{KeyedHash, RowHash};
+use crate::type_text;
+
+/// Parses and compiles. To be called with the stack that the largest expression may take.
+pub(super) fn compile(
+    input: &SchemaRef,
+    columns: &[(String, ColumnExpression)],
+    tokens: AllTokens,
+    keys: &HashKeys,
+    limits: &GuestLimits,
+) -> Result<Projection, ColumnarError> {
+    let kept_bytes = bounds::kept_bytes(input, columns, tokens.total);
+    let filter = tokens.filter.map(|tokens| syntax::parse(tokens, FILTER, limits)).transpose()?;
+    let parsed = columns
+        .iter()
+        .zip(tokens.columns)
+        .map(|((name, _), tokens)| tokens.map(|tokens| syntax::parse(tokens, name, limits)).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
+    let used = used_columns(input, columns, &parsed, filter.as_ref());
+    let working = input.project(&used).map_err(|error| ColumnarError::Unexpected {
+        what: "choosing the columns of a projection",
+        message: shorten(&error.to_string()),
+    })?;
+    let filter = filter.map(|parsed| compile_filter(&parsed, &working, limits)).transpose()?;
+    let compiler = Compiler { working: &working, keys, limits };
+    let compiled = columns.iter().zip(&parsed);
+    let compiled = compiled.map(|((name, expression), parsed)| compiler.column(name, expression, parsed.as_ref()));
+    let (values, fields): (Vec<_>, Vec<_>) = compiled.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let output = Arc::new(Schema::new(fields));
+    let steps = columns.iter().zip(values).map(|((name, expression), step)| match (expression, step) {
+        (ColumnExpression::RowHash(names), _) => compile_row_hash(name, names, columns, &output).map(Step::RowHash),
+        (_, Some(step)) => Ok(step),
+        (_, None) => Err(ColumnarError::Unexpected { what: "compiling a column", message: shorten(name) }),
+    });
+    let steps = steps.collect::<Result<Vec<_>, _>>()?;
+    let max_bytes = limits.max_live_batch_bytes;
+    Ok(Projection(Arc::new(Inner { input: Arc::clone(input), used, filter, steps, output, max_bytes, kept_bytes })))
+}
+
+/// Positions of the input columns that anything reads, in order.
+fn used_columns(
+    input: &Schema,
+    columns: &[(String, ColumnExpression)],
+    parsed: &[Option<Parsed>],
+    filter: Option<&Parsed>,
+) -> Vec<usize> {
+    let mut names: HashSet<&str> = HashSet::new();
+    for (_, expression) in columns {
+        match expression {
+            ColumnExpression::Input(name) => names.extend([name.as_str()]),
+            ColumnExpression::KeyedHash { columns, .. } => names.extend(columns.iter().map(String::as_str)),
+            _ => {}
+        }
+    }
+    for parsed in parsed.iter().flatten().chain(filter) {
+        names.extend(parsed.names());
+    }
+    let fields = input.fields().iter().enumerate();
+    fields.filter(|(_, field)| names.contains(field.name().as_str())).map(|(index, _)| index).collect()
+}
+
+fn compile_filter(parsed: &Parsed, working: &Schema, limits: &GuestLimits) -> Result<Expression, ColumnarError> {
+    let filter = Expression::compile(parsed, FILTER, working, limits)?;
+    match filter.data_type() {
+        DataType::Boolean => Ok(filter),
+        other => Err(ColumnarError::TypeMismatch {
+            column: FILTER.to_owned(),
+            message: format!("a filter is Boolean, not {}", type_text::print(other)),
+        }),
+    }
+}
+
+/// A row hash covers what the projection gives away, and so no hash of itself.
+fn compile_row_hash(
+    name: &str,
+    names: &[String],
+    columns: &[(String, ColumnExpression)],
+    output: &Schema,
+) -> Result<RowHash, ColumnarError> {
+    let is_row_hash =
+        |(_, expression): &&(String, ColumnExpression)| matches!(expression, ColumnExpression::RowHash(_));
+    let row_hashes: HashSet<&String> = columns.iter().filter(is_row_hash).map(|(name, _)| name).collect();
+    match names.iter().find(|name| row_hashes.contains(name)) {
+        Some(input) => Err(ColumnarError::HashOfHash { column: shorten(name), input: shorten(input) }),
+        None => RowHash::compile(output, name, names),
+    }
+}
+
+struct Compiler<'a> {
+    /// The input columns that anything reads.
+    working: &'a Schema,
+    keys: &'a HashKeys,
+    limits: &'a GuestLimits,
+}
+
+impl Compiler<'_> {
+    /// The step and the field of an output column. A row hash has no step yet: it needs the fields of all others.
+    fn column(
+        &self,
+        name: &str,
+        expression: &ColumnExpression,
+        parsed: Option<&Parsed>,
+    ) -> Result<(Option<Step>, Field), ColumnarError> {
+        let hash_field = || Field::new(name, DataType::Utf8, true);
+        let constant = |value: Value| {
+            let field = value.field(name);
+            (Step::Constant(Constant::new(value)), field)
+        };
+        let (step, field) = match expression {
+            ColumnExpression::Input(input) => match self.working.column_with_name(input) {
+                Some((index, field)) => (Step::Input(index), field.clone().with_name(name)),
+                None => {
+                    let (column, input) = (shorten(name), shorten(input));
+                    return Err(ColumnarError::UnknownColumn { column, input, side: "input" });
+                }
+            },
+            ColumnExpression::Sql(_) => {
+                let Some(parsed) = parsed else {
+                    return Err(ColumnarError::Unexpected {
+                        what: "compiling an expression",
+                        message: name.to_owned(),
+                    });
+                };
+                let expression = Expression::compile(parsed, name, self.working, self.limits)?;
+                let field = Field::new(name, expression.data_type().clone(), true);
+                (Step::Expression(expression), field)
+            }
+            ColumnExpression::Text(text) => constant(Value::Text(text.clone())),
+            ColumnExpression::TimestampMicros(micros) => constant(Value::TimestampMicros(*micros)),
+            ColumnExpression::Uuid(text) => constant(Value::uuid(name, text)?),
+            ColumnExpression::LoadId(id) => constant(Value::LoadId(*id)),
+            ColumnExpression::RowHash(_) => return Ok((None, hash_field())),
+            ColumnExpression::KeyedHash { columns, key } => {
+                (Step::KeyedHash(self.keyed_hash(name, columns, key)?), hash_field())
+            }
+        };
+        Ok((Some(step), field))
+    }
+
+    fn keyed_hash(&self, name: &str, columns: &[String], key: &str) -> Result<KeyedHash, ColumnarError> {
+        let Some(found) = self.keys.get(key) else {
+            let granted = self.keys.names().map(shorten).collect();
+            return Err(ColumnarError::UnknownKey { column: shorten(name), key: shorten(key), granted });
+        };
+        KeyedHash::compile(self.working, name, columns, found)
+    }
+}
