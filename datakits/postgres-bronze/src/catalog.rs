@@ -3,6 +3,9 @@
 //! Plain SELECTs over catalog tables that every role may read, since version 12. The objects of all roles are there, also those
 //! the role may not read: those fail when they are read, and say so.
 
+/// The schemas there are. Columns: `schema_name` (name).
+pub const SCHEMAS: &str = "SELECT n.nspname AS schema_name FROM pg_catalog.pg_namespace AS n";
+
 /// Relations with rows that people made. Not an order the server promises: the guest sorts.
 ///
 /// Columns: `schema_name`, `table_name` (name), `table_id` (oid), `kind` (text: `r` table, `p` partitioned, `v` view, `m`

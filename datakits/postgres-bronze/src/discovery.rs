@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use datakit_sdk::rows::ColumnView;
+use datakit_sdk::relational::{Size, SourceTable, statement::and_among};
 use datakit_sdk::{Error, Queries, QueryOptions, Rows, TableId, TableKind};
 
 use crate::types::SqlType;
@@ -13,40 +13,6 @@ const HEAP: i64 = 2;
 
 /// A block of a server that was not built for another size.
 const BLOCK_BYTES: u64 = 8192;
-
-/// A table or view, as the catalog knows it. Partitions are parts of their table, not tables of their own.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SourceTable {
-    /// Its names.
-    pub id: TableId,
-    /// What it is.
-    pub kind: TableKind,
-    /// All columns, in the order of their numbers.
-    pub columns: Vec<SourceColumn>,
-    /// Names of the primary key's columns, in key order.
-    pub primary_key: Vec<String>,
-    /// How large it is.
-    pub size: Size,
-}
-
-/// How large a table is by the server's last count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Size {
-    /// Rows, its partitions' included; none for a view, and for what was never counted.
-    pub rows: Option<u64>,
-    /// Pages of its file, of the largest where it has several; none where rows have no place in a file.
-    pub pages: Option<u64>,
-    /// Bytes of all its files, indexes aside; none where `rows` is none, and where another server has the rows.
-    pub bytes: Option<u64>,
-}
-
-impl SourceTable {
-    /// A column by its name.
-    #[must_use]
-    pub fn column(&self, name: &str) -> Option<&SourceColumn> {
-        self.columns.iter().find(|column| column.name == name)
-    }
-}
 
 /// A column, as the catalog knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,20 +25,28 @@ pub struct SourceColumn {
     pub nullable: bool,
 }
 
-/// Reads the whole catalog; tables in the order of their names.
+/// Reads the catalog of these schemas, or of all; tables in the order of their names. Only columns are asked for by schema: a table
+/// may have partitions and heirs in others.
 ///
 /// # Errors
 /// What the server refused, or an answer that is none to the question.
-pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable>, Error> {
+pub fn read(
+    queries: &impl Queries,
+    schemas: Option<&[String]>,
+    options: QueryOptions,
+) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
     let ask = |sql: &str| queries.query(sql, &[], options);
+    let (among, names) = and_among("n.nspname", "$", schemas);
     let relations = relations(&ask(catalog::RELATIONS)?)?;
     let families = Families::new(&relations, &ask(catalog::CHILDREN)?)?;
     let domains = domains(&ask(catalog::DOMAINS)?)?;
-    let mut columns = columns_by_table(&ask(catalog::COLUMNS)?, &domains)?;
+    let mut columns =
+        columns_by_table(&queries.query(&format!("{}{among}", catalog::COLUMNS), &names, options)?, &domains)?;
     let keys = keys_by_table(&ask(catalog::PRIMARY_KEYS)?)?;
-    let mut tables: Vec<SourceTable> = relations
+    let mut tables: Vec<SourceTable<SourceColumn>> = relations
         .values()
         .filter(|relation| !relation.is_partition)
+        .filter(|relation| schemas.is_none_or(|schemas| schemas.contains(&relation.table.schema)))
         .map(|relation| {
             let mut columns = columns.remove(&relation.id).unwrap_or_default();
             if !families.keep_not_null(relation) {
@@ -98,7 +72,7 @@ pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceT
 /// What the server refused, or an answer that is none to the question.
 pub fn major_version(queries: &impl Queries, options: QueryOptions) -> Result<Option<u32>, Error> {
     for batch in queries.query(catalog::VERSION, &[], options)? {
-        let [version] = views(&batch, ["version"])?;
+        let [version] = batch.columns(["version"])?;
         if !batch.is_empty() {
             let text = version.text(0)?.unwrap_or_default();
             return Ok(text.split('.').next().and_then(|major| major.parse().ok()));
@@ -122,22 +96,22 @@ struct Relation {
 fn relations(batches: &[Rows]) -> Result<HashMap<i64, Relation>, Error> {
     let mut relations = HashMap::new();
     for batch in batches {
-        let [schema, name, id, kind] = views(batch, ["schema_name", "table_name", "table_id", "kind"])?;
-        let [pages, toast_pages, rows] = views(batch, ["pages", "toast_pages", "row_count"])?;
-        let [partition, method] = views(batch, ["is_partition", "access_method"])?;
+        let [schema, name, id, kind] = batch.columns(["schema_name", "table_name", "table_id", "kind"])?;
+        let [pages, toast_pages, rows] = batch.columns(["pages", "toast_pages", "row_count"])?;
+        let [partition, method] = batch.columns(["is_partition", "access_method"])?;
         // A count of blocks above 2³¹ comes as a negative int.
         let blocks = |number: i64| u64::from(number as u32);
         for row in 0..batch.len() {
-            let id = number(&id, row)?;
+            let id = id.some_integer(row)?;
             let relation = Relation {
                 id,
-                table: TableId::new(text(&schema, row)?, text(&name, row)?),
-                kind: text(&kind, row)?.to_owned(),
-                pages: blocks(number(&pages, row)?),
+                table: TableId::new(schema.some_text(row)?, name.some_text(row)?),
+                kind: kind.some_text(row)?.to_owned(),
+                pages: blocks(pages.some_integer(row)?),
                 toast_pages: toast_pages.integer(row)?.map_or(0, blocks),
-                rows: u64::try_from(number(&rows, row)?).ok(),
-                is_partition: truth(&partition, row)?,
-                is_heap: number(&method, row)? == HEAP,
+                rows: u64::try_from(rows.some_integer(row)?).ok(),
+                is_partition: partition.some_boolean(row)?,
+                is_heap: method.some_integer(row)? == HEAP,
             };
             relations.insert(id, relation);
         }
@@ -155,9 +129,9 @@ impl<'a> Families<'a> {
     fn new(relations: &'a HashMap<i64, Relation>, batches: &[Rows]) -> Result<Self, Error> {
         let mut children: HashMap<i64, Vec<i64>> = HashMap::new();
         for batch in batches {
-            let [child, parent] = views(batch, ["child_id", "parent_id"])?;
+            let [child, parent] = batch.columns(["child_id", "parent_id"])?;
             for row in 0..batch.len() {
-                children.entry(number(&parent, row)?).or_default().push(number(&child, row)?);
+                children.entry(parent.some_integer(row)?).or_default().push(child.some_integer(row)?);
             }
         }
         Ok(Self { relations, children })
@@ -215,16 +189,16 @@ struct Base {
 fn domains(batches: &[Rows]) -> Result<HashMap<i64, Base>, Error> {
     let mut domains = HashMap::new();
     for batch in batches {
-        let [id, base, modifier] = views(batch, ["type_id", "base_id", "type_modifier"])?;
-        let [kind, category] = views(batch, ["base_kind", "base_category"])?;
+        let [id, base, modifier] = batch.columns(["type_id", "base_id", "type_modifier"])?;
+        let [kind, category] = batch.columns(["base_kind", "base_category"])?;
         for row in 0..batch.len() {
             let base = Base {
-                id: number(&base, row)?,
-                kind: text(&kind, row)?.to_owned(),
-                category: text(&category, row)?.to_owned(),
-                modifier: number(&modifier, row)?,
+                id: base.some_integer(row)?,
+                kind: kind.some_text(row)?.to_owned(),
+                category: category.some_text(row)?.to_owned(),
+                modifier: modifier.some_integer(row)?,
             };
-            domains.insert(number(&id, row)?, base);
+            domains.insert(id.some_integer(row)?, base);
         }
     }
     Ok(domains)
@@ -236,16 +210,16 @@ type Columns = BTreeMap<i64, SourceColumn>;
 fn columns_by_table(batches: &[Rows], domains: &HashMap<i64, Base>) -> Result<HashMap<i64, Columns>, Error> {
     let mut tables: HashMap<i64, Columns> = HashMap::new();
     for batch in batches {
-        let [table, id, name] = views(batch, ["table_id", "column_number", "column_name"])?;
-        let [type_id, declared, kind] = views(batch, ["type_id", "declared_type", "type_kind"])?;
-        let [category, modifier, not_null] = views(batch, ["type_category", "type_modifier", "is_not_null"])?;
+        let [table, id, name] = batch.columns(["table_id", "column_number", "column_name"])?;
+        let [type_id, declared, kind] = batch.columns(["type_id", "declared_type", "type_kind"])?;
+        let [category, modifier, not_null] = batch.columns(["type_category", "type_modifier", "is_not_null"])?;
         for row in 0..batch.len() {
             let mut sql_type = SqlType {
-                declared: text(&declared, row)?.to_owned(),
-                id: number(&type_id, row)?,
-                kind: text(&kind, row)?.to_owned(),
-                category: text(&category, row)?.to_owned(),
-                modifier: number(&modifier, row)?,
+                declared: declared.some_text(row)?.to_owned(),
+                id: type_id.some_integer(row)?,
+                kind: kind.some_text(row)?.to_owned(),
+                category: category.some_text(row)?.to_owned(),
+                modifier: modifier.some_integer(row)?,
             };
             // A domain may be of a domain; the server keeps no circles.
             while let Some(base) = domains.get(&sql_type.id).filter(|_| sql_type.kind == "d") {
@@ -254,9 +228,9 @@ fn columns_by_table(batches: &[Rows], domains: &HashMap<i64, Base>) -> Result<Ha
                 sql_type.category.clone_from(&base.category);
                 sql_type.modifier = base.modifier;
             }
-            let nullable = !truth(&not_null, row)?;
-            let column = SourceColumn { name: text(&name, row)?.to_owned(), sql_type, nullable };
-            tables.entry(number(&table, row)?).or_default().insert(number(&id, row)?, column);
+            let nullable = !not_null.some_boolean(row)?;
+            let column = SourceColumn { name: name.some_text(row)?.to_owned(), sql_type, nullable };
+            tables.entry(table.some_integer(row)?).or_default().insert(id.some_integer(row)?, column);
         }
     }
     Ok(tables)
@@ -266,35 +240,16 @@ fn columns_by_table(batches: &[Rows], domains: &HashMap<i64, Base>) -> Result<Ha
 fn keys_by_table(batches: &[Rows]) -> Result<HashMap<i64, Vec<i64>>, Error> {
     let mut tables = HashMap::new();
     for batch in batches {
-        let [table, numbers, count] = views(batch, ["table_id", "column_numbers", "key_columns"])?;
+        let [table, numbers, count] = batch.columns(["table_id", "column_numbers", "key_columns"])?;
         for row in 0..batch.len() {
-            let listed = text(&numbers, row)?;
+            let listed = numbers.some_text(row)?;
             let key: Result<Vec<i64>, _> = listed.split_ascii_whitespace().map(str::parse).collect();
             let mut key = key.map_err(|_| {
                 Error::source(errors::UNEXPECTED_ANSWER, format!("the catalog lists the columns `{listed}` in a key"))
             })?;
-            key.truncate(usize::try_from(number(&count, row)?).unwrap_or(0));
-            tables.insert(number(&table, row)?, key);
+            key.truncate(usize::try_from(count.some_integer(row)?).unwrap_or(0));
+            tables.insert(table.some_integer(row)?, key);
         }
     }
     Ok(tables)
-}
-
-fn views<'a, const N: usize>(batch: &'a Rows, names: [&str; N]) -> Result<[ColumnView<'a>; N], Error> {
-    let views: Vec<ColumnView<'a>> = names.iter().map(|name| batch.column(name)).collect::<Result<_, _>>()?;
-    views.try_into().map_err(|_| {
-        Error::datakit(errors::UNEXPECTED_ANSWER, "a column of the catalog is not where it was just found")
-    })
-}
-
-fn text<'a>(view: &ColumnView<'a>, row: usize) -> Result<&'a str, Error> {
-    view.text(row)?.ok_or_else(|| view.missing(row))
-}
-
-fn number(view: &ColumnView<'_>, row: usize) -> Result<i64, Error> {
-    view.integer(row)?.ok_or_else(|| view.missing(row))
-}
-
-fn truth(view: &ColumnView<'_>, row: usize) -> Result<bool, Error> {
-    view.boolean(row)?.ok_or_else(|| view.missing(row))
 }

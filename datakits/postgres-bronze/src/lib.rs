@@ -1,17 +1,17 @@
 //! Reads PostgreSQL tables and views into Bronze: every selected column as it is, then the Bronze columns.
 //!
+//! What it shares with other databases is [`datakit_sdk::relational`]. Here is what is PostgreSQL's own:
+//!
 //! - [`catalog`]: what is asked of the server's catalog; [`discovery`]: its answers as tables;
-//! - [`settings`]: what the operator can choose; [`shape`]: which columns are read, and as what; [`types`]: their types;
-//! - [`planning`]: how a table is cut into partitions;
-//! - [`statement`]: the texts of queries; [`extraction`]: the rows on their way.
+//! - [`settings`]: what the operator can choose; [`shape`]: as what columns are read; [`types`]: their types;
+//! - [`blocks`]: parts of a table by blocks of its file; [`statement`]: the texts of queries.
 //!
 //! The datakit never looks at rows of tables: the host decodes, shapes and writes them.
 
+pub mod blocks;
 pub mod catalog;
 pub mod discovery;
 pub mod errors;
-pub mod extraction;
-pub mod planning;
 pub mod settings;
 pub mod shape;
 pub mod statement;
@@ -20,97 +20,83 @@ pub mod types;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use datakit_sdk::ranges::KeyType;
+use datakit_sdk::relational::{About, Codes, Dialect, ReadColumn, Relational, SourceTable};
+use datakit_sdk::{Error, Queries, QueryOptions, TableId, Value, export_datakit};
 
-use datakit_sdk::{
-    Connection, Datakit, Description, DiscoveryRequest, Error, Partition, Queries, Role, Run, Table, TableId,
-    TablePlan, export_datakit, log,
-};
-
-use crate::discovery::SourceTable;
-use crate::extraction::TableExtraction;
+use crate::blocks::Version;
+use crate::discovery::SourceColumn;
 use crate::settings::Settings;
-
-/// The only role: where rows come from.
-const ROLE: &str = "source";
+use crate::statement::{Part, ReadAs};
 
 /// The datakit.
-#[derive(Debug)]
-pub struct PostgresBronze;
+pub type PostgresBronze = Relational<Postgres>;
 
 export_datakit!(PostgresBronze);
 
-impl Datakit for PostgresBronze {
-    type Settings = Settings;
-    type Extraction = TableExtraction;
+/// What is PostgreSQL's own.
+#[derive(Debug)]
+pub struct Postgres;
 
-    fn describe() -> Description {
-        Description {
-            name: "postgres-bronze".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            summary: env!("CARGO_PKG_DESCRIPTION").into(),
-            roles: vec![Role {
-                name: ROLE.into(),
-                kinds: vec!["postgres".into()],
-                purpose: "The database whose tables and views are read.".into(),
-            }],
+impl Dialect for Postgres {
+    type Settings = Settings;
+    type Column = SourceColumn;
+    type Read = ReadAs;
+    type Part = Part;
+    type Once = Version;
+
+    const CODES: Codes = errors::CODES;
+    const SCHEMAS: &'static str = catalog::SCHEMAS;
+
+    fn describe() -> About {
+        About {
+            name: "postgres-bronze",
+            version: env!("CARGO_PKG_VERSION"),
+            summary: env!("CARGO_PKG_DESCRIPTION"),
+            kind: "postgres",
         }
     }
 
-    fn discover(run: &Run<Settings>, _: &DiscoveryRequest) -> Result<Vec<Table>, Error> {
-        discover(&Connection::open(ROLE)?, &run.settings)
+    fn catalog(
+        queries: &impl Queries,
+        schemas: Option<&[String]>,
+        options: QueryOptions,
+    ) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
+        discovery::read(queries, schemas, options)
     }
 
-    fn plan(run: &Run<Settings>, tables: &[TableId]) -> Result<Vec<TablePlan>, Error> {
-        plan(&Connection::open(ROLE)?, &run.settings, tables)
+    fn read_columns(
+        table: &SourceTable<SourceColumn>,
+        columns: &[&SourceColumn],
+        settings: &Settings,
+    ) -> Result<Vec<ReadColumn<ReadAs>>, Error> {
+        shape::read_columns(&table.id, columns, settings)
     }
 
-    fn open(run: &Run<Settings>, partition: &Partition) -> Result<TableExtraction, Error> {
-        TableExtraction::open(run, partition)
+    fn parts(
+        queries: &impl Queries,
+        once: &Version,
+        table: &SourceTable<SourceColumn>,
+        parts: u32,
+        settings: &Settings,
+    ) -> Result<Option<Vec<Part>>, Error> {
+        blocks::parts(queries, once, table, parts, settings)
     }
-}
 
-/// The tables the settings include.
-///
-/// # Errors
-/// Settings that contradict each other, or a server that does not answer.
-pub fn discover(queries: &impl Queries, settings: &Settings) -> Result<Vec<Table>, Error> {
-    let selection = settings.selection()?;
-    let tables = discovery::read(queries, settings.catalog_options())?;
-    let listed: Vec<Table> = tables
-        .iter()
-        .filter(|table| selection.has_table(&table.id))
-        .map(|table| shape::listed(table, &selection, settings))
-        .collect();
-    log::info(
-        "discovered",
-        &[("tables", listed.len().to_string()), ("excluded", (tables.len() - listed.len()).to_string())],
-    );
-    Ok(listed)
-}
+    fn key_extent(table: &TableId, key: &str, key_type: KeyType, _: &Settings) -> String {
+        statement::key_extent(table, key, key_type)
+    }
 
-/// The plans of tables, in this order.
-///
-/// # Errors
-/// A table that is not there or is excluded, columns that cannot be read, or a server that does not answer.
-pub fn plan(queries: &impl Queries, settings: &Settings, wanted: &[TableId]) -> Result<Vec<TablePlan>, Error> {
-    let selection = settings.selection()?;
-    let tables = discovery::read(queries, settings.catalog_options())?;
-    let key = |id: &TableId| (id.schema.clone(), id.name.clone());
-    let server = planning::Server::new(queries);
-    let by_name: HashMap<(String, String), &SourceTable> = tables.iter().map(|table| (key(&table.id), table)).collect();
-    wanted
-        .iter()
-        .map(|id| {
-            let table =
-                by_name.get(&key(id)).filter(|table| selection.has_table(&table.id)).ok_or_else(|| no_table(id))?;
-            planning::plan(&server, table, &selection, settings)
-        })
-        .collect()
-}
+    fn key_quantiles(table: &TableId, key: &str, key_type: KeyType, step: u64, _: &Settings) -> String {
+        statement::key_quantiles(table, key, key_type, step)
+    }
 
-fn no_table(id: &TableId) -> Error {
-    Error::config(errors::NO_TABLE, format!("there is no table or view {id} that this run may read"))
-        .with_hint("it may be gone, invisible to the login, or excluded by the settings `include` and `exclude`")
-        .with_context("table", id)
+    fn select(
+        table: &TableId,
+        columns: &[ReadColumn<ReadAs>],
+        part: Option<&Part>,
+        _: &Settings,
+    ) -> Result<(String, Vec<Value>), Error> {
+        statement::select(table, columns, part)
+    }
 }

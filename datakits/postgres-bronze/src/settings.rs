@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use datakit_sdk::relational::{CommonSettings as _, RelationalSettings, WatermarkRule};
 pub use datakit_sdk::selection::{ColumnRule, Selection};
 use datakit_sdk::{Error, Isolation, QueryOptions};
 use schemars::JsonSchema;
@@ -20,6 +21,10 @@ pub struct Settings {
     pub exclude: Vec<String>,
     /// Columns to read, by a pattern of tables. A column is read when every pattern that fits its table allows it.
     pub columns: BTreeMap<String, ColumnRule>,
+    /// Tables of which only changes are read, by a pattern of tables: rows whose watermark column is greater than what the last
+    /// run reached. A pattern without wildcards counts before others. Rows that are deleted in the source are not noticed. Such a
+    /// table gets the columns `_bronze_operation` and `_bronze_change_version`, and the settings of queries do not count for it.
+    pub watermark: BTreeMap<String, WatermarkRule>,
     /// The snapshot that rows are of.
     pub isolation: IsolationLevel,
     /// A query is cancelled after so many seconds. Default: the operator's bound alone.
@@ -113,6 +118,7 @@ impl Default for Settings {
             include: vec!["*.*".into()],
             exclude: Vec::new(),
             columns: BTreeMap::new(),
+            watermark: BTreeMap::new(),
             isolation: IsolationLevel::default(),
             query_timeout_seconds: None,
             partition_row_threshold: 1_000_000,
@@ -128,29 +134,18 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// What the host writes around every query of tables.
-    #[must_use]
-    pub fn query_options(&self) -> QueryOptions {
+datakit_sdk::common_settings!(Settings);
+
+impl RelationalSettings for Settings {
+    fn query_options(&self) -> Result<QueryOptions, Error> {
         let isolation = match self.isolation {
             IsolationLevel::Snapshot => Isolation::Snapshot,
             IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
         };
-        QueryOptions { isolation: Some(isolation), ..self.catalog_options() }
+        Ok(QueryOptions { isolation: Some(isolation), ..self.common().catalog_options() })
     }
 
-    /// What the host writes around queries of the catalog.
-    #[must_use]
-    pub fn catalog_options(&self) -> QueryOptions {
-        let timeout_ms = self.query_timeout_seconds.map(|seconds| seconds.saturating_mul(1000));
-        QueryOptions { isolation: None, timeout_ms, max_parallelism: None }
-    }
-
-    /// The patterns, read.
-    ///
-    /// # Errors
-    /// The first text that is no pattern.
-    pub fn selection(&self) -> Result<Selection, Error> {
+    fn selection(&self) -> Result<Selection, Error> {
         Ok(Selection::new(&self.include, &self.exclude, &self.columns)?.counting_case())
     }
 }
@@ -188,9 +183,9 @@ mod tests {
     #[test]
     fn every_query_of_a_table_asks_for_the_isolation() {
         let settings = Settings { query_timeout_seconds: Some(90), ..Settings::default() };
-        let options = settings.query_options();
+        let options = settings.query_options().unwrap();
         assert_eq!((options.isolation, options.timeout_ms), (Some(Isolation::Snapshot), Some(90_000)));
         let settings = Settings { isolation: IsolationLevel::ReadCommitted, ..settings };
-        assert_eq!(settings.query_options().isolation, Some(Isolation::ReadCommitted));
+        assert_eq!(settings.query_options().unwrap().isolation, Some(Isolation::ReadCommitted));
     }
 }

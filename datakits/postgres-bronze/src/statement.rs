@@ -3,19 +3,12 @@
 
 use datakit_sdk::postgres::{quote_name, quote_table};
 use datakit_sdk::ranges::{KeyRange, KeyType};
+use datakit_sdk::relational::{self, statement::key_condition};
 use datakit_sdk::{Error, TableId, Value};
 use serde::{Deserialize, Serialize};
 
 /// A column of the rows that are read, and what it is read from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReadColumn {
-    /// Its name in the table and in the result.
-    pub name: String,
-    /// How it is read.
-    #[serde(default, skip_serializing_if = "ReadAs::is_value")]
-    pub read: ReadAs,
-}
+pub type ReadColumn = relational::ReadColumn<ReadAs>;
 
 /// How a column is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,13 +36,6 @@ pub enum ReadAs {
     },
 }
 
-impl ReadAs {
-    // The signature serde asks for.
-    fn is_value(&self) -> bool {
-        *self == Self::Value
-    }
-}
-
 /// The rows of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -58,6 +44,12 @@ pub enum Part {
     Key(KeyRange),
     /// A range of the file's blocks.
     Blocks(Blocks),
+}
+
+impl From<KeyRange> for Part {
+    fn from(range: KeyRange) -> Self {
+        Self::Key(range)
+    }
 }
 
 /// Blocks of a table's file: at or above `first`, below `end`.
@@ -77,19 +69,14 @@ pub struct Blocks {
 /// # Errors
 /// A bound that does not fit the key's type.
 pub fn select(table: &TableId, columns: &[ReadColumn], part: Option<&Part>) -> Result<(String, Vec<Value>), Error> {
-    let list: Vec<String> = columns.iter().map(select_item).collect();
-    let mut sql = format!("SELECT {} FROM {}", list.join(", "), quote_table(table));
     let mut parameters = Vec::new();
     let condition = match part {
         None => None,
-        Some(Part::Key(range)) => key_condition(range, &mut parameters)?,
+        Some(Part::Key(range)) => key_condition(range, &quote_name(&range.column), "$", &mut parameters)?,
         Some(Part::Blocks(blocks)) => block_condition(*blocks),
     };
-    if let Some(condition) = condition {
-        sql.push_str(" WHERE ");
-        sql.push_str(&condition);
-    }
-    Ok((sql, parameters))
+    let items = columns.iter().map(select_item);
+    Ok((relational::statement::select(items, &quote_table(table), condition.as_deref()), parameters))
 }
 
 /// The lowest and highest key that a bound can name, which an index answers by two seeks.
@@ -137,23 +124,6 @@ fn select_item(column: &ReadColumn) -> String {
             format!("nullif({name}, 'NaN')::numeric({precision}, {scale}) AS {name}")
         }
     }
-}
-
-/// The condition of a range; none for the range of everything.
-fn key_condition(range: &KeyRange, parameters: &mut Vec<Value>) -> Result<Option<String>, Error> {
-    let key = quote_name(&range.column);
-    let mut parameter = |bound: &str| -> Result<usize, Error> {
-        parameters.push(range.key_type.parameter(bound)?);
-        Ok(parameters.len())
-    };
-    Ok(match (&range.lower, &range.upper) {
-        (None, None) => None,
-        (None, Some(upper)) => Some(format!("{key} < ${} OR {key} IS NULL", parameter(upper)?)),
-        (Some(lower), None) => Some(format!("{key} >= ${}", parameter(lower)?)),
-        (Some(lower), Some(upper)) => {
-            Some(format!("{key} >= ${} AND {key} < ${}", parameter(lower)?, parameter(upper)?))
-        }
-    })
 }
 
 fn block_condition(blocks: Blocks) -> Option<String> {

@@ -1,36 +1,49 @@
 //! The datakit against a server that answers from a list, in Arrow IPC as the host's answers come.
 
-use std::cell::RefCell;
+mod watermark;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::ipc::writer::StreamWriter;
 use datakit_sdk::datakit::parse_settings;
-use datakit_sdk::{ErrorKind, QueryOptions, Rows, TableKind, Value};
+use datakit_sdk::relational::{self, CommonSettings as _, Size, planning};
+use datakit_sdk::testing::{self, FakeChanges, FakeQueries};
+use datakit_sdk::{Datakit as _, DiscoveryRequest, ErrorKind, Rows, Table, TableKind, TablePlan};
 
 use super::*;
-use crate::planning::State;
-use crate::statement::{Blocks, Part};
 
-/// Answers by the question's text, and keeps what was asked.
-#[derive(Default)]
-struct Server {
-    answers: HashMap<String, Vec<Rows>>,
-    asked: RefCell<Vec<(String, QueryOptions)>>,
+type State = planning::RowsState<ReadAs, Part>;
+
+fn discover(server: &FakeQueries, settings: &Settings) -> Result<Vec<Table>, Error> {
+    relational::discover::<Postgres>(server, settings, &DiscoveryRequest::default())
 }
 
-impl Server {
+fn plan(server: &FakeQueries, settings: &Settings, wanted: &[TableId]) -> Result<Vec<TablePlan>, Error> {
+    relational::plan::<Postgres>(server, &FakeChanges::default(), settings, wanted)
+}
+use crate::statement::Blocks;
+
+/// A server that answers from a list.
+trait Server {
+    fn answer(&mut self, sql: impl Into<String>, columns: Vec<(&str, ArrayRef)>);
+    /// What was asked besides the catalog.
+    fn asked_of_tables(&self) -> Vec<String>;
+    /// Makes it a server of another version.
+    fn of_version(self, version: &str) -> Self;
+}
+
+impl Server for FakeQueries {
     fn answer(&mut self, sql: impl Into<String>, columns: Vec<(&str, ArrayRef)>) {
         self.answers.entry(sql.into()).or_default().push(rows(columns));
     }
 
-    /// What was asked besides the catalog.
     fn asked_of_tables(&self) -> Vec<String> {
         let of_catalog = |sql: &String| sql.contains("pg_catalog.") || sql.contains("information_schema.");
         self.asked.borrow().iter().map(|(sql, _)| sql.clone()).filter(|sql| !of_catalog(sql)).collect()
     }
 
-    /// Makes it a server of another version.
     fn of_version(mut self, version: &str) -> Self {
         self.answers.remove(catalog::VERSION);
         self.answer(catalog::VERSION, vec![("version", strings([version.to_owned()].into_iter()))]);
@@ -38,12 +51,10 @@ impl Server {
     }
 }
 
-impl Queries for Server {
-    fn query(&self, sql: &str, parameters: &[Value], options: QueryOptions) -> Result<Vec<Rows>, Error> {
-        assert_eq!(parameters, [], "neither the catalog nor bounds have parameters");
-        self.asked.borrow_mut().push((sql.to_owned(), options));
-        Ok(self.answers.get(sql).unwrap_or_else(|| panic!("not an expected query: {sql}")).clone())
-    }
+/// The question for all schemas, of one for some: the answer has all of them, as of a server that compares names by less.
+fn for_all_schemas(sql: &str, schemas: usize) -> String {
+    let (among, _) = relational::statement::and_among("n.nspname", "$", Some(&vec![String::new(); schemas]));
+    sql.replace(&among, "")
 }
 
 fn rows(columns: Vec<(&str, ArrayRef)>) -> Rows {
@@ -93,8 +104,8 @@ fn longs(values: impl Iterator<Item = i64>) -> ArrayRef {
 }
 
 /// A server of version 15 with tables of the schema `public`, numbered from 1; a domain `percent` (900) over numeric(5,2), and `share` (901) over it.
-fn server(tables: &[CatalogTable<'_>]) -> Server {
-    let mut server = Server::default();
+fn server(tables: &[CatalogTable<'_>]) -> FakeQueries {
+    let mut server = FakeQueries { without_parameters: Some(for_all_schemas), ..FakeQueries::default() };
     let numbered = || (1_i64..).zip(tables);
     server.answer(
         catalog::RELATIONS,
@@ -187,7 +198,11 @@ const CUT: &str = r#"{"partition_row_threshold": 100, "partition_rows": 100}"#;
 const CUT_BY_KEY: &str = r#"{"partition_row_threshold": 100, "partition_rows": 100, "partition_by": "key"}"#;
 
 fn states(plan: &TablePlan) -> Vec<State> {
-    plan.partitions.iter().map(|partition| serde_json::from_slice(&partition.state).unwrap()).collect()
+    let rows = |state| match state {
+        planning::State::Rows(state) => state,
+        planning::State::Changes(changes) => panic!("{changes:?}"),
+    };
+    testing::states(plan).unwrap().into_iter().map(rows).collect()
 }
 
 fn blocks(plan: &TablePlan) -> Vec<(Option<u32>, Option<u32>)> {
@@ -218,7 +233,7 @@ fn the_catalog_becomes_tables() {
         CatalogTable { toast_pages: Some(20), ..table("wide", &[ID], "", 1, 2) },
         CatalogTable { kind: "f", access_method: 0, ..table("elsewhere", &[ID], "", 5, 2) },
     ]);
-    let tables = discovery::read(&server, Settings::default().catalog_options()).unwrap();
+    let tables = discovery::read(&server, None, Settings::default().common().catalog_options()).unwrap();
     let names: Vec<&str> = tables.iter().map(|table| table.id.name.as_str()).collect();
     assert_eq!(
         names,
@@ -227,8 +242,8 @@ fn the_catalog_becomes_tables() {
     );
     assert_eq!(tables[0].kind, TableKind::View);
     assert_eq!(tables[3].primary_key, ["line", "id"], "in key order, without the columns an index only carries");
-    let size = |rows, pages, bytes| discovery::Size { rows, pages, bytes };
-    let sizes: Vec<discovery::Size> = tables.iter().map(|table| table.size).collect();
+    let size = |rows, pages, bytes| Size { rows, pages, bytes };
+    let sizes: Vec<Size> = tables.iter().map(|table| table.size).collect();
     assert_eq!(sizes[0], size(None, None, None));
     assert_eq!(sizes[1], size(Some(5), None, None), "another server has the rows");
     assert_eq!(sizes[2], size(None, Some(0), None));
@@ -361,7 +376,7 @@ fn declarations_nobody_holds_a_table_to_are_not_believed() {
         table("inherited", &[ID], "", 1, 1),
         CatalogTable { parent: Some(8), is_partition: false, ..table("heir", &[ID], "", 1, 1) },
     ]);
-    let tables = discovery::read(&server, Settings::default().catalog_options()).unwrap();
+    let tables = discovery::read(&server, None, Settings::default().common().catalog_options()).unwrap();
     let nullable: Vec<(&str, bool)> = tables.iter().map(|t| (t.id.name.as_str(), t.columns[0].nullable)).collect();
     assert_eq!(
         nullable,

@@ -1,6 +1,6 @@
 //! The columns every Bronze table ends with: docs/bronze-columns.md.
 
-use crate::bindings::datakit::kit::types::{Error, TableId};
+use crate::bindings::datakit::kit::types::{Error, Field, TableId};
 use crate::datakit::Run;
 use crate::errors::codes;
 use crate::projections::{Column, Expression};
@@ -17,6 +17,14 @@ pub const SOURCE_TABLE: &str = "_bronze_source_table";
 pub const BATCH_ID: &str = "_bronze_batch_id";
 /// SHA-256 of the row's source columns, in lower-case hexadecimal; null when turned off.
 pub const ROW_HASH: &str = "_bronze_row_hash";
+
+/// Of tables that are loaded by their changes: what happened to the row. Behind [`COLUMNS`].
+pub const OPERATION: &str = "_bronze_operation";
+/// Of tables that are loaded by their changes: the place of the change in the strategy's order. Behind [`OPERATION`].
+pub const CHANGE_VERSION: &str = "_bronze_change_version";
+
+/// A field's metadata key that says which role of the host a column has.
+const ROLE_KEY: &str = "datakit.role";
 
 /// What the names of Bronze columns begin with, and no source column may.
 const PREFIX: &str = "_bronze_";
@@ -57,6 +65,23 @@ pub fn columns<S>(
     let passed = source_columns.iter().map(Column::input);
     let added = added.into_iter().map(|(name, value)| Column { name: name.to_owned(), value });
     Ok(passed.chain(added).collect())
+}
+
+/// The columns that tables end with which are loaded by their changes, from the schema of a feed's rows: the host's own columns,
+/// known by their role, whatever their names.
+///
+/// # Errors
+/// A schema without one of the roles.
+pub fn change_columns(schema: &[Field]) -> Result<[Column; 2], Error> {
+    let column = |name: &str, role: &str| {
+        let has_role = |field: &&Field| field.metadata.iter().any(|(key, value)| key == ROLE_KEY && value == role);
+        let field = schema
+            .iter()
+            .find(has_role)
+            .ok_or_else(|| Error::datakit(codes::COLUMN, format!("the changes have no column of the role `{role}`")))?;
+        Ok(Column { name: name.to_owned(), value: Expression::Input(field.name.clone()) })
+    };
+    Ok([column(OPERATION, "operation")?, column(CHANGE_VERSION, "change-version")?])
 }
 
 /// Refuses source columns whose names begin with `_bronze_`, in whatever case. A plan asks too, so that the table fails before
@@ -139,6 +164,25 @@ mod tests {
                 made("_bronze_row_hash", Expression::RowHash(vec!["b".into(), "a".into()])),
             ]
         );
+    }
+
+    #[test]
+    fn columns_of_changes_are_found_by_their_role() {
+        let field = |name: &str, role: Option<&str>| Field {
+            name: name.into(),
+            arrow_type: "Utf8".into(),
+            nullable: false,
+            metadata: role.map(|role| ("datakit.role".to_owned(), role.to_owned())).into_iter().collect(),
+        };
+        let mut schema =
+            vec![field("operation", None), field("__op", Some("operation")), field("__v", Some("change-version"))];
+        let input = |name: &str| Expression::Input(name.into());
+        let expected = [made(OPERATION, input("__op")), made(CHANGE_VERSION, input("__v"))];
+        assert_eq!(change_columns(&schema).unwrap(), expected);
+        schema.pop();
+        let error = change_columns(&schema).unwrap_err();
+        assert_eq!(error.code, codes::COLUMN);
+        assert!(error.message.contains("`change-version`"), "{}", error.message);
     }
 
     #[test]

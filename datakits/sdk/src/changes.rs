@@ -3,6 +3,7 @@
 use crate::bindings::datakit::kit::changes as host;
 pub use crate::bindings::datakit::kit::changes::ChangeFeed;
 use crate::bindings::datakit::kit::types::{Error, TableId};
+use crate::datakit::watermark;
 
 /// What is asked of a table's changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,13 +53,16 @@ pub struct Reach {
     pub upper: Option<String>,
 }
 
-/// Whatever says how far changes reach: the connection of a role, or a test's fake of it.
+/// Whatever says where changes begin and how far they reach: the connection of a role, or a test's fake of it.
 pub trait Changes {
     /// Whether the request's position holds, and how far the changes reach by now. Reads no rows.
     ///
     /// # Errors
     /// What the host or the server refused.
     fn reach(&self, request: &ChangeRequest) -> Result<Reach, Error>;
+
+    /// The position that the last commit of the table left as its watermark; none: the whole table is to be read.
+    fn position(&self, table: &TableId) -> Option<String>;
 }
 
 /// The connection that the operator mapped to the role of this name.
@@ -68,6 +72,10 @@ pub struct OfRole(pub &'static str);
 impl Changes for OfRole {
     fn reach(&self, request: &ChangeRequest) -> Result<Reach, Error> {
         Ok(request.open(self.0)?.reach())
+    }
+
+    fn position(&self, table: &TableId) -> Option<String> {
+        watermark(table)
     }
 }
 

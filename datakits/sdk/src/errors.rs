@@ -20,6 +20,8 @@ pub mod codes {
     pub const PATTERN: &str = "DATAKIT-SDK-006";
     /// A partition's state that this version of the datakit did not write.
     pub const STATE: &str = "DATAKIT-SDK-007";
+    /// Columns that a datakit makes contradict each other, or are too large.
+    pub const NEW_COLUMNS: &str = "DATAKIT-SDK-008";
 }
 
 impl Error {

@@ -9,13 +9,13 @@
 //! - [`queries`]: small results of a source, as rows the guest can look at; behind a trait, for tests without a host;
 //! - [`files`]: the same of files; [`changes`]: of what changed in a table;
 //! - [`projections`]: the shape of batches; [`projected`]: the rows of a reader in that shape;
-//! - [`rows`]: values of an Arrow IPC stream;
+//! - [`rows`]: values of an Arrow IPC stream; [`columns`]: columns that a datakit makes itself;
 //! - [`bronze`]: the columns every Bronze table ends with;
 //! - [`names`]: names of tables; [`patterns`]: names with wildcards;
 //! - [`selection`]: which tables and columns the settings select;
 //! - [`ranges`]: parts of a large table, by its key; [`state`]: the state of partitions;
-//! - [`sqlserver`], [`postgres`]: names in their SQL;
-//! - [`errors`], [`log`]: what the operator gets to see.
+//! - [`relational`]: what datakits of relational databases share; [`sqlserver`], [`postgres`]: names in their SQL;
+//! - [`errors`], [`log`]: what the operator gets to see; [`testing`]: what tests share.
 //!
 //! Whatever a datakit decides is plain data, which tests make and compare natively. It becomes the host's resources at the
 //! boundary, in the module of each interface.
@@ -25,6 +25,7 @@
 pub mod bindings;
 pub mod bronze;
 pub mod changes;
+pub mod columns;
 pub mod datakit;
 pub mod errors;
 pub mod files;
@@ -37,10 +38,12 @@ pub mod projected;
 pub mod projections;
 pub mod queries;
 pub mod ranges;
+pub mod relational;
 pub mod rows;
 pub mod selection;
 pub mod sqlserver;
 pub mod state;
+pub mod testing;
 
 pub use bindings::datakit::kit::batches::{Batch, Reader};
 pub use bindings::datakit::kit::projections::Projection;

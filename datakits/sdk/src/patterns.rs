@@ -169,6 +169,18 @@ impl TablePattern {
         self.schema.matches_exactly(&table.schema) && self.name.matches_exactly(&table.name)
     }
 
+    /// Whether the schema fits, upper and lower case being the same.
+    #[must_use]
+    pub fn fits_schema(&self, schema: &str) -> bool {
+        self.schema.matches(schema)
+    }
+
+    /// Whether every schema fits.
+    #[must_use]
+    pub fn takes_any_schema(&self) -> bool {
+        self.schema.exact.iter().all(|token| *token == Token::Any)
+    }
+
     /// Whether it stands for one table only.
     #[must_use]
     pub fn is_literal(&self) -> bool {

@@ -108,7 +108,55 @@ impl Selection {
         })
     }
 
+    /// What holds for a table, among rules by a pattern of tables. A pattern without wildcards counts before one with, and the
+    /// later in the order of texts before the earlier.
+    ///
+    /// # Errors
+    /// A key that is not a pattern.
+    pub fn rule_for<'r, T>(&self, rules: &'r BTreeMap<String, T>, table: &TableId) -> Result<Option<&'r T>, Error> {
+        let mut found: Option<(bool, &T)> = None;
+        for (text, rule) in rules {
+            let pattern = TablePattern::parse(text)?;
+            let fits = if self.case_counts { pattern.matches_exactly(table) } else { pattern.matches(table) };
+            if fits && found.is_none_or(|(is_literal, _)| pattern.is_literal() >= is_literal) {
+                found = Some((pattern.is_literal(), rule));
+            }
+        }
+        Ok(found.map(|(_, rule)| rule))
+    }
+
+    /// The column that a setting means, as the source spells it; none: the table has no such column.
+    #[must_use]
+    pub fn spelling_among<'n>(&self, name: &str, columns: &[&'n str]) -> Option<&'n str> {
+        let exactly = columns.iter().find(|column| **column == name);
+        let folded = || columns.iter().find(|column| column.to_lowercase() == name.to_lowercase());
+        exactly.or_else(|| folded().filter(|_| !self.case_counts)).copied()
+    }
+
     fn rules_for<'a>(&'a self, table: &'a TableId) -> impl Iterator<Item = &'a CompiledRule> {
         self.rules.iter().filter(|rule| rule.table.matches(table))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_without_wildcards_counts_before_others() {
+        let rules: BTreeMap<String, u8> =
+            [("*.*", 1), ("dbo.*", 2), ("dbo.orders", 3)].map(|(text, rule)| (text.to_owned(), rule)).into();
+        let selection = Selection::new(&[], &[], &BTreeMap::new()).unwrap();
+        let rule =
+            |selection: &Selection, name| selection.rule_for(&rules, &TableId::new("dbo", name)).unwrap().copied();
+        assert_eq!((rule(&selection, "Orders"), rule(&selection, "lines")), (Some(3), Some(2)));
+        assert_eq!(rule(&selection.counting_case(), "Orders"), Some(2));
+        let selection = Selection::new(&[], &[], &BTreeMap::new()).unwrap();
+        assert_eq!(selection.spelling_among("ID", &["Id", "ID"]), Some("ID"));
+        assert_eq!(selection.spelling_among("ID", &["Id"]), Some("Id"));
+        assert_eq!(selection.counting_case().spelling_among("ID", &["Id"]), None);
+        let wrong: BTreeMap<String, u8> = [("orders".to_owned(), 1)].into();
+        let selection = Selection::new(&[], &[], &BTreeMap::new()).unwrap();
+        assert!(selection.rule_for(&wrong, &TableId::new("dbo", "orders")).is_err());
     }
 }

@@ -3,6 +3,9 @@
 //! Plain SELECTs over views every SQL Server since 2008 has, and every login may read: they show a login the objects it
 //! has a permission on. Names have two parts, so that the host's read grant takes them.
 
+/// The schemas there are. Columns: `schema_name` (sysname).
+pub const SCHEMAS: &str = "SELECT s.name AS schema_name FROM sys.schemas AS s";
+
 /// Tables and views that people made. Not an order the server promises: the guest sorts.
 ///
 /// Columns: `schema_name` and `object_name` (sysname), `object_id` (int), `object_type` (char(2): `U ` or `V `).
@@ -32,9 +35,12 @@ AND c.name IN ('encryption_type', 'graph_type', 'is_column_set', 'is_hidden', 'i
 ///
 /// Columns: `object_id`, `column_id` (int), `column_name`, `declared_type`, `base_type` (sysname), `max_length` (smallint,
 /// bytes, -1 for MAX), `numeric_precision`, `numeric_scale` (tinyint), `is_nullable` (bit), and those of `facts`.
+///
+/// `among` is the end of a condition on `s.name`, the schema; empty for all.
 #[must_use]
-pub fn columns(facts: &[&str]) -> String {
+pub fn columns(facts: &[&str], among: &str) -> String {
     let facts: String = facts.iter().map(|fact| format!(", c.{fact} AS {fact}")).collect();
+    let schemas = if among.is_empty() { "" } else { "INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id\n" };
     format!(
         "\
 SELECT c.object_id AS object_id, c.column_id AS column_id, c.name AS column_name, t.name AS declared_type, \
@@ -42,9 +48,9 @@ b.name AS base_type, c.max_length AS max_length, c.precision AS numeric_precisio
 c.is_nullable AS is_nullable{facts}
 FROM sys.columns AS c
 INNER JOIN sys.objects AS o ON o.object_id = c.object_id
-INNER JOIN sys.types AS t ON t.user_type_id = c.user_type_id
+{schemas}INNER JOIN sys.types AS t ON t.user_type_id = c.user_type_id
 LEFT JOIN sys.types AS b ON b.user_type_id = c.system_type_id
-WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0"
+WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0{among}"
     )
 }
 

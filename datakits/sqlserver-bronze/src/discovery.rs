@@ -2,34 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use datakit_sdk::relational::{Size, SourceTable, statement::and_among};
 use datakit_sdk::rows::ColumnView;
 use datakit_sdk::{Error, Queries, QueryOptions, Rows, TableId, TableKind};
 
 use crate::types::SqlType;
 use crate::{catalog, errors};
-
-/// A table or view, as the catalog knows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SourceTable {
-    /// Its names.
-    pub id: TableId,
-    /// What it is.
-    pub kind: TableKind,
-    /// Its columns, in the order of their ids: without internal ones of graphs and without column sets.
-    pub columns: Vec<SourceColumn>,
-    /// Names of the primary key's columns, in key order.
-    pub primary_key: Vec<String>,
-    /// Rows by the server's own count; none for a view.
-    pub rows: Option<u64>,
-}
-
-impl SourceTable {
-    /// A column by its name.
-    #[must_use]
-    pub fn column(&self, name: &str) -> Option<&SourceColumn> {
-        self.columns.iter().find(|column| column.name == name)
-    }
-}
 
 /// A column, as the catalog knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,36 +44,44 @@ impl Facts {
     }
 }
 
-/// Reads the whole catalog the login may see; tables in the order of their names.
+/// Reads the catalog that the login may see, of these schemas or of all; tables in the order of their names.
 ///
 /// # Errors
 /// What the server refused, or an answer that is none to the question.
-pub fn read(queries: &impl Queries, options: QueryOptions) -> Result<Vec<SourceTable>, Error> {
+pub fn read(
+    queries: &impl Queries,
+    schemas: Option<&[String]>,
+    options: QueryOptions,
+) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
     let ask = |sql: &str| queries.query(sql, &[], options);
+    let (among, names) = and_among("s.name", "@P", schemas);
+    let ask_among = |sql: &str| queries.query(sql, &names, options);
     let facts = known_facts(&ask(catalog::KNOWN_FACTS)?)?;
-    let mut columns = columns_by_object(&ask(&catalog::columns(&facts))?, &facts)?;
+    let mut columns = columns_by_object(&ask_among(&catalog::columns(&facts, &among))?, &facts)?;
     let mut keys = keys_by_object(&ask(catalog::PRIMARY_KEYS)?)?;
     let rows = rows_by_object(&ask(catalog::ROW_COUNTS)?)?;
     let mut tables = Vec::new();
-    for batch in ask(catalog::OBJECTS)? {
-        let [schema, name, id, kind] = views(&batch, ["schema_name", "object_name", "object_id", "object_type"])?;
+    for batch in ask_among(&format!("{}{among}", catalog::OBJECTS))? {
+        let [schema, name, id, kind] = batch.columns(["schema_name", "object_name", "object_id", "object_type"])?;
         for row in 0..batch.len() {
-            let id = number(&id, row)?;
+            let id = id.some_integer(row)?;
             let columns = columns.remove(&id).unwrap_or_default();
-            let kind = match text(&kind, row)?.trim_end() {
+            let kind = match kind.some_text(row)?.trim_end() {
                 "V" => TableKind::View,
                 _ => TableKind::Table,
             };
             let key = keys.remove(&id).unwrap_or_default();
             tables.push(SourceTable {
-                id: TableId::new(text(&schema, row)?, text(&name, row)?),
+                id: TableId::new(schema.some_text(row)?, name.some_text(row)?),
                 primary_key: key.values().filter_map(|id| columns.get(id)).map(|column| column.name.clone()).collect(),
-                rows: (kind == TableKind::Table).then(|| rows.get(&id).copied()).flatten(),
+                size: Size { rows: rows.get(&id).copied().filter(|_| kind == TableKind::Table), ..Size::default() },
                 kind,
                 columns: columns.into_values().filter(|column| !column.facts.is_left_out()).collect(),
             });
         }
     }
+    // A server may compare names by less than all of them.
+    tables.retain(|table| schemas.is_none_or(|schemas| schemas.contains(&table.id.schema)));
     tables.sort_by(|a, b| (&a.id.schema, &a.id.name).cmp(&(&b.id.schema, &b.id.name)));
     Ok(tables)
 }
@@ -107,9 +93,9 @@ type Columns = BTreeMap<i64, SourceColumn>;
 fn known_facts(batches: &[Rows]) -> Result<Vec<&'static str>, Error> {
     let mut known = BTreeSet::new();
     for batch in batches {
-        let [name] = views(batch, ["column_name"])?;
+        let [name] = batch.columns(["column_name"])?;
         for row in 0..batch.len() {
-            known.insert(text(&name, row)?.to_owned());
+            known.insert(name.some_text(row)?.to_owned());
         }
     }
     Ok(catalog::FACTS.into_iter().filter(|fact| known.contains(*fact)).collect())
@@ -119,28 +105,28 @@ fn columns_by_object(batches: &[Rows], facts: &[&str]) -> Result<HashMap<i64, Co
     let mut objects: HashMap<i64, Columns> = HashMap::new();
     for batch in batches {
         let [object, id, name, declared, base] =
-            views(batch, ["object_id", "column_id", "column_name", "declared_type", "base_type"])?;
+            batch.columns(["object_id", "column_id", "column_name", "declared_type", "base_type"])?;
         let [max_length, precision, scale, nullable] =
-            views(batch, ["max_length", "numeric_precision", "numeric_scale", "is_nullable"])?;
+            batch.columns(["max_length", "numeric_precision", "numeric_scale", "is_nullable"])?;
         let known = facts.iter().map(|fact| Ok((*fact, batch.column(fact)?))).collect::<Result<Vec<_>, Error>>()?;
         for row in 0..batch.len() {
             // A CLR type has no system type below it.
             let type_name = match base.text(row)? {
                 Some(base) => base,
-                None => text(&declared, row)?,
+                None => declared.some_text(row)?,
             };
             let column = SourceColumn {
-                name: text(&name, row)?.to_owned(),
+                name: name.some_text(row)?.to_owned(),
                 sql_type: SqlType {
                     name: type_name.to_owned(),
-                    max_length: number(&max_length, row)?,
-                    precision: number(&precision, row)?,
-                    scale: number(&scale, row)?,
+                    max_length: max_length.some_integer(row)?,
+                    precision: precision.some_integer(row)?,
+                    scale: scale.some_integer(row)?,
                 },
-                nullable: nullable.boolean(row)?.ok_or_else(|| nullable.missing(row))?,
+                nullable: nullable.some_boolean(row)?,
                 facts: column_facts(&known, row)?,
             };
-            objects.entry(number(&object, row)?).or_default().insert(number(&id, row)?, column);
+            objects.entry(object.some_integer(row)?).or_default().insert(id.some_integer(row)?, column);
         }
     }
     Ok(objects)
@@ -171,9 +157,12 @@ type Key = BTreeMap<i64, i64>;
 fn keys_by_object(batches: &[Rows]) -> Result<HashMap<i64, Key>, Error> {
     let mut objects: HashMap<i64, Key> = HashMap::new();
     for batch in batches {
-        let [object, ordinal, column] = views(batch, ["object_id", "key_ordinal", "column_id"])?;
+        let [object, ordinal, column] = batch.columns(["object_id", "key_ordinal", "column_id"])?;
         for row in 0..batch.len() {
-            objects.entry(number(&object, row)?).or_default().insert(number(&ordinal, row)?, number(&column, row)?);
+            objects
+                .entry(object.some_integer(row)?)
+                .or_default()
+                .insert(ordinal.some_integer(row)?, column.some_integer(row)?);
         }
     }
     Ok(objects)
@@ -182,29 +171,14 @@ fn keys_by_object(batches: &[Rows]) -> Result<HashMap<i64, Key>, Error> {
 fn rows_by_object(batches: &[Rows]) -> Result<HashMap<i64, u64>, Error> {
     let mut objects = HashMap::new();
     for batch in batches {
-        let [object, count] = views(batch, ["object_id", "row_count"])?;
+        let [object, count] = batch.columns(["object_id", "row_count"])?;
         for row in 0..batch.len() {
             let count = count.integer(row)?.unwrap_or(0);
             let count = u64::try_from(count).map_err(|_| {
                 Error::source(errors::UNEXPECTED_ANSWER, format!("the catalog counts {count} rows in one object"))
             })?;
-            objects.insert(number(&object, row)?, count);
+            objects.insert(object.some_integer(row)?, count);
         }
     }
     Ok(objects)
-}
-
-fn views<'a, const N: usize>(batch: &'a Rows, names: [&str; N]) -> Result<[ColumnView<'a>; N], Error> {
-    let views: Vec<ColumnView<'a>> = names.iter().map(|name| batch.column(name)).collect::<Result<_, _>>()?;
-    views.try_into().map_err(|_| {
-        Error::datakit(errors::UNEXPECTED_ANSWER, "a column of the catalog is not where it was just found")
-    })
-}
-
-fn text<'a>(view: &ColumnView<'a>, row: usize) -> Result<&'a str, Error> {
-    view.text(row)?.ok_or_else(|| view.missing(row))
-}
-
-fn number(view: &ColumnView<'_>, row: usize) -> Result<i64, Error> {
-    view.integer(row)?.ok_or_else(|| view.missing(row))
 }

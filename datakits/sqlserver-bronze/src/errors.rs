@@ -1,5 +1,7 @@
 //! The codes of this datakit's own errors. They never change their meaning.
 
+use datakit_sdk::relational::Codes;
+
 /// Two settings contradict each other.
 pub const CONFLICTING_SETTINGS: &str = "SQLSERVER-BRONZE-001";
 /// A setting names a column that the table does not have.
@@ -18,3 +20,17 @@ pub const ENCRYPTED: &str = "SQLSERVER-BRONZE-008";
 pub const TOO_MANY_COLUMNS: &str = "SQLSERVER-BRONZE-009";
 /// The server's answer is not what the question allows.
 pub const UNEXPECTED_ANSWER: &str = "SQLSERVER-BRONZE-007";
+/// Changes of a table that is loaded by watermark are lost.
+pub const LOST_CHANGES: &str = "SQLSERVER-BRONZE-010";
+/// A table cannot be loaded by watermark, because of one of its columns.
+pub const NOT_BY_WATERMARK: &str = "SQLSERVER-BRONZE-011";
+
+/// Those that other databases have too.
+pub const CODES: Codes = Codes {
+    unknown_column: UNKNOWN_COLUMN,
+    no_columns: NO_COLUMNS,
+    no_table: NO_TABLE,
+    unexpected_answer: UNEXPECTED_ANSWER,
+    lost_changes: LOST_CHANGES,
+    not_by_watermark: NOT_BY_WATERMARK,
+};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use datakit_sdk::relational::{CommonSettings as _, RelationalSettings, WatermarkRule};
 pub use datakit_sdk::selection::{ColumnRule, Selection};
 use datakit_sdk::{Error, Isolation, QueryOptions};
 use schemars::JsonSchema;
@@ -22,6 +23,10 @@ pub struct Settings {
     pub exclude: Vec<String>,
     /// Columns to read, by a pattern of tables. A column is read when every pattern that fits its table allows it.
     pub columns: BTreeMap<String, ColumnRule>,
+    /// Tables of which only changes are read, by a pattern of tables: rows whose watermark column is greater than what the last
+    /// run reached. A pattern without wildcards counts before others. Rows that are deleted in the source are not noticed. Such a
+    /// table gets the columns `_bronze_operation` and `_bronze_change_version`, and the settings of queries do not count for it.
+    pub watermark: BTreeMap<String, WatermarkRule>,
     /// Read with NOLOCK: faster on a busy server, but rows may be missing, doubled or never committed. Marks the run as
     /// approximate.
     pub nolock: bool,
@@ -73,6 +78,7 @@ impl Default for Settings {
             include: vec!["*.*".into()],
             exclude: Vec::new(),
             columns: BTreeMap::new(),
+            watermark: BTreeMap::new(),
             nolock: false,
             maxdop: None,
             isolation: None,
@@ -87,14 +93,11 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// What the host writes around every query of tables.
-    ///
+datakit_sdk::common_settings!(Settings);
+
+impl RelationalSettings for Settings {
     /// `nolock` asks for the isolation besides the hint in the text, so that the host knows of it and can mark the run.
-    ///
-    /// # Errors
-    /// `nolock` together with another isolation.
-    pub fn query_options(&self) -> Result<QueryOptions, Error> {
+    fn query_options(&self) -> Result<QueryOptions, Error> {
         let isolation = match (self.nolock, self.isolation) {
             (true, None | Some(IsolationLevel::ReadUncommitted)) => Some(Isolation::ReadUncommitted),
             (true, Some(_)) => {
@@ -106,21 +109,10 @@ impl Settings {
             }
             (false, level) => level.map(IsolationLevel::to_wit),
         };
-        Ok(QueryOptions { isolation, max_parallelism: self.maxdop, ..self.catalog_options() })
+        Ok(QueryOptions { isolation, max_parallelism: self.maxdop, ..self.common().catalog_options() })
     }
 
-    /// What the host writes around queries of the catalog.
-    #[must_use]
-    pub fn catalog_options(&self) -> QueryOptions {
-        let timeout_ms = self.query_timeout_seconds.map(|seconds| seconds.saturating_mul(1000));
-        QueryOptions { isolation: None, timeout_ms, max_parallelism: None }
-    }
-
-    /// The patterns, read.
-    ///
-    /// # Errors
-    /// The first text that is no pattern.
-    pub fn selection(&self) -> Result<Selection, Error> {
+    fn selection(&self) -> Result<Selection, Error> {
         Selection::new(&self.include, &self.exclude, &self.columns)
     }
 }

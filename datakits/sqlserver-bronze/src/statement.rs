@@ -1,21 +1,13 @@
 //! The texts of queries over tables. Names are always in brackets; values are always parameters.
 
+use datakit_sdk::ranges::KeyRange;
+use datakit_sdk::relational::{self, statement::key_condition};
 use datakit_sdk::sqlserver::{quote_name, quote_table};
 use datakit_sdk::{Error, TableId, Value};
 use serde::{Deserialize, Serialize};
 
-use datakit_sdk::ranges::KeyRange;
-
 /// A column of the rows that are read, and what it is read from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReadColumn {
-    /// Its name in the result.
-    pub name: String,
-    /// How it is read.
-    #[serde(default, skip_serializing_if = "ReadAs::is_value")]
-    pub read: ReadAs,
-}
+pub type ReadColumn = relational::ReadColumn<ReadAs>;
 
 /// How a column is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,12 +22,6 @@ pub enum ReadAs {
     OffsetMinutesOf(String),
 }
 
-impl ReadAs {
-    fn is_value(&self) -> bool {
-        *self == Self::Value
-    }
-}
-
 /// Rows of a table: all, or those of a range.
 ///
 /// # Errors
@@ -46,15 +32,13 @@ pub fn select(
     nolock: bool,
     range: Option<&KeyRange>,
 ) -> Result<(String, Vec<Value>), Error> {
-    let list: Vec<String> = columns.iter().map(select_item).collect();
-    let mut sql = format!("SELECT {} FROM {}", list.join(", "), from(table, nolock));
     let mut parameters = Vec::new();
-    let condition = range.map(|range| condition(range, &mut parameters)).transpose()?.flatten();
-    if let Some(condition) = condition {
-        sql.push_str(" WHERE ");
-        sql.push_str(&condition);
-    }
-    Ok((sql, parameters))
+    let condition = match range {
+        Some(range) => key_condition(range, &quote_name(&range.column), "@P", &mut parameters)?,
+        None => None,
+    };
+    let items = columns.iter().map(select_item);
+    Ok((relational::statement::select(items, &from(table, nolock), condition.as_deref()), parameters))
 }
 
 /// The lowest and highest key, which an index answers by two seeks.
@@ -89,23 +73,6 @@ fn select_item(column: &ReadColumn) -> String {
         ReadAs::DateTimeText => format!("CONVERT(varchar(27), {name}, 121) AS {name}"),
         ReadAs::OffsetMinutesOf(source) => format!("DATEPART(TZOFFSET, {}) AS {name}", quote_name(source)),
     }
-}
-
-/// The condition of a range; none for the range of everything.
-fn condition(range: &KeyRange, parameters: &mut Vec<Value>) -> Result<Option<String>, Error> {
-    let key = quote_name(&range.column);
-    let mut parameter = |bound: &str| -> Result<usize, Error> {
-        parameters.push(range.key_type.parameter(bound)?);
-        Ok(parameters.len())
-    };
-    Ok(match (&range.lower, &range.upper) {
-        (None, None) => None,
-        (None, Some(upper)) => Some(format!("{key} < @P{} OR {key} IS NULL", parameter(upper)?)),
-        (Some(lower), None) => Some(format!("{key} >= @P{}", parameter(lower)?)),
-        (Some(lower), Some(upper)) => {
-            Some(format!("{key} >= @P{} AND {key} < @P{}", parameter(lower)?, parameter(upper)?))
-        }
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The datakit against a server that answers from a list, in Arrow IPC as the host's answers come.
 
-use std::cell::RefCell;
+mod facts;
+mod watermark;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,36 +12,47 @@ use arrow::array::{
 };
 use arrow::ipc::writer::StreamWriter;
 use datakit_sdk::datakit::parse_settings;
-use datakit_sdk::{ErrorKind, QueryOptions, Rows, TableKind, Value};
+use datakit_sdk::relational::{self, planning};
+use datakit_sdk::testing::{self, FakeChanges, FakeQueries};
+use datakit_sdk::{Datakit as _, DiscoveryRequest, ErrorKind, Rows, Table, TableKind, TablePlan, Value};
 
 use super::*;
-use crate::planning::State;
 
-/// Answers by the question's text, and keeps what was asked.
-#[derive(Default)]
-struct Server {
-    answers: HashMap<String, Vec<Rows>>,
-    asked: RefCell<Vec<(String, QueryOptions)>>,
+type State = planning::RowsState<ReadAs, KeyRange>;
+
+fn discover(server: &FakeQueries, settings: &Settings) -> Result<Vec<Table>, Error> {
+    relational::discover::<SqlServer>(server, settings, &DiscoveryRequest::default())
 }
 
-impl Server {
+fn plan(server: &FakeQueries, settings: &Settings, wanted: &[TableId]) -> Result<Vec<TablePlan>, Error> {
+    relational::plan::<SqlServer>(server, &FakeChanges::default(), settings, wanted)
+}
+
+/// A server that answers from a list.
+trait Server {
+    fn answer(&mut self, sql: impl Into<String>, columns: Vec<(&str, ArrayRef)>);
+    /// What was asked besides the catalog.
+    fn asked_of_tables(&self) -> Vec<String>;
+}
+
+impl Server for FakeQueries {
     fn answer(&mut self, sql: impl Into<String>, columns: Vec<(&str, ArrayRef)>) {
         self.answers.entry(sql.into()).or_default().push(rows(columns));
     }
 
-    /// What was asked besides the catalog.
     fn asked_of_tables(&self) -> Vec<String> {
         let asked = self.asked.borrow();
         asked.iter().map(|(sql, _)| sql.clone()).filter(|sql| !sql.contains("sys.")).collect()
     }
 }
 
-impl Queries for Server {
-    fn query(&self, sql: &str, parameters: &[Value], options: QueryOptions) -> Result<Vec<Rows>, Error> {
-        assert_eq!(parameters, [], "neither the catalog nor bounds have parameters");
-        self.asked.borrow_mut().push((sql.to_owned(), options));
-        Ok(self.answers.get(sql).unwrap_or_else(|| panic!("not an expected query: {sql}")).clone())
-    }
+/// The question for all schemas, of one for some: the answer has all of them, as of a server that compares names by less.
+fn for_all_schemas(sql: &str, schemas: usize) -> String {
+    let (among, _) = relational::statement::and_among("s.name", "@P", Some(&vec![String::new(); schemas]));
+    sql.replace(&among, "").replace(
+        "INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id\nINNER JOIN sys.types",
+        "INNER JOIN sys.types",
+    )
 }
 
 fn rows(columns: Vec<(&str, ArrayRef)>) -> Rows {
@@ -71,8 +85,8 @@ struct CatalogTable<'a> {
 const INT: CatalogColumn<'_> = ("id", "int", Some("int"), 4, 10, 0, false);
 const NAME: CatalogColumn<'_> = ("Name", "nvarchar", Some("nvarchar"), 80, 0, 0, true);
 
-fn server(tables: &[CatalogTable<'_>]) -> Server {
-    let mut server = Server::default();
+fn server(tables: &[CatalogTable<'_>]) -> FakeQueries {
+    let mut server = FakeQueries { without_parameters: Some(for_all_schemas), ..FakeQueries::default() };
     let ids: Vec<i32> = (1..).take(tables.len()).collect();
     // Pairs of a table's id and one of its columns, with the column's id.
     let columns: Vec<(i32, i32, &CatalogColumn<'_>)> =
@@ -97,7 +111,7 @@ fn server(tables: &[CatalogTable<'_>]) -> Server {
     };
     server.answer(catalog::KNOWN_FACTS, vec![("column_name", texts(&[]))]);
     server.answer(
-        catalog::columns(&[]),
+        catalog::columns(&[], ""),
         vec![
             ("object_id", Arc::new(columns.iter().map(|c| Some(c.0)).collect::<Int32Array>())),
             ("column_id", Arc::new(columns.iter().map(|c| Some(c.1)).collect::<Int32Array>())),
@@ -144,11 +158,15 @@ fn settings(json: &str) -> Settings {
 const CUT: &str = r#"{"partition_row_threshold": 100, "partition_rows": 100}"#;
 
 fn states(plan: &TablePlan) -> Vec<State> {
-    plan.partitions.iter().map(|partition| serde_json::from_slice(&partition.state).unwrap()).collect()
+    let rows = |state| match state {
+        planning::State::Rows(state) => state,
+        planning::State::Changes(changes) => panic!("{changes:?}"),
+    };
+    testing::states(plan).unwrap().into_iter().map(rows).collect()
 }
 
 fn bounds(plan: &TablePlan) -> Vec<(Option<String>, Option<String>)> {
-    states(plan).into_iter().map(|state| state.range.unwrap()).map(|range| (range.lower, range.upper)).collect()
+    states(plan).into_iter().map(|state| state.part.unwrap()).map(|range| (range.lower, range.upper)).collect()
 }
 
 /// Lower and upper bounds of the ranges between these.
@@ -191,6 +209,26 @@ fn the_catalog_becomes_tables() {
 }
 
 #[test]
+fn the_catalog_is_asked_for_the_schemas_of_the_request() {
+    let sales = CatalogTable { schema: "Sales", ..table("orders", &[INT], &[1], 1) };
+    let mut server = server(&[table("t", &[INT], &[1], 1), sales]);
+    server.answer(catalog::SCHEMAS, vec![("schema_name", texts(&["dbo", "Sales", "sys"]))]);
+    let discovered = |include: &[&str]| -> Vec<String> {
+        let include = include.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let request = DiscoveryRequest { include, ..DiscoveryRequest::default() };
+        let tables = relational::discover::<SqlServer>(&server, &Settings::default(), &request).unwrap();
+        tables.iter().map(|table| table.id.to_string()).collect()
+    };
+    assert_eq!(discovered(&["sales.*"]), ["Sales.orders"], "as the server spells it");
+    assert_eq!(*server.parameters.borrow(), [Value::Text("Sales".into())]);
+    assert_eq!(discovered(&["*.orders"]), ["Sales.orders", "dbo.t"]);
+    assert_eq!(discovered(&["sale.*"]), ["Sales.orders", "dbo.t"], "the host shows names that are near");
+    assert_eq!(*server.parameters.borrow(), [Value::Text("Sales".into())], "no other question names a schema");
+    plan(&server, &Settings::default(), &[id("t")]).unwrap();
+    assert_eq!(*server.parameters.borrow(), [Value::Text("dbo".into())]);
+}
+
+#[test]
 fn excluded_tables_are_neither_listed_nor_planned() {
     let server = server(&[table("orders", &[INT], &[1], 1), table("audit_log", &[INT], &[1], 1)]);
     let settings = settings(r#"{"exclude": ["dbo.audit_*"]}"#);
@@ -221,7 +259,7 @@ fn columns_are_selected_and_added() {
     assert_eq!(listed.primary_key, Vec::<String>::new(), "its column is not read");
     let plan = plan(&server, &settings, &[id("t")]).unwrap().remove(0);
     let state = states(&plan).remove(0);
-    let (sql, _) = statement::select(&id("t"), &state.columns, false, state.range.as_ref()).unwrap();
+    let (sql, _) = statement::select(&id("t"), &state.columns, false, state.part.as_ref()).unwrap();
     assert_eq!(
         sql,
         "SELECT [at], DATEPART(TZOFFSET, [at]) AS [at_offset_minutes], CONVERT(varchar(27), [exact], 121) AS [exact], \
@@ -251,118 +289,6 @@ fn what_cannot_be_read_is_an_error_of_the_plan() {
     assert_eq!(fails(r#"{"columns": {"dbo.t": {"exclude": ["*"]}}}"#, "t").code, errors::NO_COLUMNS);
 }
 
-/// The server of one table, with what its `sys.columns` says besides of each column.
-fn server_of_facts(columns: &[CatalogColumn<'_>], facts: &[(&'static str, ArrayRef)]) -> Server {
-    let mut server = server(&[table("t", columns, &[1], 1_000)]);
-    let names: Vec<&str> = facts.iter().map(|(name, _)| *name).collect();
-    server.answers.remove(catalog::KNOWN_FACTS);
-    server.answer(catalog::KNOWN_FACTS, vec![("column_name", texts(&names))]);
-    let plain = server.answers.remove(&catalog::columns(&[])).unwrap().remove(0);
-    let known: Vec<&str> = catalog::FACTS.into_iter().filter(|fact| names.contains(fact)).collect();
-    let mut answer = batch_of(&plain);
-    answer.extend(facts.iter().map(|(name, values)| (*name, Arc::clone(values))));
-    server.answer(catalog::columns(&known), answer);
-    server
-}
-
-/// The columns of the catalog's answer, to be told again with more.
-fn batch_of(rows: &Rows) -> Vec<(&'static str, ArrayRef)> {
-    let integers = |name: &str| -> ArrayRef {
-        let view = rows.column(name).unwrap();
-        Arc::new((0..rows.len()).map(|row| view.integer(row).unwrap()).collect::<Int64Array>())
-    };
-    let names = |name: &str| -> ArrayRef {
-        let view = rows.column(name).unwrap();
-        Arc::new((0..rows.len()).map(|row| view.text(row).unwrap().map(str::to_owned)).collect::<StringArray>())
-    };
-    let nullable = rows.column("is_nullable").unwrap();
-    let nullable = (0..rows.len()).map(|row| nullable.boolean(row).unwrap()).collect::<BooleanArray>();
-    vec![
-        ("object_id", integers("object_id")),
-        ("column_id", integers("column_id")),
-        ("column_name", names("column_name")),
-        ("declared_type", names("declared_type")),
-        ("base_type", names("base_type")),
-        ("max_length", integers("max_length")),
-        ("numeric_precision", integers("numeric_precision")),
-        ("numeric_scale", integers("numeric_scale")),
-        ("is_nullable", Arc::new(nullable)),
-    ]
-}
-
-fn flags(values: &[bool]) -> ArrayRef {
-    Arc::new(BooleanArray::from(values.to_vec()))
-}
-
-fn kinds(values: &[Option<i32>]) -> ArrayRef {
-    Arc::new(Int32Array::from(values.to_vec()))
-}
-
-fn read_names(plan: &TablePlan) -> Vec<String> {
-    states(plan).remove(0).columns.into_iter().map(|column| column.name).collect()
-}
-
-#[test]
-fn internal_columns_of_graphs_are_left_out() {
-    let text = |name| (name, "nvarchar", Some("nvarchar"), 2000, 0, 0, true);
-    let number = |name| (name, "bigint", Some("bigint"), 8, 19, 0, false);
-    let columns = [
-        INT,
-        number("graph_id_A"),
-        text("$edge_id_A"),
-        number("from_id_A"),
-        text("$from_id_A"),
-        number("to_id_A"),
-        text("$to_id_A"),
-    ];
-    let kinds = kinds(&[None, Some(1), Some(2), Some(4), Some(5), Some(7), Some(8)]);
-    let server = server_of_facts(&columns, &[("graph_type", kinds)]);
-    let plan = plan(&server, &Settings::default(), &[id("t")]).unwrap().remove(0);
-    assert_eq!(read_names(&plan), ["id", "$edge_id_A", "$from_id_A", "$to_id_A"]);
-    let listed = discover(&server, &Settings::default()).unwrap().remove(0);
-    assert_eq!(listed.columns.len(), 4);
-}
-
-#[test]
-fn column_sets_are_left_out_and_hidden_columns_are_read() {
-    let xml = ("all_sparse", "xml", Some("xml"), -1, 0, 0, true);
-    let period = ("valid_from", "datetime2", Some("datetime2"), 8, 27, 6, false);
-    let server = server_of_facts(
-        &[INT, NAME, xml, period],
-        &[("is_column_set", flags(&[false, false, true, false])), ("is_hidden", flags(&[false, false, false, true]))],
-    );
-    let plan = plan(&server, &Settings::default(), &[id("t")]).unwrap().remove(0);
-    assert_eq!(read_names(&plan), ["id", "Name", "valid_from"]);
-    let listed = discover(&server, &Settings::default()).unwrap().remove(0);
-    assert!(listed.columns[2].metadata.contains(&("datakit.hidden".into(), "true".into())));
-}
-
-#[test]
-fn masked_columns_are_marked_and_no_ranges_are_cut_from_them() {
-    let server = server_of_facts(&[INT, NAME], &[("is_masked", flags(&[true, true]))]);
-    let listed = discover(&server, &Settings::default()).unwrap().remove(0);
-    for field in &listed.columns {
-        let altered = field.metadata.iter().find(|(key, _)| key == "datakit.altered");
-        assert!(altered.is_some_and(|(_, what)| what.contains("dynamic data masking")), "{field:?}");
-    }
-    let plan = plan(&server, &settings(CUT), &[id("t")]).unwrap().remove(0);
-    assert_eq!(states(&plan)[0].range, None);
-    assert_eq!(server.asked_of_tables(), Vec::<String>::new());
-}
-
-#[test]
-fn an_encrypted_column_is_an_error_that_says_so() {
-    let secret = ("ssn", "nvarchar", Some("nvarchar"), 22, 0, 0, true);
-    let server = server_of_facts(&[INT, secret], &[("encryption_type", kinds(&[None, Some(2)]))]);
-    let error = plan(&server, &Settings::default(), &[id("t")]).unwrap_err();
-    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Data, errors::ENCRYPTED));
-    assert!(error.message.contains("`ssn` of dbo.t is encrypted (Always Encrypted)"), "{}", error.message);
-    let listed = discover(&server, &Settings::default()).unwrap().remove(0);
-    assert_eq!(listed.columns.len(), 1);
-    let settings = settings(r#"{"columns": {"dbo.t": {"exclude": ["ssn"]}}}"#);
-    assert_eq!(read_names(&plan_one(&server, &settings)), ["id"]);
-}
-
 #[test]
 fn a_table_of_more_columns_than_a_query_returns_fails_alone() {
     let names: Vec<String> = (0..4_097).map(|number| format!("c{number}")).collect();
@@ -378,7 +304,7 @@ fn a_table_of_more_columns_than_a_query_returns_fails_alone() {
     assert!(plan(&server, &fewer, &[id("wide")]).is_ok());
 }
 
-fn plan_one(server: &Server, settings: &Settings) -> TablePlan {
+fn plan_one(server: &FakeQueries, settings: &Settings) -> TablePlan {
     plan(server, settings, &[id("t")]).unwrap().remove(0)
 }
 
@@ -397,7 +323,7 @@ fn small_tables_views_and_other_keys_are_one_partition() {
     for (plan, wanted) in plans.iter().zip(&wanted) {
         assert_eq!(plan.table, *wanted, "in the order asked for");
         assert_eq!(plan.partitions.len(), 1);
-        assert_eq!(states(plan)[0].range, None);
+        assert_eq!(states(plan)[0].part, None);
     }
     assert_eq!(server.asked_of_tables(), Vec::<String>::new());
 }
@@ -466,7 +392,7 @@ fn uniqueidentifiers_are_cut_by_the_servers_order() {
         "in the server's order, which is not that of the text"
     );
     let state = states(&plan).remove(1);
-    let (sql, parameters) = statement::select(&id("t"), &state.columns, false, state.range.as_ref()).unwrap();
+    let (sql, parameters) = statement::select(&id("t"), &state.columns, false, state.part.as_ref()).unwrap();
     assert_eq!(sql, "SELECT [id] FROM [dbo].[t] WHERE [id] >= @P1 AND [id] < @P2");
     assert_eq!(parameters[0], Value::Uuid("ffffffff-ffff-ffff-ffff-ffffffffffff".into()));
 }
@@ -487,7 +413,7 @@ fn estimates_may_be_wrong() {
     server.answer(statement::key_quantiles(&id("grown"), "id", false, 100), vec![("bound", ints(&many))]);
     let plans = plan(&server, &settings(CUT), &[id("gone"), id("grown")]).unwrap();
     assert_eq!(states(&plans[0]).len(), 1);
-    assert_eq!(states(&plans[0])[0].range, None, "an empty table is read whole: rows may come");
+    assert_eq!(states(&plans[0])[0].part, None, "an empty table is read whole: rows may come");
     assert_eq!(bounds(&plans[1]), between(&["5001"]), "no more partitions than wanted");
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use datakit_sdk::ranges::KeyType;
+
 /// The type of a column as the catalog knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlType {
@@ -41,6 +43,18 @@ impl SqlType {
             "uniqueidentifier" => "FixedSizeBinary(16)".into(),
             _ => return None,
         })
+    }
+
+    /// The type of a key that ranges can be cut from.
+    #[must_use]
+    pub fn key_type(&self) -> Option<KeyType> {
+        match self.name.as_str() {
+            "int" => Some(KeyType::Int),
+            "bigint" => Some(KeyType::Bigint),
+            "date" => Some(KeyType::Date),
+            "uniqueidentifier" => Some(KeyType::Uuid),
+            _ => None,
+        }
     }
 
     /// Metadata of the Arrow field.

@@ -136,6 +136,15 @@ impl Rows {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
+    /// Columns by their names, case included.
+    ///
+    /// # Errors
+    /// The first name that no column has.
+    pub fn columns<const N: usize>(&self, names: [&str; N]) -> Result<[ColumnView<'_>; N], Error> {
+        let views: Vec<ColumnView<'_>> = names.iter().map(|name| self.column(name)).collect::<Result<_, _>>()?;
+        views.try_into().map_err(|_| Error::datakit(codes::COLUMN, "a column is not where it was just found"))
+    }
+
     /// A column by its name, case included.
     ///
     /// # Errors
@@ -147,6 +156,21 @@ impl Rows {
         })?;
         Ok(ColumnView { column, rows: self.rows, body: &self.body })
     }
+}
+
+/// The texts of one column of all batches, none of which is null.
+///
+/// # Errors
+/// A batch without the column, a null, or a value of another type.
+pub fn texts(batches: &[Rows], name: &str) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::new();
+    for batch in batches {
+        let column = batch.column(name)?;
+        for row in 0..batch.len() {
+            texts.push(column.some_text(row)?.to_owned());
+        }
+    }
+    Ok(texts)
 }
 
 /// One column of [`Rows`].
@@ -203,6 +227,30 @@ impl<'a> ColumnView<'a> {
             Cell::Boolean(value) => Ok(Some(value)),
             other => Err(self.mismatch("a boolean", other)),
         }
+    }
+
+    /// A text that has to be there.
+    ///
+    /// # Errors
+    /// Null, or a value of another type.
+    pub fn some_text(&self, row: usize) -> Result<&'a str, Error> {
+        self.text(row)?.ok_or_else(|| self.missing(row))
+    }
+
+    /// An integer that has to be there.
+    ///
+    /// # Errors
+    /// Null, or a value of another type.
+    pub fn some_integer(&self, row: usize) -> Result<i64, Error> {
+        self.integer(row)?.ok_or_else(|| self.missing(row))
+    }
+
+    /// A boolean that has to be there.
+    ///
+    /// # Errors
+    /// Null, or a value of another type.
+    pub fn some_boolean(&self, row: usize) -> Result<bool, Error> {
+        self.boolean(row)?.ok_or_else(|| self.missing(row))
     }
 
     /// The error for a value that has to be there and is null.

@@ -27,6 +27,8 @@ fn verdicts(texts: &[&str]) -> String {
 pub(super) const HONEST: &[&str] = &[
     "SELECT c.max_length AS max_length, c.precision AS numeric_precision, c.scale AS numeric_scale FROM sys.columns AS c",
     "SELECT s.name AS schema_name, o.name AS object_name FROM sys.objects AS o INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0",
+    "SELECT o.object_id AS object_id FROM sys.objects AS o INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.is_ms_shipped = 0 AND s.name IN (@P1, @P2)",
+    "SELECT s.name AS schema_name FROM sys.schemas AS s",
     "SELECT p.object_id AS object_id, SUM(p.rows) AS row_count FROM sys.partitions AS p WHERE p.index_id IN (0, 1) GROUP BY p.object_id",
     "SELECT c.name FROM sys.columns AS c LEFT JOIN sys.types AS b ON b.user_type_id = c.system_type_id",
     "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES",

@@ -216,6 +216,9 @@ fn what_is_set_inside_a_procedure_ends_with_it() {
 fn the_projects_own_queries_are_known() {
     let engine = crate::erp::open(SqlEngineOptions::default(), 100).unwrap();
     let key = [("@P1", SqlType::Int, Value::Int(3)), ("@P2", SqlType::Int, Value::Int(5))];
+    let name = |text: &str| Value::Text(text.to_owned());
+    let sysname = SqlType::NVarChar(Length::Limited(4000));
+    let schemas = [("@P1", sysname.clone(), name("sales")), ("@P2", sysname, name("none"))];
     assert_snapshot!([
         run(
             &engine,
@@ -235,6 +238,13 @@ fn the_projects_own_queries_are_known() {
              AS c\nINNER JOIN sys.objects AS o ON o.object_id = c.object_id\nINNER JOIN sys.types AS t ON t.user_type_id = \
              c.user_type_id\nLEFT JOIN sys.types AS b ON b.user_type_id = c.system_type_id\nWHERE o.type IN ('U', 'V') AND \
              o.is_ms_shipped = 0 AND o.name = 'all_types'",
+        ),
+        run_with(
+            &engine,
+            "SELECT o.name AS object_name, COUNT(*) AS columns FROM sys.columns AS c\nINNER JOIN sys.objects AS o ON o.object_id = \
+             c.object_id\nINNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id\nWHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 \
+             AND s.name IN (@P1, @P2) GROUP BY o.name ORDER BY o.name",
+            &schemas,
         ),
         run(
             &engine,
