@@ -9,6 +9,7 @@
 //! - [`queries`]: small results of a source, as rows the guest can look at; behind a trait, for tests without a host;
 //! - [`rows`]: values of an Arrow IPC stream;
 //! - [`bronze`]: the columns every Bronze table ends with;
+//! - [`masking`]: columns that give away less than their source columns;
 //! - [`patterns`]: names with wildcards;
 //! - [`selection`]: which tables and columns the settings select;
 //! - [`ranges`]: parts of a large table, by its key;
@@ -22,6 +23,7 @@ pub mod bronze;
 pub mod datakit;
 pub mod errors;
 pub mod log;
+pub mod masking;
 pub mod patterns;
 pub mod postgres;
 pub mod queries;
