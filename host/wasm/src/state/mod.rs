@@ -5,6 +5,7 @@ mod buffers;
 mod failures;
 mod growth;
 mod guest_log;
+mod lines;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -28,7 +29,7 @@ pub(crate) use budget::{Budget, compute};
 use buffers::LiveBuffers;
 pub(crate) use failures::Failures;
 pub(crate) use growth::Growth;
-pub(crate) use guest_log::{GuestLog, Speaker};
+pub(crate) use guest_log::{GuestLog, Speaker, StandardStream};
 
 /// What an entry of [`State::adjustments`] takes besides its text.
 const ADJUSTMENT_BYTES: u64 = 128;
