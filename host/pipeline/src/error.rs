@@ -27,11 +27,11 @@ pub enum RunError {
         /// The version those bytes are.
         found: String,
     },
-    /// The artifact's annotations and the component's own description disagree.
-    #[error("the artifact says it is `{annotated}`, the datakit in it says `{described}`")]
+    /// The component's own description is not that of the reference or of the artifact's annotations.
+    #[error("asked for `{expected}`, the datakit in the artifact says it is `{described}`")]
     Misnamed {
-        /// Name and version by the manifest.
-        annotated: String,
+        /// Name and version by the manifest or the reference.
+        expected: String,
         /// Name and version by `describe`.
         described: String,
     },
