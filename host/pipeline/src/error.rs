@@ -179,7 +179,7 @@ impl Diagnostic for RunError {
             Self::LockMismatch { name, version, .. } => {
                 format!("restore datakits.lock from version control, or pin it anew with `host lock {name}@{version}`")
             }
-            Self::Misnamed { .. } => "publish the component again with `host publish`".into(),
+            Self::Misnamed { .. } => "name it as the datakit does, or publish the component anew with `host publish`".into(),
             Self::RoleNotMapped { role, purpose, .. } => {
                 format!("add `roles = {{ {role} = \"CONNECTION\" }}` to the ingest; the role is for: {purpose}")
             }
