@@ -6,6 +6,7 @@ mod failures;
 mod growth;
 mod guest_log;
 mod handles;
+mod lines;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +30,7 @@ pub(crate) use failures::Failures;
 pub(crate) use growth::Growth;
 pub(crate) use guest_log::{GuestLog, Speaker};
 pub use handles::*;
+pub(crate) use guest_log::{GuestLog, Speaker, StandardStream};
 
 /// What an entry of [`State::adjustments`] takes besides its text.
 const ADJUSTMENT_BYTES: u64 = 128;

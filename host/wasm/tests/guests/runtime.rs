@@ -1,10 +1,11 @@
 //! A datakit's honest work, and components that are none.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datakit_model::{Diagnostic, Failure, GuestLimits, Kind, Retry};
 use datakit_wasm::testing::{Answer, MemorySource};
-use datakit_wasm::{Runtime, RuntimeConfig, WasmError};
+use datakit_wasm::{Compilation, Runtime, RuntimeConfig, WasmError};
 
 use crate::support::{QUERY, batches, component, digest, load, reported, run, runtime, session, source};
 
@@ -151,6 +152,27 @@ async fn compiled_code_is_kept_and_used() {
         let datakit = Runtime::new(config).unwrap().load(component.clone(), &digest(&component)).await.unwrap();
         assert_eq!(run(&datakit, &session(&source, "{}")).await.unwrap().len(), 2);
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn compilation_is_observed_and_code_of_the_cache_is_not_compiled() {
+    let root = tempfile::tempdir().unwrap();
+    let component = component("hostile");
+    let size = component.len() as u64;
+    for times in [1, 0] {
+        let config = RuntimeConfig { code_cache: Some(root.path().join("code")), ..RuntimeConfig::default() };
+        let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+        let observe = |compilation| {
+            let (seen, bytes) = match compilation {
+                Compilation::Begun { bytes } => (&begun, bytes),
+                Compilation::Ended { bytes, .. } => (&ended, bytes),
+            };
+            seen.fetch_add(bytes, Ordering::Relaxed);
+        };
+        let runtime = Runtime::new(config).unwrap();
+        runtime.load_observed(component.clone(), &digest(&component), observe).await.unwrap();
+        assert_eq!((begun.into_inner(), ended.into_inner()), (times * size, times * size));
     }
 }
 
