@@ -3,7 +3,7 @@
 //! Each is a column of a projection with the name of its source column. A row hash over it is of the masked values. A mask
 //! hides values from those who read the table, and makes none that cannot be guessed.
 
-use crate::bindings::datakit::kit::batches::{Column, Expression};
+use crate::projections::{Column, Expression};
 
 /// What stands in the place of what is hidden.
 const HIDDEN: &str = "'***'";
