@@ -44,6 +44,14 @@ pub fn null(column: &str) -> Column {
     masked(column, format!("CASE WHEN FALSE THEN {} END", quoted(column)))
 }
 
+/// HMAC-SHA-256 of the values, with a key that the operator granted by this name: one value has one pseudonym, and whoever has
+/// not the key cannot tell which. Text, whatever the type of the source column. Null stays null.
+#[must_use]
+pub fn pseudonym(column: &str, key: &str) -> Column {
+    let value = Expression::KeyedHash { columns: vec![column.to_owned()], key: key.to_owned() };
+    Column { name: column.to_owned(), value }
+}
+
 fn masked(column: &str, sql: String) -> Column {
     Column { name: column.to_owned(), value: Expression::Sql(sql) }
 }
@@ -64,6 +72,12 @@ mod tests {
     use datakit_model::{GuestLimits, HashKeys};
 
     use super::*;
+
+    #[test]
+    fn pseudonym_is_a_hash_by_the_key_of_that_name() {
+        let value = Expression::KeyedHash { columns: vec![NAME.into()], key: "people".into() };
+        assert_eq!(pseudonym(NAME, "people"), Column { name: NAME.into(), value });
+    }
 
     const NAME: &str = "odd \"name\", 1";
 

@@ -1,8 +1,8 @@
 //! A datakit that writes to WASI's standard streams. The setting `end` says how its `discover` ends.
 
 use datakit_sdk::{
-    Batch, Datakit, Description, Error, Extraction, Partition, Role, Run, Schema, Table, TableId, TablePlan,
-    export_datakit,
+    Batch, Datakit, Description, DiscoveryRequest, Error, Extraction, Partition, Role, Run, Schema, Table, TableId,
+    TablePlan, export_datakit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -57,7 +57,7 @@ impl Datakit for StandardStreams {
         }
     }
 
-    fn discover(run: &Run<Settings>) -> Result<Vec<Table>, Error> {
+    fn discover(run: &Run<Settings>, _: &DiscoveryRequest) -> Result<Vec<Table>, Error> {
         write(&stdout::get_stdout(), "looking for tables\n");
         match run.settings.end {
             End::Trap => {

@@ -257,8 +257,8 @@ mod tests {
     fn a_message_is_bounded_as_it_is_shown() {
         let run = RunLog::default();
         let bells = "\u{7}".repeat(100_000);
-use super::lines::{PartialLine, Tail};
-use crate::text::{Text, cut};
+        let log = log_of(&run, GuestLimits { max_log_bytes: 1_000, ..GuestLimits::default() });
+        log.emit(Level::WARN, &bells, &[(bells.clone(), bells.clone())]);
         assert!((990..1_100).contains(&run.bytes()), "{}", run.bytes());
     }
 

@@ -28,9 +28,8 @@ pub(crate) use budget::{Budget, compute};
 use buffers::LiveBuffers;
 pub(crate) use failures::Failures;
 pub(crate) use growth::Growth;
-pub(crate) use guest_log::{GuestLog, Speaker};
-pub use handles::*;
 pub(crate) use guest_log::{GuestLog, Speaker, StandardStream};
+pub use handles::*;
 
 /// What an entry of [`State::adjustments`] takes besides its text.
 const ADJUSTMENT_BYTES: u64 = 128;
