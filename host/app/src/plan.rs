@@ -119,7 +119,7 @@ fn without_partitions(tables: &[String], sink: &str) -> String {
 
 fn nearly_too_wide(PlannedTable { table, columns, .. }: &PlannedTable, limit: usize) -> String {
     format!(
-        "{table} has {columns} columns: its target takes {limit}, and what the datakit adds counts (Bronze columns, for example); \
+        "{table} has {columns} columns: its target takes {limit}, and the columns that the datakit adds count; \
          if it is too wide, it fails alone"
     )
 }

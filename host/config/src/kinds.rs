@@ -14,7 +14,7 @@ use crate::schema::FileSchema;
 use crate::secret::SecretSetting;
 use crate::settings::{Checks, Settings};
 
-/// The longest `source_system`, in characters: `_bronze_source_system` is string(50).
+/// The longest `source_system`, in characters: datakits write it to a column of such texts.
 const MAX_SOURCE_SYSTEM_CHARS: usize = 50;
 
 /// What is asked of the settings of a connection, whatever its kind.
@@ -81,7 +81,7 @@ impl Connection {
         self.kind
     }
 
-    /// What `_bronze_source_system` says: at most 50 characters, by default the name.
+    /// The name of the source system: at most 50 characters, by default the connection's name.
     #[must_use]
     pub fn source_system(&self) -> &str {
         &self.source_system
@@ -317,10 +317,10 @@ impl SectionKind {
 /// What every connection has, whatever its kind.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Common {
-    /// What `_bronze_source_system` and the target's path say; by default the connection's name.
+    /// The name of the source system, in the rows and in the target's path; by default the connection's name.
     #[schemars(
         length(min = 1, max = 50),
-        extend("x-env" = ["_SOURCE_SYSTEM", "what `_bronze_source_system` says, at most 50 characters (the connection's name)"])
+        extend("x-env" = ["_SOURCE_SYSTEM", "the name of the source system, at most 50 characters (the connection's name)"])
     )]
     source_system: Option<String>,
 }
@@ -330,7 +330,7 @@ impl Common {
         const KEY: &str = "source_system";
         let value = if at.is_set(KEY) { at.get(KEY) } else { Some(name.to_owned()) };
         let Some(problem) = value.and_then(|value| problem_of_source_system(&value)) else { return };
-        let hint = "it names the system in `_bronze_source_system` and in the target's path: set `source_system` to a short name";
+        let hint = "it names the system in the rows and in the target's path: set `source_system` to a short name";
         at.report(KEY, |path| Problem::Name { path, problem, hint });
     }
 }

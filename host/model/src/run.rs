@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One run of one datakit: the same in logs, events, Bronze columns, the sink's state and the comment on the server.
+/// One run of one datakit: the same in logs, events, rows, the sink's state and the comment on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunIdentity {
     /// `--run-id`, or a UUID of version 7. Running with the id of a committed run again changes nothing.
     pub run_id: String,
-    /// `_bronze_batch_id`: derived from `run_id` alone, so that a repeated run writes the same id.
+    /// The id of the load: derived from `run_id` alone, so that a repeated run writes the same id.
     pub batch_id: Uuid,
     /// Start of the run, microseconds since 1970-01-01 UTC.
     pub started_at_micros: i64,

@@ -54,7 +54,7 @@ impl std::fmt::Display for WriteMode {
 pub struct Target {
     /// The table as the source names it; the sink maps it by its own reversible rule.
     pub table: TableId,
-    /// The shape of every batch, Bronze columns included.
+    /// The shape of every batch, the columns that a datakit adds included.
     pub schema: SchemaRef,
     /// What happens to the rows that are there.
     pub mode: WriteMode,

@@ -298,7 +298,7 @@ pub fn new_run_id() -> String {
     Uuid::now_v7().to_string()
 }
 
-/// `_bronze_batch_id`: the run id itself when it is a UUID, else a UUID of version 8 made from its SHA-256, so that the same
+/// The id of a run's load: the run id itself when it is a UUID, else a UUID of version 8 made from its SHA-256, so that the same
 /// `--run-id` always gives the same batch id.
 #[must_use]
 pub fn batch_id(run_id: &str) -> Uuid {

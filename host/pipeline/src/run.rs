@@ -80,7 +80,7 @@ pub async fn plan(job: &Job, sink: Option<Destination>, observer: &dyn Observer)
 pub struct Preview {
     /// The table.
     pub table: TableId,
-    /// Its shape, Bronze columns included.
+    /// Its shape, the columns that a datakit adds included.
     pub schema: SchemaRef,
     /// At most as many rows as asked for.
     pub batches: Vec<RecordBatch>,

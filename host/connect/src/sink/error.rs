@@ -105,7 +105,7 @@ pub enum SinkError {
     },
     /// More columns than the sink takes.
     #[error(
-        "table `{table}` has {columns} columns, Bronze columns included; a table of the {sink} sink has {limit} at most"
+        "table `{table}` has {columns} columns, those that a datakit adds included; a table of the {sink} sink has {limit} at most"
     )]
     TooManyColumns {
         /// The source's table.
