@@ -127,6 +127,21 @@ pub trait Sink: Send + Sync {
     /// fails alone; one that may pass ends the run.
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure>;
 
+    /// The same for a run that writes in this mode: what does not fit the rows of the table any more is an error for a run that
+    /// adds to them, and none for one that replaces them.
+    ///
+    /// # Errors
+    /// As of [`Self::state`].
+    async fn state_for(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        mode: WriteMode,
+    ) -> Result<Option<TableState>, Failure> {
+        let _ = mode;
+        self.state(source_system, table).await
+    }
+
     /// How many rows the table holds now; none where there is no table.
     ///
     /// # Errors
@@ -197,21 +212,4 @@ pub trait PartitionWriter: Send {
 
     /// Ends the partition without a trace.
     async fn abort(self: Box<Self>);
-}
-
-/// The state that a commit leaves, from the one before it.
-#[must_use]
-pub fn next_state(before: Option<&TableState>, run: &RunIdentity, note: &CommitNote, rows: u64) -> TableState {
-    TableState {
-        run_id: run.run_id.clone(),
-        earlier_run_ids: before.map(TableState::run_ids).unwrap_or_default(),
-        sequence: before.map_or(0, |state| state.sequence) + 1,
-        watermark: note.watermark.clone(),
-        rows,
-        consistent_snapshot: note.consistent_snapshot,
-        approximate: note.approximate,
-        filtered: note.filtered,
-        datakit: format!("{}@{}", run.datakit, run.version),
-        digest: run.digest.clone(),
-    }
 }

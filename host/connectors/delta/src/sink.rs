@@ -19,7 +19,7 @@ use super::{names, probe};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_partitioning;
 use datakit_model::sink::{
-    CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
+    CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, WriteMode, Written,
 };
 
 /// Delta tables under one root.
@@ -105,13 +105,22 @@ impl Sink for DeltaSink {
     }
 
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
+        self.state_for(source_system, table, WriteMode::Append).await
+    }
+
+    async fn state_for(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        mode: WriteMode,
+    ) -> Result<Option<TableState>, Failure> {
         let root = self.table_root(source_system, table)?;
-        Ok(Log::open(&root, source_system, table).await?.state)
+        Ok(Log::open(&root, source_system, table).await?.state(mode)?)
     }
 
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let root = self.table_root(source_system, table)?;
-        Ok(Log::open(&root, source_system, table).await?.rows())
+        Ok(Log::look(&root, source_system, table).await?.rows())
     }
 
     fn fits(&self, source_system: &str, table: &TableId, schema: &SchemaRef) -> Result<(), Failure> {
@@ -138,6 +147,7 @@ impl Sink for DeltaSink {
         let schema = TableSchema::new(&target.table, &target.schema)?;
         let log = Log::open(&root, &target.run.source_system, &target.table).await?;
         log.check(&schema, target.mode)?;
+        log.state(target.mode)?;
         let plan = FilePlan {
             form: DeltaRows { schema, location: log.location.clone() },
             store: log.store.object_store(None),
@@ -260,8 +270,7 @@ impl TableWriter for DeltaWriter {
         let commit = Commit {
             schema: &self.plan.form.schema,
             checkpoint_interval: self.checkpoint_interval,
-            mode: self.target.mode,
-            run: &self.target.run,
+            target: &self.target,
             note,
             files: &files,
         };

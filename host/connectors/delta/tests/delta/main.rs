@@ -5,6 +5,7 @@ mod features;
 mod log;
 mod readers;
 mod resistance;
+mod state;
 mod stores;
 mod suite;
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use datakit_model::state::{SourceTable, StateDocument, WrittenRows};
 use datakit_model::{Failure, TableState};
 use futures::SinkExt as _;
 use sha2::{Digest as _, Sha256};
@@ -195,9 +196,12 @@ impl Transaction {
             }
         }
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
-        let state = datakit_model::sink::next_state(self.before.state.as_ref(), &plan.target.run, note, rows);
-        let held = (&state, self.before.rows.saturating_add(rows));
-        ledger::write(&self.client, &plan.config, system, table, &plan.name, held).await?;
+        let held = self.before.rows.saturating_add(rows);
+        let to = ledger::target(&self.client, &plan.config, &plan.name, held).await?;
+        let written = WrittenRows { rows, files: Vec::new() };
+        let document = StateDocument::after(self.before.document.as_ref(), &plan.target, note, written, Some(to));
+        ledger::write(&self.client, &plan.config, system, table, &plan.name, &document).await?;
+        let state = document.state(&SourceTable::new(system, table));
         match self.client.batch_execute("COMMIT").await {
             Ok(()) => Ok(state),
             // The server answered: the transaction is rolled back.

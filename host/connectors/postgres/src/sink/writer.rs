@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datakit_model::{Failure, TableId, TableState, TrackedBatch};
+use datakit_model::{Failure, SourceTable, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -87,7 +87,8 @@ impl Sink for PostgresSink {
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
         TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
-        Ok(ledger::state(&client, &self.config, source_system, table).await?)
+        let document = ledger::state(&client, &self.config, source_system, table).await?;
+        Ok(document.map(|document| document.state(&SourceTable::new(source_system, table))))
     }
 
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
