@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
+use crate::{Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
 
 /// What can be tried again by itself after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,19 @@ pub struct Committed {
     pub holds: TableRows,
 }
 
+/// The state of one table, for people.
+#[derive(Debug, Clone)]
+pub struct KeptState {
+    /// The source system.
+    pub source_system: String,
+    /// The table of the source.
+    pub table: TableId,
+    /// Where the target is, for people.
+    pub target: String,
+    /// The document, or why it does not count.
+    pub document: Result<StateDocument, Failure>,
+}
+
 /// A place to write tables to.
 #[async_trait]
 pub trait Sink: Send + Sync {
@@ -141,6 +154,25 @@ pub trait Sink: Send + Sync {
         let _ = mode;
         self.state(source_system, table).await
     }
+
+    /// The state's document; none when no datakit has committed the table yet.
+    ///
+    /// # Errors
+    /// The sink cannot be reached, or the document does not count.
+    async fn document(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure>;
+
+    /// The states of all tables, in the order of their names.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or listed. A state that does not count is in the list.
+    async fn states(&self) -> Result<Vec<KeptState>, Failure>;
+
+    /// Makes a document that does not fit the rows one of the rows that are there now: loads go on from it. One that fits stays as
+    /// it is. None: there is no state.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or written, the document is lost, another run committed meanwhile.
+    async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure>;
 
     /// How many rows the table holds now; none where there is no table.
     ///

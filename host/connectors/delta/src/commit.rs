@@ -1,5 +1,7 @@
 //! The log entry that makes a table's new rows visible, and what an earlier one left.
 
+mod accept;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -216,9 +218,7 @@ impl Log {
         let files = commit.files.iter().map(|file| file.name.clone()).collect();
         let written = WrittenRows { rows: commit.rows(), files };
         let document = StateDocument::after(self.held.fitting(), commit.target, &commit.note, written, Some(to));
-        let next = state::number_of(version.map_or(0, |version| version.saturating_add(1)));
-        let first = self.held.number.map_or(next, |number| next.max(number.saturating_add(1)));
-        let number = self.documents.write(first, &document).await.map_err(CommitError::Nothing)?;
+        let number = self.documents.write(base.first_number(), &document).await.map_err(CommitError::Nothing)?;
         Ok(Prepared { number, table_id, document })
     }
 
@@ -327,12 +327,7 @@ impl Log {
         if now.held.number != self.held.number {
             return Err(CommitError::Nothing(SinkError::Conflict { location: self.location.clone() }));
         }
-        let lost_the_race = matches!(
-            error,
-            DeltaTableError::VersionAlreadyExists(_)
-                | DeltaTableError::Transaction { source: TransactionError::VersionAlreadyExists(_) }
-        );
-        if lost_the_race && now.exists() {
+        if lost_the_race(&error) && now.exists() {
             return Ok(Found::Others(Box::new(now)));
         }
         Err(CommitError::Nothing(log_error(&self.location, error)))
@@ -349,6 +344,15 @@ impl Log {
             }
         }
     }
+}
+
+/// Whether another writer has taken the version.
+fn lost_the_race(error: &DeltaTableError) -> bool {
+    matches!(
+        error,
+        DeltaTableError::VersionAlreadyExists(_)
+            | DeltaTableError::Transaction { source: TransactionError::VersionAlreadyExists(_) }
+    )
 }
 
 /// A document that is written and that counts as soon as a commit names it.

@@ -10,6 +10,7 @@
 //! - `commit`: the log entry;
 //! - `first_entry`: the first of a table on a disk, which comes with its folder;
 //! - `state`: the documents of a table's state;
+//! - `tables`: the tables below the root;
 //! - `protocol`: table features;
 //! - `stores`: logs in S3 and Azure; `storage`: what stores and file systems say, as errors;
 //! - `sink`: the traits.
@@ -28,6 +29,7 @@ mod sink;
 mod state;
 mod storage;
 mod stores;
+mod tables;
 
 pub use config::DeltaConfig;
 pub use connector::Delta;

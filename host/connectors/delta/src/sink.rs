@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datakit_model::{Failure, TableId, TableState, TrackedBatch};
+use datakit_model::{Failure, StateDocument, TableId, TableState, TrackedBatch};
 use datakit_parquet::{DataFile, EncodingMemory, FilePlan, Message, WriterOptions, write_partition};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Sender};
@@ -15,11 +15,12 @@ use super::commit::{Commit, CommitError, Log};
 use super::config::{DeltaConfig, Root};
 use super::encode::DeltaRows;
 use super::schema::TableSchema;
-use super::{names, probe};
+use super::{names, probe, tables};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_partitioning;
 use datakit_model::sink::{
-    CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, WriteMode, Written,
+    CommitNote, Committed, KeptState, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, WriteMode,
+    Written,
 };
 
 /// Delta tables under one root.
@@ -116,6 +117,29 @@ impl Sink for DeltaSink {
     ) -> Result<Option<TableState>, Failure> {
         let root = self.table_root(source_system, table)?;
         Ok(Log::open(&root, source_system, table).await?.state(mode)?)
+    }
+
+    async fn document(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(Log::open(&root, source_system, table).await?.document()?)
+    }
+
+    async fn states(&self) -> Result<Vec<KeptState>, Failure> {
+        let mut states = Vec::new();
+        for (source_system, table) in tables::tables(&self.root).await? {
+            let target = self.locate(&source_system, &table)?;
+            let document = match self.document(&source_system, &table).await.transpose() {
+                Some(document) => document,
+                None => continue,
+            };
+            states.push(KeptState { source_system, table, target, document });
+        }
+        Ok(states)
+    }
+
+    async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(Log::open(&root, source_system, table).await?.accept().await?)
     }
 
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use datakit_delta::STATE_KEY;
-use datakit_model::sink::{CommitNote, Sink, WriteMode};
-use datakit_model::{Failure, Kind, Retry, TableState};
+use datakit_model::sink::{CommitNote, Sink, Target, WriteMode};
+use datakit_model::{Failure, Kind, Retry, TableId, TableState};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -134,6 +134,60 @@ async fn appends_optimize_and_vacuum_of_others_keep_the_state() {
     }
     world.goes_on().await;
     assert!(world.document(1).exists(), "VACUUM leaves the documents alone");
+}
+
+#[tokio::test]
+async fn rows_that_the_operator_accepts_are_gone_on_from() {
+    for change in [&["delete", "id = 0"][..], &["restore", "0"], &["replace"]] {
+        let world = World::new().await;
+        let sink = sink(world.root.path());
+        let before = sink.document("ERP", &orders()).await.unwrap();
+        assert_eq!(sink.accept_rows("ERP", &orders()).await.unwrap(), before, "nothing to accept");
+        assert!(!world.entry(2).exists());
+        world.other(change);
+        let states = sink.states().await.unwrap();
+        let found = states.iter().map(|state| (state.table.clone(), state.document.as_ref().err().map(Failure::code)));
+        assert_eq!(found.collect::<Vec<_>>(), [(orders(), Some("DK-SNK-045"))], "{change:?}");
+        let accepted = sink.accept_rows("ERP", &orders()).await.unwrap().unwrap();
+        assert_eq!(sink.document("ERP", &orders()).await.unwrap(), Some(accepted), "{change:?}");
+        world.goes_on().await;
+    }
+    // The log has forgotten which document counts.
+    let world = World::new().await;
+    (0..=1).for_each(|version| {
+        world.edit_entry(version, |action| drop(action.as_object_mut().unwrap().remove("txn")));
+    });
+    world.other(&["append", "100"]);
+    let sink = sink(world.root.path());
+    sink.accept_rows("ERP", &orders()).await.unwrap().unwrap();
+    world.goes_on().await;
+    std::fs::remove_file(world.document(5)).unwrap();
+    assert_eq!(sink.accept_rows("ERP", &orders()).await.unwrap_err().code(), "DK-SNK-046", "there is no document");
+}
+
+#[tokio::test]
+async fn states_of_all_tables_are_listed_by_their_names_in_the_source() {
+    let root = tempfile::tempdir().unwrap();
+    let sink = sink(root.path());
+    assert_eq!(sink.states().await.unwrap().len(), 0);
+    let in_catalog = TableId { catalog: Some("main".to_owned()), ..TableId::new("sales", "t") };
+    let tables = [TableId::new("dbo", "Order Details"), TableId::new("dbo", "_x"), in_catalog];
+    for table in &tables {
+        load(&sink, Target { table: table.clone(), ..target("1", schema()) }, &[rows(0..1)]).await.unwrap();
+    }
+    // A table of others has none.
+    let theirs = root.path().join("ERP/dbo/theirs/_delta_log");
+    std::fs::create_dir_all(&theirs).unwrap();
+    let entry = root.path().join("ERP/dbo/_x/_delta_log/00000000000000000000.json");
+    let text = std::fs::read_to_string(entry).unwrap();
+    let lines = text.lines().filter(|line| !line.contains("\"txn\"")).map(|line| format!("{line}\n"));
+    std::fs::write(theirs.join("00000000000000000000.json"), lines.collect::<String>()).unwrap();
+    let states = sink.states().await.unwrap();
+    let mut found: Vec<_> = states.into_iter().map(|state| (state.table, state.document.unwrap().sequence)).collect();
+    found.sort();
+    let mut expected: Vec<_> = tables.into_iter().map(|table| (table, 1)).collect();
+    expected.sort();
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ impl Transaction {
         ledger::prepare(client, &plan.config, &plan.name).await?;
         let begin = format!("BEGIN; {}", ledger::TRANSACTION);
         client.batch_execute(&begin).await.map_err(|e| plan.failed("begin a transaction for", e))?;
-        lock(client, plan).await?;
+        lock(client, &plan.config, &plan.name).await?;
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
         if let Some(owner) = ledger::other_owner(client, &plan.config, system, table, &plan.name).await? {
             let reason = format!("it holds the rows of another source's table ({owner})");
@@ -246,10 +246,11 @@ async fn resolve(plan: &Plan, state: &TableState, error: tokio_postgres::Error) 
 }
 
 /// Keeps a second run out until the transaction ends.
-async fn lock(client: &Client, plan: &Plan) -> Result<(), SinkError> {
-    let sql = format!("SELECT pg_try_advisory_xact_lock({})", lock_key(&plan.name));
-    let row = client.query_typed_one(&sql, &[]).await.map_err(|e| plan.failed("lock", e))?;
-    if row.get(0) { Ok(()) } else { Err(SinkError::Conflict { location: plan.location.clone() }) }
+pub(crate) async fn lock(client: &Client, config: &Server, name: &TableName) -> Result<(), SinkError> {
+    let sql = format!("SELECT pg_try_advisory_xact_lock({})", lock_key(name));
+    let location = name.to_string();
+    let row = client.query_typed_one(&sql, &[]).await.map_err(|e| statement_error(config, "lock", &location, e))?;
+    if row.get(0) { Ok(()) } else { Err(SinkError::Conflict { location }) }
 }
 
 /// Advisory locks have numbers, not names; of the same database only.
