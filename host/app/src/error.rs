@@ -63,6 +63,14 @@ pub enum AppError {
         /// The panic's message and place.
         message: String,
     },
+    /// A table whose state was asked for has none.
+    #[error("the sink `{sink}` has no state of {table}")]
+    NoState {
+        /// Source system and table.
+        table: String,
+        /// The sink.
+        sink: String,
+    },
     /// The health endpoint cannot listen.
     #[error("cannot listen on {address}")]
     Listen {
@@ -109,6 +117,7 @@ impl Diagnostic for AppError {
             Self::NoWarehouseFile => "DK-CLI-015",
             Self::NoCertificate { .. } => "DK-CLI-016",
             Self::FileNotLocked { .. } => "DK-CLI-018",
+            Self::NoState { .. } => "DK-CLI-020",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -151,6 +160,7 @@ impl Diagnostic for AppError {
                     .into()
             }
             Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
+            Self::NoState { .. } => "`host state list` shows the tables that have one".into(),
             Self::Listen { .. } => "give another address; port 0 takes a free port".into(),
             Self::NoAnswer { .. } => "it is asked still: ask again; `host doctor` says at which link it hangs".into(),
             Self::NoCertificate { .. } => {

@@ -12,6 +12,7 @@
 //! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
 //! | `packages`, `inspect`, `lock` | datakits and the registry |
 //! | `kerberos` | ticket caches |
+//! | `state` | what sinks keep of each table for the next run |
 //! | `reports`, `error` | everything that is wrong, at once |
 //!
 //! This crate prints nothing, draws nothing, handles no signal and knows no exit code. Requests are plain structs. What
@@ -40,6 +41,7 @@ mod run;
 mod schema;
 mod secrets;
 mod serve_health;
+mod state;
 mod validate;
 
 pub use datakit_model::datakit::TableKind;
@@ -69,8 +71,9 @@ pub use requests::{
     ServeHealthRequest, ValidateRequest,
 };
 pub use run::{EndedIngest, Run};
-pub use schema::event_schema;
+pub use schema::{event_schema, state_schema};
 pub use serve_health::serve_health;
+pub use state::{TableStateEntry, TableStateRequest, accept_rows, state, states};
 pub use validate::{Validated, validate};
 
 /// Does one piece of bounded work if this process was started for it, and nothing otherwise.

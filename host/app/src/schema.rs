@@ -1,5 +1,6 @@
-//! The JSON Schema of events.
+//! The JSON Schemas of events and of state documents.
 
+use datakit_model::StateDocument;
 use datakit_pipeline::VersionedEvent;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -9,4 +10,11 @@ use serde_json::Value;
 pub fn event_schema() -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     generator.into_root_schema_for::<VersionedEvent>().to_value()
+}
+
+/// The JSON Schema of a table's state document: docs/state.schema.json.
+#[must_use]
+pub fn state_schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    generator.into_root_schema_for::<StateDocument>().to_value()
 }

@@ -1,18 +1,30 @@
-//! docs/events.schema.json is up to date. `INSTA_UPDATE=always` rewrites it.
+//! docs/events.schema.json and docs/state.schema.json are up to date. `INSTA_UPDATE=always` rewrites them.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::path::PathBuf;
 
-use datakit_app::event_schema;
+use datakit_app::{event_schema, state_schema};
+use serde_json::Value;
 
-#[test]
-fn event_schema_is_up_to_date() {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.schema.json"));
-    let expected = serde_json::to_string_pretty(&event_schema()).unwrap() + "\n";
+fn check(file: &str, schema: &Value) {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).join(file);
+    let expected = serde_json::to_string_pretty(schema).unwrap() + "\n";
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
         std::fs::write(&path, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "docs/events.schema.json is not up to date: run this test with INSTA_UPDATE=always");
+    assert!(found == expected, "docs/{file} is not up to date: run this test with INSTA_UPDATE=always");
+}
+
+#[test]
+fn event_schema_is_up_to_date() {
+    check("events.schema.json", &event_schema());
+}
+
+#[test]
+fn state_schema_is_up_to_date() {
+    check("state.schema.json", &state_schema());
 }
 
 /// Flattened into one object, a second key of that name would replace the format's.

@@ -6,6 +6,7 @@
 )]
 
 mod checks;
+mod state;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use checks::{Doctor, ServeHealth};
+pub(crate) use state::{State, StateAccept, StateExport, StateList, StateShow, StateTable};
 
 const ENVIRONMENT_HELP: &str = "\
 Environment:
@@ -184,6 +186,9 @@ pub(crate) enum Command {
     /// Keep a Kerberos ticket cache fresh, or show what is in one
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Kerberos(Kerberos),
+    /// Show what sinks keep of each table for the next run
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    State(State),
     /// Print a completion script for a shell
     #[command(
         after_long_help = "Examples:\n  host completions bash > /etc/bash_completion.d/host\n  host completions zsh > \"${fpath[1]}/_host\""

@@ -125,6 +125,23 @@ impl Config {
         })
     }
 
+    /// The sink of this name; without a name the only one.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub fn one_sink(&self, name: Option<&str>) -> Result<&SinkConfig, ConfigErrors> {
+        if let Some(name) = name {
+            let known = self.sinks.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let hint = format!("there are: {known}");
+            return self.sinks.get(name).ok_or_else(|| no_ingest(format!("no sink is called `{name}`"), &hint));
+        }
+        match self.sinks.values().collect::<Vec<_>>().as_slice() {
+            [sink] => Ok(sink),
+            [] => Err(no_ingest("no sink is configured".to_owned(), "add [sinks.NAME] to the file")),
+            _ => Err(no_ingest("it is not clear which sink is meant".to_owned(), "name it: --sink NAME")),
+        }
+    }
+
     /// The tables that are chosen of a connection: a list each of the ingests that read it, or the one that a flag or variable
     /// puts over them. None where nothing says.
     #[must_use]

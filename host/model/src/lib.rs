@@ -17,7 +17,8 @@
 //! - [`printable`]: the one sanitizer of what is printed;
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`sink`]: what a sink offers to whoever writes to it;
-//! - [`run`]: who is running, and what a commit must remember.
+//! - [`run`]: who is running, and what a commit must remember;
+//! - [`state`]: the state document, in which a sink keeps it.
 
 pub mod canonical;
 pub mod changes;
@@ -37,6 +38,7 @@ pub mod run;
 pub mod secret;
 pub mod sink;
 pub mod source;
+pub mod state;
 
 pub use credential::Credential;
 pub use exit::Exit;
@@ -48,3 +50,4 @@ pub use memory::{MemoryBudget, Reservation, TrackedBatch};
 pub use names::{NameRule, TableId, TablePattern, TablePatterns};
 pub use run::{RunIdentity, TableState};
 pub use secret::{Secret, SecretBytes};
+pub use state::{SourceTable, StateDocument, StateError};

@@ -60,10 +60,4 @@ impl TableState {
     pub fn was_committed_by(&self, run_id: &str) -> bool {
         self.run_id == run_id || self.earlier_run_ids.iter().any(|id| id == run_id)
     }
-
-    /// The runs that the state after this one remembers as earlier.
-    #[must_use]
-    pub fn run_ids(&self) -> Vec<String> {
-        std::iter::once(&self.run_id).chain(&self.earlier_run_ids).take(Self::MAX_EARLIER_RUNS).cloned().collect()
-    }
 }

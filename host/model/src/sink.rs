@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
+use crate::{Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
 
 /// What can be tried again by itself after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,19 @@ pub struct Committed {
     pub holds: TableRows,
 }
 
+/// The state of one table, for people.
+#[derive(Debug, Clone)]
+pub struct KeptState {
+    /// The source system.
+    pub source_system: String,
+    /// The table of the source.
+    pub table: TableId,
+    /// Where the target is, for people.
+    pub target: String,
+    /// The document, or why it does not count.
+    pub document: Result<StateDocument, Failure>,
+}
+
 /// A place to write tables to.
 #[async_trait]
 pub trait Sink: Send + Sync {
@@ -145,6 +158,40 @@ pub trait Sink: Send + Sync {
     /// The sink cannot be reached or read. While a run plans, an error that is never to be repeated is the table's own, which then
     /// fails alone; one that may pass ends the run.
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure>;
+
+    /// The same for a run that writes in this mode: what does not fit the rows of the table any more is an error for a run that
+    /// adds to them, and none for one that replaces them.
+    ///
+    /// # Errors
+    /// As of [`Self::state`].
+    async fn state_for(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        mode: WriteMode,
+    ) -> Result<Option<TableState>, Failure> {
+        let _ = mode;
+        self.state(source_system, table).await
+    }
+
+    /// The state's document; none when no datakit has committed the table yet.
+    ///
+    /// # Errors
+    /// The sink cannot be reached, or the document does not count.
+    async fn document(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure>;
+
+    /// The states of all tables, in the order of their names.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or listed. A state that does not count is in the list.
+    async fn states(&self) -> Result<Vec<KeptState>, Failure>;
+
+    /// Makes a document that does not fit the rows one of the rows that are there now: loads go on from it. One that fits stays as
+    /// it is. None: there is no state.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or written, the document is lost, another run committed meanwhile.
+    async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure>;
 
     /// How many rows the table holds now; none where there is no table.
     ///
@@ -222,21 +269,4 @@ pub trait PartitionWriter: Send {
 
     /// Ends the partition without a trace.
     async fn abort(self: Box<Self>);
-}
-
-/// The state that a commit leaves, from the one before it.
-#[must_use]
-pub fn next_state(before: Option<&TableState>, run: &RunIdentity, note: &CommitNote, rows: u64) -> TableState {
-    TableState {
-        run_id: run.run_id.clone(),
-        earlier_run_ids: before.map(TableState::run_ids).unwrap_or_default(),
-        sequence: before.map_or(0, |state| state.sequence) + 1,
-        watermark: note.watermark.clone(),
-        rows,
-        consistent_snapshot: note.consistent_snapshot,
-        approximate: note.approximate,
-        filtered: note.filtered,
-        datakit: format!("{}@{}", run.datakit, run.version),
-        digest: run.digest.clone(),
-    }
 }

@@ -44,13 +44,14 @@ pub(crate) async fn keep(
     let sink = &context.destination.sink;
     let run = identity(&context.job.run, plan);
     let kept = RejectedRows { rows: rows.len() as u64, target: sink.locate(&run.source_system, &table)? };
-    let before = sink.state(&run.source_system, &table).await?;
+    let mode = context.destination.mode.unwrap_or_default();
+    let before = sink.state_for(&run.source_system, &table, mode).await?;
     if before.as_ref().is_some_and(|state: &TableState| state.was_committed_by(&run.run_id)) {
         return Ok(Some(kept));
     }
     let crash = |error: ArrowError| RunError::Crashed { table: table.clone(), message: error.to_string() };
     let batch = batch(rows, &run).map_err(crash)?;
-    let target = Target::new(table.clone(), batch.schema(), context.destination.mode.unwrap_or_default(), run);
+    let target = Target::new(table.clone(), batch.schema(), mode, run);
     let writer = sink.open(target).await?;
     let written = async {
         let mut partition = writer.partition(0).await?;

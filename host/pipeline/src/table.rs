@@ -363,8 +363,8 @@ async fn commit(
 
 /// The table's state in the sink, if this very run committed it.
 async fn committed_state(context: &TableContext) -> Result<Option<TableState>, Failure> {
-    let run = &context.job.run;
-    let state = context.destination.sink.state(&run.source_system, &context.table).await?;
+    let (run, to) = (&context.job.run, &context.destination);
+    let state = to.sink.state_for(&run.source_system, &context.table, to.mode.unwrap_or_default()).await?;
     Ok(state.filter(|state| state.was_committed_by(&run.run_id)))
 }
 

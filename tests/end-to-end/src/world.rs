@@ -176,7 +176,8 @@ impl World {
     /// The names of a Delta table's files, its log left out; none of a table that is not there.
     pub fn data_files(&self, table: &str) -> BTreeSet<String> {
         let entries = fs::read_dir(self.path().join("bronze").join(table)).into_iter().flatten();
-        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|name| name != "_delta_log").collect()
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != "_delta_log" && name != "_datakit").collect()
     }
 
     /// Whether anything was ever written to the Delta sink.

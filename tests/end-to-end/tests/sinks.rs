@@ -194,3 +194,44 @@ fn write_probe_finds_conditional_writes_honoured_and_leaves_nothing() {
     let with = [&without[..], &["conditions ok"]].concat();
     assert_eq!(links(&["doctor", "bronze", "--write-probe", "--output", "json"]), with);
 }
+
+#[test]
+fn state_of_a_table_is_shown_listed_and_exported() {
+    for world in [FilesWorld::new(), FilesWorld::new().with_postgres()] {
+        world.put("a/a.csv", "id\n1\n2\n");
+        let run = world.run(&[]);
+        let shown = world.host(&["state", "show", "LANDING", "files.a", "--output", "json"]).success().json();
+        assert_eq!((&shown["load"]["run_id"], &shown["written"]["rows"]), (&run["run_id"], &json!(2)), "{shown}");
+        let text = world.host(&["state", "show", "LANDING", "files.a"]).success().stdout;
+        assert!(text.contains(run["run_id"].as_str().unwrap()), "{text}");
+        let listed = world.host(&["state", "list", "--output", "json"]).success().json();
+        assert_eq!((&listed[0]["table"], &listed[0]["sequence"]), (&json!("files.a"), &json!(1)), "{listed}");
+        assert!(world.host(&["state", "list"]).success().stdout.contains("files.a"));
+        let exported = world.host(&["state", "export"]).success().json();
+        assert_eq!((&exported[0]["document"], exported.as_array().unwrap().len()), (&shown, 1));
+        let nothing = world.host(&["state", "show", "LANDING", "files.b"]);
+        assert!(nothing.failure().contains("DK-CLI-020"));
+    }
+}
+
+#[test]
+fn table_that_was_restored_goes_on_when_the_operator_says_so() {
+    let world = FilesWorld::new();
+    world.put("a/a.csv", "id\n1\n");
+    world.run(&[]);
+    world.put("a/b.csv", "id\n2\n");
+    world.run(&[]);
+    let restore = "import sys; from deltalake import DeltaTable; DeltaTable(sys.argv[1]).restore(0)";
+    let table_folder = world.path().join("bronze/LANDING/files/a");
+    let restored = Command::new(datakit_tests::python()).args(["-c", restore]).arg(&table_folder).status().unwrap();
+    assert!(restored.success());
+    world.put("a/c.csv", "id\n3\n");
+    let refused = world.host(&RUN).json();
+    assert_eq!(table(&refused, "files.a")["error"]["code"], "DK-SNK-045", "{refused}");
+    let listed = world.host(&["state", "list", "--output", "json"]);
+    assert_eq!((listed.code, &listed.json()[0]["error"]), (Some(1), &json!("DK-SNK-045")));
+    let accepted = world.host(&["state", "accept", "LANDING", "files.a"]).success();
+    assert!(accepted.stdout.starts_with("LANDING files.a: loads go on from load 2"), "{}", accepted.stdout);
+    // Of the file that the RESTORE took away the watermark says that it is loaded.
+    assert_eq!(table(&world.run(&[]), "files.a")["holds"]["rows"], 2);
+}

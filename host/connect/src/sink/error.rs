@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use datakit_model::sink::WriteMode;
-use datakit_model::{Diagnostic, Failure, Kind, Retry};
+use datakit_model::{Diagnostic, Failure, Kind, Retry, StateError};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -234,13 +234,29 @@ pub enum SinkError {
         attempts: u32,
     },
     /// The state that an earlier commit left is not what we write.
-    #[error("the state of {location} is damaged")]
+    #[error("the state of {location} cannot be used")]
     State {
-        /// Where the table is.
+        /// Where the state is.
         location: String,
         /// What the parser said.
         #[source]
-        source: serde_json::Error,
+        source: StateError,
+    },
+    /// The rows are not those that the state describes: somebody else took some of them away.
+    #[error("the rows of {location} are not those that its state describes: {reason}")]
+    RowsChanged {
+        /// Where the table is.
+        location: String,
+        /// What happened to them.
+        reason: String,
+    },
+    /// There is a state, and it cannot be told which one counts.
+    #[error("the state of {location} is lost: {reason}")]
+    StateLost {
+        /// Where the table is.
+        location: String,
+        /// What is missing.
+        reason: String,
     },
     /// The commit failed, and whether it happened cannot be found out.
     #[error("the commit of {location} failed, and whether it took effect is not known")]
@@ -375,6 +391,7 @@ impl SinkError {
             Self::Forbidden { .. } => (13, Kind::User),
             Self::Storage { .. } => (14, Kind::Sink),
             Self::Log { .. } => (15, Kind::Sink),
+            Self::State { source: StateError::Newer { .. }, .. } => (47, Kind::User),
             Self::State { .. } => (16, Kind::Sink),
             Self::Unknown { .. } => (17, Kind::Sink),
             Self::Encode { .. } => (18, Kind::Internal),
@@ -397,6 +414,8 @@ impl SinkError {
             Self::Merge { .. } => (40, Kind::User),
             Self::PartitionColumn { .. } => (41, Kind::User),
             Self::OtherPartitions { .. } => (42, Kind::User),
+            Self::RowsChanged { .. } => (45, Kind::User),
+            Self::StateLost { .. } => (46, Kind::User),
         }
     }
 }
@@ -488,8 +507,21 @@ impl Diagnostic for SinkError {
             }
             Self::Full { .. } => "free some space, and run again with the same --run-id; nothing of this run is in the table".into(),
             Self::Forbidden { .. } => "give the process the right to write there".into(),
+            Self::State { source: StateError::Newer { .. }, .. } => {
+                "run a release that is at least as new as the one that wrote the table last".into()
+            }
             Self::State { .. } => {
-                "restore `datakit.state` from an earlier version of the table, or move the table aside".into()
+                "restore the document from a backup, replace the rows with `--mode overwrite`, or move the table aside".into()
+            }
+            Self::RowsChanged { .. } => {
+                "replace all rows with `--mode overwrite`; or bring the rows back with RESTORE to the version of the last load; or, if runs \
+                 should go on from the rows that are there, `host state accept`"
+                    .into()
+            }
+            Self::StateLost { .. } => {
+                "restore the files below `_datakit/state` from a backup, and if the log does not name them, `host state accept`; or replace all \
+                 rows with `--mode overwrite`"
+                    .into()
             }
             Self::Unknown { .. } => {
                 "run again with the same --run-id: it changes nothing if the commit took effect".into()
@@ -553,6 +585,8 @@ impl Diagnostic for SinkError {
             | Self::Unconditional { location }
             | Self::Limit { location, .. }
             | Self::State { location, .. }
+            | Self::RowsChanged { location, .. }
+            | Self::StateLost { location, .. }
             | Self::Unknown { location, .. } => vec![("location", location.clone())],
             Self::Connect { server, .. }
             | Self::Login { server, .. }

@@ -1,12 +1,15 @@
 //! The log entry that makes a table's new rows visible, and what an earlier one left.
 
+mod accept;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use datakit_model::{RunIdentity, TableId, TableState};
+use datakit_model::state::{SourceTable, StateDocument, TargetTable, WrittenRows};
+use datakit_model::{TableId, TableState};
 use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, MetadataExt as _, Transaction, new_metadata};
@@ -19,15 +22,12 @@ use uuid::Uuid;
 
 use super::config::Root;
 use super::schema::{TableSchema, column_with_invariant};
+use super::state::{self, Documents, Held, STATE_KEY};
 use super::{first_entry, protocol};
 use crate::storage::{classify, system_error};
 use datakit_connect::sink::SinkError;
-use datakit_model::sink::{CommitNote, TableRows, WriteMode};
+use datakit_model::sink::{CommitNote, TableRows, Target, WriteMode};
 use datakit_parquet::DataFile;
-
-/// The key of `metaData.configuration` that holds a table's [`TableState`] as JSON. There it survives checkpoints and log
-/// clean-up, which `commitInfo` does not.
-pub const STATE_KEY: &str = "datakit.state";
 
 /// So many times a commit is tried again behind commits of others.
 const MAX_ATTEMPTS: u32 = 20;
@@ -47,20 +47,37 @@ pub(crate) struct Log {
     app_id: String,
     /// The version that was read; none: there is no table yet.
     snapshot: Option<DeltaTableState>,
-    /// What the last commit of a datakit left in it.
-    pub(crate) state: Option<TableState>,
+    /// Where the documents of the table's state are.
+    documents: Documents,
+    /// What the last commit of a datakit left.
+    pub(crate) held: Held,
 }
 
 impl Log {
-    /// Reads the newest version.
+    /// Reads the newest version and the state.
     pub(crate) async fn open(root: &Root, source_system: &str, table: &TableId) -> Result<Self, SinkError> {
+        let mut log = Self::look(root, source_system, table).await?;
+        log.read_state().await?;
+        Ok(log)
+    }
+
+    /// Reads the newest version alone.
+    pub(crate) async fn look(root: &Root, source_system: &str, table: &TableId) -> Result<Self, SinkError> {
+        let (store, location) = (root.log()?, root.to_string());
+        let documents = Documents {
+            store: store.object_store(None),
+            directory: root.local().cloned(),
+            location: location.clone(),
+            source: SourceTable::new(source_system, table),
+        };
         let mut log = Self {
-            store: root.log()?,
-            location: root.to_string(),
+            store,
+            location,
             directory: root.local().cloned(),
             app_id: format!("datakit/{source_system}/{table}"),
             snapshot: None,
-            state: None,
+            documents,
+            held: Held::default(),
         };
         log.refresh().await?;
         Ok(log)
@@ -74,26 +91,36 @@ impl Log {
             directory: self.directory.clone(),
             app_id: self.app_id.clone(),
             snapshot: None,
-            state: None,
+            documents: self.documents.clone(),
+            held: Held::default(),
         };
         newest.refresh().await?;
+        newest.read_state().await?;
         Ok(newest)
     }
 
     async fn refresh(&mut self) -> Result<(), SinkError> {
         let failed = |e| log_error(&self.location, e);
         if self.store.is_delta_table_location().await.map_err(failed)? {
-            let snapshot = DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(failed)?;
-            self.state = match snapshot.metadata().configuration().get(STATE_KEY) {
-                Some(json) => Some(
-                    serde_json::from_str(json)
-                        .map_err(|source| SinkError::State { location: self.location.clone(), source })?,
-                ),
-                None => None,
-            };
-            self.snapshot = Some(snapshot);
+            self.snapshot = Some(DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(failed)?);
         }
         Ok(())
+    }
+
+    async fn read_state(&mut self) -> Result<(), SinkError> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        let table = state::Table { log: &self.store, snapshot, documents: &self.documents, app_id: &self.app_id };
+        self.held = state::read(&table, |e| log_error(&self.location, e)).await?;
+        Ok(())
+    }
+
+    /// What the last commit left; with `mode` overwrite none where it does not fit the rows, which are replaced.
+    pub(crate) fn state(&self, mode: WriteMode) -> Result<Option<TableState>, SinkError> {
+        let document = match mode {
+            WriteMode::Append => self.held.checked(&self.location)?,
+            WriteMode::Overwrite => self.held.fitting(),
+        };
+        Ok(document.map(|document| document.state(&self.documents.source)))
     }
 
     /// Whether a table is there.
@@ -156,23 +183,39 @@ impl Log {
         }
     }
 
-    /// Writes the one log entry, behind the commits that others have made meanwhile, when these change neither the state
-    /// nor what the table is. An error after the attempt is resolved by reading, never by writing again.
+    /// Writes the document of the state and then the one log entry that names it, behind the commits that others have made
+    /// meanwhile, when these change neither the state nor what the table is. An error after the attempt is resolved by reading,
+    /// never by writing again.
     pub(crate) async fn commit(&self, commit: Commit<'_>) -> Result<(TableState, TableRows), CommitError> {
-        let state = commit.state(self.state.as_ref());
+        let mut prepared = self.prepare(self, &commit).await?;
+        let outcome = self.attempt(&commit, &mut prepared).await;
+        if let Err(CommitError::Nothing(_)) = &outcome {
+            self.documents.discard(prepared.number).await;
+        }
+        let rows = outcome?;
+        Ok((prepared.document.state(&self.documents.source), rows))
+    }
+
+    async fn attempt(&self, commit: &Commit<'_>, prepared: &mut Prepared) -> Result<TableRows, CommitError> {
         let mut newest: Option<Self> = None;
         for attempt in 1..=MAX_ATTEMPTS {
             let base = newest.as_ref().unwrap_or(self);
-            let error = match base.write(&commit, &state).await {
+            let error = match base.write(commit, prepared).await {
                 Ok(version) => {
-                    base.maintain(version).await;
-                    return Ok((state, base.rows_after(&commit)));
+                    base.maintain(version, prepared.number).await;
+                    return Ok(base.rows_after(commit));
                 }
                 Err(error) => error,
             };
-            let found = self.resolve(&state, error).await?;
-            let Found::Others(log) = found else { return Ok((state, base.rows_after(&commit))) };
-            log.check(commit.schema, commit.partition_columns, commit.mode).map_err(CommitError::Nothing)?;
+            let found = self.resolve(prepared, error).await?;
+            let Found::Others(log) = found else { return Ok(base.rows_after(commit)) };
+            log.check(commit.schema, commit.partition_columns, commit.target.mode).map_err(CommitError::Nothing)?;
+            log.state(commit.target.mode).map_err(CommitError::Nothing)?;
+            if log.id() != Some(prepared.table_id.as_str()) {
+                // Another writer has created the table meanwhile.
+                self.documents.discard(prepared.number).await;
+                *prepared = self.prepare(&log, commit).await?;
+            }
             tracing::info!(location = %self.location, attempt, "another writer has committed: committing behind it");
             newest = Some(*log);
             tokio::time::sleep(PAUSE * attempt).await;
@@ -180,19 +223,38 @@ impl Log {
         Err(CommitError::Nothing(SinkError::Busy { location: self.location.clone(), attempts: MAX_ATTEMPTS }))
     }
 
+    /// Writes the document of a commit to the table as `base` is.
+    async fn prepare(&self, base: &Self, commit: &Commit<'_>) -> Result<Prepared, CommitError> {
+        let table_id = base.id().map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+        let version = base.snapshot.as_ref().map(DeltaTableState::version);
+        let to = TargetTable::Delta { id: table_id.clone(), read_version: version };
+        let files = commit.files.iter().map(|file| file.name.clone()).collect();
+        let written = WrittenRows { rows: commit.rows(), files };
+        let document = StateDocument::after(self.held.fitting(), commit.target, &commit.note, written, Some(to));
+        let number = self.documents.write(base.first_number(), &document).await.map_err(CommitError::Nothing)?;
+        Ok(Prepared { number, table_id, document })
+    }
+
+    /// `metaData.id`.
+    fn id(&self) -> Option<&str> {
+        self.snapshot.as_ref().map(|snapshot| snapshot.metadata().id())
+    }
+
     fn rows_after(&self, commit: &Commit<'_>) -> TableRows {
-        let before = if commit.mode == WriteMode::Overwrite { TableRows::default() } else { self.rows() };
+        let is_replaced = commit.target.mode == WriteMode::Overwrite;
+        let before = if is_replaced { TableRows::default() } else { self.rows() };
         TableRows { rows: before.rows + commit.rows(), ..before }
     }
 
     /// The version that was written.
-    async fn write(&self, commit: &Commit<'_>, state: &TableState) -> Result<u64, DeltaTableError> {
+    async fn write(&self, commit: &Commit<'_>, prepared: &Prepared) -> Result<u64, DeltaTableError> {
         let (version, mut actions) = match &self.snapshot {
-            None => (0, Self::creation(commit, state)?),
-            Some(snapshot) => (snapshot.version() + 1, Self::continuation(snapshot, commit, state)?),
+            None => (0, Self::creation(commit, &prepared.table_id)?),
+            Some(snapshot) => (snapshot.version() + 1, Self::continuation(snapshot, commit.target.mode)?),
         };
         actions.extend(commit.adds());
-        let data = CommitData::new(actions, commit.operation(), commit.information(), vec![self.transaction(state)]);
+        let transaction = self.transaction(prepared.number);
+        let data = CommitData::new(actions, commit.operation(), commit.information(), vec![transaction]);
         let entry = data.get_bytes()?;
         if let (0, Some(directory)) = (version, self.directory.clone()) {
             let entry = entry.clone();
@@ -206,46 +268,45 @@ impl Log {
     }
 
     /// Version 0: protocol, schema and rows at once, so that no reader ever sees an empty table on its way.
-    fn creation(commit: &Commit<'_>, state: &TableState) -> Result<Vec<Action>, DeltaTableError> {
-        let configuration = [
-            ("delta.checkpointInterval".to_owned(), commit.checkpoint_interval.max(1).to_string()),
-            (STATE_KEY.to_owned(), serde_json::to_string(state)?),
-        ];
+    fn creation(commit: &Commit<'_>, table_id: &str) -> Result<Vec<Action>, DeltaTableError> {
+        let configuration = [("delta.checkpointInterval", commit.checkpoint_interval.max(1).to_string())];
         let metadata = new_metadata(&commit.schema.delta, commit.partition_columns, configuration)?;
+        let metadata = metadata.with_table_id(table_id.to_owned())?;
         let protocol = protocol::of_new_table(&commit.schema.delta)?;
         Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)])
     }
 
-    /// What comes before the rows in every later version.
-    fn continuation(
-        snapshot: &DeltaTableState,
-        commit: &Commit<'_>,
-        state: &TableState,
-    ) -> Result<Vec<Action>, DeltaTableError> {
-        let metadata =
-            snapshot.metadata().clone().add_config_key(STATE_KEY.to_owned(), serde_json::to_string(state)?)?;
-        let upgraded = protocol::upgraded(snapshot.protocol(), &metadata, &snapshot.schema())?;
+    /// What comes before the rows in every later version. Metadata only where it changes: whoever appends at the same time would
+    /// fail.
+    fn continuation(snapshot: &DeltaTableState, mode: WriteMode) -> Result<Vec<Action>, DeltaTableError> {
+        let metadata = snapshot.metadata();
+        let upgraded = protocol::upgraded(snapshot.protocol(), metadata, &snapshot.schema())?;
         let mut actions: Vec<Action> = upgraded.map(Action::Protocol).into_iter().collect();
-        actions.push(Action::Metadata(metadata));
-        if commit.mode == WriteMode::Overwrite {
+        if metadata.configuration().contains_key(STATE_KEY) {
+            actions.push(Action::Metadata(metadata.clone().remove_config_key(STATE_KEY)?));
+        }
+        if mode == WriteMode::Overwrite {
             actions.extend(snapshot.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));
         }
         Ok(actions)
     }
 
-    fn transaction(&self, state: &TableState) -> Transaction {
+    fn transaction(&self, number: i64) -> Transaction {
         let now = chrono::Utc::now().timestamp_millis();
-        Transaction::new_with_last_update(&self.app_id, state.sequence, Some(now))
+        Transaction::new_with_last_update(&self.app_id, number, Some(now))
     }
 
     /// A checkpoint every so many commits, and then the end of entries that are too old. The rows are committed already: what
     /// fails here is tried again after the next commits.
-    async fn maintain(&self, version: u64) {
+    async fn maintain(&self, version: u64, number: i64) {
         let Some(snapshot) = &self.snapshot else { return };
         let config = snapshot.table_config();
         let interval = config.checkpoint_interval.map_or(DEFAULT_CHECKPOINT_INTERVAL, std::num::NonZero::get);
         if !(version + 1).is_multiple_of(interval) {
             return;
+        }
+        if let Err(error) = self.documents.prune(number).await {
+            tracing::warn!(location = %self.location, %error, "committed, but old documents of the table's state cannot be removed");
         }
         let cleans_up = config.enable_expired_log_cleanup.unwrap_or(true);
         let upkeep = async {
@@ -263,29 +324,23 @@ impl Log {
     }
 
     /// Finds out what a failed attempt left: our commit, or those of others.
-    async fn resolve(&self, state: &TableState, error: DeltaTableError) -> Result<Found, CommitError> {
+    async fn resolve(&self, prepared: &Prepared, error: DeltaTableError) -> Result<Found, CommitError> {
         let unknown = |error: DeltaTableError| {
             CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source: Box::new(error) })
         };
         let Ok(now) = self.newest().await else { return Err(unknown(error)) };
         // Another run may have committed after ours.
-        if now.state.as_ref().is_some_and(|now| now.was_committed_by(&state.run_id)) {
+        if now.held.number == Some(prepared.number) || now.held.was_committed_by(&prepared.document.load.run_id) {
             tracing::warn!(location = %self.location, %error, "committed, though the attempt was reported as failed");
             return Ok(Found::Ours);
         }
-        let forgotten = i64::try_from(TableState::MAX_EARLIER_RUNS).unwrap_or(i64::MAX);
-        if now.state.as_ref().is_some_and(|now| now.sequence > state.sequence.saturating_add(forgotten)) {
+        if now.held.has_forgotten(&prepared.document) {
             return Err(unknown(error));
         }
-        if now.state != self.state {
+        if now.held.number != self.held.number {
             return Err(CommitError::Nothing(SinkError::Conflict { location: self.location.clone() }));
         }
-        let lost_the_race = matches!(
-            error,
-            DeltaTableError::VersionAlreadyExists(_)
-                | DeltaTableError::Transaction { source: TransactionError::VersionAlreadyExists(_) }
-        );
-        if lost_the_race && now.exists() {
+        if lost_the_race(&error) && now.exists() {
             return Ok(Found::Others(Box::new(now)));
         }
         Err(CommitError::Nothing(log_error(&self.location, error)))
@@ -302,6 +357,23 @@ impl Log {
             }
         }
     }
+}
+
+/// Whether another writer has taken the version.
+fn lost_the_race(error: &DeltaTableError) -> bool {
+    matches!(
+        error,
+        DeltaTableError::VersionAlreadyExists(_)
+            | DeltaTableError::Transaction { source: TransactionError::VersionAlreadyExists(_) }
+    )
+}
+
+/// A document that is written and that counts as soon as a commit names it.
+struct Prepared {
+    number: i64,
+    /// `metaData.id` of the table that the document names.
+    table_id: String,
+    document: StateDocument,
 }
 
 /// What a failed attempt left in the log.
@@ -327,17 +399,12 @@ pub(crate) struct Commit<'a> {
     pub(crate) partition_columns: &'a [String],
     /// Commits between two checkpoints, for a table that is created.
     pub(crate) checkpoint_interval: u32,
-    pub(crate) mode: WriteMode,
-    pub(crate) run: &'a RunIdentity,
+    pub(crate) target: &'a Target,
     pub(crate) note: CommitNote,
     pub(crate) files: &'a [DataFile],
 }
 
 impl Commit<'_> {
-    fn state(&self, before: Option<&TableState>) -> TableState {
-        datakit_model::sink::next_state(before, self.run, &self.note, self.rows())
-    }
-
     fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
     }
@@ -359,7 +426,7 @@ impl Commit<'_> {
     }
 
     fn operation(&self) -> DeltaOperation {
-        let mode = match self.mode {
+        let mode = match self.target.mode {
             // A merge is refused when the table is opened.
             WriteMode::Append | WriteMode::Merge => SaveMode::Append,
             WriteMode::Overwrite => SaveMode::Overwrite,
@@ -370,9 +437,10 @@ impl Commit<'_> {
 
     /// For the table's history.
     fn information(&self) -> HashMap<String, Value> {
+        let run = &self.target.run;
         HashMap::from([
-            ("runId".to_owned(), Value::from(self.run.run_id.as_str())),
-            ("datakit".to_owned(), Value::from(format!("{}@{}", self.run.datakit, self.run.version))),
+            ("runId".to_owned(), Value::from(run.run_id.as_str())),
+            ("datakit".to_owned(), Value::from(format!("{}@{}", run.datakit, run.version))),
         ])
     }
 }

@@ -1,8 +1,7 @@
 //! The Delta sink: one Delta table a source table, one commit a run and table.
 //!
 //! Partitions write Parquet files that nothing refers to; the commit names them all in one log entry, together with the
-//! `txn` action and the state (`metaData.configuration`, key [`STATE_KEY`]). What was not committed is invisible to
-//! every reader. The unit of retry is the partition: its files are simply not named.
+//! `txn` action that names the state's document (docs/state.md). What was not committed is invisible to every reader. The unit of retry is the partition: its files are simply not named.
 //!
 //! - [`config`]: where and how;
 //! - [`names`]: columns and directories, reversibly;
@@ -11,6 +10,8 @@
 //! - `partitioning`: tables that are partitioned by the values of columns;
 //! - `commit`: the log entry;
 //! - `first_entry`: the first of a table on a disk, which comes with its folder;
+//! - `state`: the documents of a table's state;
+//! - `tables`: the tables below the root;
 //! - `protocol`: table features;
 //! - `stores`: logs in S3 and Azure; `storage`: what stores and file systems say, as errors;
 //! - `sink`: the traits.
@@ -27,12 +28,14 @@ mod protocol;
 mod schema;
 mod settings;
 mod sink;
+mod state;
 mod storage;
 mod stores;
+mod tables;
 
-pub use commit::STATE_KEY;
 pub use config::DeltaConfig;
 pub use connector::Delta;
 pub use datakit_stores::StoreOptions;
 pub use settings::DeltaSettings;
 pub use sink::DeltaSink;
+pub use state::STATE_KEY;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use datakit_model::{Failure, TableId, TableState, TrackedBatch};
+use datakit_model::{Failure, StateDocument, TableId, TableState, TrackedBatch};
 use datakit_parquet::{DataFile, EncodingMemory, FilePlan, Message, WriterOptions, write_partition};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Sender};
@@ -15,11 +15,12 @@ use super::config::{DeltaConfig, Root};
 use super::encode::DeltaRows;
 use super::partitioning::Partitioning;
 use super::schema::TableSchema;
-use super::{names, probe};
+use super::{names, probe, tables};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
 use datakit_model::sink::{
-    CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
+    CommitNote, Committed, KeptState, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, WriteMode,
+    Written,
 };
 
 /// Delta tables under one root.
@@ -105,13 +106,45 @@ impl Sink for DeltaSink {
     }
 
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
+        self.state_for(source_system, table, WriteMode::Append).await
+    }
+
+    async fn state_for(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        mode: WriteMode,
+    ) -> Result<Option<TableState>, Failure> {
         let root = self.table_root(source_system, table)?;
-        Ok(Log::open(&root, source_system, table).await?.state)
+        Ok(Log::open(&root, source_system, table).await?.state(mode)?)
+    }
+
+    async fn document(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(Log::open(&root, source_system, table).await?.document()?)
+    }
+
+    async fn states(&self) -> Result<Vec<KeptState>, Failure> {
+        let mut states = Vec::new();
+        for (source_system, table) in tables::tables(&self.root).await? {
+            let target = self.locate(&source_system, &table)?;
+            let document = match self.document(&source_system, &table).await.transpose() {
+                Some(document) => document,
+                None => continue,
+            };
+            states.push(KeptState { source_system, table, target, document });
+        }
+        Ok(states)
+    }
+
+    async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(Log::open(&root, source_system, table).await?.accept().await?)
     }
 
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let root = self.table_root(source_system, table)?;
-        Ok(Log::open(&root, source_system, table).await?.rows())
+        Ok(Log::look(&root, source_system, table).await?.rows())
     }
 
     fn fits(&self, target: &Target) -> Result<(), Failure> {
@@ -146,6 +179,7 @@ impl Sink for DeltaSink {
         let columns = log.partition_columns(partition_columns(&target));
         log.check(&schema, &columns, target.mode)?;
         let partitioning = Partitioning::new(&target.table, &schema, columns)?;
+        log.state(target.mode)?;
         let plan = FilePlan {
             form: DeltaRows { schema, partitioning, location: log.location.clone() },
             store: log.store.object_store(None),
@@ -275,8 +309,7 @@ impl TableWriter for DeltaWriter {
             schema: &self.plan.form.schema,
             partition_columns: &self.plan.form.partitioning.columns,
             checkpoint_interval: self.checkpoint_interval,
-            mode: self.target.mode,
-            run: &self.target.run,
+            target: &self.target,
             note,
             files: &files,
         };

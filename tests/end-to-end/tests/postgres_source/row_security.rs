@@ -59,9 +59,8 @@ fn filtered_reads_that_the_operator_allows_are_marked() {
     let summary = world.run(&[]);
     insta::assert_snapshot!(lines(&summary));
     // The sink's record says so too.
-    let log =
-        std::fs::read_to_string(world.path().join("bronze/SHOP/public/secret/_delta_log/00000000000000000000.json"));
-    assert!(log.unwrap().contains(r#"\"filtered\":true"#));
+    let state = world.path().join("bronze/SHOP/public/secret/_datakit/state/00000000000000000001.json");
+    assert!(std::fs::read_to_string(state).unwrap().contains(r#""filtered":true"#));
     let text = world.host(&["run", "--tables", "public.secret", "--mode", "overwrite"]).success();
     assert!(text.stdout.contains("row-level security"), "{}", text.stdout);
     world.host(&["doctor", "shop"]).success();

@@ -95,6 +95,31 @@ fn a_killed_run_leaves_the_last_commit_and_the_next_completes_it() {
     assert_eq!(delta_ids(&world, "ERP/dbo/big"), each(1, ROWS, 2));
 }
 
+/// Between the document of the state and the log entry that names it, or right behind the entry.
+#[test]
+fn run_that_is_killed_at_its_commit_leaves_a_whole_table() {
+    let Some(world) = big_world() else { return };
+    world.run(&["--run-id", "first", "--tables", "dbo.a"]);
+    let documents = world.path().join("bronze/ERP/dbo/a/_datakit/state");
+    let written = || std::fs::read_dir(&documents).unwrap().count();
+    for round in 2..=5 {
+        let (before, run_id) = (written(), format!("round-{round}"));
+        let run = world.start(world.command(&run(&["--run-id", &run_id, "--tables", "dbo.a"])));
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        while written() == before && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        run.signal("KILL");
+        run.end();
+        let left = delta_ids(&world, "ERP/dbo/a");
+        let is_committed = left == each(1, 2, round);
+        assert!(is_committed || left == each(1, 2, round - 1), "{left:?}");
+        let again = world.run(&["--run-id", &run_id, "--tables", "dbo.a"]);
+        assert_eq!(again["tables"][0]["status"], if is_committed { "unchanged" } else { "committed" });
+        assert_eq!(delta_ids(&world, "ERP/dbo/a"), each(1, 2, round));
+    }
+}
+
 #[test]
 fn a_killed_run_leaves_nothing_in_postgres() {
     let Some(world) = big_world() else { return };

@@ -6,6 +6,7 @@ mod log;
 mod partitions;
 mod readers;
 mod resistance;
+mod state;
 mod stores;
 mod suite;
 

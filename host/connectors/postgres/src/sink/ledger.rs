@@ -1,7 +1,7 @@
 //! The ledger: one row a source table, written in the same transaction as its rows.
 
-use datakit_model::{TableId, TableState};
-use serde::{Deserialize, Serialize};
+use datakit_model::TableId;
+use datakit_model::state::{SourceTable, StateDocument, TargetTable};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -75,32 +75,29 @@ pub(crate) fn text<T: ToSql + Sync>(value: &T) -> (&(dyn ToSql + Sync), Type) {
     (value, Type::TEXT)
 }
 
-/// What the ledger's row says in JSON.
-#[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    #[serde(flatten)]
-    state: TableState,
-    /// The table that the rows went to; none in a row that an earlier version wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    target: Option<Bound>,
+/// Which table a ledger's row is about, whatever its name is by now: [`TargetTable::Postgres`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bound {
+    oid: u32,
+    ledger_oid: u32,
+    rows: u64,
 }
 
-/// Which table a ledger's row is about, whatever its name is by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Bound {
-    /// The table's object id.
-    oid: u32,
-    /// The ledger's own. A database that is restored from a dump has other ids for all of its tables.
-    ledger_oid: u32,
-    /// Rows that commits have written to the table and no overwrite has taken away.
-    rows: u64,
+impl Bound {
+    /// None in a row that an earlier version wrote.
+    fn of(document: &StateDocument) -> Option<Self> {
+        match document.target {
+            Some(TargetTable::Postgres { oid, ledger_oid, rows }) => Some(Self { oid, ledger_oid, rows }),
+            _ => None,
+        }
+    }
 }
 
 /// What the last commit left, as far as the table that it was for is still there with its rows.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     /// Its state; none also where the table is gone, was emptied, or is another one of the same name.
-    pub(crate) state: Option<TableState>,
+    pub(crate) document: Option<StateDocument>,
     /// Rows that the ledger counts in the table.
     pub(crate) rows: u64,
     /// Why a state does not count.
@@ -124,12 +121,12 @@ pub(crate) async fn state(
     config: &Server,
     source_system: &str,
     table: &TableId,
-) -> Result<Option<TableState>, SinkError> {
+) -> Result<Option<StateDocument>, SinkError> {
     let failed = |e| statement_error(config, "read", LEDGER, e);
     client.batch_execute(&format!("BEGIN READ ONLY; {TRANSACTION}")).await.map_err(failed)?;
     let held = held(client, config, source_system, table).await?;
     client.batch_execute("COMMIT").await.map_err(failed)?;
-    Ok(held.state)
+    Ok(held.document)
 }
 
 /// What the last commit of a source table left, in a transaction that was begun.
@@ -139,10 +136,13 @@ pub(crate) async fn held(
     source_system: &str,
     table: &TableId,
 ) -> Result<Held, SinkError> {
-    let Some((entry, now)) = entry(client, config, source_system, table).await? else { return Ok(Held::default()) };
+    let Some((document, now)) = entry(client, config, source_system, table).await? else {
+        return Ok(Held::default());
+    };
     let lost = |lost| Ok(Held { lost: Some(lost), ..Held::default() });
-    let counts = Held { rows: entry.target.map_or(0, |bound| bound.rows), state: Some(entry.state), lost: None };
-    let (Some(bound), Some(there)) = (entry.target, &now.table) else {
+    let bound = Bound::of(&document);
+    let counts = Held { rows: bound.map_or(0, |bound| bound.rows), document: Some(document), lost: None };
+    let (Some(bound), Some(there)) = (bound, &now.table) else {
         // A row of an earlier version says no more than the name.
         return if now.table.is_some() { Ok(counts) } else { lost(Lost::Gone) };
     };
@@ -164,8 +164,8 @@ pub(crate) async fn committed(
     config: &Server,
     source_system: &str,
     table: &TableId,
-) -> Result<Option<TableState>, SinkError> {
-    Ok(entry(client, config, source_system, table).await?.map(|(entry, _)| entry.state))
+) -> Result<Option<StateDocument>, SinkError> {
+    Ok(entry(client, config, source_system, table).await?.map(|(document, _)| document))
 }
 
 /// What is there now.
@@ -187,7 +187,7 @@ async fn entry(
     config: &Server,
     source_system: &str,
     table: &TableId,
-) -> Result<Option<(Entry, Now)>, SinkError> {
+) -> Result<Option<(StateDocument, Now)>, SinkError> {
     if !exists(client, config, LEDGER).await? {
         return Ok(None);
     }
@@ -201,10 +201,10 @@ async fn entry(
     let key = [text(&source_system), text(&source_schema), text(&table.name)];
     let row = client.query_typed_opt(sql, &key).await;
     let Some(row) = row.map_err(|e| statement_error(config, "read", LEDGER, e))? else { return Ok(None) };
-    let entry =
-        serde_json::from_str(row.get(0)).map_err(|source| SinkError::State { location: LEDGER.to_owned(), source })?;
+    let document = StateDocument::parse(row.get(0), &SourceTable::new(source_system, table))
+        .map_err(|source| SinkError::State { location: LEDGER.to_owned(), source })?;
     let there = |oid| There { oid, name: row.get(3), is_readable: row.get(4) };
-    Ok(Some((entry, Now { ledger_oid: row.get(1), table: row.get::<_, Option<u32>>(2).map(there) })))
+    Ok(Some((document, Now { ledger_oid: row.get(1), table: row.get::<_, Option<u32>>(2).map(there) })))
 }
 
 /// The condition of a source table's row, for people.
@@ -239,22 +239,32 @@ pub(crate) async fn other_owner(
     Ok(row.map_err(|e| statement_error(config, "read", LEDGER, e))?.map(|row| row.get(0)))
 }
 
-/// Writes the state into the transaction; `rows` is what the table holds with this commit.
+/// The table as a document names it; `rows` is what it holds with this commit.
+pub(crate) async fn target(
+    client: &Client,
+    config: &Server,
+    name: &TableName,
+    rows: u64,
+) -> Result<TargetTable, SinkError> {
+    let location = name.to_string();
+    let sql = "SELECT $1::text::regclass::oid, $2::text::regclass::oid";
+    let ids = client.query_typed_one(sql, &[text(&location), text(&LEDGER)]).await;
+    let ids = ids.map_err(|e| statement_error(config, "look for", LEDGER, e))?;
+    Ok(TargetTable::Postgres { oid: ids.get(0), ledger_oid: ids.get(1), rows })
+}
+
+/// Writes the document into the transaction.
 pub(crate) async fn write(
     client: &Client,
     config: &Server,
     source_system: &str,
     table: &TableId,
     name: &TableName,
-    (state, rows): (&TableState, u64),
+    document: &StateDocument,
 ) -> Result<(), SinkError> {
     let failed = |e| statement_error(config, "write to", LEDGER, e);
-    let location = name.to_string();
-    let sql = "SELECT $1::text::regclass::oid, $2::text::regclass::oid";
-    let ids = client.query_typed_one(sql, &[text(&location), text(&LEDGER)]).await.map_err(failed)?;
-    let target = Some(Bound { oid: ids.get(0), ledger_oid: ids.get(1), rows });
-    let json = serde_json::to_string(&Entry { state: state.clone(), target })
-        .map_err(|source| SinkError::State { location: LEDGER.to_owned(), source })?;
+    let json = serde_json::to_string(document)
+        .map_err(|source| SinkError::State { location: LEDGER.to_owned(), source: source.into() })?;
     let sql = r#"INSERT INTO "_datakit"."ledger"
         (source_system, source_schema, source_table, target_schema, target_table, state)
         VALUES ($1, $2, $3, $4, $5, $6::json)

@@ -10,12 +10,14 @@
 //! - `encode`: rows in the binary form of COPY;
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
+//! - `kept`: the states of all tables, for people;
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
 //! - `writer`: the traits.
 
 mod connection;
 mod encode;
+mod kept;
 mod ledger;
 pub mod names;
 mod probe;

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use datakit_model::state::{SourceTable, StateDocument, WrittenRows};
 use datakit_model::{Failure, TableState};
 use futures::SinkExt as _;
 use sha2::{Digest as _, Sha256};
@@ -87,7 +88,7 @@ impl Transaction {
         ledger::prepare(client, &plan.config, &plan.name).await?;
         let begin = format!("BEGIN; {}", ledger::TRANSACTION);
         client.batch_execute(&begin).await.map_err(|e| plan.failed("begin a transaction for", e))?;
-        lock(client, plan).await?;
+        lock(client, &plan.config, &plan.name).await?;
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
         if let Some(owner) = ledger::other_owner(client, &plan.config, system, table, &plan.name).await? {
             let reason = format!("it holds the rows of another source's table ({owner})");
@@ -195,9 +196,12 @@ impl Transaction {
             }
         }
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
-        let state = datakit_model::sink::next_state(self.before.state.as_ref(), &plan.target.run, note, rows);
-        let held = (&state, self.before.rows.saturating_add(rows));
-        ledger::write(&self.client, &plan.config, system, table, &plan.name, held).await?;
+        let held = self.before.rows.saturating_add(rows);
+        let to = ledger::target(&self.client, &plan.config, &plan.name, held).await?;
+        let written = WrittenRows { rows, files: Vec::new() };
+        let document = StateDocument::after(self.before.document.as_ref(), &plan.target, note, written, Some(to));
+        ledger::write(&self.client, &plan.config, system, table, &plan.name, &document).await?;
+        let state = document.state(&SourceTable::new(system, table));
         match self.client.batch_execute("COMMIT").await {
             Ok(()) => Ok(state),
             // The server answered: the transaction is rolled back.
@@ -242,10 +246,11 @@ async fn resolve(plan: &Plan, state: &TableState, error: tokio_postgres::Error) 
 }
 
 /// Keeps a second run out until the transaction ends.
-async fn lock(client: &Client, plan: &Plan) -> Result<(), SinkError> {
-    let sql = format!("SELECT pg_try_advisory_xact_lock({})", lock_key(&plan.name));
-    let row = client.query_typed_one(&sql, &[]).await.map_err(|e| plan.failed("lock", e))?;
-    if row.get(0) { Ok(()) } else { Err(SinkError::Conflict { location: plan.location.clone() }) }
+pub(crate) async fn lock(client: &Client, config: &Server, name: &TableName) -> Result<(), SinkError> {
+    let sql = format!("SELECT pg_try_advisory_xact_lock({})", lock_key(name));
+    let location = name.to_string();
+    let row = client.query_typed_one(&sql, &[]).await.map_err(|e| statement_error(config, "lock", &location, e))?;
+    if row.get(0) { Ok(()) } else { Err(SinkError::Conflict { location }) }
 }
 
 /// Advisory locks have numbers, not names; of the same database only.

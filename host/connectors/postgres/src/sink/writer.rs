@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use datakit_model::{Failure, TableId, TableState, TrackedBatch};
+use datakit_model::{Failure, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::connection::connect;
 use super::encode::encode;
+use super::kept::{self, Key};
 use super::ledger;
 use super::names::TableName;
 use super::probe;
@@ -22,7 +23,7 @@ use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
-    CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
+    CommitNote, Committed, KeptState, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
 };
 
 /// Encoded batches that wait for the connection, of all partitions of a table.
@@ -86,7 +87,25 @@ impl Sink for PostgresSink {
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
         TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
-        Ok(ledger::state(&client, &self.config, source_system, table).await?)
+        let document = ledger::state(&client, &self.config, source_system, table).await?;
+        Ok(document.map(|document| document.state(&SourceTable::new(source_system, table))))
+    }
+
+    async fn document(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
+        let name = &TableName::new(source_system, table)?;
+        let client = connect(&self.config).await?;
+        Ok(kept::document(&client, &self.config, &Key { source_system, table, name }).await?)
+    }
+
+    async fn states(&self) -> Result<Vec<KeptState>, Failure> {
+        let client = connect(&self.config).await?;
+        Ok(kept::states(&client, &self.config).await?)
+    }
+
+    async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
+        let name = &TableName::new(source_system, table)?;
+        let client = connect(&self.config).await?;
+        Ok(kept::accept(&client, &self.config, &Key { source_system, table, name }).await?)
     }
 
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {

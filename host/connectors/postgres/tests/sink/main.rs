@@ -1,6 +1,8 @@
 //! The Postgres sink against the suite, on a real server.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod kept;
+
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
