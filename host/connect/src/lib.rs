@@ -2,11 +2,14 @@
 //!
 //! - of sources: [`pool`], [`delivery`] and [`reader`] (batches from the task that decodes to whoever asks), [`tls`] (why a
 //!   handshake failed), [`presented`] (the certificate that a server shows), [`arrays`] (vectors that become Arrow),
-//!   [`config`], [`permissions`] (which tables may be read), [`meaning`] (of what a server reports);
+//!   [`config`], [`permissions`] (which tables may be read), [`meaning`] (of what a server reports), [`changes`] (of tables),
+//!   [`calendar`];
 //! - of both: [`probe`] (links of `host doctor`), [`store`] (how an object store is reached);
 //! - of sinks: [`sink`], its errors, the rules for column names, and the suite that every sink passes (feature `testing`).
 
 pub mod arrays;
+pub mod calendar;
+pub mod changes;
 pub mod config;
 pub mod connector;
 pub mod delivery;

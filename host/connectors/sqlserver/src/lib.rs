@@ -9,6 +9,7 @@
 //! | `statement`, `parameters` | what is sent |
 //! | `browser`, `destination` | which host and port a login ends up at |
 //! | `reach`, `tls` | connections |
+//! | `catalog`, `watermark` | changes of a table by a column of it |
 //! | `permissions`, `collation` | which tables the login may read, and whether case counts in their names |
 //! | `types`, `text`, `temporal`, `builders` | from the wire's types to Arrow's |
 //! | `bulk` | the reader on `mssql-tds` |
@@ -19,6 +20,7 @@
 mod browser;
 mod builders;
 mod bulk;
+mod catalog;
 mod collation;
 pub mod config;
 mod connector;
@@ -36,6 +38,7 @@ mod temporal;
 mod text;
 mod tls;
 mod types;
+mod watermark;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -43,7 +46,8 @@ use std::sync::atomic::AtomicBool;
 use async_trait::async_trait;
 use datakit_guard::{Refusal, tsql};
 use datakit_kerberos::Tickets;
-use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
+use datakit_model::changes::{ChangeFeed, ChangeRequest, Strategy};
+use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, QueryOptions, Reader, Source};
 use datakit_model::{Failure, NameRule, TableId, TablePatterns};
 use tokio::sync::{OnceCell, oneshot};
 
@@ -190,6 +194,7 @@ impl Source for SqlServerSource {
 }
 
 /// One session of a datakit: its grant, and a place for one reader.
+#[derive(Clone)]
 struct SqlServerConnection {
     shared: Arc<Shared>,
     access: Access,
@@ -199,25 +204,31 @@ struct SqlServerConnection {
 #[async_trait]
 impl Connection for SqlServerConnection {
     async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
-        let busy = Busy::take(&self.reading).ok_or(SourceError::Busy)?;
-        let config = &self.shared.config;
+        let busy = self.take_place()?;
         let accepted = self.check(&query).await?;
-        let parameters = parameters::check(&query.parameters)?;
-        let by_tiberius = match driver(config, accepted.catalog) {
-            ReaderKind::MssqlTds => None,
-            ReaderKind::Tiberius => self.rows(&accepted.query, &query, parameters.clone()).await?,
-        };
-        let (columns, messages) = match by_tiberius {
-            Some(started) => started,
-            None => self.bulk(&accepted.query, &query, parameters).await?,
-        };
-        let cuts = columns.iter().map(types::Column::cut).collect();
-        let mut reader = SqlServerReader::new(types::schema(&columns), cuts, messages, busy);
-        if accepted.dirty_reads || query.options.isolation == Some(Isolation::ReadUncommitted) {
+        let (parameters, options) = (parameters::check(&query.parameters)?, query.options);
+        let checked = Checked { text: accepted.query, parameters, options, catalog: accepted.catalog };
+        let mut reader = self.read(checked, busy).await?;
+        if accepted.dirty_reads || options.isolation == Some(Isolation::ReadUncommitted) {
             reader.mark_approximate();
         }
         Ok(Box::new(reader))
     }
+
+    async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
+        match &request.strategy {
+            Strategy::Watermark { column, lag } => watermark::open(self.clone(), &request, column, *lag).await,
+        }
+    }
+}
+
+/// A query that may be run.
+struct Checked {
+    text: String,
+    parameters: Vec<Parameter>,
+    options: QueryOptions,
+    /// It reads nothing but catalog views.
+    catalog: bool,
 }
 
 /// Which driver a query is tried by: the catalog's by tiberius, all others by the configured reader. tiberius cannot pin a
@@ -241,43 +252,55 @@ impl SqlServerConnection {
         }
     }
 
-    fn delivery(&self, query: &Query) -> (Delivery, Messages) {
-        let timeout = self.shared.config.timeouts.of_query(query.options.timeout);
+    fn take_place(&self) -> Result<Busy, SourceError> {
+        Busy::take(&self.reading).ok_or(SourceError::Busy)
+    }
+
+    async fn read(&self, checked: Checked, busy: Busy) -> Result<SqlServerReader, SourceError> {
+        let by_tiberius = match driver(&self.shared.config, checked.catalog) {
+            ReaderKind::MssqlTds => None,
+            ReaderKind::Tiberius => self.rows(&checked).await?,
+        };
+        let (columns, messages) = match by_tiberius {
+            Some(started) => started,
+            None => self.bulk(checked).await?,
+        };
+        let cuts = columns.iter().map(types::Column::cut).collect();
+        Ok(SqlServerReader::new(types::schema(&columns), cuts, messages, busy))
+    }
+
+    fn delivery(&self, options: &QueryOptions) -> (Delivery, Messages) {
+        let timeout = self.shared.config.timeouts.of_query(options.timeout);
         Delivery::new(self.access.memory.clone(), timeout)
     }
 
-    fn statement(&self, text: &str, query: &Query, current: Isolation) -> statement::Statement {
-        statement::compose(text, &query.options, &self.access.run_id, current)
+    fn statement(&self, checked: &Checked, current: Isolation) -> statement::Statement {
+        statement::compose(&checked.text, &checked.options, &self.access.run_id, current)
     }
 
-    async fn bulk(&self, text: &str, query: &Query, parameters: Vec<Parameter>) -> Result<Started, SourceError> {
+    async fn bulk(&self, checked: Checked) -> Result<Started, SourceError> {
         let config = Arc::clone(&self.shared.config);
         let lease = self.shared.pool.lease::<BulkConnection>().await?;
-        let statement = self.statement(text, query, lease.isolation);
-        let (delivery, mut messages) = self.delivery(query);
+        let statement = self.statement(&checked, lease.isolation);
+        let (delivery, mut messages) = self.delivery(&checked.options);
         let (head, columns) = oneshot::channel();
         let limits = config.read.clone();
-        tokio::spawn(bulk::run(lease, config, statement, parameters, limits, head, delivery));
+        tokio::spawn(bulk::run(lease, config, statement, checked.parameters, limits, head, delivery));
         Ok((head_of(columns, &mut messages).await?, messages))
     }
 
     /// None: tiberius would not hand over the values of a column as the server sends them.
-    async fn rows(
-        &self,
-        text: &str,
-        query: &Query,
-        parameters: Vec<Parameter>,
-    ) -> Result<Option<Started>, SourceError> {
+    async fn rows(&self, checked: &Checked) -> Result<Option<Started>, SourceError> {
         let config = Arc::clone(&self.shared.config);
         let lease = self.shared.pool.lease::<RowConnection>().await?;
         let texts = rows::Texts {
             question: statement::question(&self.access.run_id),
-            query: text.to_owned(),
-            statement: self.statement(text, query, lease.isolation),
+            query: checked.text.clone(),
+            statement: self.statement(checked, lease.isolation),
         };
-        let (delivery, mut messages) = self.delivery(query);
+        let (delivery, mut messages) = self.delivery(&checked.options);
         let (head, columns) = oneshot::channel();
-        tokio::spawn(rows::run(lease, config, texts, parameters, head, delivery));
+        tokio::spawn(rows::run(lease, config, texts, checked.parameters.clone(), head, delivery));
         Ok(match head_of(columns, &mut messages).await? {
             Head::Columns(columns) => Some((columns, messages)),
             Head::NotByTiberius => None,

@@ -6,6 +6,7 @@ use super::bulk::{self, BulkConnection};
 use super::config::{ReaderKind, SqlServerConfig};
 use super::error::SourceError;
 use super::rows::{self, RowConnection};
+use super::statement::quote;
 use datakit_connect::permissions::{Codes, Permissions, TablePermission};
 use datakit_connect::pool::{Pool, give_back};
 
@@ -68,13 +69,9 @@ fn permission(rows: &[Row]) -> Option<TablePermission> {
 
 /// Of a whole table, or of some of its columns.
 fn grant(schema: &str, name: &str, columns: &[String], user: &str) -> String {
-    let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+    let columns: Vec<String> = columns.iter().map(|column| quote(column)).collect();
     let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-    format!("GRANT SELECT ON {}.{}{columns} TO {};", quoted(schema), quoted(name), quoted(user))
-}
-
-fn quoted(name: &str) -> String {
-    format!("[{}]", name.replace(']', "]]"))
+    format!("GRANT SELECT ON {}.{}{columns} TO {};", quote(schema), quote(name), quote(user))
 }
 
 async fn by_rows(config: &SqlServerConfig, pool: &Pool<SqlServerConfig>) -> Result<Vec<Row>, SourceError> {

@@ -38,6 +38,11 @@ pub(super) fn question(run_id: &str) -> String {
     comment(run_id) + "EXEC sys.sp_describe_first_result_set @tsql = @P1, @params = @P2"
 }
 
+/// A name in brackets.
+pub(super) fn quote(name: &str) -> String {
+    format!("[{}]", name.replace(']', "]]"))
+}
+
 fn comment(run_id: &str) -> String {
     format!("/* datakit run {} */\n", comment_safe(run_id))
 }

@@ -129,6 +129,12 @@ fn keeps_not_null(query: &Query) -> bool {
     query.with.is_none() && select.from.iter().all(joined) && select.projection.iter().all(plain)
 }
 
+/// Whether the grant allows to read a table: none of the system's, whatever a pattern says.
+#[must_use]
+pub fn is_granted(grant: &TablePatterns, table: &TableId) -> bool {
+    table.catalog.is_none() && <Postgres as Dialect>::is_granted(grant, table)
+}
+
 /// PostgreSQL.
 struct Postgres;
 

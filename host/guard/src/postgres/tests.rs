@@ -210,6 +210,28 @@ const ATTACKS: &[&str] = &[
     "SELECT\u{A0}1 AS a",
     "SELECT 1 AS größe",
     "ＳＥＬＥＣＴ 1 AS a",
+    // Changes of tables: the host reads them, with queries of its own.
+    "SELECT * FROM pg_logical_slot_get_changes('s', NULL, NULL)",
+    "SELECT * FROM pg_catalog.pg_logical_slot_peek_changes('s', NULL, NULL) AS c",
+    "SELECT * FROM pg_logical_slot_get_binary_changes('s', NULL, NULL)",
+    "SELECT * FROM pg_logical_slot_peek_binary_changes('s', NULL, NULL)",
+    "SELECT pg_logical_slot_get_changes('s', NULL, NULL) AS c",
+    "SELECT pg_create_logical_replication_slot('s', 'pgoutput') AS c",
+    "SELECT pg_create_physical_replication_slot('s') AS c",
+    "SELECT pg_copy_logical_replication_slot('s', 't') AS c",
+    "SELECT pg_replication_slot_advance('s', '0/1') AS c",
+    "SELECT pg_drop_replication_slot('s') AS c",
+    "SELECT pg_replication_origin_create('o') AS c",
+    "SELECT pg_logical_emit_message(false, 'p', 'm') AS c",
+    "SELECT s.slot_name FROM pg_catalog.pg_replication_slots AS s",
+    "SELECT slot_name FROM pg_replication_slots",
+    "SELECT s.pid FROM pg_catalog.pg_stat_replication AS s",
+    "SELECT p.pubname FROM pg_catalog.pg_publication AS p",
+    "SELECT s.subname FROM pg_catalog.pg_subscription AS s",
+    "SELECT pg_current_wal_lsn() AS c",
+    "SELECT pg_export_snapshot() AS c",
+    "SELECT pg_current_snapshot() AS c",
+    "SELECT pg_xact_commit_timestamp(xmin) AS c FROM public.t",
 ];
 
 #[test]

@@ -165,7 +165,7 @@ pub(super) fn catalog_columns(schema: &str, name: &str) -> Option<&'static str> 
 
 /// Whether the name belongs to the system, so that no pattern can grant it.
 pub(super) fn is_system_name(schema: &str, name: &str) -> bool {
-    holds("sys information_schema", schema.trim_end())
+    holds("sys information_schema cdc", schema.trim_end())
         || (schema.trim_end().eq_ignore_ascii_case("dbo") && holds(COMPATIBILITY_VIEWS, name.trim_end()))
 }
 

@@ -64,6 +64,12 @@ pub fn check_as(
     })
 }
 
+/// Whether the grant allows to read a table of the connection's own database: none of the system's, whatever a pattern says.
+#[must_use]
+pub fn is_granted(grant: &TablePatterns, table: &TableId) -> bool {
+    table.catalog.is_none() && <TSql as Dialect>::is_granted(grant, table)
+}
+
 /// T-SQL.
 struct TSql;
 

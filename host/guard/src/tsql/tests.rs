@@ -246,6 +246,28 @@ const ATTACKS: &[&str] = &[
     "SELECT 1 AS a FROM dbo.t AS one UNION ALL SELECT one.a FROM dbo.u",
     "SELECT CAST(a AS dbo.Evil) FROM dbo.t",
     "SELECT geometry::Parse(a) FROM dbo.t",
+    // Changes of tables: the host reads them, with queries of its own.
+    "SELECT * FROM CHANGETABLE(CHANGES dbo.t, 0) AS c",
+    "SELECT * FROM CHANGETABLE(VERSION dbo.t, (id), (1)) AS c",
+    "SELECT CHANGE_TRACKING_CURRENT_VERSION() AS v",
+    "SELECT CHANGE_TRACKING_MIN_VALID_VERSION(OBJECT_ID('dbo.t')) AS v",
+    "SELECT CHANGE_TRACKING_IS_COLUMN_IN_MASK(1, a) AS v FROM dbo.t",
+    "WITH CHANGE_TRACKING_CONTEXT (0x1) SELECT a FROM dbo.t",
+    "SELECT c.object_id FROM sys.change_tracking_tables AS c",
+    "SELECT d.database_id FROM sys.change_tracking_databases AS d",
+    "SELECT MIN_ACTIVE_ROWVERSION() AS v",
+    "SELECT @@DBTS AS v",
+    "SELECT c.source_object_id FROM cdc.change_tables AS c",
+    "SELECT * FROM cdc.dbo_t_CT",
+    "SELECT * FROM cdc.fn_cdc_get_all_changes_dbo_t(0x01, 0x02, N'all')",
+    "SELECT * FROM cdc.fn_cdc_get_net_changes_dbo_t(0x01, 0x02, N'all') AS c",
+    "SELECT sys.fn_cdc_get_max_lsn() AS v",
+    "SELECT sys.fn_cdc_get_min_lsn('dbo_t') AS v",
+    "SELECT sys.fn_cdc_increment_lsn(0x01) AS v",
+    "SELECT sys.fn_cdc_map_time_to_lsn('largest less than', GETDATE()) AS v",
+    "SELECT sys.fn_cdc_is_bit_set(1, a) AS v FROM dbo.t",
+    "SELECT e.session_id FROM sys.dm_cdc_errors AS e",
+    "SELECT * FROM sys.fn_dblog(NULL, NULL)",
     // Texts that two readers cut differently.
     "SELECT $$ ' $$ AS a, '; DROP TABLE dbo.t --'",
     "SELECT 1 AS a --\rDROP TABLE dbo.t",
@@ -326,6 +348,9 @@ fn nothing_is_granted_by_an_empty_grant_but_the_catalog() {
     assert!(check("SELECT * FROM sys.sql_logins", 0, &all, &limits).is_err());
     assert!(check("SELECT * FROM [sys ].sql_logins", 0, &all, &limits).is_err());
     assert!(check("SELECT * FROM [ｓys].sql_logins", 0, &all, &limits).is_err());
+    for change_table in ["cdc.change_tables", "CDC.dbo_t_CT", "[cdc ].dbo_t_CT", "[ｃdc].dbo_t_CT"] {
+        assert!(check(&format!("SELECT a FROM {change_table}"), 0, &all, &limits).is_err(), "{change_table}");
+    }
 }
 
 /// Texts that make the parser read each part again for every part around it: 2.8 times the work for each level of the first.

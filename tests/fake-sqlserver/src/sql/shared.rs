@@ -20,6 +20,8 @@ const MAX_RECORDS: usize = 10_000;
 pub struct StatementRecord {
     /// The text as sent.
     pub text: String,
+    /// Its parameters with their types: `@P1 datetime2(7)`.
+    pub parameters: Vec<String>,
     /// What its OPTION clauses said: `MAXDOP 4`.
     pub options: Vec<String>,
     /// The session's isolation level.

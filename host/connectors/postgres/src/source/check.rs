@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use super::config::{PostgresConfig, RowSecurity};
 use super::connect::PostgresConnection;
 use super::error::PostgresError;
-use super::statement::Transaction;
+use super::statement::{Transaction, quote};
 use crate::wire::{ServerInfo, WHO};
 use datakit_connect::permissions::{Codes, Permissions, TablePermission};
 use datakit_connect::pool::{Pool, give_back};
@@ -62,12 +62,12 @@ fn permission(row: &Row, config: &PostgresConfig) -> Result<TablePermission, tok
     let (schema, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     let (may_use, may_select): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
     let denied: Vec<String> = row.try_get(4)?;
-    let user = quoted(&config.server.user);
-    let usage = (!may_use).then(|| format!("GRANT USAGE ON SCHEMA {} TO {user};", quoted(&schema)));
+    let user = quote(&config.server.user);
+    let usage = (!may_use).then(|| format!("GRANT USAGE ON SCHEMA {} TO {user};", quote(&schema)));
     let select = (!may_select || !denied.is_empty()).then(|| {
-        let columns: Vec<String> = denied.iter().filter(|_| may_select).map(|column| quoted(column)).collect();
+        let columns: Vec<String> = denied.iter().filter(|_| may_select).map(|column| quote(column)).collect();
         let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-        format!("GRANT SELECT{columns} ON {}.{} TO {user};", quoted(&schema), quoted(&name))
+        format!("GRANT SELECT{columns} ON {}.{} TO {user};", quote(&schema), quote(&name))
     });
     Ok(TablePermission {
         table: TableId::new(schema, name),
@@ -75,8 +75,4 @@ fn permission(row: &Row, config: &PostgresConfig) -> Result<TablePermission, tok
         denied_columns: if may_use && may_select { denied } else { Vec::new() },
         hides_rows: row.try_get::<_, bool>(5)? && config.row_security == RowSecurity::Refuse,
     })
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -10,7 +10,9 @@
 //! | `snapshot`, `changed` | the snapshot that all queries of a run share, and whether tables are still those of it |
 //! | `types`, `copy` | from the wire's types to Arrow's |
 //! | `task` | a query on its connection |
+//! | `catalog`, `watermark` | changes of a table by a column of it |
 
+mod catalog;
 mod changed;
 mod check;
 pub mod config;
@@ -24,6 +26,7 @@ mod statement;
 mod task;
 mod types;
 mod watched;
+mod watermark;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,7 +34,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datakit_guard::postgres::{self as guard, Accepted};
-use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, Reader, Source};
+use datakit_model::changes::{ChangeFeed, ChangeRequest, Strategy};
+use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, QueryOptions, Reader, Source};
 use datakit_model::{Failure, NameRule, TableId, TablePatterns};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
@@ -139,6 +143,7 @@ impl Source for PostgresSource {
 }
 
 /// One session of a datakit: its grant, and a place for one reader.
+#[derive(Clone)]
 struct PostgresSession {
     shared: Arc<Shared>,
     access: Access,
@@ -148,7 +153,7 @@ struct PostgresSession {
 #[async_trait]
 impl Connection for PostgresSession {
     async fn query(&self, query: Query) -> Result<Box<dyn Reader>, Failure> {
-        let busy = Busy::take(&self.reading).ok_or(PostgresError::Busy)?;
+        let busy = self.take_place()?;
         let config = &self.shared.config;
         let (sql, number) = (query.sql, query.parameters.len());
         let (grant, limits) = (self.access.tables.under(NameRule::Bytes), config.sql);
@@ -160,47 +165,87 @@ impl Connection for PostgresSession {
         } else {
             accepted.qualified(&literals).map_err(PostgresError::from)?
         };
-        let snapshot = self.snapshot(&accepted, query.options.isolation).await?;
-        let name = snapshot.as_ref().map(|snapshot| Arc::clone(snapshot.id()));
-        let filtered = Arc::new(AtomicBool::new(false));
-        let job = Job {
-            run_id: self.access.run_id.clone(),
-            query: text,
+        let checked = Checked {
+            text,
             tables: accepted.tables,
-            snapshot,
-            isolation: query.options.isolation.unwrap_or(Isolation::ReadCommitted),
-            max_parallelism: query.options.max_parallelism,
             by_place: accepted.by_place,
             names_all: accepted.names_all,
             keeps_not_null: accepted.keeps_not_null,
-            filtered: Arc::clone(&filtered),
         };
-        let timeout = config.timeouts.of_query(query.options.timeout);
-        let (columns, messages) = self.start(job, timeout).await?;
-        let reader: BatchReader<PostgresError> = BatchReader::new(types::schema(&columns), Vec::new(), messages, busy);
-        Ok(Box::new(reader.of_snapshot(name).filtered_when(filtered)))
+        Ok(Box::new(self.read(checked, query.options, busy).await?))
     }
+
+    async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
+        match &request.strategy {
+            Strategy::Watermark { column, lag } => watermark::open(self.clone(), &request, column, *lag).await,
+        }
+    }
+}
+
+/// A query that may be run.
+struct Checked {
+    /// With its parameters put in.
+    text: String,
+    /// The granted tables that it names; none of the catalog.
+    tables: Vec<TableId>,
+    /// It names rows by their places.
+    by_place: bool,
+    /// Its text names each expression of its result.
+    names_all: bool,
+    /// Declarations of NOT NULL hold for the result.
+    keeps_not_null: bool,
 }
 
 /// A query that runs: its columns, and its rows on their way.
 type Started = (Arc<[Column]>, Receiver<Message<PostgresError>>);
 
 impl PostgresSession {
+    fn take_place(&self) -> Result<Busy, PostgresError> {
+        Busy::take(&self.reading).ok_or(PostgresError::Busy)
+    }
+
+    async fn read(
+        &self,
+        checked: Checked,
+        options: QueryOptions,
+        busy: Busy,
+    ) -> Result<BatchReader<PostgresError>, PostgresError> {
+        let snapshot = self.snapshot(&checked, options.isolation).await?;
+        let name = snapshot.as_ref().map(|snapshot| Arc::clone(snapshot.id()));
+        let filtered = Arc::new(AtomicBool::new(false));
+        let job = Job {
+            run_id: self.access.run_id.clone(),
+            query: checked.text,
+            tables: checked.tables,
+            snapshot,
+            isolation: options.isolation.unwrap_or(Isolation::ReadCommitted),
+            max_parallelism: options.max_parallelism,
+            by_place: checked.by_place,
+            names_all: checked.names_all,
+            keeps_not_null: checked.keeps_not_null,
+            filtered: Arc::clone(&filtered),
+        };
+        let timeout = self.shared.config.timeouts.of_query(options.timeout);
+        let (columns, messages) = self.start(job, timeout).await?;
+        let reader = BatchReader::new(types::schema(&columns), Vec::new(), messages, busy);
+        Ok(reader.of_snapshot(name).filtered_when(filtered))
+    }
+
     /// The snapshot a query is run with; none for one of the catalog, which is always read as it is now, or when the datakit
     /// asks for another isolation.
     async fn snapshot(
         &self,
-        accepted: &Accepted,
+        checked: &Checked,
         isolation: Option<Isolation>,
     ) -> Result<Option<Arc<Snapshot>>, PostgresError> {
         let wanted = matches!(isolation, None | Some(Isolation::Snapshot | Isolation::RepeatableRead));
-        if accepted.tables.is_empty() || !wanted {
+        if checked.tables.is_empty() || !wanted {
             return Ok(None);
         }
         let config = &self.shared.config;
         let snapshot = self.shared.snapshots.of_run(config, &self.access.run_id).await?;
-        if accepted.by_place {
-            snapshot.pin(config, &accepted.tables).await?;
+        if checked.by_place {
+            snapshot.pin(config, &checked.tables).await?;
         }
         Ok(Some(snapshot))
     }

@@ -114,10 +114,19 @@ pub(super) fn explain(run_id: &str, query: &str) -> String {
     format!("{}\nEXPLAIN (COSTS off)\n{query}", comment(run_id))
 }
 
+/// A name in quotes.
+pub(super) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// A table's two names, in quotes.
 pub(super) fn quote_table(table: &TableId) -> String {
-    let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     format!("{}.{}", quote(&table.schema), quote(&table.name))
+}
+
+/// A text as a literal: nothing in it ends it, since the session has `standard_conforming_strings`.
+pub(super) fn quote_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// A run's id comes from the command line: nothing in it may end the comment.

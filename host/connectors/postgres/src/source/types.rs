@@ -174,7 +174,7 @@ fn precision_and_scale(modifier: i32) -> Option<(i32, i32)> {
 }
 
 /// The Arrow decimal that holds every value of the declared type; none when there is no such.
-fn decimal(modifier: i32) -> Option<Shape> {
+pub(super) fn decimal(modifier: i32) -> Option<Shape> {
     let (precision, scale) = precision_and_scale(modifier)?;
     let (precision, scale) = if scale < 0 { (precision - scale, 0) } else { (precision.max(scale), scale) };
     let precision = u8::try_from(precision).ok().filter(|precision| (1..=MAX_PRECISION).contains(precision))?;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of the functions that clippy knows as tests")]
 
 mod changed_tables;
+mod changes;
 mod grants;
 mod replica;
 mod search_path;

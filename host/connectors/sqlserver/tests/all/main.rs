@@ -9,6 +9,7 @@
 
 mod catalog;
 mod certificates;
+mod changes;
 mod collations;
 mod common;
 mod decimals;

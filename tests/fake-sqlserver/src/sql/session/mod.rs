@@ -17,7 +17,7 @@ use rusqlite::{Connection, Statement as Prepared};
 use super::bind::{Surroundings, Variable};
 use super::calendar::{DAY_1970, TICKS_PER_DAY};
 use super::shared::{Shared, StatementRecord};
-use super::{errors, parse, store};
+use super::{errors, parse, store, types};
 use crate::engine::{Event, Output, Request, Session, TransactionChange};
 use crate::values::{SqlError, SqlType, Value};
 
@@ -73,6 +73,10 @@ impl SqlSession {
         };
         self.shared.record(StatementRecord {
             text: text.to_owned(),
+            parameters: parameters
+                .iter()
+                .map(|parameter| format!("{} {}", parameter.name, types::declaration(parameter.sql_type)))
+                .collect(),
             options: std::mem::take(&mut batch.options),
             isolation: self.isolation,
             process: self.surroundings.process,

@@ -1,0 +1,49 @@
+//! Changes of tables, as far as connectors share them.
+//!
+//! | module | about |
+//! |---|---|
+//! | `error` | what can go wrong, with codes and hints |
+//! | [`measure`] | values of a watermark column as exact numbers: read, written, made less by a lag |
+//! | `position` | the text of a position |
+//! | [`columns`] | which columns a table has and which are asked for |
+//! | [`roles`] | the columns that the host appends |
+//! | [`watermark`] | the strategy `watermark`: bounds, and a feed over what a connector asks its server |
+
+pub mod columns;
+mod error;
+pub mod measure;
+mod position;
+pub mod roles;
+pub mod watermark;
+
+pub use self::columns::{Chosen, SourceColumn, WatermarkColumn};
+pub use self::error::ChangesError;
+pub use self::measure::{Form, Measure};
+pub use self::watermark::{Span, WatermarkTable};
+
+use arrow::array::{Array as _, AsArray as _};
+use datakit_model::Failure;
+use datakit_model::source::Reader;
+
+/// A row of texts.
+pub type Texts = Vec<Option<String>>;
+
+/// All rows of an answer whose columns are texts, for questions that a connector asks of a catalog.
+///
+/// # Errors
+/// What the reader reports; a column that is not `Utf8`.
+pub async fn texts(mut reader: Box<dyn Reader>) -> Result<Vec<Texts>, Failure> {
+    let mut rows = Vec::new();
+    while let Some(batch) = reader.next().await? {
+        let batch = batch.batch();
+        let columns: Option<Vec<_>> = batch.columns().iter().map(|column| column.as_string_opt::<i32>()).collect();
+        let columns =
+            columns.ok_or_else(|| ChangesError::Internal("an answer of the catalog is not text".to_owned()))?;
+        for row in 0..batch.num_rows() {
+            let text =
+                |column: &&arrow::array::StringArray| (!column.is_null(row)).then(|| column.value(row).to_owned());
+            rows.push(columns.iter().map(text).collect());
+        }
+    }
+    Ok(rows)
+}
