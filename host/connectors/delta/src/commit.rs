@@ -117,7 +117,7 @@ impl Log {
     /// What the last commit left; with `mode` overwrite none where it does not fit the rows, which are replaced.
     pub(crate) fn state(&self, mode: WriteMode) -> Result<Option<TableState>, SinkError> {
         let document = match mode {
-            WriteMode::Append => self.held.checked(&self.location)?,
+            WriteMode::Append | WriteMode::Merge => self.held.checked(&self.location)?,
             WriteMode::Overwrite => self.held.fitting(),
         };
         Ok(document.map(|document| document.state(&self.documents.source)))
