@@ -19,7 +19,7 @@ const TOKEN_BYTES: u64 = 512;
 const FIELD_UNITS: u64 = 1_000;
 const TOKEN_UNITS: u64 = 10_000;
 
-/// About what [`Projection::compile_counted`] counts, by the sizes of what it is given.
+/// About what [`Projection::compile_counted`](super::Projection::compile_counted) counts, by the sizes of what it is given.
 #[must_use]
 pub fn compile_units(fields: usize, columns: &[(String, ColumnExpression)], filter: Option<&str>) -> u64 {
     let text = columns.iter().map(|(_, expression)| match expression {
