@@ -218,18 +218,20 @@ impl OpenFile {
     ) -> Result<(), F::Error> {
         self.not_a_number.look_at(rows);
         self.writer.write(rows).map_err(|e| plan.encode_error(e))?;
-        // Parts that failed are heard of here, before more is encoded.
-        if let Some(upload) = &mut self.writer.inner_mut().upload {
-            runtime
-                .block_on(upload.wait_for_capacity(PARTS_IN_FLIGHT))
-                .map_err(|e| plan.storage_error("write to", e))?;
-        }
-        Ok(())
+        self.wait(plan, runtime)
     }
 
-    /// Ends the row group.
-    pub(crate) fn flush<F: RowForm>(&mut self, plan: &FilePlan<F>) -> Result<(), F::Error> {
-        self.writer.flush().map_err(|e| plan.encode_error(e))
+    /// Ends the row group, and waits as [`Self::write`] does.
+    pub(crate) fn flush<F: RowForm>(&mut self, plan: &FilePlan<F>, runtime: &Handle) -> Result<(), F::Error> {
+        self.writer.flush().map_err(|e| plan.encode_error(e))?;
+        self.wait(plan, runtime)
+    }
+
+    /// Parts that failed are heard of here, before more is encoded.
+    fn wait<F: RowForm>(&mut self, plan: &FilePlan<F>, runtime: &Handle) -> Result<(), F::Error> {
+        let Some(upload) = &mut self.writer.inner_mut().upload else { return Ok(()) };
+        let waited = runtime.block_on(upload.wait_for_capacity(PARTS_IN_FLIGHT));
+        waited.map_err(|e| plan.storage_error("write to", e))
     }
 
     /// What the file has and will have, in bytes.

@@ -126,7 +126,7 @@ impl<F: RowForm> Partition<'_, F> {
                 self.close(&folder)?;
                 continue;
             }
-            file.flush(self.plan)?;
+            file.flush(self.plan, self.runtime)?;
             file.share.hold(held_bytes(file, is_alone));
         }
     }

@@ -125,7 +125,7 @@ pub enum RunError {
     #[error("the plan of {table} names `{column}` as a {what} column: {problem}")]
     PlannedColumn {
         /// The table.
-        table: TableId,
+        table: String,
         /// `key`, `partition`.
         what: &'static str,
         /// The column.

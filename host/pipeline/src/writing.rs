@@ -86,7 +86,7 @@ fn check(plan: &TablePlan, what: &'static str, columns: &[String], schema: &Sche
             (false, _) => "the rows have no such column",
             (true, false) => "it is named twice",
         };
-        return Err(RunError::PlannedColumn { table: plan.table.clone(), what, column: column.clone(), problem });
+        return Err(RunError::PlannedColumn { table: plan.table.to_string(), what, column: column.clone(), problem });
     }
     Ok(())
 }
