@@ -120,6 +120,46 @@ fn run_that_is_killed_at_its_commit_leaves_a_whole_table() {
     }
 }
 
+/// Makes the table that is there an empty one, partitioned by these columns, as another writer would.
+fn partition_by(world: &World, table: &str, columns: &[&str]) {
+    let folder = world.path().join("bronze").join(table);
+    let entry = folder.join("_delta_log/00000000000000000000.json");
+    let text = std::fs::read_to_string(&entry).unwrap();
+    let actions = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let kept = actions.filter_map(|mut action: serde_json::Value| {
+        if let Some(metadata) = action.get_mut("metaData") {
+            metadata["partitionColumns"] = columns.into();
+            metadata["configuration"] = serde_json::json!({});
+            return Some(action);
+        }
+        action.get("protocol").is_some().then_some(action)
+    });
+    let kept: String = kept.map(|action| format!("{action}\n")).collect();
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(folder.join("_delta_log")).unwrap();
+    std::fs::write(entry, kept).unwrap();
+}
+
+#[test]
+fn killed_run_leaves_a_partitioned_table_as_it_was() {
+    let Some(world) = big_world() else { return };
+    world.run(&["--run-id", "first", "--tables", "dbo.big"]);
+    partition_by(&world, "ERP/dbo/big", &["_bronze_source_table"]);
+    assert_eq!(delta_ids(&world, "ERP/dbo/big"), each(1, 0, 1));
+    for (run_id, times) in [("second", 1), ("third", 2)] {
+        pause(&world, 4);
+        let before = delta_ids(&world, "ERP/dbo/big");
+        let mut run = world.start(world.command(&["run", "--output", "json", "--parallel", "1", "--run-id", run_id]));
+        run.wait_until("dbo.big is read", |run| run.stderr().contains("dbo.big: reading"));
+        run.wait_until("a folder of dbo.big is made", |_| !world.data_files("ERP/dbo/big").is_empty());
+        run.signal("KILL");
+        assert_eq!(run.end().code, None);
+        assert_eq!(delta_ids(&world, "ERP/dbo/big"), before);
+        world.run(&["--run-id", run_id]);
+        assert_eq!(delta_ids(&world, "ERP/dbo/big"), each(1, ROWS, times));
+    }
+}
+
 #[test]
 fn a_killed_run_leaves_nothing_in_postgres() {
     let Some(world) = big_world() else { return };

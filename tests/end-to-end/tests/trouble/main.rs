@@ -61,7 +61,7 @@ fn insert_rows(world: &World, table: &str, from: u32, count: u32) {
 /// The ids of a Delta table and how often each is there.
 fn delta_ids(world: &World, table: &str) -> std::collections::BTreeMap<i64, u32> {
     let mut ids = std::collections::BTreeMap::new();
-    for line in world.delta(table).lines().skip(1) {
+    for line in world.delta(table).lines().skip(1).filter(|line| !line.is_empty()) {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
         *ids.entry(row["id"].as_i64().unwrap()).or_default() += 1;
     }
