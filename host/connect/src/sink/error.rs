@@ -511,7 +511,7 @@ impl Diagnostic for SinkError {
                 "run a release that is at least as new as the one that wrote the table last".into()
             }
             Self::State { .. } => {
-                "restore the document from a backup, replace the rows with `--mode overwrite`, or move the table aside".into()
+                "restore it from a backup, or move the table aside".into()
             }
             Self::RowsChanged { .. } => {
                 "replace all rows with `--mode overwrite`; or bring the rows back with RESTORE to the version of the last load; or, if runs \

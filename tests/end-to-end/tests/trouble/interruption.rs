@@ -104,9 +104,10 @@ fn run_that_is_killed_at_its_commit_leaves_a_whole_table() {
     let written = || std::fs::read_dir(&documents).unwrap().count();
     for round in 2..=5 {
         let (before, run_id) = (written(), format!("round-{round}"));
-        let run = world.start(world.command(&run(&["--run-id", &run_id, "--tables", "dbo.a"])));
+        let run = world.start(world.command(&["run", "--run-id", &run_id, "--tables", "dbo.a"]));
         let until = std::time::Instant::now() + Duration::from_secs(60);
-        while written() == before && std::time::Instant::now() < until {
+        while written() == before {
+            assert!(std::time::Instant::now() < until, "no document:\n{}", run.stderr());
             std::thread::sleep(Duration::from_millis(1));
         }
         run.signal("KILL");

@@ -2,7 +2,9 @@
 //!
 //! Names that begin with `_` are left alone by VACUUM and by readers.
 
+use std::fs::Permissions;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -129,12 +131,11 @@ impl Documents {
 
 /// A file that is on the disk before a commit names it, and never seen half-written. False: there is one.
 fn create_file(table: &Path, number: i64, json: &[u8]) -> io::Result<bool> {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = table.join(FOLDER);
     std::fs::create_dir_all(&folder)?;
     let mut file = tempfile::Builder::new()
         // As any other file: what others may do is the umask's affair.
-        .permissions(std::fs::Permissions::from_mode(0o666))
+        .permissions(Permissions::from_mode(0o666))
         .tempfile_in(&folder)?;
     file.write_all(json)?;
     file.as_file().sync_all()?;
