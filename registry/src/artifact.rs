@@ -15,8 +15,9 @@ pub struct Description {
 /// A verified artifact, ready to load.
 #[derive(Clone)]
 pub struct Artifact {
-    /// Name, version and summary by its annotations.
-    pub description: Description,
+    /// Name, version and summary by the annotations of `host publish`, checked against the reference; none for an artifact of
+    /// another tool, of which the component alone says what it is.
+    pub description: Option<Description>,
     /// The digest of its manifest: what the lock file pins.
     pub digest: Digest,
     /// The digest of the component.

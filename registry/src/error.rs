@@ -291,11 +291,12 @@ impl Diagnostic for RegistryError {
             Self::BadReference { .. } => "write NAME@VERSION or NAME@sha256:DIGEST, for example sqlserver-bronze@0.1.0".into(),
             Self::BadDigest(_) => "a digest is `sha256:` and 64 lower-case hex digits".into(),
             Self::BadLocation { .. } => "write `host[:port]/prefix`, or `oci:PATH` for a directory".into(),
-            Self::NotWebAssembly
-            | Self::NotAComponent
-            | Self::NotADatakit { .. }
-            | Self::OversizedComponent { .. } => {
-                "build the datakit with `cargo xtask build-datakits`, or see docs/wit.md".into()
+            Self::NotAComponent => "`cargo build --target wasm32-wasip2` makes a component of the same crate; with wasm32-unknown-unknown, \
+                 name the linker that makes components in .cargo/config.toml: `[target.wasm32-unknown-unknown]`, \
+                 `linker = \"wasm-component-ld\"` (docs/wit.md, \"Build a datakit\")"
+                .into(),
+            Self::NotWebAssembly | Self::NotADatakit { .. } | Self::OversizedComponent { .. } => {
+                "docs/wit.md shows a whole datakit and how it is built".into()
             }
             Self::InvalidComponent(_) => "build or pull it again".into(),
             Self::UnknownWitVersion { .. } => format!(

@@ -54,7 +54,11 @@ fn valid_manifest() -> String {
         "mediaType": MANIFEST_TYPE,
         "config": descriptor(CONFIG_TYPE, b"config"),
         "layers": [descriptor(LAYER_TYPE, b"layer")],
-        "annotations": { "org.opencontainers.image.title": "kit", "org.opencontainers.image.version": "0.1.0" },
+        "annotations": {
+            "org.opencontainers.image.title": "kit",
+            "org.opencontainers.image.version": "0.1.0",
+            "dev.datakit.wit.world": "datakit:kit/source-datakit@0.1.0",
+        },
     })
     .to_string()
 }
@@ -96,7 +100,7 @@ fn fuzz_manifest() {
         assert!(manifest.layer().size <= MAX_COMPONENT_BYTES);
         assert_eq!(manifest.layer().media_type, LAYER_TYPE);
         assert_eq!(manifest.layer().digest.hex().len(), 64);
-        if let Ok(description) = manifest.description() {
+        if let Ok(Some(description)) = manifest.description() {
             // What it names becomes a reference, or is refused; it is never another one.
             if let Ok(reference) = Reference::version(&description.name, &description.version) {
                 assert_eq!(reference.to_string(), format!("{}@{}", description.name, description.version));

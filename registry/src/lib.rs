@@ -2,7 +2,8 @@
 //!
 //! An artifact follows the CNCF layout for WebAssembly: an image manifest whose config is
 //! `application/vnd.wasm.config.v0+json` (without a creation time, so that the same component always gives the same digest)
-//! and whose one layer is `application/wasm`. Name, version, WIT world and description are annotations.
+//! and whose one layer is `application/wasm`. Name, version, WIT world and description are annotations. An artifact of another tool
+//! has the same layout without them: then the component says its name and version.
 //!
 //! - [`Location`] says where: a registry over HTTP(S) or an OCI image layout directory, `oci:PATH`;
 //! - [`Reference`] says what: `name@version` or `name@sha256:…`;
@@ -36,5 +37,6 @@ pub use digest::Digest;
 pub use error::RegistryError;
 pub use location::Location;
 pub use lock::{LockFile, Pin};
+pub use manifest::published_digest;
 pub use reference::{Reference, Selector};
 pub use registry::{Registry, RegistryOptions};

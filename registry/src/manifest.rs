@@ -44,7 +44,8 @@ impl Descriptor {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
     schema_version: u8,
-    media_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
     config: Descriptor,
     layers: Vec<Descriptor>,
     #[serde(default)]
@@ -68,6 +69,14 @@ struct ConfigComponent<'a> {
     target: &'a str,
 }
 
+/// The digest of the manifest that a component gets when it is published.
+///
+/// # Errors
+/// Not a datakit.
+pub fn published_digest(component: &[u8], description: &Description) -> Result<Digest, RegistryError> {
+    Ok(Digest::of(&build(component, description)?.manifest))
+}
+
 /// A manifest and its config, as bytes to push.
 pub(crate) struct Built {
     pub(crate) manifest: Vec<u8>,
@@ -86,7 +95,7 @@ pub(crate) fn build(component: &[u8], description: &Description) -> Result<Built
     .map_err(|e| RegistryError::BadManifest(e.to_string()))?;
     let manifest = Manifest {
         schema_version: 2,
-        media_type: MANIFEST_TYPE.to_owned(),
+        media_type: Some(MANIFEST_TYPE.to_owned()),
         config: Descriptor::of(CONFIG_TYPE, &config),
         layers: vec![layer],
         annotations: BTreeMap::from([
@@ -131,12 +140,15 @@ impl Manifest {
         self.annotations.get(key).cloned().ok_or_else(missing)
     }
 
-    /// Name, version and summary as published.
-    pub(crate) fn description(&self) -> Result<Description, RegistryError> {
-        Ok(Description {
+    /// Name, version and summary as published; none for a manifest of another tool, whose titles are for people.
+    pub(crate) fn description(&self) -> Result<Option<Description>, RegistryError> {
+        if !self.annotations.contains_key(WIT_WORLD) {
+            return Ok(None);
+        }
+        Ok(Some(Description {
             name: self.annotation(TITLE)?,
             version: self.annotation(VERSION)?,
             summary: self.annotations.get(DESCRIPTION).cloned().unwrap_or_default(),
-        })
+        }))
     }
 }

@@ -128,7 +128,9 @@ impl Registry {
         };
         let manifest = Manifest::parse(&manifest_bytes, self.max_component_bytes)?;
         let description = manifest.description()?;
-        self.check_name(reference, &description)?;
+        if let Some(description) = &description {
+            check_name(reference, description)?;
+        }
         let layer = manifest.layer();
         let (component, component_cached) = match cache.load(&layer.digest)? {
             Some(bytes) => (bytes, true),
@@ -280,23 +282,23 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// A registry must not hand out another datakit under a name, nor another version.
-    fn check_name(&self, reference: &Reference, description: &Description) -> Result<(), RegistryError> {
-        let fits = description.name == reference.name
-            && match &reference.selector {
-                Selector::Version(version) => description.version == version.to_string(),
-                Selector::Digest(_) => true,
-            };
-        if fits {
-            return Ok(());
-        }
-        let Description { name, version, .. } = description;
-        Err(RegistryError::BadManifest(format!("asked for `{reference}`, it says it is `{name}@{version}`")))
-    }
-
     fn not_found(&self, reference: &Reference) -> RegistryError {
         RegistryError::NotFound { reference: reference.to_string(), location: self.location.to_string() }
     }
+}
+
+/// A registry must not hand out another datakit under a name, nor another version.
+fn check_name(reference: &Reference, description: &Description) -> Result<(), RegistryError> {
+    let fits = description.name == reference.name
+        && match &reference.selector {
+            Selector::Version(version) => description.version == version.to_string(),
+            Selector::Digest(_) => true,
+        };
+    if fits {
+        return Ok(());
+    }
+    let Description { name, version, .. } = description;
+    Err(RegistryError::BadManifest(format!("asked for `{reference}`, it says it is `{name}@{version}`")))
 }
 
 fn version_entry((name, tag, digest): (String, String, Digest)) -> Option<VersionEntry> {

@@ -134,7 +134,7 @@ pub(crate) fn session(source: Arc<dyn Source>, settings: &str) -> Result<Session
         settings: settings.to_owned(),
         roles: HashMap::from([("source".to_owned(), source)]),
         tables: patterns()?,
-        keys: datakit_model::HashKeys::default(),
+        keys: HashKeys::default(),
         memory: memory(),
         log: RunLog::default(),
         rejected: ByteLimit::new(RunLimits::default().max_rejected_bytes),

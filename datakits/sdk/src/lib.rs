@@ -11,6 +11,7 @@
 //! - [`projections`]: the shape of batches; [`projected`]: the rows of a reader in that shape;
 //! - [`rows`]: values of an Arrow IPC stream; [`columns`]: columns that a datakit makes itself;
 //! - [`bronze`]: the columns every Bronze table ends with;
+//! - [`masking`]: columns that give away less than their source columns;
 //! - [`names`]: names of tables; [`patterns`]: names with wildcards;
 //! - [`selection`]: which tables and columns the settings select;
 //! - [`ranges`]: parts of a large table, by its key; [`state`]: the state of partitions;
@@ -30,6 +31,7 @@ pub mod datakit;
 pub mod errors;
 pub mod files;
 pub mod log;
+pub mod masking;
 pub mod names;
 pub mod patterns;
 pub mod plans;

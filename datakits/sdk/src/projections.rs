@@ -29,9 +29,9 @@ pub enum Expression {
     LoadId,
     /// SHA-256 of these output columns, in lower-case hexadecimal.
     RowHash(Vec<String>),
-    /// HMAC-SHA-256 of these output columns with a key of the operator.
+    /// HMAC-SHA-256 of these input columns with a key of the operator.
     KeyedHash {
-        /// The output columns.
+        /// The input columns.
         columns: Vec<String>,
         /// The key's name.
         key: String,

@@ -11,7 +11,7 @@ use datakit_config::{Config, Layers, Overrides, load};
 use datakit_connect::config::ServerLimit;
 use datakit_pipeline::{NoticeLevel, Observer, RunEvent};
 use datakit_registry::{Cache, Location, LockFile, Registry, RegistryOptions};
-use datakit_wasm::{Runtime, RuntimeConfig};
+use datakit_wasm::{Compilation, Datakit, Runtime, RuntimeConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::connectors::Connectors;
@@ -189,6 +189,27 @@ impl Context {
 
     pub(crate) fn lock(&self, config: &Config) -> Result<Option<LockFile>, Reports> {
         Ok(LockFile::load(&self.lock_path(config))?)
+    }
+
+    /// Loads a component. While it is compiled, observers are told so under the `name` that the request has for it.
+    pub(crate) async fn load(
+        &self,
+        config: &Config,
+        name: &str,
+        component: Vec<u8>,
+        digest: &str,
+    ) -> Result<Datakit, Reports> {
+        let observe = |compilation| {
+            let datakit = name.to_owned();
+            self.emit(match compilation {
+                Compilation::Begun { bytes } => RunEvent::Compiling { datakit, bytes },
+                Compilation::Ended { bytes, elapsed } => {
+                    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+                    RunEvent::Compiled { datakit, bytes, elapsed_ms }
+                }
+            });
+        };
+        Ok(self.runtime(config)?.load_observed(component, digest, observe).await?)
     }
 
     /// The engine that runs datakits.

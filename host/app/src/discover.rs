@@ -7,6 +7,7 @@ use datakit_model::{Failure, TableId};
 use datakit_pipeline::{Discovered, TableError};
 use serde::Serialize;
 
+use crate::component::asked;
 use crate::context::Context;
 use crate::job::{JobRequest, job};
 use crate::reports::{Reports, Tables};
@@ -65,8 +66,9 @@ pub async fn discover(context: &Context, request: &IngestRequest) -> Result<Tabl
 
 async fn discover_tables(context: &Context, request: &IngestRequest) -> Result<Tables<DiscoveredTable>, Reports> {
     let config = context.config(request.overrides())?;
-    let ingest = config.ingest(&Selection { all_tables: true, ..request.selection() })?;
-    let job = job(context, &config, &ingest, JobRequest::new(request.locked)).await?;
+    let (selection, asking) = asked(context, &config, request, JobRequest::new(request.locked)).await?;
+    let ingest = config.ingest(&Selection { all_tables: true, ..selection })?;
+    let job = job(context, &config, &ingest, asking).await?;
     let mut failures = Vec::new();
     let mut tables = Vec::new();
     for Discovered { id, table, selected } in datakit_pipeline::discover(&job, context.observer().as_ref()).await? {

@@ -1,6 +1,7 @@
 //! What can go wrong in the application itself.
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use datakit_model::{Diagnostic, Kind, Retry};
@@ -31,6 +32,12 @@ pub enum AppError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// `--locked` with a component of a file.
+    #[error("{} is a file, which datakits.lock does not pin", path.display())]
+    FileNotLocked {
+        /// The file.
+        path: PathBuf,
     },
     /// A lock without a datakit, and the configuration names none.
     #[error("there is nothing to lock")]
@@ -101,6 +108,7 @@ impl Diagnostic for AppError {
             Self::Crashed { .. } => "DK-CLI-012",
             Self::NoWarehouseFile => "DK-CLI-015",
             Self::NoCertificate { .. } => "DK-CLI-016",
+            Self::FileNotLocked { .. } => "DK-CLI-018",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -127,8 +135,17 @@ impl Diagnostic for AppError {
         Some(match self {
             Self::Stopped | Self::PinnedByItself { .. } => return None,
             Self::NoFolder { variable, .. } => format!("set {variable} to a folder"),
-            Self::Read { .. } => "check the path and who may read it".into(),
+            Self::Read { source, .. } => match source.kind() {
+                ErrorKind::NotFound => {
+                    "check the path; a published datakit is named NAME@VERSION, for example sqlserver-bronze@0.1.0".into()
+                }
+                ErrorKind::IsADirectory => "name the .wasm file in it".into(),
+                _ => "check the path and who may read it".into(),
+            },
             Self::Write { .. } => "check the path, who may write there, and the space left".into(),
+            Self::FileNotLocked { .. } => {
+                "run without --locked, or publish the file with `host publish`, pin it with `host lock` and name it NAME@VERSION".into()
+            }
             Self::NothingToLock => {
                 "name a datakit, for example `host lock sqlserver-bronze@0.1.0`, or have an [[ingest]] in the file"
                     .into()

@@ -9,9 +9,11 @@ use datakit_config::{Config, Connection, Ingest, Mode};
 use datakit_connect::connector::ConnectedSource;
 use datakit_model::RunLimits;
 use datakit_model::sink::WriteMode;
-use datakit_pipeline::{Artifact, Job, JobParts, Resolution, RoleSources, RunRequest, new_run_id, resolve};
+use datakit_pipeline::{Artifact, Job, JobParts, Resolution, Resolved, RoleSources, RunRequest, new_run_id, resolve};
 use datakit_registry::Reference;
+use datakit_wasm::Datakit;
 
+use crate::component::Loaded;
 use crate::context::Context;
 use crate::reports::Reports;
 
@@ -27,6 +29,8 @@ pub(crate) fn sink_mode(mode: Mode) -> WriteMode {
 pub(crate) struct JobRequest {
     run: RunRequest,
     locked: bool,
+    /// The component of a file; none: what the ingest names comes from the registry.
+    pub(crate) loaded: Option<Loaded>,
 }
 
 impl JobRequest {
@@ -42,11 +46,11 @@ impl JobRequest {
             // Good for 292,000 years.
             started_at_micros: i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX),
         };
-        Self { run, locked }
+        Self { run, locked, loaded: None }
     }
 }
 
-/// Resolves and loads the datakit, and checks roles and settings. Contacts the registry at most.
+/// Resolves and loads the datakit, unless it is loaded, and checks roles and settings. Contacts the registry at most.
 pub(crate) async fn job(
     context: &Context,
     config: &Config,
@@ -66,30 +70,38 @@ pub(crate) async fn job_of(
     request: JobRequest,
     connections: &Connections,
 ) -> Result<Job, Reports> {
-    let reference: Reference = ingest.datakit.parse()?;
     let keys = context.keys(config, ingest).await?;
-    let roles = roles(config, ingest, connections);
-    let registry = context.registry(config)?;
-    let (cache, lock) = (context.cache(config)?, context.lock(config)?);
-    let resolution = Resolution { registry: &registry, cache: &cache, lock: lock.as_ref(), locked: request.locked };
-    let artifact = resolve(&reference, &resolution).await?;
-    let runtime = context.runtime(config)?;
-    let datakit = runtime.load(artifact.component, artifact.component_digest.as_str()).await?;
+    let (datakit, artifact) = match request.loaded {
+        Some(loaded) => (loaded.datakit.clone(), loaded.artifact()),
+        None => resolved(context, config, ingest, request.locked).await?,
+    };
     let parts = JobParts {
         datakit: Arc::new(datakit),
-        artifact: Artifact {
-            name: artifact.description.name,
-            version: artifact.description.version,
-            digest: artifact.digest.as_str().to_owned(),
-        },
+        artifact,
         request: request.run,
-        roles,
+        roles: roles(config, ingest, connections),
         tables: ingest.tables.clone(),
         keys,
         settings: ingest.settings.clone(),
         limits: run_limits(config, ingest),
     };
     Ok(Job::new(parts).await?)
+}
+
+/// The datakit that an ingest names, loaded, and what it has to say it is.
+async fn resolved(
+    context: &Context,
+    config: &Config,
+    ingest: &Ingest,
+    locked: bool,
+) -> Result<(Datakit, Artifact), Reports> {
+    let reference: Reference = ingest.datakit.parse()?;
+    let registry = context.registry(config)?;
+    let (cache, lock) = (context.cache(config)?, context.lock(config)?);
+    let resolution = Resolution { registry: &registry, cache: &cache, lock: lock.as_ref(), locked };
+    let Resolved { component, component_digest, artifact } = resolve(&reference, &resolution).await?;
+    let datakit = context.load(config, &ingest.datakit, component, component_digest.as_str()).await?;
+    Ok((datakit, artifact))
 }
 
 /// Connections by their names.

@@ -5,6 +5,7 @@
 //! | `context` | configuration, registry, cache, lock file, runtime |
 //! | `connectors` | which connectors there are, and what is done for them |
 //! | `secrets` | from references to secrets to credentials |
+//! | `component` | a datakit of a file or of the registry, loaded |
 //! | `requests` | what a caller can ask for |
 //! | `job` | an ingest of the configuration becomes a job |
 //! | `run`, `plan`, `preview`, `discover` | what can be asked of a job |
@@ -19,6 +20,7 @@
 //! A program that embeds the application calls [`bounded_work`] first in `main`, if it names itself in
 //! [`Settings::bounded_program`]. `examples/embed` is such a program.
 
+mod component;
 mod connectors;
 mod context;
 mod discover;

@@ -6,6 +6,7 @@ use datakit_config::Overrides;
 use datakit_registry::{Pin, Reference, Selector};
 use serde::Serialize;
 
+use crate::component::identify;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::reports::Reports;
@@ -42,7 +43,6 @@ async fn pin(context: &Context, request: LockRequest) -> Result<Vec<LockedDataki
         return Err(AppError::NothingToLock.into());
     }
     let (registry, cache) = (context.registry(&config)?, context.cache(&config)?);
-    let runtime = context.runtime(&config)?;
     let path = context.lock_path(&config);
     let mut lock = context.lock(&config)?.unwrap_or_default();
     let mut locked = Vec::new();
@@ -59,14 +59,15 @@ async fn pin(context: &Context, request: LockRequest) -> Result<Vec<LockedDataki
         if !request.accept_replaced {
             lock.check(&reference, &artifact.digest)?;
         }
-        runtime.validate(artifact.component).await?;
-        let is_new = lock.set(Pin {
+        let digest = artifact.digest.as_str().to_owned();
+        let pin = Pin {
             name: reference.name.clone(),
             version: version.clone(),
             digest: artifact.digest.clone(),
-            wit: artifact.info.wit_version,
-        });
-        let digest = artifact.digest.as_str().to_owned();
+            wit: artifact.info.wit_version.clone(),
+        };
+        identify(context, &config, &reference, artifact).await?;
+        let is_new = lock.set(pin);
         locked.push(LockedDatakit { reference: reference.to_string(), digest, is_new });
     }
     lock.save(&path)?;

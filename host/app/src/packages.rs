@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use datakit_config::Overrides;
-use datakit_registry::{Description, Digest, Reference, RegistryError, VersionEntry, inspect_component};
+use datakit_registry::{Digest, Reference, VersionEntry, inspect_component};
 use serde::Serialize;
 
+use crate::component::{description, identify, read_component};
 use crate::context::Context;
 use crate::error::AppError;
 use crate::reports::Reports;
@@ -42,12 +43,13 @@ async fn publish_file(context: &Context, file: &Path) -> Result<Published, Repor
     // What is no datakit is told as the registry would tell it, before anything of it is compiled.
     inspect_component(&component)?;
     let digest = Digest::of(&component);
-    let datakit = context.runtime(&config)?.load(component.as_slice(), digest.as_str()).await?;
+    let name = file.display().to_string();
+    let datakit = context.load(&config, &name, component.clone(), digest.as_str()).await?;
     let info = datakit.describe().await?;
     // A schema that is none, or that nobody could check settings against.
     datakit.check_schema().await?;
     let registry = context.registry(&config)?;
-    let description = Description { name: info.name, version: info.version, summary: info.summary };
+    let description = description(&info);
     let published = registry.publish(&component, &description).await?;
     Ok(Published {
         name: description.name,
@@ -56,16 +58,6 @@ async fn publish_file(context: &Context, file: &Path) -> Result<Published, Repor
         registry: registry.location().to_string(),
         already_there: published.already_there,
     })
-}
-
-/// The file, unless it is larger than any component may be.
-pub(crate) async fn read_component(path: &Path, max_component_bytes: u64) -> Result<Vec<u8>, Reports> {
-    let failed = |source| AppError::Read { path: path.to_owned(), source };
-    let size_bytes = tokio::fs::metadata(path).await.map_err(failed)?.len();
-    if size_bytes > max_component_bytes {
-        return Err(RegistryError::TooLarge { size_bytes, max_component_bytes }.into());
-    }
-    Ok(tokio::fs::read(path).await.map_err(failed)?)
 }
 
 /// A datakit that is in the cache now.
@@ -99,16 +91,16 @@ async fn pull_datakit(context: &Context, request: &PullRequest) -> Result<Pulled
     let config = context.config(Overrides::default())?;
     let reference: Reference = request.datakit.parse()?;
     let artifact = context.registry(&config)?.pull(&reference, &context.cache(&config)?).await?;
-    context.runtime(&config)?.validate(artifact.component.as_slice()).await?;
+    let description = identify(context, &config, &reference, artifact.clone()).await?;
     if let Some(path) = &request.to {
         write_whole(path, &artifact.component).await?;
     }
     Ok(Pulled {
-        name: artifact.description.name,
-        version: artifact.description.version,
+        name: description.name,
+        version: description.version,
         digest: artifact.digest.as_str().to_owned(),
         wit_world: artifact.info.wit_world,
-        summary: artifact.description.summary,
+        summary: description.summary,
         bytes: artifact.component.len(),
         from_cache: artifact.from_cache,
     })

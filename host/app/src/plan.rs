@@ -7,6 +7,7 @@ use datakit_model::{Failure, TableId, printable};
 use datakit_pipeline::{Destination, Prepared, TableError};
 use serde::Serialize;
 
+use crate::component::asked;
 use crate::context::Context;
 use crate::job::{JobRequest, job, sink_mode};
 use crate::reports::{Reports, Tables};
@@ -64,7 +65,9 @@ pub async fn plan(context: &Context, request: &PlanRequest) -> Result<Tables<Pla
 
 async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<PlannedTable>, Reports> {
     let config = context.config(Overrides { mode: request.mode, ..request.ingest.overrides() })?;
-    let ingest = config.ingest(&request.ingest.selection())?;
+    let asking = JobRequest::new(request.ingest.locked);
+    let (selection, asking) = asked(context, &config, &request.ingest, asking).await?;
+    let ingest = config.ingest(&selection)?;
     if ingest.mode.is_none() {
         context.warn(&format!("the ingest has no mode: {NO_MODE}"));
     }
@@ -73,7 +76,7 @@ async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<
         Ok(sink) => Some(Destination { sink: context.sink(sink, &config)?.sink(), mode: ingest.mode.map(sink_mode) }),
         Err(_) => None,
     };
-    let job = job(context, &config, &ingest, JobRequest::new(request.ingest.locked)).await?;
+    let job = job(context, &config, &ingest, asking).await?;
     let source_system = job.run().source_system.clone();
     let mut planned = Vec::new();
     let mut failures = Vec::new();

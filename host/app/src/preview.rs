@@ -2,6 +2,7 @@
 
 use datakit_pipeline::Preview;
 
+use crate::component::asked;
 use crate::context::Context;
 use crate::job::{JobRequest, job};
 use crate::reports::{Reports, Tables};
@@ -17,8 +18,10 @@ pub async fn preview(context: &Context, request: &PreviewRequest) -> Result<Tabl
 
 async fn first_rows(context: &Context, request: &PreviewRequest) -> Result<Tables<Preview>, Reports> {
     let config = context.config(request.ingest.overrides())?;
-    let ingest = config.ingest(&request.ingest.selection())?;
-    let job = job(context, &config, &ingest, JobRequest::new(request.ingest.locked)).await?;
+    let asking = JobRequest::new(request.ingest.locked);
+    let (selection, asking) = asked(context, &config, &request.ingest, asking).await?;
+    let ingest = config.ingest(&selection)?;
+    let job = job(context, &config, &ingest, asking).await?;
     let (mut tables, mut failures) = (Vec::new(), Vec::new());
     for (table, preview) in datakit_pipeline::preview(&job, request.rows, context.observer().as_ref()).await? {
         match preview {

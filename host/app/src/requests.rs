@@ -10,7 +10,7 @@ use datakit_pipeline::new_run_id;
 /// Which ingest of the configuration, and what replaces its settings.
 #[derive(Debug, Clone, Default)]
 pub struct IngestRequest {
-    /// `NAME@VERSION` or `NAME@sha256:…`; none: what the ingest names.
+    /// `NAME@VERSION`, `NAME@sha256:…` or the path of a component; none: what the ingest names.
     pub datakit: Option<String>,
     /// The ingest, by its name or its number from 1.
     pub ingest: Option<String>,

@@ -10,6 +10,7 @@ use datakit_model::sink::Sink;
 use datakit_pipeline::{RunEvent, RunStatus, Summary, TableSummary};
 use tracing::Instrument;
 
+use crate::component::asked;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::health::{self, Checks, Health};
@@ -64,16 +65,18 @@ struct Prepared {
 }
 
 impl<'c> Run<'c> {
-    /// Reads the configuration, and every secret that needs no vault: a missing one should not wait for a download. Starts the
-    /// health endpoint.
+    /// Reads the configuration, and every secret that needs no vault: a missing one should not wait for a download. Loads the
+    /// component of a file. Starts the health endpoint.
     ///
     /// # Errors
-    /// The configuration is invalid, no ingest is selected, the only ingest cannot be opened, the health endpoint cannot
-    /// listen. With several ingests, one that cannot be opened fails when its turn comes.
+    /// The configuration is invalid, the file is no datakit, no ingest is selected, the only ingest cannot be opened, the
+    /// health endpoint cannot listen. With several ingests, one that cannot be opened fails when its turn comes.
     pub async fn prepare(context: &'c Context, request: RunRequest) -> Result<Self, Reports> {
         let flags = Overrides { parallel: request.parallel, mode: request.mode, ..request.ingest.overrides() };
         let config = context.config(flags)?;
-        let chosen = config.ingests_of(&request.ingest.selection())?;
+        let job = JobRequest::of_run(request.run_id.clone(), request.ingest.locked);
+        let (selection, job) = context.unless_stopped(asked(context, &config, &request.ingest, job)).await?;
+        let chosen = config.ingests_of(&selection)?;
         let is_alone = chosen.len() == 1;
         let mut prepared = Vec::new();
         for (label, ingest) in chosen {
@@ -87,14 +90,7 @@ impl<'c> Run<'c> {
             Some(address) => Some(serve_health(context, address, &prepared).await?),
             None => None,
         };
-        Ok(Self {
-            context,
-            config,
-            request: JobRequest::of_run(request.run_id, request.ingest.locked),
-            ingests: prepared.len(),
-            waiting: prepared.into_iter(),
-            health,
-        })
+        Ok(Self { context, config, request: job, ingests: prepared.len(), waiting: prepared.into_iter(), health })
     }
 
     /// The number of ingests, those that have ended included.
@@ -127,13 +123,16 @@ impl<'c> Run<'c> {
     ) -> Result<Summary, Reports> {
         let (connections, sink) = opened?;
         let context = self.context;
-        context.emit(RunEvent::Fetching { datakit: ingest.datakit.clone() });
+        let file = self.request.loaded.as_ref().and_then(|loaded| loaded.file.clone());
+        if file.is_none() {
+            context.emit(RunEvent::Fetching { datakit: ingest.datakit.clone() });
+        }
         let preparing = job_of(context, &self.config, ingest, self.request.clone(), &connections);
         let job = context.unless_stopped(preparing).await?;
         let run = job.run().clone();
         let span = tracing::error_span!("run", run_id = %run.run_id);
         let (datakit, version, digest, run_id) = (run.datakit, run.version, run.digest, run.run_id);
-        context.emit(RunEvent::Loaded { datakit, datakit_version: version, digest, run_id });
+        context.emit(RunEvent::Loaded { datakit, datakit_version: version, digest, file, run_id });
         if let Some((checks, _)) = &self.health {
             checks.start();
         }

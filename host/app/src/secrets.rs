@@ -87,3 +87,58 @@ impl Context {
         Opening { environment: &self.settings.environment, vaults: &self.vaults.opened, fetched, needs }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datakit_config::Overrides;
+    use datakit_model::Diagnostic as _;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::connectors::Connectors;
+    use crate::context::Settings;
+
+    const WAREHOUSE: &str = r#"
+[keys.pii]
+secret = { env = "PII_KEY" }
+
+[keys.other]
+secret = { env = "NOT_SET" }
+
+[sinks.out]
+kind = "delta"
+uri = "out"
+
+[[ingest]]
+datakit = "sqlserver-bronze@0.1.0"
+roles = {}
+sink = "out"
+tables = ["dbo.*"]
+keys = ["pii"]
+"#;
+
+    async fn keys(environment: &[(&str, &str)]) -> Result<HashKeys, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("warehouse.toml");
+        std::fs::write(&file, WAREHOUSE).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings = Settings { file: Some(file), environment, ..Settings::default() };
+        let connectors = Connectors::new(datakit_connectors::all());
+        let context = Context::new(settings, connectors, Arc::new(()), CancellationToken::new());
+        let config = context.config(Overrides::default()).unwrap();
+        context.keys(&config, &config.ingests[0]).await.map_err(|error| match error {
+            OpenError::Config(error) => format!("{} {error}", error.code()),
+            OpenError::Failure(failure) => format!("{} {failure}", failure.code()),
+        })
+    }
+
+    #[tokio::test]
+    async fn keys_of_an_ingest_are_fetched_and_no_others() {
+        let found = keys(&[("PII_KEY", "Pl4nted-Pl4nted-Pl4nted-Pl4nted-")]).await.unwrap();
+        assert_eq!(found.names().collect::<Vec<_>>(), ["pii"]);
+        assert_eq!(found.get("pii").unwrap().expose(), b"Pl4nted-Pl4nted-Pl4nted-Pl4nted-");
+        let short = keys(&[("PII_KEY", "Pl4nted")]).await.unwrap_err();
+        assert_eq!(short, "DK-CFG-027 `keys.pii.secret`: a key has 32 to 1024 bytes, and this one has 7");
+        assert!(keys(&[]).await.unwrap_err().starts_with("DK-CFG-010"));
+    }
+}

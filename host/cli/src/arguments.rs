@@ -124,7 +124,9 @@ pub(crate) enum Command {
     )]
     Plan(Plan),
     /// Show the first rows of each table, as the sink would get them
-    #[command(after_long_help = "Examples:\n  host preview sqlserver-bronze@0.1.0 --tables dbo.orders --rows 5")]
+    #[command(
+        after_long_help = "Examples:\n  host preview sqlserver-bronze@0.1.0 --tables dbo.orders --rows 5\n  host preview ./sqlserver-bronze.wasm --tables dbo.orders"
+    )]
     Preview(Preview),
     /// List the tables the datakit sees, and which of them are selected
     #[command(
@@ -200,6 +202,9 @@ Examples:
   # one datakit of it, fewer tables, two partitions at a time
   host run sqlserver-bronze@0.1.0 --tables 'sales.*,!sales.archive_*' --parallel 2
 
+  # a component that is not published; the ingest is the one that names its datakit
+  host run ./sqlserver-bronze.wasm --tables dbo.orders
+
   # in a container, by the environment alone; one JSON summary on standard output
   DATAKIT_REGISTRY=registry.example/datakits MSSQL_SERVER=sql01 MSSQL_DATABASE=ERP MSSQL_USER=svc \\
   MSSQL_PASSWORD=… BRONZE_URI=/data/bronze \\
@@ -211,8 +216,9 @@ Examples:
 /// Which ingest, and what is said over it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct IngestArguments {
-    /// NAME@VERSION, or NAME@sha256:… for exactly these bytes [default: what the file's ingest names]
-    #[arg(value_name = "DATAKIT")]
+    /// NAME@VERSION, NAME@sha256:… for exactly these bytes, or the path of a .wasm file that need not be published [default:
+    /// what the file's ingest names]
+    #[arg(value_name = "DATAKIT|FILE")]
     pub(crate) datakit: Option<String>,
 
     /// The ingest of the file, by its name or its number from 1, where several fit [default of `run`: all of them]

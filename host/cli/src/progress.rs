@@ -281,10 +281,18 @@ impl Observer for Progress {
             }
             RunEvent::IngestStarted { ingest, of, .. } => self.ingest(&ingest, of),
             RunEvent::Fetching { datakit } => self.waits_for(format!("fetching {}", printable::line(&datakit))),
-            RunEvent::Loaded { datakit, datakit_version: version, digest, run_id } => {
+            RunEvent::Compiling { datakit, bytes } => {
+                self.waits_for(format!("compiling {} ({})", printable::line(&datakit), megabytes(bytes)));
+            }
+            RunEvent::Compiled { datakit, bytes, elapsed_ms } => {
+                self.state().waiting = None;
+                tracing::info!(target: "datakit", datakit, bytes, elapsed_ms, "compiled; the next start takes the code from the cache");
+            }
+            RunEvent::Loaded { datakit, datakit_version: version, digest, file, run_id } => {
                 self.state().waiting = None;
                 let (datakit, version) = (printable::line(&datakit), printable::line(&version));
-                self.terminal.say(&format!("{datakit}@{version} ({digest}), run {run_id}"));
+                let from = file.map(|file| format!(" from {}", printable::line(&file))).unwrap_or_default();
+                self.terminal.say(&format!("{datakit}@{version}{from} ({digest}), run {run_id}"));
             }
             RunEvent::Discovering => self.waits_for("reading the catalog"),
             RunEvent::Selected { discovered, selected } => self.selected(discovered, selected),

@@ -373,6 +373,9 @@ impl Problem {
             Self::UnknownName { known, .. } => one_of(known),
             Self::ExtendsCircle { .. } => "take one `extends` out".into(),
             Self::ExtendsDepth { .. } => "put shared settings into fewer files".into(),
+            Self::Reference { found } if found.ends_with(".wasm") => {
+                "publish it with `host publish FILE` and write NAME@VERSION here, or name the file on the command line: `host run FILE`".into()
+            }
             Self::Reference { .. } => "write NAME@VERSION, for example sqlserver-bronze@0.1.0, or NAME@sha256:…".into(),
             Self::Contradiction { hint, .. } => hint.clone(),
             Self::Ambiguous { variable, .. } => {

@@ -16,6 +16,8 @@ mod most {
     /// Mapped for each instance.
     pub(super) const STACK_BYTES: u64 = 64 * MIB;
     pub(super) const PARALLEL: u64 = 256;
+    /// Of one partition: a process may usually open some thousands.
+    pub(super) const OPEN_FILES: u64 = 1_024;
 }
 
 /// No limit is 0.
@@ -167,6 +169,10 @@ pub struct RunLimits {
     pub max_memory_bytes: u64,
     /// Rows that a sink holds encoded before it can write them (row groups of Parquet), about, over the whole run, in bytes.
     pub max_encoding_bytes: u64,
+    /// Files that a sink has open at one time for each partition of a plan, of a table that is partitioned by columns. With
+    /// more values than this the file that was written longest ago is closed, and files are smaller.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::OPEN_FILES)))]
+    pub max_open_files: u64,
     /// Rejected rows that are held until their tables are committed, over the whole run, in bytes.
     pub max_rejected_bytes: u64,
     /// Partitions worked on at one time; by default as many as there are processors, from 2 to 4.
@@ -199,6 +205,7 @@ impl Default for RunLimits {
         Self {
             max_memory_bytes: 12 * MIB,
             max_encoding_bytes: 16 * MIB,
+            max_open_files: 64,
             max_rejected_bytes: 128 * MIB,
             max_parallel_partitions: parallel_partitions(),
             max_attempts: 3,

@@ -39,11 +39,21 @@ impl Share {
     pub(crate) fn hold(&mut self, bytes: u64) -> bool {
         // Only sums: nothing else is published by these counters.
         self.memory.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let before = self.memory.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        let all = before.saturating_sub(self.bytes);
+        self.memory.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.bytes = bytes;
+        self.is_over()
+    }
+
+    /// What the writer holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether all writers hold too much, and this one at least an equal share.
+    pub(crate) fn is_over(&self) -> bool {
+        let all = self.memory.held_bytes.load(Ordering::Relaxed);
         let equal_share = self.memory.capacity_bytes / self.memory.writers.load(Ordering::Relaxed).max(1);
-        all > self.memory.capacity_bytes && bytes >= equal_share
+        self.bytes > 0 && all > self.memory.capacity_bytes && self.bytes >= equal_share
     }
 }
 

@@ -1,18 +1,15 @@
-//! Parquet files, encoded on a thread beside the caller: one such thread for each partition being written.
+//! One Parquet file: its name, its encoder, its upload.
 //!
-//! The thread takes batches from a channel, so that decoding, projection and encoding of different batches overlap; a
-//! batch's reservation is held until its rows are encoded. Encoded bytes go to the object store in parts; a file appears
-//! under its name when it is whole, and nothing names it before the sink commits. When the channel closes without a
-//! [`Message::Finish`], the thread removes what it wrote.
+//! Encoded bytes go to the object store in parts; a file appears under its name when it is whole, and nothing names it before
+//! the sink commits.
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datakit_model::TrackedBatch;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, WriteMultipart};
 use parquet::arrow::ArrowWriter;
@@ -21,10 +18,10 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::Receiver;
 
 use crate::dictionary;
 use crate::encoding_memory::{EncodingMemory, Share};
+use crate::folders::{Folder, FormedBatch};
 use crate::statistics::{FileStatistics, NanColumns};
 
 /// Parts of an upload, in bytes; S3 wants at least 5 MiB.
@@ -34,20 +31,13 @@ const LOCAL_PART_BYTES: usize = 1024 * 1024;
 /// Parts on their way at one time, of one file.
 const PARTS_IN_FLIGHT: usize = 1;
 
-/// What a partition's thread is told.
-#[derive(Debug)]
-pub enum Message {
-    /// Encode these rows.
-    Batch(TrackedBatch),
-    /// There are no more; close the file.
-    Finish,
-}
-
 /// A file that is whole, and that nothing names yet.
 #[derive(Debug, Clone)]
 pub struct DataFile {
-    /// Relative to the table's root.
+    /// Relative to the table's root, folders included.
     pub name: String,
+    /// The folder that it is in.
+    pub folder: Arc<Folder>,
     /// Its size.
     pub bytes: u64,
     /// Its rows.
@@ -65,6 +55,8 @@ pub struct WriterOptions {
     pub max_file_bytes: u64,
     /// Level of zstd, 1 to 22.
     pub compression_level: i32,
+    /// Files open at one time, of each partition that is being written.
+    pub max_open_files: usize,
 }
 
 /// Why a file cannot be written.
@@ -98,14 +90,14 @@ pub trait RowForm: Send + Sync {
     /// The sink's errors.
     type Error;
 
-    /// The schema of the files.
+    /// The schema of the files, without the columns that folders stand for.
     fn schema(&self) -> &SchemaRef;
 
     /// A batch as the files hold it.
     ///
     /// # Errors
-    /// A value that the files cannot hold.
-    fn encode(&self, batch: &RecordBatch) -> Result<RecordBatch, Self::Error>;
+    /// A value that the files, or their folders, cannot hold.
+    fn encode(&self, batch: &RecordBatch) -> Result<FormedBatch, Self::Error>;
 
     /// The writer's error as the sink's.
     fn failed(&self, error: WriteError) -> Self::Error;
@@ -139,7 +131,7 @@ impl<F: RowForm> FilePlan<F> {
         Ok(dictionary::choose(properties, first).build())
     }
 
-    fn encode_error(&self, error: ParquetError) -> F::Error {
+    pub(crate) fn encode_error(&self, error: ParquetError) -> F::Error {
         self.form.failed(WriteError::Encode(error))
     }
 
@@ -147,135 +139,126 @@ impl<F: RowForm> FilePlan<F> {
         self.form.failed(WriteError::Store { action, source })
     }
 
-    /// Removes files that nothing names. Best effort: what stays is invisible.
+    /// Removes files that nothing names, and the folders that are empty then. Best effort: what stays is invisible.
     pub async fn remove(&self, files: &[DataFile]) {
         for file in files {
-            if let Err(error) = self.store.delete(&Path::from(file.name.as_str())).await {
+            if let Err(error) = self.store.delete(&store_path(&file.name)).await {
                 tracing::warn!(location = %self.location, file = %file.name, %error, "cannot remove an uncommitted file");
             }
         }
+        files.iter().for_each(|file| self.remove_empty(&file.folder));
     }
-}
 
-/// The body of a partition's thread. None: the channel closed without a finish, and everything was removed.
-///
-/// # Errors
-/// Values that the files cannot hold, a store or file system that fails; everything was removed then.
-pub fn write_partition<F: RowForm>(
-    plan: &FilePlan<F>,
-    ordinal: u32,
-    mut messages: Receiver<Message>,
-    runtime: &Handle,
-) -> Result<Option<Vec<DataFile>>, F::Error> {
-    let mut partition = Partition { plan, ordinal, runtime, open: None, files: Vec::new() };
-    let result = partition.run(&mut messages);
-    if !matches!(result, Ok(true)) {
-        partition.remove();
-    }
-    Ok(result?.then_some(partition.files))
-}
-
-struct Partition<'a, F> {
-    plan: &'a FilePlan<F>,
-    ordinal: u32,
-    runtime: &'a Handle,
-    open: Option<OpenFile>,
-    files: Vec<DataFile>,
-}
-
-impl<F: RowForm> Partition<'_, F> {
-    /// Whether the partition was finished.
-    fn run(&mut self, messages: &mut Receiver<Message>) -> Result<bool, F::Error> {
-        while let Some(message) = messages.blocking_recv() {
-            match message {
-                Message::Batch(batch) => self.write(&batch)?,
-                Message::Finish => {
-                    self.close()?;
-                    return Ok(true);
-                }
+    /// Removes a folder of this machine, and those around it, as far as they are empty.
+    pub(crate) fn remove_empty(&self, folder: &Folder) {
+        for folder in self.directories(folder) {
+            // Fails, as it should, when there are files of others in it.
+            if std::fs::remove_dir(folder).is_err() {
+                return;
             }
         }
-        Ok(false)
     }
 
-    fn write(&mut self, batch: &TrackedBatch) -> Result<(), F::Error> {
-        let encoded = self.plan.form.encode(batch.batch())?;
-        let file = match &mut self.open {
-            Some(file) => file,
-            None => {
-                self.open.insert(OpenFile::create(self.plan, self.ordinal, self.files.len(), &encoded, self.runtime)?)
-            }
-        };
-        file.not_a_number.look_at(&encoded);
-        file.writer.write(&encoded).map_err(|e| self.plan.encode_error(e))?;
-        if file.share.hold(file.writer.memory_size() as u64) {
-            file.writer.flush().map_err(|e| self.plan.encode_error(e))?;
-            file.share.hold(file.writer.memory_size() as u64);
-        }
-        // Parts that failed are heard of here, before more is encoded.
-        if let Some(upload) = &mut file.writer.inner_mut().upload {
-            self.runtime
-                .block_on(upload.wait_for_capacity(PARTS_IN_FLIGHT))
-                .map_err(|e| self.plan.storage_error("write to", e))?;
-        }
-        let bytes = (file.writer.bytes_written() + file.writer.in_progress_size()) as u64;
-        if bytes >= self.plan.options.max_file_bytes {
-            self.close()?;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), F::Error> {
-        if let Some(file) = self.open.take() {
-            self.files.push(file.close(self.plan, self.runtime)?);
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self) {
-        self.runtime.block_on(async {
-            if let Some(mut file) = self.open.take()
-                && let Some(upload) = file.writer.inner_mut().upload.take()
-                && let Err(error) = upload.abort().await
-            {
-                tracing::warn!(location = %self.plan.location, %error, "cannot take back an unfinished file");
-            }
-            self.plan.remove(&self.files).await;
-        });
+    /// A folder of this machine and those around it, the innermost first, without the table's root.
+    fn directories(&self, folder: &Folder) -> Vec<PathBuf> {
+        let Some(root) = &self.directory else { return Vec::new() };
+        let relative = path::Path::new(&folder.path).ancestors().filter(|path| !path.as_os_str().is_empty());
+        relative.map(|path| root.join(path)).collect()
     }
 }
 
-struct OpenFile {
+/// An object of the store, by a name that is not to be encoded once more.
+fn store_path(name: &str) -> Path {
+    Path::parse(name).unwrap_or_else(|_| Path::from(name))
+}
+
+/// A file being written.
+pub(crate) struct OpenFile {
     name: String,
+    folder: Arc<Folder>,
     writer: ArrowWriter<Upload>,
     not_a_number: NanColumns,
-    share: Share,
+    /// Of the memory of all files being encoded.
+    pub(crate) share: Share,
 }
 
 impl OpenFile {
     /// A file whose first rows are these; they are not written yet.
-    fn create<F: RowForm>(
+    pub(crate) fn create<F: RowForm>(
         plan: &FilePlan<F>,
+        folder: &Arc<Folder>,
         ordinal: u32,
         number: usize,
         first: &RecordBatch,
         runtime: &Handle,
     ) -> Result<Self, F::Error> {
         let name = format!("part-{ordinal:05}-{}-c{number:03}.zstd.parquet", uuid::Uuid::new_v4());
+        let name = if folder.path.is_empty() { name } else { format!("{}/{name}", folder.path) };
         let upload = runtime
-            .block_on(plan.store.put_multipart(&Path::from(name.as_str())))
+            .block_on(plan.store.put_multipart(&store_path(&name)))
             .map_err(|e| plan.storage_error("write to", e))?;
         let part_bytes = if plan.directory.is_some() { LOCAL_PART_BYTES } else { PART_BYTES };
-        let upload = Upload { upload: Some(WriteMultipart::new_with_chunk_size(upload, part_bytes)), bytes: 0 };
+        let upload =
+            Upload { upload: Some(WriteMultipart::new_with_chunk_size(upload, part_bytes)), bytes: 0, part_bytes };
         // The log holds the schema; a second one in the file could only disagree with it.
         let options = ArrowWriterOptions::new().with_properties(plan.properties(first)?).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(upload, Arc::clone(plan.form.schema()), options)
             .map_err(|e| plan.encode_error(e))?;
         let not_a_number = NanColumns::new(plan.form.schema());
-        Ok(Self { name, writer, not_a_number, share: Share::new(&plan.memory) })
+        let share = Share::new(&plan.memory);
+        Ok(Self { name, folder: Arc::clone(folder), writer, not_a_number, share })
     }
 
-    fn close<F: RowForm>(mut self, plan: &FilePlan<F>, runtime: &Handle) -> Result<DataFile, F::Error> {
+    /// Encodes rows, and waits until parts that are on their way have arrived.
+    pub(crate) fn write<F: RowForm>(
+        &mut self,
+        rows: &RecordBatch,
+        plan: &FilePlan<F>,
+        runtime: &Handle,
+    ) -> Result<(), F::Error> {
+        self.not_a_number.look_at(rows);
+        self.writer.write(rows).map_err(|e| plan.encode_error(e))?;
+        // Parts that failed are heard of here, before more is encoded.
+        if let Some(upload) = &mut self.writer.inner_mut().upload {
+            runtime
+                .block_on(upload.wait_for_capacity(PARTS_IN_FLIGHT))
+                .map_err(|e| plan.storage_error("write to", e))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the row group.
+    pub(crate) fn flush<F: RowForm>(&mut self, plan: &FilePlan<F>) -> Result<(), F::Error> {
+        self.writer.flush().map_err(|e| plan.encode_error(e))
+    }
+
+    /// What the file has and will have, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    /// What the row group being encoded holds, in bytes.
+    pub(crate) fn encoding_bytes(&self) -> u64 {
+        self.writer.memory_size() as u64
+    }
+
+    /// About what waits to be a whole part of the upload, in bytes.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        let upload = self.writer.inner();
+        upload.bytes % upload.part_bytes.max(1) as u64
+    }
+
+    /// Takes back what was uploaded; gives the folder.
+    pub(crate) async fn abort(mut self, location: &str) -> Arc<Folder> {
+        if let Some(upload) = self.writer.inner_mut().upload.take()
+            && let Err(error) = upload.abort().await
+        {
+            tracing::warn!(%location, %error, "cannot take back an unfinished file");
+        }
+        self.folder
+    }
+
+    pub(crate) fn close<F: RowForm>(mut self, plan: &FilePlan<F>, runtime: &Handle) -> Result<DataFile, F::Error> {
         let metadata = self.writer.finish().map_err(|e| plan.encode_error(e))?;
         let statistics = FileStatistics::new(&metadata, plan.form.schema(), &self.not_a_number).to_json();
         let upload = self.writer.inner_mut();
@@ -284,11 +267,14 @@ impl OpenFile {
             runtime.block_on(upload.finish()).map_err(|e| plan.storage_error("write to", e))?;
         }
         let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or_default();
-        let file = DataFile { name: self.name, bytes, rows, statistics };
+        let file = DataFile { name: self.name, folder: self.folder, bytes, rows, statistics };
         if let Some(directory) = &plan.directory {
             // A log entry that survives a power failure must not name a file that does not.
-            let synced = File::open(directory.join(&file.name)).and_then(|f| f.sync_all());
-            synced.map_err(|source| plan.form.failed(WriteError::Disk { action: "write to", source }))?;
+            let folders = plan.directories(&file.folder);
+            for path in folders.iter().chain([&directory.join(&file.name)]) {
+                let synced = File::open(path).and_then(|f| f.sync_all());
+                synced.map_err(|source| plan.form.failed(WriteError::Disk { action: "write to", source }))?;
+            }
         }
         Ok(file)
     }
@@ -299,6 +285,7 @@ struct Upload {
     /// None once finished or aborted.
     upload: Option<WriteMultipart>,
     bytes: u64,
+    part_bytes: usize,
 }
 
 impl io::Write for Upload {

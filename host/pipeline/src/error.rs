@@ -27,11 +27,11 @@ pub enum RunError {
         /// The version those bytes are.
         found: String,
     },
-    /// The artifact's annotations and the component's own description disagree.
-    #[error("the artifact says it is `{annotated}`, the datakit in it says `{described}`")]
+    /// The component's own description is not that of the reference or of the artifact's annotations.
+    #[error("asked for `{expected}`, the datakit in the artifact says it is `{described}`")]
     Misnamed {
-        /// Name and version by the manifest.
-        annotated: String,
+        /// Name and version by the manifest or the reference.
+        expected: String,
         /// Name and version by `describe`.
         described: String,
     },
@@ -211,7 +211,7 @@ impl Diagnostic for RunError {
             Self::LockMismatch { name, version, .. } => {
                 format!("restore datakits.lock from version control, or pin it anew with `host lock {name}@{version}`")
             }
-            Self::Misnamed { .. } => "publish the component again with `host publish`".into(),
+            Self::Misnamed { .. } => "name it as the datakit does, or publish the component anew with `host publish`".into(),
             Self::RoleNotMapped { role, purpose, .. } => {
                 format!("add `roles = {{ {role} = \"CONNECTION\" }}` to the ingest; the role is for: {purpose}")
             }

@@ -41,14 +41,32 @@ pub enum RunEvent {
         /// `name@version` or `name@digest`.
         datakit: String,
     },
+    /// The datakit's component is compiled, which can take half a minute. Code of the cache is not compiled.
+    Compiling {
+        /// The reference or the file that the request names.
+        datakit: String,
+        /// The component's size.
+        bytes: u64,
+    },
+    /// The component is compiled.
+    Compiled {
+        /// The reference or the file that the request names.
+        datakit: String,
+        /// The component's size.
+        bytes: u64,
+        /// How long it took, in milliseconds.
+        elapsed_ms: u64,
+    },
     /// The datakit is loaded, and its roles and settings are checked.
     Loaded {
         /// Its name.
         datakit: String,
         /// Its version. The key `version` is the event format's.
         datakit_version: String,
-        /// Its manifest digest.
+        /// Its manifest digest. A component of a file has the one that it gets when it is published.
         digest: String,
+        /// The file that the component is from; none: from the registry.
+        file: Option<String>,
         /// The run.
         run_id: String,
     },

@@ -8,6 +8,7 @@ use datakit_model::memory::ByteLimit;
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
 use datakit_model::{Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_registry::{Reference, Selector};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -15,15 +16,45 @@ use uuid::Uuid;
 use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
 
-/// What the registry says a component is.
+/// What a component has to say it is.
 #[derive(Debug, Clone)]
 pub struct Artifact {
     /// The datakit's name.
     pub name: String,
-    /// Its version.
-    pub version: String,
+    /// Its version; none: the one that the datakit says.
+    pub version: Option<String>,
     /// The manifest digest, `sha256:…`.
     pub digest: String,
+}
+
+impl Artifact {
+    /// What a pulled component has to say: what its manifest says, which the registry holds against the reference; where the
+    /// manifest says nothing, what it was asked for by.
+    #[must_use]
+    pub fn of_pulled(reference: &Reference, pulled: &datakit_registry::Artifact) -> Self {
+        let asked = match &reference.selector {
+            Selector::Version(version) => Some(version.to_string()),
+            Selector::Digest(_) => None,
+        };
+        let published = pulled.description.as_ref().map(|description| description.version.clone());
+        Self { name: reference.name.clone(), version: published.or(asked), digest: pulled.digest.as_str().to_owned() }
+    }
+
+    /// Whether a datakit says so.
+    ///
+    /// # Errors
+    /// It says that it is another one, or of another version.
+    pub fn check(&self, info: &Info) -> Result<(), Failure> {
+        if info.name == self.name && self.version.as_ref().is_none_or(|version| *version == info.version) {
+            return Ok(());
+        }
+        let version = self.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default();
+        Err(RunError::Misnamed {
+            expected: format!("{}{version}", self.name),
+            described: format!("{}@{}", info.name, info.version),
+        }
+        .into())
+    }
 }
 
 /// One run as the operator asked for it.
@@ -42,7 +73,7 @@ pub type RoleSources = BTreeMap<String, (Arc<dyn Source>, String)>;
 pub struct JobParts {
     /// The loaded component.
     pub datakit: Arc<dyn Datakit>,
-    /// What the registry says it is.
+    /// What it has to say it is.
     pub artifact: Artifact,
     /// The run.
     pub request: RunRequest,
@@ -83,7 +114,7 @@ impl Job {
     /// that is not what it says.
     pub async fn new(parts: JobParts) -> Result<Self, Failure> {
         let info = parts.datakit.describe().await?;
-        check_name(&info, &parts.artifact)?;
+        parts.artifact.check(&info)?;
         check_roles(&info, &parts.roles)?;
         check_settings(&info, parts.datakit.check_settings(&parts.settings).await?)?;
         // The first role is the one the rows come from.
@@ -276,16 +307,6 @@ pub fn batch_id(run_id: &str) -> Uuid {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
-    })
-}
-
-fn check_name(info: &Info, artifact: &Artifact) -> Result<(), RunError> {
-    if info.name == artifact.name && info.version == artifact.version {
-        return Ok(());
-    }
-    Err(RunError::Misnamed {
-        annotated: format!("{}@{}", artifact.name, artifact.version),
-        described: format!("{}@{}", info.name, info.version),
     })
 }
 

@@ -36,6 +36,6 @@ pub use error::RunError;
 pub use event::{EVENT_VERSION, NoticeLevel, Observer, RunEvent, VersionedEvent};
 pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
 pub use prepare::Prepared;
-pub use resolve::{Resolution, resolve};
+pub use resolve::{Resolution, Resolved, resolve};
 pub use run::{Discovered, Preview, discover, plan, preview, run};
 pub use summary::{RejectedRows, RunStatus, Summary, TableError, TableStatus, TableSummary};

@@ -185,7 +185,7 @@ pub enum WasmError {
         log: Vec<String>,
     },
     /// DK-KIT-012: the guest trapped.
-    #[error("the datakit failed in `{call}`: {reason}")]
+    #[error("the datakit failed in `{call}`: {reason}{}", wrote(.written))]
     Trapped {
         /// During this.
         call: Call,
@@ -193,6 +193,8 @@ pub enum WasmError {
         reason: String,
         /// Its last lines of level error and warn.
         log: Vec<String>,
+        /// Its last lines on standard error.
+        written: Vec<String>,
     },
     /// DK-KIT-013: an instance was used again after it had failed or a call had been cancelled.
     #[error("the instance cannot be used after a call of it failed or was cancelled")]
@@ -336,6 +338,15 @@ pub enum WasmError {
         #[source]
         cause: Option<Cause>,
     },
+}
+
+/// How a message goes on with what a guest wrote to standard error.
+fn wrote(lines: &[String]) -> String {
+    match lines {
+        [] => String::new(),
+        [line] => format!("; it wrote: {line}"),
+        lines => format!("; it wrote:\n{}", lines.join("\n")),
+    }
 }
 
 /// What a datakit returned as its error.

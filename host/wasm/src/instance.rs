@@ -147,7 +147,7 @@ fn judge(error: wasmtime::Error, state: &mut State) -> WasmError {
         let what = "the datakit handed more bytes to the host at once than one IPC stream may have";
         return WasmError::over(Limit::TransferBytes, state.limits.max_ipc_bytes, what, call);
     }
-    WasmError::Trapped { call, reason, log }
+    WasmError::Trapped { call, reason, log, written: state.log.written() }
 }
 
 /// How the SDK's panic hook begins its line: the last thing a guest says before the trap.

@@ -35,4 +35,4 @@ mod wasi;
 pub use datakit::Datakit;
 pub use error::{Call, Cause, GuestError, Limit, WasmError};
 pub use extraction::Extraction;
-pub use runtime::{Runtime, RuntimeConfig};
+pub use runtime::{Compilation, Runtime, RuntimeConfig};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use datakit_model::GuestLimits;
 use sha2::{Digest as _, Sha256};
@@ -29,6 +30,23 @@ pub struct RuntimeConfig {
     /// The program that compiles and checks schemas in a process of its own, started with [`crate::bounded::ARGUMENT`]; none:
     /// this process does, without bounds.
     pub bounded_program: Option<PathBuf>,
+}
+
+/// What happens while a component is compiled, which takes half a minute for one of 20 MB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compilation {
+    /// It begins.
+    Begun {
+        /// The component's size.
+        bytes: u64,
+    },
+    /// The component is compiled.
+    Ended {
+        /// The component's size.
+        bytes: u64,
+        /// How long it took.
+        elapsed: Duration,
+    },
 }
 
 /// Compiles and runs datakits. Cheap to clone.
@@ -74,12 +92,26 @@ impl Runtime {
         })))
     }
 
+    /// [`Self::load_observed`], observed by nobody.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn load(&self, component: impl Into<Vec<u8>>, digest: &str) -> Result<Datakit, WasmError> {
+        self.load_observed(component, digest, |_| ()).await
+    }
+
     /// Compiles a component, or takes its code from the cache, and checks that it is a datakit. `digest` is that of
-    /// these bytes, `sha256:` and 64 hexadecimal digits; it is verified.
+    /// these bytes, `sha256:` and 64 hexadecimal digits; it is verified. `observe` is told when a compilation begins and
+    /// ends; of code from the cache it is told nothing.
     ///
     /// # Errors
     /// Bytes that are no datakit of a version this host serves, or not those of the digest.
-    pub async fn load(&self, component: impl Into<Vec<u8>>, digest: &str) -> Result<Datakit, WasmError> {
+    pub async fn load_observed(
+        &self,
+        component: impl Into<Vec<u8>>,
+        digest: &str,
+        observe: impl Fn(Compilation) + Send,
+    ) -> Result<Datakit, WasmError> {
         let (runtime, component, digest) = (Arc::clone(&self.0), component.into(), digest.to_owned());
         // Hashing and reading files takes some milliseconds for a large component.
         let (component, digest, found) = off_thread(&self.0, move |inner| {
@@ -91,7 +123,10 @@ impl Runtime {
         if let Some(found) = found {
             return off_thread(&self.0, move |inner| inner.link(&found, digest)).await;
         }
+        let (bytes, begin) = (component.len() as u64, Instant::now());
+        observe(Compilation::Begun { bytes });
         let code = bounded::compile(&runtime.place, &runtime.limits, component).await?;
+        observe(Compilation::Ended { bytes, elapsed: begin.elapsed() });
         off_thread(&self.0, move |inner| {
             let component = cache::deserialize_own(&inner.engine, &code)
                 .map_err(|error| WasmError::Engine { reason: format!("compiled code does not load: {error:#}") })?;

@@ -1,18 +1,25 @@
 //! WASI for the guests of toolchains that cannot do without it: there, and closed off.
 //!
 //! No files, no network, no environment, no arguments; the wall clock stands still at the start of the run, the monotonic
-//! clock at zero; random numbers are the same in every run. What is written to stdout and stderr goes nowhere. Waiting
-//! for a clock that stands still would be waiting for ever, so it ends the instance.
+//! clock at zero; random numbers are the same in every run. What is written to standard output and standard error goes to the
+//! guest's log. Waiting for a clock that stands still would be waiting for ever, so it ends the instance.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::random::Deterministic;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::error::WasmError;
-use crate::state::State;
+use crate::state::{GuestLog, StandardStream, State};
 
 /// The packages that are served.
 const PACKAGES: [&str; 6] =
@@ -41,9 +48,11 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 }
 
 /// What WASI offers to one instance of a run that began at `started_at_micros`.
-pub(crate) fn context(started_at_micros: i64) -> WasiCtx {
+pub(crate) fn context(started_at_micros: i64, log: &GuestLog) -> WasiCtx {
     let now = Duration::from_micros(u64::try_from(started_at_micros).unwrap_or(0));
     WasiCtxBuilder::new()
+        .stdout(LogStream { log: log.clone(), stream: StandardStream::Output })
+        .stderr(LogStream { log: log.clone(), stream: StandardStream::Error })
         .wall_clock(Fixed(now))
         .monotonic_clock(Fixed(Duration::ZERO))
         .secure_random(Deterministic::new(SEED.to_vec()))
@@ -81,10 +90,71 @@ impl HostMonotonicClock for Fixed {
     }
 }
 
+/// How many bytes a guest may write at once.
+const MAX_WRITE_BYTES: usize = 64 * 1024;
+
+/// A standard stream of the guest. The log takes each write at once, so that all of it is there when the guest traps.
+#[derive(Clone)]
+struct LogStream {
+    log: GuestLog,
+    stream: StandardStream,
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.log.write(self.stream, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MAX_WRITE_BYTES)
+    }
+}
+
+impl AsyncWrite for LogStream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.log.write(self.stream, bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let started = self.session.as_ref().map_or(0, |session| session.run.started_at_micros);
-        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| context(started)), table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| context(started, &self.log)), table: &mut self.table }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo xtask build-datakits       every datakit into target/datakits/NAME.wasm
+//! cargo xtask cargo FOLDER …       cargo in another folder, with the toolchain that builds datakits
 //! cargo xtask check-reproducible   the same, in two folders: the files are the same to the bit
 //! cargo xtask check-wit            wit/ is the text recorded for its version
 //! cargo xtask record-wit           records a new version of wit/
@@ -26,6 +27,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   build-datakits [NAME...]      build every datakit, or those named, into target/datakits/NAME.wasm
+  cargo FOLDER [ARGUMENT...]    run cargo in another folder, with the toolchain that builds datakits
   check-reproducible [NAME...]  build them in this folder and in a copy of it, and compare bit by bit
   check-wit                     check that wit/ is the text recorded for its version
   record-wit                    record the text of a new version of wit/
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     };
     let done = match (command, rest) {
         ("build-datakits", names) => build_datakits(names),
+        ("cargo", [folder, arguments @ ..]) => cargo_elsewhere(folder, arguments),
         ("check-reproducible", names) => root().and_then(|root| reproducible::check(&root, names)),
         ("check-wit", []) => root().and_then(|root| wit::check(&root.join("wit"))),
         ("record-wit", []) => root().and_then(|root| wit::record(&root.join("wit"))),
@@ -60,6 +63,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// For a datakit outside of this workspace, where the active toolchain cannot build for WebAssembly.
+fn cargo_elsewhere(folder: &str, arguments: &[String]) -> Result<()> {
+    let toolchain = toolchain::choose(&root()?)?;
+    let mut command = toolchain::cargo(&toolchain.rustc, std::path::Path::new(folder));
+    command
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker)
+        .env("CARGO_ENCODED_RUSTFLAGS", toolchain.flags.join("\x1f"))
+        .args(arguments);
+    toolchain::run(&mut command, "cargo failed")
 }
 
 fn build_datakits(names: &[String]) -> Result<()> {

@@ -20,9 +20,7 @@ fn render(inspected: &InspectedDatakit) -> String {
     let line = printable::line;
     let (name, version, summary) = (line(&inspected.name), line(&inspected.version), line(&inspected.summary));
     let mut text = format!("{name}@{version}\n{summary}\n\n");
-    if let Some(digest) = &inspected.digest {
-        text.push_str(&format!("digest     {digest}\n"));
-    }
+    text.push_str(&format!("digest     {}\n", inspected.digest));
     text.push_str(&format!("component  {} ({} bytes)\n", inspected.component_digest, inspected.bytes));
     text.push_str(&format!("world      {}\n", line(&inspected.wit_world)));
     for InspectedRole { name, kinds, purpose } in &inspected.roles {

@@ -80,7 +80,8 @@ pub(super) async fn run(arguments: Run, session: &Session) -> Result<Exit, Repor
             .map_or_else(Reports::from, |()| reports),
         false => reports,
     };
-    let mut run = datakit_app::Run::prepare(&session.context, request).await.map_err(not_started)?;
+    let preparing = datakit_app::Run::prepare(&session.context, request);
+    let mut run = session.answer(preparing).await.map_err(not_started)?;
     let is_alone = run.ingests() == 1;
     let mut ended = Vec::new();
     while let Some(ingest) = run.next().await {

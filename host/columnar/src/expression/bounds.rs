@@ -6,8 +6,26 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
 use datakit_model::{Diagnostic, GuestLimits, HashKeys};
 
 use super::goldens::evaluate;
-use crate::tests::{batch, decimals};
+use crate::tests::{batch, decimals, sample};
 use crate::{ColumnExpression, Projection};
+
+#[test]
+fn regular_expressions_of_an_expression_and_a_projection_are_few() {
+    let sample = sample();
+    let columns = |each: usize, count: usize| -> Vec<(String, ColumnExpression)> {
+        let sql = vec!["regexp_like(name, 'a.{3}')"; each].join(" AND ");
+        (0..count).map(|index| (format!("c{index}"), ColumnExpression::Sql(sql.clone()))).collect()
+    };
+    let compile = |each, count| {
+        let (keys, limits) = (HashKeys::default(), GuestLimits::default());
+        Projection::compile(&sample.schema(), &columns(each, count), None, &keys, &limits)
+    };
+    let without =
+        Projection::compile(&sample.schema(), &[], None, &HashKeys::default(), &GuestLimits::default()).unwrap();
+    assert!(compile(16, 4).unwrap().kept_bytes() >= without.kept_bytes() + 64 * (512 << 10));
+    let refused = [compile(17, 1), compile(13, 5)].map(|result| result.unwrap_err().to_string());
+    insta::assert_snapshot!(refused.join("\n"));
+}
 
 #[test]
 fn size_tokens_and_depth_are_bounded_before_parsing() {

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::kernels::cmp::{gt_eq, lt_eq};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{and_kleene, is_not_null};
@@ -51,7 +51,7 @@ impl Meter {
 }
 
 /// Charges the bytes a function is about to make; `exact` is asked only when `bound` is too much.
-fn charge(bound: u64, exact: impl FnOnce() -> u64) -> Result<()> {
+pub(super) fn charge(bound: u64, exact: impl FnOnce() -> u64) -> Result<()> {
     let mut reading = METER.get();
     let limit = reading.step_limit.min(reading.step_limit.saturating_mul(STEPS).saturating_sub(reading.made));
     let bytes = if bound <= limit { bound } else { exact() };
@@ -193,6 +193,26 @@ impl ScalarUDFImpl for Metered {
     }
 }
 
+/// Evaluates by arrays of one length; a scalar where every argument is one.
+pub(super) fn by_rows(
+    args: ScalarFunctionArgs,
+    evaluate: impl FnOnce(&[ArrayRef]) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    let rows = rows(&args.args, args.number_rows);
+    let all_scalar = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+    for scalar in args.args.iter().filter(|value| matches!(value, ColumnarValue::Scalar(_))) {
+        // It is about to stand in every row.
+        let bytes = text_bytes(scalar, rows);
+        charge(bytes, || bytes)?;
+    }
+    let arrays = args.args.into_iter().map(|value| value.into_array(rows)).collect::<Result<Vec<_>>>()?;
+    let result = evaluate(&arrays)?;
+    if all_scalar {
+        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+    }
+    Ok(ColumnarValue::Array(result))
+}
+
 /// Rows of the result: one if every argument is a scalar.
 fn rows(values: &[ColumnarValue], number_rows: usize) -> usize {
     if values.iter().all(|value| matches!(value, ColumnarValue::Scalar(_))) { 1 } else { number_rows }
@@ -326,16 +346,12 @@ impl ScalarUDFImpl for Between {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = rows(&args.args, args.number_rows);
-        let all_scalar = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
-        let arrays = args.args.into_iter().map(|value| value.into_array(rows)).collect::<Result<Vec<_>>>()?;
-        let [value, low, high] = arrays.as_slice() else {
-            return Err(DataFusionError::Execution("between takes three arguments".to_owned()));
-        };
-        let result: BooleanArray = and_kleene(&gt_eq(value, low)?, &lt_eq(value, high)?)?;
-        if all_scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
-        }
-        Ok(ColumnarValue::Array(Arc::new(result)))
+        by_rows(args, |arrays| {
+            let [value, low, high] = arrays else {
+                return Err(DataFusionError::Execution("between takes three arguments".to_owned()));
+            };
+            let result: BooleanArray = and_kleene(&gt_eq(value, low)?, &lt_eq(value, high)?)?;
+            Ok(Arc::new(result))
+        })
     }
 }

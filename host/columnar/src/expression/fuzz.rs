@@ -89,9 +89,18 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("substr", 3),
     ("replace", 3),
     ("concat", 3),
+    ("strpos", 2),
+    ("left", 2),
+    ("right", 2),
+    ("split_part", 3),
+    ("sha256", 1),
     ("COALESCE", 3),
     ("NULLIF", 2),
 ];
+
+const UNITS: &[&str] = &["microseconds", "second", "hour", "day", "week", "month", "quarter", "year", "age"];
+
+const PATTERNS: &[&str] = &["", "a", ".", "[^a-z ]+", "(\\d)\\d*", "^.*$", "x|y|", "(", "\\w{2,3}"];
 
 /// What a text of words is made of, besides columns, literals, types and operators.
 const WORDS: &[&str] = &[
@@ -171,7 +180,14 @@ impl Making<'_> {
                 format!("{cast}({value} AS {})", self.word(TYPES))
             }
             13 => format!("CASE WHEN {} THEN {} ELSE {} END", self.value(), self.value(), self.value()),
-            14 => match self.pick(3) {
+            14 => match self.pick(5) {
+                3 => format!("date_trunc('{}', {})", self.word(UNITS), self.value()),
+                4 => {
+                    let (name, last) =
+                        [("regexp_like", ""), ("regexp_substr", ""), ("regexp_replace", ", '<\\&>', 'g'")]
+                            [self.pick(3)];
+                    format!("{name}({}, '{}'{last})", self.value(), self.word(PATTERNS))
+                }
                 0 => format!("{} IN ({}, {})", self.value(), self.value(), self.value()),
                 1 => format!("{} BETWEEN {} AND {}", self.value(), self.value(), self.value()),
                 _ => format!("{} IS {}", self.value(), self.word(&["NULL", "NOT NULL", "TRUE", "NOT FALSE"])),

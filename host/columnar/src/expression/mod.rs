@@ -7,17 +7,22 @@
 
 #[cfg(test)]
 mod bounds;
+mod date_trunc;
 mod functions;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod goldens;
+#[cfg(test)]
+mod goldens_of_functions;
 mod like;
 mod literal;
 #[cfg(test)]
 mod refusals;
+mod regexp;
 mod step;
 pub(super) mod syntax;
+mod texts;
 mod translate;
 mod trim;
 mod typing;
@@ -45,6 +50,9 @@ const MIN_CHUNK_ROWS: usize = 256;
 /// Bytes that the text literals of one expression may come to when each stands in every row of a chunk.
 const CHUNK_LITERAL_BYTES: usize = 8 << 20;
 
+/// What a regular expression is taken to keep, in bytes, and what compiling it costs, in units of work.
+pub(super) use regexp::{PATTERN_BYTES, PATTERN_UNITS};
+
 /// A compiled expression.
 #[derive(Debug)]
 pub(super) struct Expression {
@@ -54,6 +62,8 @@ pub(super) struct Expression {
     /// Positions in the batch of the columns the expression reads; its own columns are positions in this list.
     reads: Vec<usize>,
     data_type: DataType,
+    /// The regular expressions in it.
+    patterns: u64,
     chunk_rows: usize,
     /// How often all steps together look at every row.
     passes: u64,
@@ -79,14 +89,15 @@ impl Expression {
             what: "choosing the columns of an expression",
             message: shorten(&error.to_string()),
         })?;
-        let (physical, data_type) = translate::translate(&parsed.ast, column, &schema, limits)?;
+        let translated = translate::translate(&parsed.ast, column, &schema, limits)?;
         let literal_bytes = parsed.literal_bytes().max(1);
         Ok(Self {
             column: column.to_owned(),
-            passes: step::count(&physical),
-            physical,
+            passes: step::count(&translated.physical),
+            physical: translated.physical,
             reads,
-            data_type,
+            data_type: translated.data_type,
+            patterns: translated.patterns,
             chunk_rows: (CHUNK_LITERAL_BYTES / literal_bytes).clamp(MIN_CHUNK_ROWS, CHUNK_ROWS),
             max_text_bytes: limits.max_live_batch_bytes,
             max_output_bytes: limits.max_live_batch_bytes,
@@ -96,6 +107,11 @@ impl Expression {
     /// The type of every result.
     pub(super) fn data_type(&self) -> &DataType {
         &self.data_type
+    }
+
+    /// How many regular expressions it has.
+    pub(super) fn patterns(&self) -> u64 {
+        self.patterns
     }
 
     /// About what [`Self::evaluate`] counts for a batch.

@@ -1,5 +1,8 @@
 //! From the syntax tree to a physical expression. What has no arm here is not in the language.
 
+mod calls;
+
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
@@ -11,10 +14,7 @@ use datafusion_physical_expr::expressions::{
 };
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datakit_model::GuestLimits;
-use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, Expr, Function as Call, FunctionArg, FunctionArgExpr, FunctionArguments,
-    ObjectNamePart, TrimWhereField, UnaryOperator, Value,
-};
+use sqlparser::ast::{BinaryOperator, CaseWhen, CastKind, Expr, UnaryOperator, Value};
 
 use super::functions::{self, Function};
 use super::like;
@@ -25,21 +25,29 @@ use crate::error::{ColumnarError, shorten};
 use crate::type_text::{self, TypeBudget};
 use crate::wire;
 
-/// Translates the expression of `column` over the columns of `schema`; returns it with its type.
+/// An expression as it is evaluated.
+pub(super) struct Translated {
+    pub(super) physical: Arc<dyn PhysicalExpr>,
+    pub(super) data_type: DataType,
+    /// The regular expressions in it.
+    pub(super) patterns: u64,
+}
+
+/// Translates the expression of `column` over the columns of `schema`.
 pub(super) fn translate(
     ast: &Expr,
     column: &str,
     schema: &Schema,
     limits: &GuestLimits,
-) -> Result<(Arc<dyn PhysicalExpr>, DataType), ColumnarError> {
-    let translator = Translator { column, schema, config: Arc::new(ConfigOptions::default()) };
+) -> Result<Translated, ColumnarError> {
+    let translator = Translator { column, schema, config: Arc::new(ConfigOptions::default()), patterns: Cell::new(0) };
     let typed = translator.expression(ast)?;
     if typed.data_type == DataType::Null {
         return Err(translator.mismatch("the result is always NULL and has no type; write CAST(NULL AS …)"));
     }
     type_text::check(&typed.data_type, &mut TypeBudget::new(limits))
         .map_err(|refusal| wire::refuse(refusal, column, &type_text::print(&typed.data_type)))?;
-    Ok((typed.physical, typed.data_type))
+    Ok(Translated { physical: typed.physical, data_type: typed.data_type, patterns: translator.patterns.get() })
 }
 
 /// A translated expression with its type, and its value if it is a literal.
@@ -68,6 +76,8 @@ struct Translator<'a> {
     column: &'a str,
     schema: &'a Schema,
     config: Arc<ConfigOptions>,
+    /// The regular expressions so far.
+    patterns: Cell<u64>,
 }
 
 impl Translator<'_> {
@@ -284,92 +294,6 @@ impl Translator<'_> {
             otherwise.map(|otherwise| otherwise.physical),
         );
         Ok(Typed::new(Arc::new(case.map_err(|error| self.plan(&error))?), data_type))
-    }
-
-    fn trim(
-        &self,
-        expr: &Expr,
-        side: Option<&TrimWhereField>,
-        characters: Option<&Expr>,
-    ) -> Result<Typed, ColumnarError> {
-        let (leading, trailing) = match side {
-            Some(TrimWhereField::Leading) => (true, false),
-            Some(TrimWhereField::Trailing) => (false, true),
-            Some(TrimWhereField::Both) | None => (true, true),
-        };
-        let mut arguments = vec![self.text(expr, "trim")?];
-        if let Some(characters) = characters {
-            arguments.push(self.text(characters, "trim")?);
-        }
-        let arguments = self.unify(arguments, "trim")?;
-        self.call(&functions::trim(leading, trailing), arguments)
-    }
-
-    fn substr(&self, text: &Expr, from: Option<&Expr>, length: Option<&Expr>) -> Result<Typed, ColumnarError> {
-        let mut arguments = vec![self.text(text, "substr")?];
-        let Some(from) = from else { return self.refuse("substr without a start") };
-        for position in [Some(from), length].into_iter().flatten() {
-            let position = self.expression(position)?;
-            if !(position.data_type.is_integer() || position.data_type == DataType::Null) {
-                return Err(self.mismatch("the positions of substr are integers"));
-            }
-            arguments.push(self.convert(position, &DataType::Int64)?);
-        }
-        self.call(&functions::substr(), arguments)
-    }
-
-    fn function(&self, call: &Call) -> Result<Typed, ColumnarError> {
-        let name = match call.name.0.as_slice() {
-            [ObjectNamePart::Identifier(name)] if name.quote_style.is_none() => name.value.to_ascii_lowercase(),
-            _ => return self.refuse(&format!("the function {}", call.name)),
-        };
-        let arguments = self.plain_arguments(call, &name)?;
-        let count = arguments.len();
-        match (name.as_str(), count) {
-            ("upper", 1) => self.text_function(&functions::upper(), &arguments, &name),
-            ("lower", 1) => self.text_function(&functions::lower(), &arguments, &name),
-            ("length", 1) => self.text_function(&functions::length(), &arguments, &name),
-            ("replace", 3) => self.text_function(&functions::replace(), &arguments, &name),
-            ("concat", 1..) => self.text_function(&functions::concat(), &arguments, &name),
-            ("coalesce", 1..) => {
-                let arguments = self.alike(&arguments, "COALESCE")?;
-                self.call(&functions::coalesce(), arguments)
-            }
-            ("nullif", 2) => {
-                let arguments = self.comparable(&arguments, "NULLIF")?;
-                self.call(&functions::nullif(), arguments)
-            }
-            ("upper" | "lower" | "length" | "replace" | "concat" | "coalesce" | "nullif", _) => {
-                self.refuse(&format!("the function {name} with {count} arguments"))
-            }
-            _ => self.refuse(&format!("the function {name}")),
-        }
-    }
-
-    /// The arguments of a call with nothing around them: no DISTINCT, FILTER, OVER, names or wildcards.
-    fn plain_arguments<'e>(&self, call: &'e Call, name: &str) -> Result<Vec<&'e Expr>, ColumnarError> {
-        let what = format!("the function {name} with more than plain arguments");
-        let plain = !call.uses_odbc_syntax
-            && matches!(call.parameters, FunctionArguments::None)
-            && call.filter.is_none()
-            && call.null_treatment.is_none()
-            && call.over.is_none()
-            && call.within_group.is_empty();
-        let FunctionArguments::List(list) = &call.args else { return self.refuse(&what) };
-        if !plain || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
-            return self.refuse(&what);
-        }
-        let arguments = list.args.iter().map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
-            _ => self.refuse(&what),
-        });
-        arguments.collect()
-    }
-
-    fn text_function(&self, function: &Function, arguments: &[&Expr], name: &str) -> Result<Typed, ColumnarError> {
-        let arguments = arguments.iter().map(|argument| self.text(argument, name)).collect::<Result<Vec<_>, _>>()?;
-        let arguments = self.unify(arguments, name)?;
-        self.call(function, arguments)
     }
 
     fn call(&self, function: &Function, arguments: Vec<Typed>) -> Result<Typed, ColumnarError> {

@@ -49,7 +49,9 @@ fn new_columns_follow_and_known_ones_are_replaced_in_place() {
     assert_eq!(columns, expected);
     assert_eq!(made.column(2).as_primitive::<arrow::datatypes::Int64Type>().values(), &[1, 2, 3]);
     assert_eq!(made.schema().field(2).data_type(), &DataType::Int64);
-    for (kept, column) in sample.columns().iter().zip(made.columns()).enumerate().filter(|(at, _)| *at != 2).map(|(_, pair)| pair) {
+    for (kept, column) in
+        sample.columns().iter().zip(made.columns()).enumerate().filter(|(at, _)| *at != 2).map(|(_, pair)| pair)
+    {
         assert!(Arc::ptr_eq(kept, column), "nothing is copied");
     }
 }
@@ -72,7 +74,8 @@ fn columns_that_do_not_fit_the_batch_say_why() {
         with_columns(&twice, &stream(vec![("a", ints(vec![1, 2]))]), &limits()).unwrap_err(),
         with_columns(&two, b"no stream", &limits()).unwrap_err(),
     ];
-    let lines = errors.iter().map(|error| format!("{} {error}\n  hint: {}", error.code(), error.hint().unwrap_or_default()));
+    let lines =
+        errors.iter().map(|error| format!("{} {error}\n  hint: {}", error.code(), error.hint().unwrap_or_default()));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
 }
 
@@ -94,6 +97,9 @@ fn the_nullability_of_items_is_kept_on_the_whole_way() {
         let bytes = encode_ipc(&lists, &limits()).unwrap();
         assert_eq!(decode_ipc(&bytes, &limits()).unwrap(), lists);
         let beside = batch(vec![("n", ints(vec![1, 2]))]);
-        assert_eq!(with_columns(&beside, &bytes, &limits()).unwrap().column(1).data_type(), lists.column(0).data_type());
+        assert_eq!(
+            with_columns(&beside, &bytes, &limits()).unwrap().column(1).data_type(),
+            lists.column(0).data_type()
+        );
     }
 }

@@ -9,7 +9,7 @@ use arrow::ipc::writer::IpcWriteOptions;
 use datakit_model::GuestLimits;
 
 use super::tests::{every_type, written};
-use super::{decode_ipc, encode_ipc};
+use super::{decode_ipc, encode_ipc, with_columns};
 use crate::tests::check_named;
 use crate::type_text::{self, TypeBudget};
 use crate::{schema_from_wire, schema_to_wire};
@@ -75,6 +75,7 @@ fn check(bytes: &[u8]) {
     // A small stream does not stand for a large batch.
     let held: usize = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap()).sum();
     assert!(held <= bytes.len() + 64 * batch.num_columns(), "{held} bytes of a stream of {}", bytes.len());
+    assert_eq!(with_columns(&batch, bytes, &limits).unwrap(), batch, "each column takes its own place");
     let again = encode_ipc(&batch, &limits).unwrap();
     assert_eq!(decode_ipc(&again, &limits).unwrap(), batch);
 }

@@ -1,5 +1,6 @@
 //! From columns and a filter to steps.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -10,10 +11,13 @@ use super::bounds::{self, AllTokens};
 use super::{ColumnExpression, FILTER, Inner, Projection, Step};
 use crate::constant::{Constant, Value};
 use crate::error::{ColumnarError, shorten};
-use crate::expression::Expression;
 use crate::expression::syntax::{self, Parsed};
+use crate::expression::{Expression, PATTERN_BYTES};
 use crate::row_hash::{KeyedHash, RowHash};
 use crate::type_text;
+
+/// Regular expressions of one projection: each may keep much for the length of its text.
+const MAX_PATTERNS: u64 = 64;
 
 /// Parses and compiles. To be called with the stack that the largest expression may take.
 pub(super) fn compile(
@@ -35,8 +39,8 @@ pub(super) fn compile(
         what: "choosing the columns of a projection",
         message: shorten(&error.to_string()),
     })?;
-    let filter = filter.map(|parsed| compile_filter(&parsed, &working, limits)).transpose()?;
-    let compiler = Compiler { working: &working, keys, limits };
+    let compiler = Compiler { working: &working, keys, limits, patterns: Cell::new(0) };
+    let filter = filter.map(|parsed| compiler.filter(&parsed)).transpose()?;
     let compiled = columns.iter().zip(&parsed);
     let compiled = compiled.map(|((name, expression), parsed)| compiler.column(name, expression, parsed.as_ref()));
     let (values, fields): (Vec<_>, Vec<_>) = compiled.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
@@ -47,8 +51,19 @@ pub(super) fn compile(
         (_, None) => Err(ColumnarError::Unexpected { what: "compiling a column", message: shorten(name) }),
     });
     let steps = steps.collect::<Result<Vec<_>, _>>()?;
+    let patterns = compiler.patterns.get();
+    let kept_bytes = kept_bytes.saturating_add(patterns.saturating_mul(PATTERN_BYTES));
     let max_bytes = limits.max_live_batch_bytes;
-    Ok(Projection(Arc::new(Inner { input: Arc::clone(input), used, filter, steps, output, max_bytes, kept_bytes })))
+    Ok(Projection(Arc::new(Inner {
+        input: Arc::clone(input),
+        used,
+        filter,
+        steps,
+        output,
+        max_bytes,
+        kept_bytes,
+        patterns,
+    })))
 }
 
 /// Positions of the input columns that anything reads, in order.
@@ -73,17 +88,6 @@ fn used_columns(
     fields.filter(|(_, field)| names.contains(field.name().as_str())).map(|(index, _)| index).collect()
 }
 
-fn compile_filter(parsed: &Parsed, working: &Schema, limits: &GuestLimits) -> Result<Expression, ColumnarError> {
-    let filter = Expression::compile(parsed, FILTER, working, limits)?;
-    match filter.data_type() {
-        DataType::Boolean => Ok(filter),
-        other => Err(ColumnarError::TypeMismatch {
-            column: FILTER.to_owned(),
-            message: format!("a filter is Boolean, not {}", type_text::print(other)),
-        }),
-    }
-}
-
 /// A row hash covers what the projection gives away, and so no hash of itself.
 fn compile_row_hash(
     name: &str,
@@ -105,9 +109,33 @@ struct Compiler<'a> {
     working: &'a Schema,
     keys: &'a HashKeys,
     limits: &'a GuestLimits,
+    /// The regular expressions so far.
+    patterns: Cell<u64>,
 }
 
 impl Compiler<'_> {
+    fn filter(&self, parsed: &Parsed) -> Result<Expression, ColumnarError> {
+        let filter = self.expression(parsed, FILTER)?;
+        match filter.data_type() {
+            DataType::Boolean => Ok(filter),
+            other => Err(ColumnarError::TypeMismatch {
+                column: FILTER.to_owned(),
+                message: format!("a filter is Boolean, not {}", type_text::print(other)),
+            }),
+        }
+    }
+
+    fn expression(&self, parsed: &Parsed, column: &str) -> Result<Expression, ColumnarError> {
+        let expression = Expression::compile(parsed, column, self.working, self.limits)?;
+        self.patterns.set(self.patterns.get() + expression.patterns());
+        if self.patterns.get() > MAX_PATTERNS {
+            let what =
+                format!("more than {MAX_PATTERNS} regular expressions, with the other columns of the projection");
+            return Err(ColumnarError::NotInLanguage { column: shorten(column), what });
+        }
+        Ok(expression)
+    }
+
     /// The step and the field of an output column. A row hash has no step yet: it needs the fields of all others.
     fn column(
         &self,
@@ -135,7 +163,7 @@ impl Compiler<'_> {
                         message: name.to_owned(),
                     });
                 };
-                let expression = Expression::compile(parsed, name, self.working, self.limits)?;
+                let expression = self.expression(parsed, name)?;
                 let field = Field::new(name, expression.data_type().clone(), true);
                 (Step::Expression(expression), field)
             }

@@ -15,8 +15,8 @@ use datakit_model::{GuestLimits, HashKeys};
 
 use super::constant::Constant;
 use super::error::{ColumnarError, shorten};
-use super::expression::Expression;
 use super::expression::syntax;
+use super::expression::{Expression, PATTERN_UNITS};
 use super::row_hash::{self, KeyedHash, RowHash};
 use super::type_text;
 use super::work::{self, Meter};
@@ -69,6 +69,8 @@ struct Inner {
     output: SchemaRef,
     max_bytes: u64,
     kept_bytes: u64,
+    /// The regular expressions of all columns and the filter.
+    patterns: u64,
 }
 
 #[derive(Debug)]
@@ -114,12 +116,22 @@ impl Projection {
         if largest == 0 {
             return compile();
         }
+        let compiled = Self::on_large_stack(syntax::stack_bytes(largest, limits), compile)?;
+        // They are few, so that their work is counted when it is known.
+        meter.charge(compiled.0.patterns.saturating_mul(PATTERN_UNITS))?;
+        Ok(compiled)
+    }
+
+    fn on_large_stack(
+        stack_bytes: usize,
+        compile: impl FnOnce() -> Result<Self, ColumnarError> + Send,
+    ) -> Result<Self, ColumnarError> {
         // Parser, translation and the release of a syntax tree recurse as deep as the text says. The depth is bounded, but
         // the stack of the caller (a wasmtime fiber) is small.
         thread::scope(|scope| {
             let unexpected =
                 |message: String| ColumnarError::Unexpected { what: "the thread that compiles expressions", message };
-            let thread = thread::Builder::new().stack_size(syntax::stack_bytes(largest, limits));
+            let thread = thread::Builder::new().stack_size(stack_bytes);
             let handle = thread.spawn_scoped(scope, compile).map_err(|error| unexpected(error.to_string()))?;
             handle.join().map_err(|_| unexpected("panicked".to_owned()))?
         })

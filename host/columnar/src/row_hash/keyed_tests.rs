@@ -12,7 +12,7 @@ use crate::tests::batch;
 
 const KEY: &str = "an example key, of 32 characters";
 
-fn hashes(key: &str, columns: Vec<(&str, ArrayRef)>) -> Vec<Option<String>> {
+pub(super) fn hashes(key: &str, columns: Vec<(&str, ArrayRef)>) -> Vec<Option<String>> {
     let batch = batch(columns);
     let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     let key = HashKey::new(Secret::new(key.to_owned())).unwrap();

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array,
-    Int32Array, Int64Array, StringArray, Time64NanosecondArray, TimestampMicrosecondArray,
+    Array as _, ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Float32Array, Float64Array,
+    Int16Array, Int32Array, Int64Array, StringArray, Time64NanosecondArray, TimestampMicrosecondArray,
 };
 
+use super::keyed_tests::hashes as keyed_hashes;
 use super::tests::{hashes, reference_bytes};
 use crate::tests::{batch, decimals};
 use crate::type_text;
@@ -140,6 +141,27 @@ fn the_python_of_the_docs_finds_the_same_hashes() {
         let _ = writeln!(script, "print(row_hash([{value}]))");
     }
     let _ = writeln!(script, "print(row_hash([{}]))", values.join(", "));
+    let mut expected: Vec<_> =
+        vectors().into_iter().map(|(.., array)| hashes(&batch(vec![("c", array)])).unwrap().remove(0)).collect();
+    expected.push(whole_row());
+    assert_eq!(printed_by_python(&script), expected);
+}
+
+#[test]
+fn the_python_of_the_docs_finds_the_same_keyed_hashes() {
+    const KEY: &str = "klíč, dlouhý aspoň 32 bajtů";
+    let docs = docs();
+    let parts = docs.split("```python\n").skip(1).filter_map(|part| part.split_once("```"));
+    let mut script: String = parts.map(|(python, _)| python).collect();
+    let mut expected = Vec::new();
+    for (_, _, value, array) in vectors().into_iter().filter(|(.., array)| !array.is_null(0)) {
+        let _ = writeln!(script, "print(keyed_hash({KEY:?}, [{value}]))");
+        expected.extend(keyed_hashes(KEY, vec![("c", array)]).into_iter().flatten());
+    }
+    assert_eq!(printed_by_python(&script), expected);
+}
+
+fn printed_by_python(script: &str) -> Vec<String> {
     let mut child = Command::new("python3")
         .args(["-X", "utf8", "-"])
         .stdin(Stdio::piped())
@@ -149,9 +171,5 @@ fn the_python_of_the_docs_finds_the_same_hashes() {
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
-    let mut expected: Vec<_> =
-        vectors().into_iter().map(|(.., array)| hashes(&batch(vec![("c", array)])).unwrap().remove(0)).collect();
-    expected.push(whole_row());
-    let found = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }

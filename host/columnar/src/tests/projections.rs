@@ -147,7 +147,9 @@ fn a_keyed_hash_is_declared_nullable_and_null_of_null() {
     let projection = compile(&columns, Some("flag IS NULL OR flag")).unwrap();
     let output = projection.apply(&sample()).unwrap();
     assert_eq!(projection.output().field(0), &Field::new("who", DataType::Utf8, true));
-    insta::assert_snapshot!(arrow::util::pretty::pretty_format_batches(std::slice::from_ref(&output)).unwrap().to_string());
+    insta::assert_snapshot!(
+        arrow::util::pretty::pretty_format_batches(std::slice::from_ref(&output)).unwrap().to_string()
+    );
     assert!(projection.estimate(&sample()) > 0);
     let shown = format!("{projection:?} {:?}", keys());
     assert!(!shown.contains("an example key") && !shown.contains("97, 110, 32"), "{shown}");
@@ -164,7 +166,8 @@ fn an_error_of_a_keyed_hash_shows_no_value() {
     };
     let keyed = error(&[("key", keyed(&["who", "day"], "pii"))]);
     assert!(!format!("{keyed} {:?}", keyed.context()).contains("somebody"), "{keyed}");
-    let masked = error(&[("who", Text("***".to_owned())), ("day", input("day")), ("h", RowHash(names(&["who", "day"])))]);
+    let masked =
+        error(&[("who", Text("***".to_owned())), ("day", input("day")), ("h", RowHash(names(&["who", "day"])))]);
     assert!(masked.to_string().contains("(`who` is ***)"), "{masked}");
 }
 

@@ -114,8 +114,22 @@ impl Log {
         sum
     }
 
-    /// Refuses a table that we cannot write, or that holds other columns.
-    pub(crate) fn check(&self, schema: &TableSchema, mode: WriteMode) -> Result<(), SinkError> {
+    /// The partition columns of a load that proposes these, none of them meaning any: those of the table that is there, in its
+    /// own order, unless others are proposed.
+    pub(crate) fn partition_columns(&self, proposed: Vec<String>) -> Vec<String> {
+        let Some(snapshot) = &self.snapshot else { return proposed };
+        let there = snapshot.metadata().partition_columns();
+        let is_same = there.len() == proposed.len() && there.iter().all(|name| proposed.contains(name));
+        if proposed.is_empty() || is_same { there.to_vec() } else { proposed }
+    }
+
+    /// Refuses a table that we cannot write, that holds other columns, or that is partitioned by others.
+    pub(crate) fn check(
+        &self,
+        schema: &TableSchema,
+        partition_columns: &[String],
+        mode: WriteMode,
+    ) -> Result<(), SinkError> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         let foreign = |reason: String| SinkError::ForeignTable { location: self.location.clone(), reason };
         if let Some(column) = column_with_invariant(&snapshot.schema()) {
@@ -126,11 +140,10 @@ impl Log {
         if !needs.is_empty() {
             return Err(foreign(format!("it needs table features that are not supported here: {}", needs.join(", "))));
         }
-        if !snapshot.metadata().partition_columns().is_empty() {
-            return Err(foreign(format!(
-                "it is partitioned by {}",
-                snapshot.metadata().partition_columns().join(", ")
-            )));
+        let there = snapshot.metadata().partition_columns();
+        if there != partition_columns {
+            let (location, wanted) = (self.location.clone(), partition_columns.to_vec());
+            return Err(SinkError::OtherPartitions { location, there: there.to_vec(), wanted });
         }
         if mode == WriteMode::Overwrite && snapshot.table_config().append_only == Some(true) {
             return Err(foreign("it is append-only, and the load overwrites".into()));
@@ -159,7 +172,7 @@ impl Log {
             };
             let found = self.resolve(&state, error).await?;
             let Found::Others(log) = found else { return Ok((state, base.rows_after(&commit))) };
-            log.check(commit.schema, commit.mode).map_err(CommitError::Nothing)?;
+            log.check(commit.schema, commit.partition_columns, commit.mode).map_err(CommitError::Nothing)?;
             tracing::info!(location = %self.location, attempt, "another writer has committed: committing behind it");
             newest = Some(*log);
             tokio::time::sleep(PAUSE * attempt).await;
@@ -198,7 +211,7 @@ impl Log {
             ("delta.checkpointInterval".to_owned(), commit.checkpoint_interval.max(1).to_string()),
             (STATE_KEY.to_owned(), serde_json::to_string(state)?),
         ];
-        let metadata = new_metadata(&commit.schema.delta, Vec::<String>::new(), configuration)?;
+        let metadata = new_metadata(&commit.schema.delta, commit.partition_columns, configuration)?;
         let protocol = protocol::of_new_table(&commit.schema.delta)?;
         Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)])
     }
@@ -310,6 +323,8 @@ pub(crate) enum CommitError {
 /// What is committed.
 pub(crate) struct Commit<'a> {
     pub(crate) schema: &'a TableSchema,
+    /// As the table calls them.
+    pub(crate) partition_columns: &'a [String],
     /// Commits between two checkpoints, for a table that is created.
     pub(crate) checkpoint_interval: u32,
     pub(crate) mode: WriteMode,
@@ -331,7 +346,9 @@ impl Commit<'_> {
         let now = chrono::Utc::now().timestamp_millis();
         self.files.iter().map(move |file| {
             Action::Add(Add {
+                // Encoded as a URI when it is written.
                 path: file.name.clone(),
+                partition_values: self.partition_columns.iter().cloned().zip(file.folder.values.clone()).collect(),
                 size: i64::try_from(file.bytes).unwrap_or(i64::MAX),
                 modification_time: now,
                 data_change: true,
@@ -347,7 +364,8 @@ impl Commit<'_> {
             WriteMode::Append | WriteMode::Merge => SaveMode::Append,
             WriteMode::Overwrite => SaveMode::Overwrite,
         };
-        DeltaOperation::Write { mode, partition_by: None, predicate: None }
+        let partition_by = (!self.partition_columns.is_empty()).then(|| self.partition_columns.to_vec());
+        DeltaOperation::Write { mode, partition_by, predicate: None }
     }
 
     /// For the table's history.

@@ -26,6 +26,8 @@ pub struct DeltaConfig {
     pub max_encoding_bytes: u64,
     /// A file is closed after the batch with which it reaches this size, in bytes.
     pub max_file_bytes: u64,
+    /// Files open at one time for each partition being written, of a table that is partitioned by columns.
+    pub max_open_files: usize,
     /// Level of zstd, 1 to 22.
     pub compression_level: i32,
     /// A checkpoint is written every this many commits, for tables that the sink creates.
@@ -42,6 +44,7 @@ impl DeltaConfig {
             row_group_bytes: 16 * MIB,
             max_encoding_bytes: 16 * MIB,
             max_file_bytes: 256 * MIB,
+            max_open_files: 64,
             compression_level: 1,
             checkpoint_interval: 10,
         }

@@ -40,9 +40,11 @@ impl Connector for Delta {
 
     fn sink(&self, sink: &SinkConfig, services: &dyn Services) -> Result<Arc<dyn ConnectedSink>, OpenError> {
         let settings = settings_of(sink)?;
+        let limits = &services.limits().run;
         let config = DeltaConfig {
             store: store::options(settings.store.as_ref(), services)?,
-            max_encoding_bytes: services.limits().run.max_encoding_bytes,
+            max_encoding_bytes: limits.max_encoding_bytes,
+            max_open_files: usize::try_from(limits.max_open_files).unwrap_or(usize::MAX),
             ..DeltaConfig::new(settings.uri.to_string())
         };
         Ok(Arc::new(Connected(Arc::new(DeltaSink::new(config).map_err(Failure::from)?))))

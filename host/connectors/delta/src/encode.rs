@@ -7,8 +7,9 @@ use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, SchemaRef, Time64MicrosecondType, Time64NanosecondType, TimeUnit};
 use arrow::error::ArrowError;
 
-use datakit_parquet::{RowForm, WriteError};
+use datakit_parquet::{FormedBatch, RowForm, WriteError};
 
+use super::partitioning::Partitioning;
 use super::schema::TableSchema;
 use super::storage::{io_error, storage_error};
 use datakit_connect::sink::SinkError;
@@ -28,6 +29,8 @@ pub(crate) enum Form {
 /// Rows in the form of a table's files.
 pub(crate) struct DeltaRows {
     pub(crate) schema: TableSchema,
+    /// Which folder a row belongs to.
+    pub(crate) partitioning: Partitioning,
     /// The table, for people.
     pub(crate) location: String,
 }
@@ -36,10 +39,10 @@ impl RowForm for DeltaRows {
     type Error = SinkError;
 
     fn schema(&self) -> &SchemaRef {
-        &self.schema.written
+        &self.partitioning.file_schema
     }
 
-    fn encode(&self, batch: &RecordBatch) -> Result<RecordBatch, SinkError> {
+    fn encode(&self, batch: &RecordBatch) -> Result<FormedBatch, SinkError> {
         check_batch(&self.schema.source, batch, &self.location)?;
         let failed = |e: ArrowError| SinkError::Encode { location: self.location.clone(), source: Box::new(e) };
         let columns = self.schema.forms.iter().zip(batch.columns()).map(|(form, column)| match form {
@@ -48,7 +51,8 @@ impl RowForm for DeltaRows {
             Form::TimeText => Ok(time_text(column)),
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        RecordBatch::try_new(Arc::clone(&self.schema.written), columns).map_err(failed)
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema.written), columns).map_err(failed)?;
+        self.partitioning.split(batch, &self.location)
     }
 
     fn failed(&self, error: WriteError) -> SinkError {

@@ -8,6 +8,7 @@
 //! - [`names`]: columns and directories, reversibly;
 //! - `schema`: Arrow columns as Delta columns, and whether they fit the table that is there;
 //! - `encode`: the few columns that change their form, a column at a time;
+//! - `partitioning`: tables that are partitioned by the values of columns;
 //! - `commit`: the log entry;
 //! - `first_entry`: the first of a table on a disk, which comes with its folder;
 //! - `protocol`: table features;
@@ -20,6 +21,7 @@ mod connector;
 mod encode;
 mod first_entry;
 pub mod names;
+mod partitioning;
 mod probe;
 mod protocol;
 mod schema;

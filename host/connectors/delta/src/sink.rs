@@ -13,10 +13,11 @@ use tokio::task::JoinHandle;
 use super::commit::{Commit, CommitError, Log};
 use super::config::{DeltaConfig, Root};
 use super::encode::DeltaRows;
+use super::partitioning::Partitioning;
 use super::schema::TableSchema;
 use super::{names, probe};
 use datakit_connect::sink::SinkError;
-use datakit_connect::sink::columns::{check_mode, check_partitioning};
+use datakit_connect::sink::columns::check_mode;
 use datakit_model::sink::{
     CommitNote, Committed, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
 };
@@ -115,14 +116,14 @@ impl Sink for DeltaSink {
 
     fn fits(&self, target: &Target) -> Result<(), Failure> {
         check_mode(target, self.kind())?;
-        check_partitioning(target, self.kind())?;
         self.table_root(&target.run.source_system, &target.table)?;
-        TableSchema::new(&target.table, &target.schema)?;
+        let schema = TableSchema::new(&target.table, &target.schema)?;
+        Partitioning::new(&target.table, &schema, partition_columns(target))?;
         Ok(())
     }
 
     fn writes_partitioned_tables(&self) -> bool {
-        false
+        true
     }
 
     fn max_columns(&self) -> Option<usize> {
@@ -139,13 +140,14 @@ impl Sink for DeltaSink {
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
         check_mode(&target, self.kind())?;
-        check_partitioning(&target, self.kind())?;
         let root = self.table_root(&target.run.source_system, &target.table)?;
         let schema = TableSchema::new(&target.table, &target.schema)?;
         let log = Log::open(&root, &target.run.source_system, &target.table).await?;
-        log.check(&schema, target.mode)?;
+        let columns = log.partition_columns(partition_columns(&target));
+        log.check(&schema, &columns, target.mode)?;
+        let partitioning = Partitioning::new(&target.table, &schema, columns)?;
         let plan = FilePlan {
-            form: DeltaRows { schema, location: log.location.clone() },
+            form: DeltaRows { schema, partitioning, location: log.location.clone() },
             store: log.store.object_store(None),
             directory: root.local().cloned(),
             location: log.location.clone(),
@@ -153,6 +155,7 @@ impl Sink for DeltaSink {
                 row_group_bytes: self.config.row_group_bytes,
                 max_file_bytes: self.config.max_file_bytes,
                 compression_level: self.config.compression_level,
+                max_open_files: self.config.max_open_files,
             },
             memory: Arc::clone(&self.memory),
         };
@@ -164,6 +167,11 @@ impl Sink for DeltaSink {
             partitions: Arc::default(),
         }))
     }
+}
+
+/// The partition columns of a target as the table calls them.
+fn partition_columns(target: &Target) -> Vec<String> {
+    target.partition_by.iter().map(|name| names::column(name)).collect()
 }
 
 /// What is known of a table's partitions.
@@ -265,6 +273,7 @@ impl TableWriter for DeltaWriter {
         let files = self.settle()?;
         let commit = Commit {
             schema: &self.plan.form.schema,
+            partition_columns: &self.plan.form.partitioning.columns,
             checkpoint_interval: self.checkpoint_interval,
             mode: self.target.mode,
             run: &self.target.run,

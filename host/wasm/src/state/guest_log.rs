@@ -1,12 +1,15 @@
 //! A guest's log: bounded, escaped, and sent on as `tracing` events with the target `datakit`.
+//!
+//! What a guest writes to its standard streams is part of it, a line a message.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datakit_model::GuestLimits;
 use datakit_model::datakit::RunLog;
 use tracing::Level;
 
+use super::lines::{PartialLine, Tail};
 use crate::text::{Text, cut};
 
 /// Lines of level error and warn that are kept to explain a trap.
@@ -21,38 +24,111 @@ pub(crate) struct Speaker {
     pub(crate) datakit: String,
 }
 
-/// The log of one instance.
-pub(crate) struct GuestLog {
+/// A standard stream that a guest writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StandardStream {
+    /// Shown at level info.
+    Output,
+    /// Shown at level warn; its last lines explain a trap.
+    Error,
+}
+
+/// The log of one instance. Clones share it.
+#[derive(Clone)]
+pub(crate) struct GuestLog(Arc<Mutex<Inner>>);
+
+struct Inner {
     speaker: Speaker,
     limits: Arc<GuestLimits>,
     run: RunLog,
     messages: u64,
     kept: VecDeque<String>,
+    output: PartialLine,
+    error: PartialLine,
+    /// The last lines of standard error.
+    written: Tail,
 }
 
 impl GuestLog {
     pub(crate) fn new(speaker: Speaker, limits: Arc<GuestLimits>, run: RunLog) -> Self {
-        Self { speaker, limits, run, messages: 0, kept: VecDeque::new() }
+        Self(Arc::new(Mutex::new(Inner {
+            speaker,
+            limits,
+            run,
+            messages: 0,
+            kept: VecDeque::new(),
+            output: PartialLine::default(),
+            error: PartialLine::default(),
+            written: Tail::default(),
+        })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves at worst a line too few.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call begins: what was said before does not explain its traps.
-    pub(crate) fn begin(&mut self) {
-        self.kept.clear();
+    pub(crate) fn begin(&self) {
+        let mut inner = self.inner();
+        inner.flush();
+        inner.kept.clear();
+        inner.written = Tail::default();
     }
 
     /// The last lines of level error and warn of this call.
     pub(crate) fn kept(&self) -> Vec<String> {
-        self.kept.iter().cloned().collect()
+        self.inner().kept.iter().cloned().collect()
+    }
+
+    /// The last lines that this call wrote to standard error. A line without an end counts.
+    pub(crate) fn written(&self) -> Vec<String> {
+        let mut inner = self.inner();
+        inner.flush();
+        inner.written.lines()
     }
 
     /// One message.
-    pub(crate) fn emit(&mut self, level: Level, message: &str, fields: &[(String, String)]) {
-        if self.messages >= self.limits.max_log_messages {
-            self.drop_one("max_log_messages", self.limits.max_log_messages);
+    pub(crate) fn emit(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        self.inner().emit(level, message, fields);
+    }
+
+    /// What the guest writes to a standard stream.
+    pub(crate) fn write(&self, stream: StandardStream, bytes: &[u8]) {
+        let mut inner = self.inner();
+        let max_bytes = inner.max_bytes();
+        let lines = inner.partial(stream).write(bytes, max_bytes);
+        lines.into_iter().for_each(|line| inner.show_line(stream, line));
+    }
+}
+
+impl Inner {
+    fn max_bytes(&self) -> usize {
+        usize::try_from(self.limits.max_log_bytes).unwrap_or(usize::MAX)
+    }
+
+    fn partial(&mut self, stream: StandardStream) -> &mut PartialLine {
+        match stream {
+            StandardStream::Output => &mut self.output,
+            StandardStream::Error => &mut self.error,
+        }
+    }
+
+    /// Shows lines that have not ended.
+    fn flush(&mut self) {
+        let max_bytes = self.max_bytes();
+        for stream in [StandardStream::Output, StandardStream::Error] {
+            if let Some(line) = self.partial(stream).take(max_bytes) {
+                self.show_line(stream, line);
+            }
+        }
+    }
+
+    fn emit(&mut self, level: Level, message: &str, fields: &[(String, String)]) {
+        if !self.count() {
             return;
         }
-        self.messages += 1;
-        let max_bytes = usize::try_from(self.limits.max_log_bytes).unwrap_or(usize::MAX);
+        let max_bytes = self.max_bytes();
         let message = Text::escaped(message, max_bytes).into_inner();
         let fields = join(fields, max_bytes.saturating_sub(message.len()));
         if level <= Level::WARN {
@@ -62,12 +138,48 @@ impl GuestLog {
             let line = if fields.is_empty() { message.clone() } else { format!("{message} ({fields})") };
             self.kept.push_back(cut(&line, KEPT_BYTES).to_owned());
         }
-        let bytes = (message.len() + fields.len()) as u64;
-        if self.run.admit(bytes, self.limits.max_run_log_bytes) {
+        if self.admit(message.len() + fields.len()) {
             self.send(level, &message, &fields);
-        } else {
-            self.drop_one("max_run_log_bytes", self.limits.max_run_log_bytes);
         }
+    }
+
+    /// One line of a standard stream, escaped. The last lines of standard error are kept however much was shown before.
+    fn show_line(&mut self, stream: StandardStream, line: String) {
+        if self.count() && self.admit(line.len()) {
+            let Speaker { run_id, datakit } = &self.speaker;
+            match stream {
+                StandardStream::Output => {
+                    tracing::info!(target: "datakit", %run_id, %datakit, stream = "stdout", "{line}");
+                }
+                StandardStream::Error => {
+                    tracing::warn!(target: "datakit", %run_id, %datakit, stream = "stderr", "{line}");
+                }
+            }
+        }
+        if stream == StandardStream::Error {
+            self.written.push(line);
+        }
+    }
+
+    /// Whether the instance may show one more message.
+    fn count(&mut self) -> bool {
+        let max = self.limits.max_log_messages;
+        if self.messages >= max {
+            self.drop_one("max_log_messages", max);
+            return false;
+        }
+        self.messages += 1;
+        true
+    }
+
+    /// Whether the run may show so many bytes more.
+    fn admit(&self, bytes: usize) -> bool {
+        let max = self.limits.max_run_log_bytes;
+        let is_admitted = self.run.admit(bytes as u64, max);
+        if !is_admitted {
+            self.drop_one("max_run_log_bytes", max);
+        }
+        is_admitted
     }
 
     /// Said once a run, however many instances it has.
@@ -89,6 +201,12 @@ impl GuestLog {
             Level::WARN => tracing::warn!(target: "datakit", %run_id, %datakit, fields, "{message}"),
             Level::ERROR => tracing::error!(target: "datakit", %run_id, %datakit, fields, "{message}"),
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
@@ -125,11 +243,12 @@ mod tests {
 
     #[test]
     fn a_flood_is_counted_and_only_the_last_errors_are_kept() {
-        let mut log = log(GuestLimits { max_log_messages: 20, ..GuestLimits::default() });
+        let run = RunLog::default();
+        let log = log_of(&run, GuestLimits { max_log_messages: 20, ..GuestLimits::default() });
         for i in 0..100 {
             log.emit(Level::ERROR, &format!("line {i}\u{1b}[2J"), &[]);
         }
-        assert_eq!((log.messages, log.run.dropped()), (20, 80));
+        assert_eq!((log.inner().messages, run.dropped()), (20, 80));
         assert_eq!(log.kept().len(), KEPT_LINES);
         assert_eq!(log.kept().last().unwrap(), "line 19\\u{1b}[2J");
     }
@@ -138,7 +257,7 @@ mod tests {
     fn a_message_is_bounded_as_it_is_shown() {
         let run = RunLog::default();
         let bells = "\u{7}".repeat(100_000);
-        let mut log = log_of(&run, GuestLimits { max_log_bytes: 1_000, ..GuestLimits::default() });
+        let log = log_of(&run, GuestLimits { max_log_bytes: 1_000, ..GuestLimits::default() });
         log.emit(Level::WARN, &bells, &[(bells.clone(), bells.clone())]);
         assert!((990..1_100).contains(&run.bytes()), "{}", run.bytes());
     }
@@ -148,7 +267,7 @@ mod tests {
         let run = RunLog::default();
         let limits = GuestLimits { max_run_log_bytes: 1_000, ..GuestLimits::default() };
         for _ in 0..50 {
-            let mut log = log_of(&run, limits.clone());
+            let log = log_of(&run, limits.clone());
             for _ in 0..10 {
                 log.emit(Level::INFO, "ten bytes.", &[]);
             }
@@ -162,5 +281,28 @@ mod tests {
         assert_eq!(join(&[field("a", "x\ny"), field("b", "\"")], 100), "a=\"x\\ny\" b=\"\\\"\"");
         let long = join(&[field("a", &"x".repeat(1000)), field("b", "y")], 100);
         assert!(long.len() < 150 && long.ends_with('…'), "{long}");
+    }
+
+    #[test]
+    fn standard_error_is_bounded_as_messages_are_and_its_last_lines_are_kept() {
+        let run = RunLog::default();
+        let log = log_of(&run, GuestLimits { max_log_messages: 20, max_log_bytes: 100, ..GuestLimits::default() });
+        let flood: String = (0..100).map(|i| format!("line {i}\u{1b}[2J\n")).collect();
+        log.write(StandardStream::Error, flood.as_bytes());
+        log.write(StandardStream::Error, "x".repeat(1_000).as_bytes());
+        assert_eq!((log.inner().messages, run.dropped()), (20, 80));
+        let written = log.written();
+        assert_eq!(written.last().unwrap(), &("x".repeat(100) + "…"));
+        assert_eq!(written[written.len() - 2], "line 99\\u{1b}[2J");
+        log.begin();
+        assert!(log.written().is_empty(), "what an earlier call wrote explains nothing");
+    }
+
+    #[test]
+    fn standard_output_explains_no_trap() {
+        let log = log(GuestLimits::default());
+        log.write(StandardStream::Output, b"rows: 1\n");
+        assert!(log.written().is_empty());
+        assert_eq!(log.inner().messages, 1);
     }
 }

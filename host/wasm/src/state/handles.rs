@@ -82,7 +82,7 @@ pub type FilesHandle = Filled<filled::FilesParts>;
 pub type ChangesHandle = Filled<filled::ChangeParts>;
 
 /// What an entry takes besides its texts, in bytes.
-const ENTRY_BYTES: u64 = 128;
+const ENTRY_BYTES: u64 = 32;
 
 /// The bytes that texts of a guest take in the host.
 pub(crate) trait Weight {
@@ -135,9 +135,16 @@ impl State {
         value: T,
         bytes: u64,
     ) -> wasmtime::Result<Resource<Filled<T>>> {
+        let max = self.limits.max_tables;
+        if self.filled >= max {
+            let what = format!("the datakit would hold {} tables, plans and requests", self.filled + 1);
+            return Err(WasmError::over(Limit::Tables, max, what, self.call()).into());
+        }
         let bytes = bytes.saturating_add(ENTRY_BYTES);
         self.keep(bytes)?;
-        Ok(self.table.push(Filled { value, bytes })?)
+        let resource = self.table.push(Filled { value, bytes })?;
+        self.filled += 1;
+        Ok(resource)
     }
 
     /// What the guest fills in; it takes so many bytes more.
@@ -151,7 +158,8 @@ impl State {
     /// Takes what the guest filled in out of its hands.
     pub(crate) fn take_filled<T: 'static>(&mut self, resource: Resource<Filled<T>>) -> wasmtime::Result<T> {
         let filled = self.table.delete(resource)?;
-        self.kept_bytes = self.kept_bytes.saturating_sub(filled.bytes);
+        self.filled = self.filled.saturating_sub(1);
+        self.filled_bytes = self.filled_bytes.saturating_sub(filled.bytes);
         Ok(filled.value)
     }
 
@@ -168,9 +176,15 @@ impl State {
         Ok(())
     }
 
+    /// What a guest fills in is what it would hand over at once, were it one list.
     fn keep(&mut self, bytes: u64) -> Result<(), WasmError> {
-        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
-        self.check_held()
+        self.filled_bytes = self.filled_bytes.saturating_add(bytes);
+        let max = self.limits.max_ipc_bytes;
+        if self.filled_bytes <= max {
+            return Ok(());
+        }
+        let what = "the datakit filled in more bytes of tables, plans and requests than one IPC stream may have";
+        Err(WasmError::over(Limit::TransferBytes, max, what, self.call()))
     }
 
     /// Refuses a list that would have more entries than a limit allows, before it grows.

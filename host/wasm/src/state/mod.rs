@@ -6,6 +6,7 @@ mod failures;
 mod growth;
 mod guest_log;
 mod handles;
+mod lines;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +28,7 @@ pub(crate) use budget::{Budget, compute};
 use buffers::LiveBuffers;
 pub(crate) use failures::Failures;
 pub(crate) use growth::Growth;
-pub(crate) use guest_log::{GuestLog, Speaker};
+pub(crate) use guest_log::{GuestLog, Speaker, StandardStream};
 pub use handles::*;
 
 /// What an entry of [`State::adjustments`] takes besides its text.
@@ -69,6 +70,9 @@ pub(crate) struct State {
     shares: HashMap<usize, (u64, u64)>,
     handles: u64,
     buffers: LiveBuffers,
+    /// What the guest is filling in: how many tables, plans and requests, and their bytes.
+    filled: u64,
+    filled_bytes: u64,
     /// Bytes that the host keeps for the guest besides batches: projections, what readers adjusted.
     kept_bytes: u64,
     /// Whose reservation covers a batch the guest makes itself: the last one it read in this call.
@@ -106,6 +110,8 @@ impl State {
             shares: HashMap::new(),
             handles: 0,
             buffers: LiveBuffers::default(),
+            filled: 0,
+            filled_bytes: 0,
             kept_bytes: 0,
             covering: None,
         }
@@ -329,6 +335,8 @@ impl State {
         self.live_readers.clear();
         self.shares.clear();
         self.handles = 0;
+        self.filled = 0;
+        self.filled_bytes = 0;
         self.kept_bytes = 0;
         self.buffers = LiveBuffers::default();
     }

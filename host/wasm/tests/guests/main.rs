@@ -6,4 +6,5 @@ mod bombs;
 mod bounded;
 mod hostile;
 mod runtime;
+mod streams;
 mod support;

@@ -1,10 +1,11 @@
 //! A datakit's honest work, and components that are none.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datakit_model::{Diagnostic, Failure, GuestLimits, Kind, Retry};
 use datakit_wasm::testing::{Answer, MemorySource};
-use datakit_wasm::{Runtime, RuntimeConfig, WasmError};
+use datakit_wasm::{Compilation, Runtime, RuntimeConfig, WasmError};
 
 use crate::support::{QUERY, batches, component, digest, load, reported, run, runtime, session, source};
 
@@ -154,6 +155,27 @@ async fn compiled_code_is_kept_and_used() {
     }
 }
 
+#[tokio::test]
+async fn compilation_is_observed_and_code_of_the_cache_is_not_compiled() {
+    let root = tempfile::tempdir().unwrap();
+    let component = component("hostile");
+    let size = component.len() as u64;
+    for times in [1, 0] {
+        let config = RuntimeConfig { code_cache: Some(root.path().join("code")), ..RuntimeConfig::default() };
+        let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+        let observe = |compilation| {
+            let (seen, bytes) = match compilation {
+                Compilation::Begun { bytes } => (&begun, bytes),
+                Compilation::Ended { bytes, .. } => (&ended, bytes),
+            };
+            seen.fetch_add(bytes, Ordering::Relaxed);
+        };
+        let runtime = Runtime::new(config).unwrap();
+        runtime.load_observed(component.clone(), &digest(&component), observe).await.unwrap();
+        assert_eq!((begun.into_inner(), ended.into_inner()), (times * size, times * size));
+    }
+}
+
 async fn refused(limits: GuestLimits, component: &[u8], digest: &str) -> String {
     reported(&runtime(limits).load(component, digest).await.unwrap_err())
 }
@@ -200,11 +222,11 @@ fn renamed(from: &str, to: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn versions_and_imports_we_do_not_know_are_named() {
-    let other_version = renamed("datakit:kit/datakit@0.1.0", "datakit:kit/datakit@0.9.0");
+    let other_version = renamed("datakit:kit/extractor@0.2.0", "datakit:kit/extractor@0.9.0");
     insta::assert_snapshot!("unknown-wit", not_a_datakit(&other_version).await);
-    let other_import = renamed("datakit:kit/log@0.1.0", "evilkit:kit/log@0.1.0");
+    let other_import = renamed("datakit:kit/log@0.2.0", "evilkit:kit/log@0.2.0");
     insta::assert_snapshot!("forbidden-import", not_a_datakit(&other_import).await);
-    let other_interface = renamed("datakit:kit/log@0.1.0", "datakit:kit/lag@0.1.0");
+    let other_interface = renamed("datakit:kit/log@0.2.0", "datakit:kit/lag@0.2.0");
     insta::assert_snapshot!("unknown-interface", not_a_datakit(&other_interface).await);
 }
 

@@ -3,11 +3,13 @@
 
 mod features;
 mod log;
+mod partitions;
 mod readers;
 mod resistance;
 mod stores;
 mod suite;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,11 +55,16 @@ async fn load(sink: &DeltaSink, target: Target, batches: &[RecordBatch]) -> Resu
 
 /// The files that the newest version of a table names; none: there is no table.
 async fn live_files(directory: &Path) -> Option<Vec<PathBuf>> {
+    Some(live_parts(directory).await?.into_iter().map(|(file, _)| file).collect())
+}
+
+/// The same with the partition values of each file, by column.
+async fn live_parts(directory: &Path) -> Option<Vec<(PathBuf, HashMap<String, Option<String>>)>> {
     if !directory.join("_delta_log").exists() {
         return None;
     }
     let url = url::Url::from_directory_path(directory).unwrap();
     let table = DeltaTableBuilder::from_url(url).unwrap().load().await.unwrap();
-    let files = table.snapshot().unwrap().log_data().iter().map(|f| directory.join(f.path().as_ref())).collect();
-    Some(files)
+    let files = table.snapshot().unwrap().log_data();
+    Some(files.iter().map(|file| (directory.join(file.path().as_ref()), file.partition_values_map())).collect())
 }

@@ -1,5 +1,6 @@
 //! Delta tables in object stores.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -18,7 +19,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::sync::OnceCell;
 
-use crate::suite::text_rows;
+use crate::suite::{text_rows, with_values};
 use crate::{load, orders, rows, schema, target};
 
 /// A root of its own in a store that all cases share.
@@ -55,8 +56,13 @@ impl StoreHarness {
         self.client.get(path).await.unwrap().bytes().await.unwrap()
     }
 
-    /// The files that the log names: its entries are few enough to be replayed here, by the protocol's text.
     async fn live_files(&self, table: &Path) -> Option<Vec<Path>> {
+        Some(self.live_parts(table).await?.into_iter().map(|(file, _)| file).collect())
+    }
+
+    /// The files that the log names, with their partition values: its entries are few enough to be replayed here, by the
+    /// protocol's text.
+    async fn live_parts(&self, table: &Path) -> Option<Vec<(Path, HashMap<String, Option<String>>)>> {
         let (mut log, _) = self.files(table).await;
         log.retain(|path| path.extension() == Some("json"));
         log.sort();
@@ -67,10 +73,14 @@ impl StoreHarness {
         for entry in log {
             for line in self.read(&entry).await.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 let action: serde_json::Value = serde_json::from_slice(line).unwrap();
-                let path = |kind: &str| action[kind]["path"].as_str().map(|path| table.clone().join(path));
-                live.extend(path("add"));
+                // Decoded once, as a URI.
+                let path = |kind: &str| {
+                    Some(Path::from_url_path(format!("{table}/{}", action[kind]["path"].as_str()?)).unwrap())
+                };
+                let values = serde_json::from_value(action["add"]["partitionValues"].clone()).unwrap_or_default();
+                live.extend(path("add").map(|path| (path, values)));
                 if let Some(removed) = path("remove") {
-                    live.retain(|file| *file != removed);
+                    live.retain(|(file, _)| *file != removed);
                 }
             }
         }
@@ -92,12 +102,12 @@ impl Harness for StoreHarness {
     }
 
     async fn rows(&self, system: &str, table: &TableId, schema: &Schema) -> Result<Option<Vec<TextRow>>, Violation> {
-        let Some(files) = self.live_files(&self.table(system, table)).await else { return Ok(None) };
+        let Some(files) = self.live_parts(&self.table(system, table)).await else { return Ok(None) };
         let mut rows = Vec::new();
-        for file in files {
+        for (file, values) in files {
             let reader = ParquetRecordBatchReaderBuilder::try_new(self.read(&file).await).unwrap();
             for batch in reader.build().unwrap() {
-                rows.extend(text_rows(&batch?, schema)?);
+                rows.extend(text_rows(&with_values(batch?, &values)?, schema)?);
             }
         }
         Ok(Some(rows))

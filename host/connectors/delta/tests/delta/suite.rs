@@ -1,9 +1,10 @@
 //! The Delta sink against the suite.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Schema};
 use async_trait::async_trait;
 use datakit_connect::conformance_tests;
@@ -14,7 +15,7 @@ use datakit_model::sink::Sink;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
-use super::live_files;
+use super::{live_files, live_parts};
 
 struct DeltaHarness {
     directory: TempDir,
@@ -40,12 +41,12 @@ impl Harness for DeltaHarness {
     }
 
     async fn rows(&self, system: &str, table: &TableId, schema: &Schema) -> Result<Option<Vec<TextRow>>, Violation> {
-        let Some(files) = live_files(&self.table(system, table)).await else { return Ok(None) };
+        let Some(files) = live_parts(&self.table(system, table)).await else { return Ok(None) };
         let mut rows = Vec::new();
-        for file in files {
+        for (file, values) in files {
             let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(file).unwrap()).unwrap();
             for batch in reader.build().unwrap() {
-                rows.extend(text_rows(&batch?, schema)?);
+                rows.extend(text_rows(&with_values(batch?, &values)?, schema)?);
             }
         }
         Ok(Some(rows))
@@ -54,8 +55,7 @@ impl Harness for DeltaHarness {
     async fn leftovers(&self, system: &str, table: &TableId) -> Result<Vec<String>, Violation> {
         let directory = self.table(system, table);
         let live = live_files(&directory).await.unwrap_or_default();
-        let entries = std::fs::read_dir(&directory).into_iter().flatten().map(|e| e.unwrap().path());
-        let left = entries.filter(|path| path.is_file() && !live.contains(path));
+        let left = files_below(&directory).into_iter().filter(|path| !live.contains(path));
         Ok(left.map(|path| path.display().to_string()).collect())
     }
 
@@ -66,6 +66,37 @@ impl Harness for DeltaHarness {
     fn unrepresentable(&self) -> Option<RecordBatch> {
         None
     }
+}
+
+/// The batch with its file's partition values as columns of text.
+pub(crate) fn with_values(
+    batch: RecordBatch,
+    values: &HashMap<String, Option<String>>,
+) -> Result<RecordBatch, Violation> {
+    let column =
+        |value: &Option<String>| -> ArrayRef { Arc::new(StringArray::from(vec![value.clone(); batch.num_rows()])) };
+    let held = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| (field.name().clone(), Arc::clone(column)))
+        .collect::<Vec<_>>();
+    let added = values.iter().map(|(name, value)| (name.clone(), column(value)));
+    Ok(RecordBatch::try_from_iter_with_nullable(
+        held.into_iter().chain(added).map(|(name, column)| (name, column, true)),
+    )?)
+}
+
+/// All files of a table but those of its log.
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let of = |path: PathBuf| match path.is_dir() {
+        true if path.ends_with("_delta_log") => Vec::new(),
+        true => files_below(&path),
+        false => vec![path],
+    };
+    entries.flat_map(of).collect()
 }
 
 /// The rows in the columns' order of `schema`; uuid and time are text in Delta.

@@ -63,6 +63,7 @@ def text(value):
     return str(value)
 
 
-engine, path = sys.argv[1:]
-columns, rows = {"polars": polars_rows, "duckdb": duckdb_rows, "deltalake": deltalake_rows}[engine](path)
-json.dump({"columns": columns, "rows": [[text(value) for value in row] for row in rows]}, sys.stdout)
+if __name__ == "__main__":
+    engine, path = sys.argv[1:]
+    columns, rows = {"polars": polars_rows, "duckdb": duckdb_rows, "deltalake": deltalake_rows}[engine](path)
+    json.dump({"columns": columns, "rows": [[text(value) for value in row] for row in rows]}, sys.stdout)
