@@ -5,15 +5,16 @@ use wasmparser::{Chunk, Encoding, Parser, Payload};
 use crate::error::RegistryError;
 
 /// The versions of `datakit:kit` that this host runs.
-pub const KNOWN_WIT_VERSIONS: &[&str] = &["0.1.0"];
+pub const KNOWN_WIT_VERSIONS: &[&str] = &["0.2.0"];
 
 const PACKAGE: &str = "datakit:kit";
-const EXPORT: &str = "datakit:kit/datakit@";
+/// The interface of [`PACKAGE`] that a datakit exports.
+const EXPORT: &str = "extractor";
 
 /// What a component asks for and offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentInfo {
-    /// The world it was built for: `datakit:kit/source-datakit@0.1.0`.
+    /// The world it was built for: `datakit:kit/source-datakit@0.2.0`.
     pub wit_world: String,
     /// The version of that world's package.
     pub wit_version: String,
@@ -106,12 +107,18 @@ fn read_names(bytes: &[u8]) -> Result<Names, RegistryError> {
 }
 
 fn identify(Names { imports, exports, .. }: Names) -> Result<ComponentInfo, RegistryError> {
-    let Some(version) = exports.iter().find_map(|name| name.strip_prefix(EXPORT)).map(ToOwned::to_owned) else {
+    let ours = || {
+        let paths = exports.iter().filter_map(|name| name.strip_prefix(PACKAGE)?.strip_prefix('/'));
+        paths.filter_map(|path| path.split_once('@'))
+    };
+    // Of another version first: its interfaces may have other names.
+    if let Some((_, version)) = ours().find(|(_, version)| !KNOWN_WIT_VERSIONS.contains(version)) {
+        return Err(RegistryError::UnknownWitVersion { version: version.to_owned() });
+    }
+    let Some(version) = ours().find(|(interface, _)| *interface == EXPORT).map(|(_, version)| version.to_owned())
+    else {
         return Err(RegistryError::NotADatakit { exports });
     };
-    if !KNOWN_WIT_VERSIONS.contains(&version.as_str()) {
-        return Err(RegistryError::UnknownWitVersion { version });
-    }
     Ok(ComponentInfo {
         wit_world: format!("{PACKAGE}/source-datakit@{version}"),
         wit_version: version,
@@ -159,9 +166,9 @@ mod tests {
         for _ in 0..20_000 {
             nested = component(&section(4, &nested));
         }
-        let datakit = || exports(std::iter::once("datakit:kit/datakit@0.1.0".to_owned()));
+        let datakit = || exports(std::iter::once("datakit:kit/extractor@0.2.0".to_owned()));
         let bomb = component(&[section(4, &nested), datakit()].concat());
-        assert_eq!(inspect_component(&bomb).unwrap().exports, ["datakit:kit/datakit@0.1.0"]);
+        assert_eq!(inspect_component(&bomb).unwrap().exports, ["datakit:kit/extractor@0.2.0"]);
         assert!(refuse(&nested).contains("not a datakit"), "{}", refuse(&nested));
     }
 

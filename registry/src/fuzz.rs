@@ -57,7 +57,7 @@ fn valid_manifest() -> String {
         "annotations": {
             "org.opencontainers.image.title": "kit",
             "org.opencontainers.image.version": "0.1.0",
-            "dev.datakit.wit.world": "datakit:kit/source-datakit@0.1.0",
+            "dev.datakit.wit.world": "datakit:kit/source-datakit@0.2.0",
         },
     })
     .to_string()
@@ -140,7 +140,7 @@ const LINES: &[&str] = &[
     "version = \"1\"\n",
     "digest = \"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n",
     "digest = \"sha256:00\"\n",
-    "wit = \"0.1.0\"\n",
+    "wit = \"0.2.0\"\n",
     "wit = \"\"\n",
     "# comment\n",
     "[datakit]\n",

@@ -117,7 +117,7 @@ mod tests {
 
     fn pin(name: &str, version: &str) -> Pin {
         let version = version.parse().unwrap();
-        Pin { name: name.into(), version, digest: Digest::of(name.as_bytes()), wit: "0.1.0".into() }
+        Pin { name: name.into(), version, digest: Digest::of(name.as_bytes()), wit: "0.2.0".into() }
     }
 
     #[test]

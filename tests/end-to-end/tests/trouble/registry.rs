@@ -19,7 +19,7 @@ fn component() -> Vec<u8> {
 
 /// The same for a WIT version that is to come: names of the same length, nothing else to adapt.
 fn of_the_future() -> Vec<u8> {
-    let (known, unknown) = (b"@0.1.0", b"@0.9.0");
+    let (known, unknown) = (b"@0.2.0", b"@0.9.0");
     let mut bytes = component();
     let prefix = b"datakit:kit/";
     let version_of = |at: usize| {
