@@ -33,6 +33,8 @@ pub struct PlannedTable {
     pub partitions: Vec<PlannedPartition>,
     /// Where it would be; none: the ingest has no sink.
     pub target: Option<String>,
+    /// How the table would be read, in the datakit's words: `full`.
+    pub strategy: Option<String>,
     /// The watermark that the load would leave.
     pub watermark_after: Option<String>,
     /// What the datakit proposes to do with the rows that are there; the ingest's mode decides over it.
@@ -133,6 +135,7 @@ fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> PlannedTabl
         estimated_rows: table.estimated_rows,
         partitions: plan.partitions.iter().map(partition).collect(),
         target,
+        strategy: plan.strategy,
         watermark_after: plan.watermark_after,
         write: plan.write,
         keys: plan.keys,
@@ -149,6 +152,7 @@ fn failing(table: &TableId, failure: &Failure) -> PlannedTable {
         estimated_rows: None,
         partitions: Vec::new(),
         target: None,
+        strategy: None,
         watermark_after: None,
         write: None,
         keys: Vec::new(),

@@ -17,11 +17,16 @@ pub(super) async fn plan(arguments: Plan, session: &Session) -> Result<(), Repor
     failures(failed)
 }
 
+/// What every table is read by, as long as nothing says otherwise.
+const FULL: &str = "full";
+
 /// What only some datakits propose has a column where one does.
 fn render(tables: Vec<PlannedTable>) -> String {
     let has_mode = tables.iter().any(|table| table.write.is_some());
+    let has_strategy = tables.iter().any(|table| table.strategy.as_ref().is_some_and(|strategy| strategy != FULL));
     let is_partitioned = tables.iter().any(|table| !table.partition_by.is_empty());
     let mut heading = vec!["table", "columns", "about rows", "partitions", "key"];
+    heading.extend(has_strategy.then_some("strategy"));
     heading.extend(has_mode.then_some("proposed mode"));
     heading.extend(is_partitioned.then_some("partitioned by"));
     heading.push("target");
@@ -35,6 +40,7 @@ fn render(tables: Vec<PlannedTable>) -> String {
             table.partitions.len().to_string(),
             keys.join(", "),
         ];
+        row.extend(has_strategy.then(|| table.strategy.unwrap_or_default()));
         row.extend(has_mode.then(|| table.write.map(|mode| mode.to_string()).unwrap_or_default()));
         row.extend(is_partitioned.then(|| table.partition_by.join(", ")));
         row.push(table.target.or(table.error.map(|error| format!("fails with {}", error.code))).unwrap_or_default());
@@ -57,6 +63,7 @@ mod tests {
             estimated_rows: Some(1234),
             partitions: Vec::new(),
             target: Some(format!("bronze/{table}")),
+            strategy: Some("full".to_owned()),
             watermark_after: None,
             write: None,
             keys: Vec::new(),
@@ -69,6 +76,7 @@ mod tests {
     fn proposals_have_columns_where_there_are_any() {
         let plain = render(vec![planned("dbo.a")]);
         let proposed = PlannedTable {
+            strategy: Some("watermark changed_at".to_owned()),
             write: Some(WriteMode::Overwrite),
             keys: vec!["id".to_owned(), "day".to_owned()],
             partition_by: vec!["day".to_owned()],
@@ -79,9 +87,9 @@ mod tests {
         table  columns  about rows  partitions  key  target
         dbo.a        3       1,234           0  id   bronze/dbo.a
 
-        table  columns  about rows  partitions  key      proposed mode  partitioned by  target
-        dbo.a        3       1,234           0  id                                      bronze/dbo.a
-        dbo.b        3       1,234           0  id, day  overwrite      day             bronze/dbo.b
+        table  columns  about rows  partitions  key      strategy              proposed mode  partitioned by  target
+        dbo.a        3       1,234           0  id       full                                                 bronze/dbo.a
+        dbo.b        3       1,234           0  id, day  watermark changed_at  overwrite      day             bronze/dbo.b
         ");
     }
 }
