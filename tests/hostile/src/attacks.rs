@@ -94,15 +94,13 @@ impl Attack {
             ("huge-literal", Stage::Open) => drop(literal(&[], "a", &"x".repeat(60 << 20))?),
             ("huge-name", Stage::Open) => drop(literal(&[], &"x".repeat(60 << 20), "a")?),
             ("changes-undeclared-role", Stage::Open) => {
-                drop(ChangeFeed::open("warehouse", ChangeRequest::new(&table("t"), "watermark"))?);
+                drop(ChangeFeed::open("warehouse", by_watermark("t"))?);
             }
             ("changes-of-unknown-strategy", Stage::Open) => {
                 drop(ChangeFeed::open("source", ChangeRequest::new(&table("t"), "guess"))?);
             }
             ("changes-not-granted", Stage::Open) => {
-                let request = ChangeRequest::new(&table("salaries"), "watermark");
-                request.set_watermark_column("id");
-                drop(ChangeFeed::open("source", request)?);
+                drop(ChangeFeed::open("source", by_watermark("salaries"))?);
             }
             (attack, Stage::Open) => hoards::fill(attack),
             ("log-flood", Stage::Next) => flood_the_log(),
@@ -285,6 +283,13 @@ fn compile(expression: &str) -> Result<(), Error> {
     let builder = ProjectionBuilder::new(&[field("id", "Int64")]);
     builder.add_sql("a", expression);
     builder.compile().map(drop)
+}
+
+/// The changes of a table, asked for as an honest datakit does.
+pub fn by_watermark(name: &str) -> ChangeRequest {
+    let request = ChangeRequest::new(&table(name), "watermark");
+    request.set_watermark_column("id");
+    request
 }
 
 fn literal(input: &[Field], name: &str, text: &str) -> Result<Projection, Error> {

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "attacks: handles that the datakit does not have")]
 
-use crate::attacks::Attack;
+use crate::attacks::{Attack, by_watermark};
 use crate::bindings::datakit::kit::batches::Batch;
 use crate::bindings::datakit::kit::changes::{ChangeFeed, ChangeRequest};
 use crate::bindings::datakit::kit::files::{Folder, Format, ReadRequest};
@@ -41,7 +41,7 @@ pub fn misuse(attack: &Attack) -> Result<(), Error> {
             drop(folder.read(again)?);
         }
         "changes-handed-over-twice" => {
-            let request = ChangeRequest::new(&table("t"), "watermark");
+            let request = by_watermark("t");
             let again = changes(request.handle());
             drop(ChangeFeed::open("source", request)?);
             drop(ChangeFeed::open("source", again)?);
