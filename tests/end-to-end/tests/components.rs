@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use datakit_tests::{FilesWorld, datakit};
+use datakit_tests::{FilesWorld, World, datakit};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -144,10 +144,11 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
     found
 }
 
-#[test]
-fn steps_of_the_page_for_authors_make_a_component() {
+/// The component that the steps of docs/wit.md make of its code.
+fn component_of_the_page() -> PathBuf {
     let page = fs::read_to_string(root().join("docs/wit.md")).unwrap();
-    let code = blocks(&page, "rust").remove(0).replace("# fn main() {}\n", "");
+    let code = blocks(&page, "rust").remove(0);
+    assert!(code.lines().count() <= 60, "the whole datakit has {} lines", code.lines().count());
     let [manifest, config] = <[String; 2]>::try_from(blocks(&page, "toml")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| {
@@ -169,8 +170,24 @@ fn steps_of_the_page_for_authors_make_a_component() {
         .arg(folder.path());
     build.args(["build", "--release", "--offline", "--target", "wasm32-unknown-unknown", "--target-dir"]).arg(&target);
     assert!(build.status().unwrap().success());
+    target.join("wasm32-unknown-unknown/release/one_table.wasm")
+}
 
-    let component = target.join("wasm32-unknown-unknown/release/one_table.wasm");
-    let inspected = world().host(&["inspect", component.to_str().unwrap(), "--output", "json"]).success().json();
+#[test]
+fn steps_of_the_page_for_authors_make_a_component_that_runs() {
+    let component = component_of_the_page();
+    let component = component.to_str().unwrap();
+    let world = World::new(
+        "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, name nvarchar(20) NULL)\nGO\n\
+         INSERT INTO dbo.orders VALUES (1, N'a'), (2, NULL)\nGO\n",
+    );
+    let inspected = world.host(&["inspect", component, "--output", "json"]).success().json();
     assert_eq!(inspected["name"], "one-table");
+    let chosen = ["--tables", "dbo.orders", "--settings", r#"{"table": "orders"}"#, "--output", "json"];
+    let previewed = world.host(&[&["preview", component][..], &chosen].concat()).success().json();
+    assert_eq!(previewed[0]["table"], "dbo.orders");
+    let summary = world.host(&[&["run", component][..], &chosen].concat()).success().json();
+    assert_eq!((&summary["datakit"], &summary["rows"]), (&"one-table".into(), &2.into()));
+    let rows = world.delta("ERP/dbo/orders");
+    assert!(rows.contains(r#""id": 1, "name": "a", "_bronze_loaded_at""#), "{rows}");
 }
