@@ -238,11 +238,11 @@ pub trait Datakit: Send + Sync {
     /// As [`Self::describe`]; a schema that takes too much to check.
     async fn check_settings(&self, settings: &serde_json::Value) -> Result<Verdict, Failure>;
 
-    /// The tables there are, each checked by itself.
+    /// The tables there are, each checked by itself: at least those that `wanted` selects.
     ///
     /// # Errors
     /// The guest's end, its own error, an error of the source, or an answer that is not acceptable as a whole.
-    async fn discover(&self, session: &Session) -> Result<Discovery, Failure>;
+    async fn discover(&self, session: &Session, wanted: &TablePatterns) -> Result<Discovery, Failure>;
 
     /// How to read these tables: one plan for each, in the datakit's order, partitions in the order of their ordinals.
     ///

@@ -24,7 +24,7 @@ pub struct Prepared {
 /// What concerns all tables: the source cannot be reached, the datakit fails, no table matches.
 pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
     observer.event(RunEvent::Discovering);
-    let discovery = job.datakit.discover(session).await?;
+    let discovery = job.datakit.discover(session, &job.tables).await?;
     let selection = job.selection(&discovery).await?;
     let Selected { discovered, tables, invalid, unmatched } = select(discovery, &selection)?;
     observer.event(RunEvent::Selected { discovered, selected: tables.len() + invalid.len() });

@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use datakit_model::datakit::{Discovery, Session, Table, TablePlan};
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Adjustment;
-use datakit_model::{Failure, TableId};
+use datakit_model::{Failure, TableId, TablePatterns};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -43,7 +43,9 @@ pub struct Discovered {
 /// The source cannot be reached, or the datakit fails.
 pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<Discovered>, Failure> {
     observer.event(RunEvent::Discovering);
-    let discovery = job.datakit.discover(&job.planning_session(None)).await?;
+    // What is not selected is listed as well.
+    let all = TablePatterns::new(Vec::new());
+    let discovery = job.datakit.discover(&job.planning_session(None), &all).await?;
     let selection = job.selection(&discovery).await?;
     let Discovery { tables, invalid } = discovery;
     let valid = tables.into_iter().map(|table| (table.id.clone(), Ok(table)));

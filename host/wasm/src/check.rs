@@ -162,6 +162,11 @@ pub(crate) fn tables(tables: Vec<filled::TableDescription>, limits: &GuestLimits
 
 fn discovered(id: TableId, table: filled::TableDescription, limits: &GuestLimits) -> Result<Table, WasmError> {
     let bad = |problem: String| WasmError::BadTables { problem };
+    let claims = |field: &&WireField| field.metadata.iter().any(|(key, _)| key == ROLE_KEY);
+    if let Some(field) = table.columns.iter().find(claims) {
+        let column = Text::name(&field.name).into_inner();
+        return Err(bad(format!("the column `{column}` of {} claims a role, which only the host gives", shown(&id))));
+    }
     let columns = schema(table.columns, limits, Call::Discover).map_err(|refused| match refused {
         Refused::Limit(WasmError::OverLimit { limit, value, what, call }) => {
             WasmError::over(limit, value, format!("{what} of {}", shown(&id)), call)

@@ -95,14 +95,14 @@ impl Datakit {
             .await
     }
 
-    /// The tables there are, each checked by itself.
+    /// The tables there are, each checked by itself: at least those that `wanted` selects.
     ///
     /// # Errors
     /// The guest's end, its own error, an error of the source, or an answer that is not acceptable as a whole.
-    pub async fn discover(&self, session: &Session) -> Result<Discovery, WasmError> {
+    pub async fn discover(&self, session: &Session, wanted: &TablePatterns) -> Result<Discovery, WasmError> {
         let mut instance = self.session_instance(session).await?;
         instance.begin(Call::Discover)?;
-        let asked = patterns(&session.tables);
+        let asked = patterns(wanted);
         let discovered = guarded(instance.exports.discover(&mut instance.store, asked)).await;
         match instance.finish(discovered)? {
             Ok(tables) => check::tables(tables, &self.0.limits),
@@ -181,8 +181,8 @@ impl datakit::Datakit for Datakit {
         Ok(Self::check_settings(self, settings).await?)
     }
 
-    async fn discover(&self, session: &Session) -> Result<Discovery, Failure> {
-        Ok(Self::discover(self, session).await?)
+    async fn discover(&self, session: &Session, wanted: &TablePatterns) -> Result<Discovery, Failure> {
+        Ok(Self::discover(self, session, wanted).await?)
     }
 
     async fn plan(&self, session: &Session, tables: &[TableId]) -> Result<Vec<TablePlan>, Failure> {

@@ -40,7 +40,8 @@ async fn attack_with(settings: &str) -> Result<(), WasmError> {
     let datakit = load(&runtime, "hostile").await;
     let honest_source = source();
     let honest = session(&honest_source, "{}");
-    let tables: Vec<_> = datakit.discover(&honest).await.unwrap().tables.into_iter().map(|table| table.id).collect();
+    let tables: Vec<_> =
+        datakit.discover(&honest, &honest.tables).await.unwrap().tables.into_iter().map(|table| table.id).collect();
     let plans = datakit.plan(&honest, &tables).await.unwrap();
     let mut half_way = datakit.extract(&honest, &plans[0].partitions[0]).await.unwrap();
     assert!(half_way.next().await.unwrap().is_some());
@@ -125,11 +126,9 @@ attacks! {
     empty_forever = "empty-forever",
     query_forever = "query-forever",
     plan_not_requested = "plan-not-requested",
-    partition_of_another_table = "partition-of-another-table",
     no_partitions = "no-partitions",
     no_plan = "no-plan",
     plan_twice = "plan-twice",
-    ordinals_with_gaps = "ordinals-with-gaps",
     many_partitions = "many-partitions",
     million_partitions = "million-partitions",
     huge_state = "huge-state",
@@ -147,6 +146,41 @@ attacks! {
     ipc_bad_offsets = "ipc-bad-offsets",
     ipc_huge = "ipc-huge",
     honest_ipc = "honest-ipc",
+    table_handed_over_twice = "table-handed-over-twice",
+    listed_role = "listed-role",
+    plan_handed_over_twice = "plan-handed-over-twice",
+    huge_strategy = "huge-strategy",
+    huge_keys = "huge-keys",
+    keys_that_are_not_there = "keys-that-are-not-there",
+    load_id_without_role = "load-id-without-role",
+    load_id_of_no_column = "load-id-of-no-column",
+    operation_without_role = "operation-without-role",
+    version_without_role = "version-without-role",
+    role_hoard = "role-hoard",
+    partition_hoard = "partition-hoard",
+    plan_hoard = "plan-hoard",
+    table_hoard = "table-hoard",
+    parameter_hoard = "parameter-hoard",
+    query_hoard = "query-hoard",
+    file_hoard = "file-hoard",
+    file_column_hoard = "file-column-hoard",
+    null_value_hoard = "null-value-hoard",
+    change_column_hoard = "change-column-hoard",
+    builder_hoard = "builder-hoard",
+    query_handed_over_twice = "query-handed-over-twice",
+    format_handed_over_twice = "format-handed-over-twice",
+    read_handed_over_twice = "read-handed-over-twice",
+    changes_handed_over_twice = "changes-handed-over-twice",
+    changes_undeclared_role = "changes-undeclared-role",
+    changes_of_unknown_strategy = "changes-of-unknown-strategy",
+    changes_not_granted = "changes-not-granted",
+    schema_role = "schema-role",
+    announce_role = "announce-role",
+    partition_after_open = "partition-after-open",
+    keyed_hash = "keyed-hash",
+    arrow_column_twice = "arrow-column-twice",
+    arrow_column_unknown = "arrow-column-unknown",
+    huge_last_watermark = "huge-last-watermark",
 }
 
 /// A stream made here, handed over by the guest.

@@ -24,7 +24,7 @@ async fn rows_pass_through_a_projection_under_their_reservation() {
     let datakit = load(&runtime, "hostile").await;
     let (source, settings) = (source(), "{}");
     let session = session(&source, settings);
-    let tables = datakit.discover(&session).await.unwrap().tables;
+    let tables = datakit.discover(&session, &session.tables).await.unwrap().tables;
     let plans = datakit.plan(&session, &[tables[0].id.clone()]).await.unwrap();
     let mut extraction = datakit.extract(&session, &plans[0].partitions[0]).await.unwrap();
     let first = extraction.next().await.unwrap().unwrap();
@@ -87,7 +87,7 @@ async fn an_extraction_that_failed_or_was_cancelled_refuses_further_calls() {
     let datakit = load(&runtime, "hostile").await;
     let source = source();
     let session = session(&source, "{}");
-    let tables = datakit.discover(&session).await.unwrap().tables;
+    let tables = datakit.discover(&session, &session.tables).await.unwrap().tables;
     let plans = datakit.plan(&session, &[tables[0].id.clone()]).await.unwrap();
     let mut extraction = datakit.extract(&session, &plans[0].partitions[0]).await.unwrap();
     // The source yields once before it gives a batch: one poll leaves the call in the middle.
@@ -104,7 +104,7 @@ async fn a_dropped_extraction_cancels_its_query() {
     let datakit = load(&runtime, "hostile").await;
     let source = source();
     let session = session(&source, "{}");
-    let tables = datakit.discover(&session).await.unwrap().tables;
+    let tables = datakit.discover(&session, &session.tables).await.unwrap().tables;
     let plans = datakit.plan(&session, &[tables[0].id.clone()]).await.unwrap();
     let extraction = datakit.extract(&session, &plans[0].partitions[0]).await.unwrap();
     assert_eq!(source.live_readers(), 1);

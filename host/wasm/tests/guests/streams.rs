@@ -8,7 +8,7 @@ use crate::support::{load, reported, runtime, session, source};
 async fn end(how: &str, limits: GuestLimits) -> (Option<WasmError>, u64, u64) {
     let datakit = load(&runtime(limits), "standard-streams").await;
     let session = session(&source(), &format!("{{\"end\":\"{how}\"}}"));
-    let error = datakit.discover(&session).await.err();
+    let error = datakit.discover(&session, &session.tables).await.err();
     (error, session.log.bytes(), session.log.dropped())
 }
 
