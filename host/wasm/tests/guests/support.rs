@@ -87,7 +87,7 @@ pub fn session(source: &MemorySource, settings: &str) -> Session {
 
 /// A whole run: discover, plan, extract every partition to its end.
 pub async fn run(datakit: &Datakit, session: &Session) -> Result<Vec<TrackedBatch>, WasmError> {
-    let discovery = datakit.discover(session).await?;
+    let discovery = datakit.discover(session, &session.tables).await?;
     if let Some(InvalidTable { failure, .. }) = discovery.invalid.into_iter().next() {
         return Err(WasmError::Host { failure, cause: None });
     }
