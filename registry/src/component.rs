@@ -5,15 +5,15 @@ use wasmparser::{Chunk, Encoding, Parser, Payload};
 use crate::error::RegistryError;
 
 /// The versions of `datakit:kit` that this host runs.
-pub const KNOWN_WIT_VERSIONS: &[&str] = &["0.1.0"];
+pub const KNOWN_WIT_VERSIONS: &[&str] = &["0.2.0"];
 
 const PACKAGE: &str = "datakit:kit";
-const EXPORT: &str = "datakit:kit/datakit@";
+const EXPORT: &str = "datakit:kit/extractor@";
 
 /// What a component asks for and offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentInfo {
-    /// The world it was built for: `datakit:kit/source-datakit@0.1.0`.
+    /// The world it was built for: `datakit:kit/source-datakit@0.2.0`.
     pub wit_world: String,
     /// The version of that world's package.
     pub wit_version: String,
@@ -159,9 +159,9 @@ mod tests {
         for _ in 0..20_000 {
             nested = component(&section(4, &nested));
         }
-        let datakit = || exports(std::iter::once("datakit:kit/datakit@0.1.0".to_owned()));
+        let datakit = || exports(std::iter::once("datakit:kit/extractor@0.2.0".to_owned()));
         let bomb = component(&[section(4, &nested), datakit()].concat());
-        assert_eq!(inspect_component(&bomb).unwrap().exports, ["datakit:kit/datakit@0.1.0"]);
+        assert_eq!(inspect_component(&bomb).unwrap().exports, ["datakit:kit/extractor@0.2.0"]);
         assert!(refuse(&nested).contains("not a datakit"), "{}", refuse(&nested));
     }
 

@@ -45,7 +45,7 @@ pub enum RegistryError {
         limit: usize,
     },
     /// A component of another kind.
-    #[error("the component is not a datakit: it does not export `datakit:kit/datakit`")]
+    #[error("the component is not a datakit: it does not export `datakit:kit/extractor`")]
     NotADatakit {
         /// What it exports.
         exports: Vec<String>,

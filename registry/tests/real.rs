@@ -151,7 +151,7 @@ async fn keeps_the_promises(location: Location) {
     assert_eq!(pulled.component, bytes);
     assert_eq!(pulled.digest, published.digest);
     assert_eq!(pulled.description, Some(description("0.1.0")));
-    assert_eq!(pulled.info.wit_version, "0.1.0");
+    assert_eq!(pulled.info.wit_version, "0.2.0");
     let by_digest = format!("sqlserver-bronze@{}", published.digest);
     let pinned = registry.pull(&reference(&by_digest), &cache).await.unwrap();
     assert!(pinned.from_cache);
