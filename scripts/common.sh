@@ -71,6 +71,24 @@ need_azurite() {
     export DATAKIT_TEST_AZURITE=$home/node_modules/.bin/azurite-blob
 }
 
+# What builds datakits in Python and JavaScript, for the tests.
+need_languages() {
+    need_packages python3 python3-venv
+    command -v npm >/dev/null || need_packages nodejs npm
+    local wanted home=$datakit_cache/languages sources=tests/languages
+    wanted=$(cat $sources/requirements.txt $sources/package-lock.json | sha256sum)
+    if [ "$(cat "$home/complete" 2>/dev/null)" != "$wanted" ]; then
+        say "installing what builds datakits in Python and JavaScript"
+        rm -rf "$home"
+        python3 -m venv "$home/venv"
+        "$home/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r $sources/requirements.txt
+        cp $sources/package.json $sources/package-lock.json "$home"
+        npm ci --silent --no-fund --no-audit --prefix "$home" >&2
+        printf '%s\n' "$wanted" >"$home/complete"
+    fi
+    export DATAKIT_TEST_LANGUAGES=$home
+}
+
 build_datakits() {
     say "building the datakits"
     cargo xtask build-datakits
