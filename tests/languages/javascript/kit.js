@@ -104,7 +104,8 @@ export const extractor = {
     const { table: name, key, raises } = settings();
     if (raises !== undefined) throw new Error(raises);
     const selected = (patterns) => patterns.some((pattern) => matches(name, pattern));
-    if (!selected(request.include()) || selected(request.exclude())) {
+    const include = request.include();
+    if ((include.length > 0 && !selected(include)) || selected(request.exclude())) {
       emit("info", "the operator does not select the table", [["table", name]]);
       return [];
     }

@@ -49,7 +49,8 @@ class Extractor(exports.Extractor):
         if "raises" in settings():
             raise RuntimeError(settings()["raises"])
         name = settings()["table"]
-        included = any(fnmatchcase(name, pattern) for pattern in request.include())
+        include = request.include()
+        included = not include or any(fnmatchcase(name, pattern) for pattern in include)
         if not included or any(fnmatchcase(name, pattern) for pattern in request.exclude()):
             log.emit(log.Level.INFO, "the operator does not select the table", [("table", name)])
             return []
