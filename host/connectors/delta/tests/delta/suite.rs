@@ -88,11 +88,11 @@ pub(crate) fn with_values(
     )?)
 }
 
-/// All files of a table but those of its log.
+/// All files of a table but those of its log and its state.
 pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
     let of = |path: PathBuf| match path.is_dir() {
-        true if path.ends_with("_delta_log") => Vec::new(),
+        true if path.ends_with("_delta_log") || path.ends_with("_datakit") => Vec::new(),
         true => files_below(&path),
         false => vec![path],
     };
