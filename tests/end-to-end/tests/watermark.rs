@@ -84,10 +84,7 @@ fn changes_of_a_sql_server_table_are_loaded_once() {
     world.mssql.execute(&["UPDATE dbo.orders SET changed_at = '2026-01-01T00:00:00.0000003' WHERE id = 1"]);
     assert_eq!(load("third")["rows"], 1, "100 ns later");
     assert_eq!(values(&world.delta("ERP/dbo/orders"), "id"), ["1", "1", "2", "3"]);
-    assert_eq!(
-        values(&world.delta("ERP/dbo/orders"), "_bronze_operation"),
-        ["read", "read", "read", "upsert"]
-    );
+    assert_eq!(values(&world.delta("ERP/dbo/orders"), "_bronze_operation"), ["read", "read", "read", "upsert"]);
 }
 
 #[test]

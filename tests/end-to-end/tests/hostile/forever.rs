@@ -23,7 +23,10 @@ fn liveness_and_sigterm_are_answered_while_a_datakit_loops_and_requests_stay_hal
     let world = World::new("CREATE TABLE dbo.t (id int NOT NULL, name nvarchar(60) NULL)");
     world.host(&["publish", datakit("hostile").to_str().unwrap()]).success();
     attack(world.path(), "sqlserver-bronze@0.1.0", "erp", &["dbo.t"]);
-    world.edit("[warehouse]", "[limits.guest]\nmax_guest_cpu_ms = 3600000\nmax_host_calls = 1000000000000\n\n[warehouse]");
+    world.edit(
+        "[warehouse]",
+        "[limits.guest]\nmax_guest_cpu_ms = 3600000\nmax_host_calls = 1000000000000\n\n[warehouse]",
+    );
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for attack in ["infinite-loop", "loop-in-discover", "loop-in-host-calls"] {
         let settings = format!("{{\"attack\":\"{attack}\"}}");
