@@ -1,6 +1,6 @@
 //! Datakits in Python and JavaScript, from wit/ alone: tests/languages.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails should say where")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails should say where")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
