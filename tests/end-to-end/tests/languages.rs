@@ -165,7 +165,7 @@ impl Kit {
         assert!(returned.contains(code) && returned.contains("has no column `number`"), "{returned}");
         assert!(returned.contains("hint: check `key`"), "{returned}");
         let refused = self.refusal(r#"{"table": "orders", "key": "id"}"#);
-        assert!(refused.contains("DK-KIT-") && refused.contains("table"), "{refused}");
+        assert!(refused.contains("DK-RUN-007") && refused.contains("/table"), "{refused}");
         let thrown = self.refusal(r#"{"table": "dbo.orders", "key": "id", "raises": "no orders today"}"#);
         for expected in exception {
             assert!(thrown.contains(expected), "no {expected} in\n{thrown}");

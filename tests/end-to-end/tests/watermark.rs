@@ -1,7 +1,5 @@
 //! Tables that are loaded by a watermark: each change once, whatever happens between two runs.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use datakit_tests::{PostgresWorld, World};
 
 const BY_CHANGED_AT: &str = r#"{"watermark": {"*.orders": {"column": "changed_at"}}}"#;
