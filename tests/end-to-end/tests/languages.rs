@@ -184,7 +184,7 @@ fn python_datakit_runs_and_its_exceptions_reach_the_operator() {
 fn javascript_datakit_runs_and_its_exceptions_reach_the_operator() {
     let kit = Kit::new("one-table-javascript", javascript_component());
     kit.previews_runs_and_is_published();
-    kit.failures_reach_the_operator("ONE-TABLE-JAVASCRIPT-001", &["no orders today", "kit.js"]);
+    kit.failures_reach_the_operator("ONE-TABLE-JAVASCRIPT-001", &["ONE-TABLE-JAVASCRIPT-900", "no orders today"]);
 }
 
 #[test]

@@ -30,6 +30,19 @@ function failure(kind, number, message, context) {
   return { kind, code, retry: "never", message, context: Object.entries(context) };
 }
 
+/**
+ * A function whose exceptions reach the operator with their text: what is thrown by a function with a result is taken for the
+ * record `error`, and an exception that is none loses its message on the way.
+ */
+const told = (run) => (...given) => {
+  try {
+    return run(...given);
+  } catch (thrown) {
+    if (!(thrown instanceof Error)) throw thrown;
+    throw failure("datakit", 900, thrown.message, { stack: thrown.stack });
+  }
+};
+
 /** Whether a name is one of a pattern with `*` and `?`. */
 function matches(name, pattern) {
   const escaped = pattern.replace(/[.+^${}()|[\]\\]/g, "\\$&");
@@ -100,7 +113,7 @@ export const extractor = {
     return description;
   },
 
-  discover(request) {
+  discover: told((request) => {
     const { table: name, key, raises } = settings();
     if (raises !== undefined) throw new Error(raises);
     const selected = (patterns) => patterns.some((pattern) => matches(name, pattern));
@@ -123,7 +136,7 @@ export const extractor = {
     described.setColumns(columns);
     described.setPrimaryKey([key]);
     return [described];
-  },
+  }),
 
-  plan: (tables) => tables.map(planOf),
+  plan: told((tables) => tables.map(planOf)),
 };
