@@ -218,7 +218,7 @@ fn the_projects_own_queries_are_known() {
     let key = [("@P1", SqlType::Int, Value::Int(3)), ("@P2", SqlType::Int, Value::Int(5))];
     let name = |text: &str| Value::Text(text.to_owned());
     let sysname = SqlType::NVarChar(Length::Limited(4000));
-    let schemas = [("@P1", sysname.clone(), name("sales")), ("@P2", sysname, name("none"))];
+    let schemas = [("@P1", sysname, name("sales")), ("@P2", sysname, name("none"))];
     assert_snapshot!([
         run(
             &engine,
