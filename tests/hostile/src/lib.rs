@@ -115,6 +115,9 @@ impl GuestExtraction for HostileExtraction {
     }
 
     fn watermark(&self) -> Option<String> {
+        if self.attack.is("last-watermark") {
+            return Some("reached 42".to_owned());
+        }
         self.attack.is("huge-last-watermark").then(|| "9".repeat((1 << 20) + 1))
     }
 }

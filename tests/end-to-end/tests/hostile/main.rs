@@ -11,6 +11,7 @@
 #[path = "../../../../host/wasm/tests/guests/bombs.rs"]
 mod bombs;
 mod components;
+mod contracts;
 mod files;
 mod forever;
 mod postgres;
