@@ -245,7 +245,10 @@ fn keys_by_table(batches: &[Rows]) -> Result<HashMap<i64, Vec<i64>>, Error> {
             let listed = numbers.some_text(row)?;
             let key: Result<Vec<i64>, _> = listed.split_ascii_whitespace().map(str::parse).collect();
             let mut key = key.map_err(|_| {
-                Error::source(errors::UNEXPECTED_ANSWER, format!("the catalog lists the columns `{listed}` in a key"))
+                Error::source(
+                    errors::CODES.unexpected_answer,
+                    format!("the catalog lists the columns `{listed}` in a key"),
+                )
             })?;
             key.truncate(usize::try_from(count.some_integer(row)?).unwrap_or(0));
             tables.insert(table.some_integer(row)?, key);

@@ -21,7 +21,7 @@ pub mod types;
 mod tests;
 
 use datakit_sdk::ranges::KeyType;
-use datakit_sdk::relational::{About, Codes, Dialect, ReadColumn, Relational, SourceTable};
+use datakit_sdk::relational::{About, Catalog, Codes, Dialect, ReadColumn, ReadColumns, Relational, SourceTable};
 use datakit_sdk::{Error, Queries, QueryOptions, TableId, Value, export_datakit};
 
 use crate::blocks::Version;
@@ -57,20 +57,12 @@ impl Dialect for Postgres {
         }
     }
 
-    fn catalog(
-        queries: &impl Queries,
-        schemas: Option<&[String]>,
-        options: QueryOptions,
-    ) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
+    fn catalog(queries: &impl Queries, schemas: Option<&[String]>, options: QueryOptions) -> Catalog<SourceColumn> {
         discovery::read(queries, schemas, options)
     }
 
-    fn read_columns(
-        table: &SourceTable<SourceColumn>,
-        columns: &[&SourceColumn],
-        settings: &Settings,
-    ) -> Result<Vec<ReadColumn<ReadAs>>, Error> {
-        shape::read_columns(&table.id, columns, settings)
+    fn read_columns(table: &TableId, columns: &[&SourceColumn], settings: &Settings) -> ReadColumns<ReadAs> {
+        shape::read_columns(table, columns, settings)
     }
 
     fn parts(

@@ -315,10 +315,10 @@ fn numerics_without_bounds_need_a_decision() {
 fn what_cannot_be_planned_says_why() {
     let server = server(&[table("t", &[ID, NAME], "1", 1, 1), table("audit", &[ID], "1", 1, 1)]);
     let fails = |json: &str, name: &str| plan(&server, &settings(json), &[id(name)]).unwrap_err().code;
-    assert_eq!(fails(r#"{"columns": {"public.t": {"exclude": ["nam"]}}}"#, "t"), errors::UNKNOWN_COLUMN);
-    assert_eq!(fails(r#"{"columns": {"public.t": {"exclude": ["*"]}}}"#, "t"), errors::NO_COLUMNS);
-    assert_eq!(fails(r#"{"exclude": ["public.audit"]}"#, "audit"), errors::NO_TABLE);
-    assert_eq!(fails("{}", "gone"), errors::NO_TABLE);
+    assert_eq!(fails(r#"{"columns": {"public.t": {"exclude": ["nam"]}}}"#, "t"), errors::CODES.unknown_column);
+    assert_eq!(fails(r#"{"columns": {"public.t": {"exclude": ["*"]}}}"#, "t"), errors::CODES.no_columns);
+    assert_eq!(fails(r#"{"exclude": ["public.audit"]}"#, "audit"), errors::CODES.no_table);
+    assert_eq!(fails("{}", "gone"), errors::CODES.no_table);
 }
 
 #[test]
@@ -434,7 +434,7 @@ fn an_answer_of_another_shape_is_an_error() {
         "SELECT min(\"id\") AS low, max(\"id\") AS high FROM \"public\".\"t\"",
         vec![("low", Arc::clone(&wrong)), ("high", wrong)],
     );
-    assert_eq!(plan(&server, &settings(CUT_BY_KEY), &[id("t")]).unwrap_err().code, errors::UNEXPECTED_ANSWER);
+    assert_eq!(plan(&server, &settings(CUT_BY_KEY), &[id("t")]).unwrap_err().code, errors::CODES.unexpected_answer);
 }
 
 #[test]

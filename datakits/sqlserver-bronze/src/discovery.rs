@@ -175,7 +175,7 @@ fn rows_by_object(batches: &[Rows]) -> Result<HashMap<i64, u64>, Error> {
         for row in 0..batch.len() {
             let count = count.integer(row)?.unwrap_or(0);
             let count = u64::try_from(count).map_err(|_| {
-                Error::source(errors::UNEXPECTED_ANSWER, format!("the catalog counts {count} rows in one object"))
+                Error::source(errors::CODES.unexpected_answer, format!("the catalog counts {count} rows in one object"))
             })?;
             objects.insert(object.some_integer(row)?, count);
         }

@@ -20,7 +20,7 @@ pub mod types;
 mod tests;
 
 use datakit_sdk::ranges::{KeyRange, KeyType};
-use datakit_sdk::relational::{About, Codes, Dialect, ReadColumn, Relational, SourceTable};
+use datakit_sdk::relational::{About, Catalog, Codes, Dialect, ReadColumn, ReadColumns, Relational};
 use datakit_sdk::{Error, Queries, QueryOptions, TableId, Value, export_datakit};
 
 use crate::discovery::SourceColumn;
@@ -55,20 +55,8 @@ impl Dialect for SqlServer {
         }
     }
 
-    fn catalog(
-        queries: &impl Queries,
-        schemas: Option<&[String]>,
-        options: QueryOptions,
-    ) -> Result<Vec<SourceTable<SourceColumn>>, Error> {
-        discovery::read(queries, schemas, options)
-    }
-
-    fn read_columns(
-        table: &SourceTable<SourceColumn>,
-        columns: &[&SourceColumn],
-        settings: &Settings,
-    ) -> Result<Vec<ReadColumn<ReadAs>>, Error> {
-        shape::read_columns(&table.id, columns, settings)
+    fn read_columns(table: &TableId, columns: &[&SourceColumn], settings: &Settings) -> ReadColumns<ReadAs> {
+        shape::read_columns(table, columns, settings)
     }
 
     fn key_extent(table: &TableId, key: &str, _: KeyType, settings: &Settings) -> String {
@@ -86,5 +74,9 @@ impl Dialect for SqlServer {
         settings: &Settings,
     ) -> Result<(String, Vec<Value>), Error> {
         statement::select(table, columns, settings.nolock, part)
+    }
+
+    fn catalog(queries: &impl Queries, schemas: Option<&[String]>, options: QueryOptions) -> Catalog<SourceColumn> {
+        discovery::read(queries, schemas, options)
     }
 }

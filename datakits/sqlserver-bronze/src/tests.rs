@@ -235,7 +235,7 @@ fn excluded_tables_are_neither_listed_nor_planned() {
     let tables = discover(&server, &settings).unwrap();
     assert_eq!(tables.len(), 1);
     let error = plan(&server, &settings, &[id("audit_log")]).unwrap_err();
-    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Config, errors::NO_TABLE));
+    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Config, errors::CODES.no_table));
     assert!(error.message.contains("dbo.audit_log"), "{}", error.message);
 }
 
@@ -285,8 +285,8 @@ fn what_cannot_be_read_is_an_error_of_the_plan() {
     assert!(error.message.contains("`embedding`") && error.message.contains("vector"), "{}", error.message);
     assert!(plan(&server, &settings(r#"{"columns": {"dbo.v": {"exclude": ["embedding"]}}}"#), &[id("v")]).is_ok());
     assert_eq!(fails(r#"{"datetimeoffset_offset": true}"#, "t").code, errors::COLUMN_COLLISION);
-    assert_eq!(fails(r#"{"columns": {"dbo.t": {"exclude": ["pasword"]}}}"#, "t").code, errors::UNKNOWN_COLUMN);
-    assert_eq!(fails(r#"{"columns": {"dbo.t": {"exclude": ["*"]}}}"#, "t").code, errors::NO_COLUMNS);
+    assert_eq!(fails(r#"{"columns": {"dbo.t": {"exclude": ["pasword"]}}}"#, "t").code, errors::CODES.unknown_column);
+    assert_eq!(fails(r#"{"columns": {"dbo.t": {"exclude": ["*"]}}}"#, "t").code, errors::CODES.no_columns);
 }
 
 #[test]
@@ -424,7 +424,7 @@ fn an_answer_of_another_shape_is_an_error() {
         "SELECT MIN([id]) AS [low], MAX([id]) AS [high] FROM [dbo].[t]",
         vec![("low", texts(&["a"])), ("high", texts(&["b"]))],
     );
-    assert_eq!(plan(&server, &settings(CUT), &[id("t")]).unwrap_err().code, errors::UNEXPECTED_ANSWER);
+    assert_eq!(plan(&server, &settings(CUT), &[id("t")]).unwrap_err().code, errors::CODES.unexpected_answer);
     server.answers.insert(catalog::OBJECTS.into(), vec![rows(vec![("name", texts(&["t"]))])]);
     assert!(discover(&server, &Settings::default()).is_err());
 }

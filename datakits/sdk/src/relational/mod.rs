@@ -39,6 +39,11 @@ pub use self::watermark::WatermarkRule;
 /// The only role: where rows come from.
 pub const ROLE: &str = "source";
 
+/// The tables of a catalog.
+pub type Catalog<C> = Result<Vec<SourceTable<C>>, Error>;
+/// How the columns of a table are read.
+pub type ReadColumns<R> = Result<Vec<ReadColumn<R>>, Error>;
+
 /// What one kind of database does its own way.
 pub trait Dialect: Debug + Sized + 'static {
     /// The operator's settings.
@@ -64,21 +69,13 @@ pub trait Dialect: Debug + Sized + 'static {
     ///
     /// # Errors
     /// What the server refused, or an answer that does not fit the question.
-    fn catalog(
-        queries: &impl Queries,
-        schemas: Option<&[String]>,
-        options: QueryOptions,
-    ) -> Result<Vec<SourceTable<Self::Column>>, Error>;
+    fn catalog(queries: &impl Queries, schemas: Option<&[String]>, options: QueryOptions) -> Catalog<Self::Column>;
 
     /// How the selected columns are read, with those the settings add.
     ///
     /// # Errors
     /// A column that cannot be represented, or an added one whose name is taken.
-    fn read_columns(
-        table: &SourceTable<Self::Column>,
-        columns: &[&Self::Column],
-        settings: &Self::Settings,
-    ) -> Result<Vec<ReadColumn<Self::Read>>, Error>;
+    fn read_columns(table: &TableId, columns: &[&Self::Column], settings: &Self::Settings) -> ReadColumns<Self::Read>;
 
     /// The parts of a large table, where the settings or the server's files say them; none: it is cut by its key. Fewer than
     /// two: it is read whole.

@@ -53,7 +53,7 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
     /// Columns that cannot be read as the settings want, lost changes, or a server that does not answer.
     pub(super) fn plan(&self, table: &SourceTable<D::Column>) -> Result<TablePlan, Error> {
         let selected = tables::selected::<D>(table, &self.selection)?;
-        let columns = D::read_columns(table, &selected, self.settings)?;
+        let columns = D::read_columns(&table.id, &selected, self.settings)?;
         let names = || columns.iter().map(|column| column.name.as_str());
         bronze::check_names(&table.id, names())?;
         let plan = TablePlan {

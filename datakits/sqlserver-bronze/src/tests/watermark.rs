@@ -74,7 +74,7 @@ fn table_without_a_row_leaves_the_bound_to_the_extraction() {
 fn lost_changes_fail_the_table_and_name_the_ways_on() {
     let gap = Validity::Gap("the table was truncated".into());
     let error = planned(&[INT, MODIFIED], &changes(Some("5"), gap, None), BY_WATERMARK).unwrap_err();
-    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Source, errors::LOST_CHANGES));
+    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Source, errors::CODES.lost_changes));
     for part in ["dbo.t", "the table was truncated", "--mode overwrite", "`watermark`"] {
         assert!(error.message.contains(part), "{}", error.message);
     }
@@ -84,17 +84,17 @@ fn lost_changes_fail_the_table_and_name_the_ways_on() {
 fn rules_that_do_not_fit_the_table_are_errors() {
     let none = FakeChanges::default();
     let error = planned(&[INT], &none, BY_WATERMARK).unwrap_err();
-    assert_eq!(error.code, errors::UNKNOWN_COLUMN);
+    assert_eq!(error.code, errors::CODES.unknown_column);
     assert!(error.message.contains("`modified_at`"), "{}", error.message);
     let exact = ("exact", "datetime2", Some("datetime2"), 8, 27, 7, false);
     let json = r#"{"datetime2_as_text": true, "watermark": {"dbo.t": {"column": "id"}}}"#;
     let error = planned(&[INT, exact], &none, json).unwrap_err();
-    assert_eq!(error.code, errors::NOT_BY_WATERMARK);
+    assert_eq!(error.code, errors::CODES.not_by_watermark);
     assert!(error.message.contains("`exact`"), "{}", error.message);
     let server = server_of_facts(&[INT, NAME], &[("is_masked", flags(&[true, false]))]);
     let masked = settings(r#"{"watermark": {"dbo.t": {"column": "id"}}}"#);
     let error = relational::plan::<SqlServer>(&server, &none, &masked, &[id("t")]).unwrap_err();
-    assert_eq!(error.code, errors::NOT_BY_WATERMARK);
+    assert_eq!(error.code, errors::CODES.not_by_watermark);
     assert!(error.message.contains("`id`") && error.message.contains("UNMASK"), "{}", error.message);
     assert!(none.asked.borrow().is_empty());
 }
