@@ -98,6 +98,9 @@ impl GuestExtraction for HostileExtraction {
             None => {
                 let reader = rows(QUERY)?;
                 let projection = honest(&attack.shaped(reader.schema()));
+                if attack.is("granted-hash") {
+                    projection.add_keyed_hash("pseudonym", &["name".to_owned()], "people");
+                }
                 (reader, projection)
             }
         };
