@@ -49,6 +49,15 @@ pub fn fill(attack: &str) {
                 std::mem::forget(format);
             });
         }
+        // Its format goes on to hold what was set before it was handed over.
+        "request-hoard" => {
+            let longer = long.repeat(20);
+            forever(|| {
+                let format = Format::new(&longer);
+                format.set_encoding(&longer);
+                std::mem::forget(ReadRequest::new(&table("t"), format));
+            });
+        }
         "change-column-hoard" => {
             let request = ChangeRequest::new(&table("t"), "watermark");
             forever(|| request.add_column(&long));

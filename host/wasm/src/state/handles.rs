@@ -157,10 +157,15 @@ impl State {
 
     /// Takes what the guest filled in out of its hands.
     pub(crate) fn take_filled<T: 'static>(&mut self, resource: Resource<Filled<T>>) -> wasmtime::Result<T> {
+        Ok(self.take_weighed(resource)?.0)
+    }
+
+    /// The same, with the bytes that it goes on to hold where it becomes a part of something else.
+    pub(crate) fn take_weighed<T: 'static>(&mut self, resource: Resource<Filled<T>>) -> wasmtime::Result<(T, u64)> {
         let filled = self.table.delete(resource)?;
         self.filled = self.filled.saturating_sub(1);
         self.filled_bytes = self.filled_bytes.saturating_sub(filled.bytes);
-        Ok(filled.value)
+        Ok((filled.value, filled.bytes))
     }
 
     /// One setter of the guest: a host call that changes what it fills in.

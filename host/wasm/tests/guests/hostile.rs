@@ -165,6 +165,7 @@ attacks! {
     file_hoard = "file-hoard",
     file_column_hoard = "file-column-hoard",
     null_value_hoard = "null-value-hoard",
+    request_hoard = "request-hoard",
     change_column_hoard = "change-column-hoard",
     builder_hoard = "builder-hoard",
     query_handed_over_twice = "query-handed-over-twice",

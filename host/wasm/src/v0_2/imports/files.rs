@@ -74,8 +74,8 @@ impl HostReadRequest for State {
     async fn new(&mut self, table: TableId, format: Resource<FormatHandle>) -> wasmtime::Result<Resource<FilesHandle>> {
         let call = self.budget.host_call()?;
         let table = table_from_wire(table);
-        let format = self.take_filled(format)?;
-        let bytes = table.catalog.weight() + table.schema.weight() + table.name.weight() + format.null_values.weight();
+        let (format, format_bytes) = self.take_weighed(format)?;
+        let bytes = table.catalog.weight() + table.schema.weight() + table.name.weight() + format_bytes;
         let parts = FilesParts { read: FilesRead::new(table, format), columns: Vec::new() };
         let handle = self.push_filled(parts, bytes)?;
         self.budget.host_call_ended(call);
