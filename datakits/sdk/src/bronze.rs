@@ -22,6 +22,11 @@ pub const ROW_HASH: &str = "_bronze_row_hash";
 pub const OPERATION: &str = "_bronze_operation";
 /// Of tables that are loaded by their changes: the place of the change in the strategy's order. Behind [`OPERATION`].
 pub const CHANGE_VERSION: &str = "_bronze_change_version";
+/// Of tables that are loaded by their changes: when the change was committed, where the source says. Behind [`CHANGE_VERSION`].
+pub const COMMIT_TIME: &str = "_bronze_commit_time";
+/// Of tables that are loaded by their changes: the columns whose values the change does not carry, a JSON array of their names; null:
+/// it carries all. Behind [`COMMIT_TIME`].
+pub const MISSING_COLUMNS: &str = "_bronze_missing_columns";
 
 /// A field's metadata key that says which role of the host a column has.
 const ROLE_KEY: &str = "datakit.role";
@@ -72,7 +77,7 @@ pub fn columns<S>(
 ///
 /// # Errors
 /// A schema without one of the roles.
-pub fn change_columns(schema: &[Field]) -> Result<[Column; 2], Error> {
+pub fn change_columns(schema: &[Field]) -> Result<[Column; 4], Error> {
     let column = |name: &str, role: &str| {
         let has_role = |field: &&Field| field.metadata.iter().any(|(key, value)| key == ROLE_KEY && value == role);
         let field = schema
@@ -81,7 +86,12 @@ pub fn change_columns(schema: &[Field]) -> Result<[Column; 2], Error> {
             .ok_or_else(|| Error::datakit(codes::COLUMN, format!("the changes have no column of the role `{role}`")))?;
         Ok(Column { name: name.to_owned(), value: Expression::Input(field.name.clone()) })
     };
-    Ok([column(OPERATION, "operation")?, column(CHANGE_VERSION, "change-version")?])
+    Ok([
+        column(OPERATION, "operation")?,
+        column(CHANGE_VERSION, "change-version")?,
+        column(COMMIT_TIME, "commit-time")?,
+        column(MISSING_COLUMNS, "missing-columns")?,
+    ])
 }
 
 /// Refuses source columns whose names begin with `_bronze_`, in whatever case. A plan asks too, so that the table fails before
@@ -174,10 +184,13 @@ mod tests {
             nullable: false,
             metadata: role.map(|role| ("datakit.role".to_owned(), role.to_owned())).into_iter().collect(),
         };
-        let mut schema =
-            vec![field("operation", None), field("__op", Some("operation")), field("__v", Some("change-version"))];
+        let roles =
+            [("__op", "operation"), ("__t", "commit-time"), ("__m", "missing-columns"), ("__v", "change-version")];
+        let mut schema = vec![field("operation", None)];
+        schema.extend(roles.map(|(name, role)| field(name, Some(role))));
         let input = |name: &str| Expression::Input(name.into());
-        let expected = [made(OPERATION, input("__op")), made(CHANGE_VERSION, input("__v"))];
+        let expected = [(OPERATION, "__op"), (CHANGE_VERSION, "__v"), (COMMIT_TIME, "__t"), (MISSING_COLUMNS, "__m")]
+            .map(|(name, from)| made(name, input(from)));
         assert_eq!(change_columns(&schema).unwrap(), expected);
         schema.pop();
         let error = change_columns(&schema).unwrap_err();

@@ -1,7 +1,7 @@
 //! What changed in a table, asked for as plain data, and its way to the host.
 
 use crate::bindings::datakit::kit::changes as host;
-pub use crate::bindings::datakit::kit::changes::ChangeFeed;
+pub use crate::bindings::datakit::kit::changes::{ChangeFeed, Offer};
 use crate::bindings::datakit::kit::types::{Error, TableId};
 use crate::datakit::watermark;
 
@@ -31,6 +31,31 @@ pub enum Strategy {
         /// the column.
         lag: u64,
     },
+    /// Rows whose value of the table's rowversion column has grown.
+    RowVersion,
+    /// Each changed row as it is now, and deletes, by SQL Server's Change Tracking.
+    ChangeTracking,
+    /// Every change that SQL Server's change data capture recorded.
+    Cdc,
+    /// The last change of each row that it recorded.
+    CdcNet,
+    /// Every change that PostgreSQL's logical decoding publishes.
+    Logical,
+}
+
+impl Strategy {
+    /// As the host calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Watermark { .. } => "watermark",
+            Self::RowVersion => "row-version",
+            Self::ChangeTracking => "change-tracking",
+            Self::Cdc => "cdc",
+            Self::CdcNet => "cdc-net",
+            Self::Logical => "logical",
+        }
+    }
 }
 
 /// How the position of a request relates to what the source still knows.
@@ -61,6 +86,12 @@ pub trait Changes {
     /// What the host or the server refused.
     fn reach(&self, request: &ChangeRequest) -> Result<Reach, Error>;
 
+    /// By which strategies the changes of each of these tables can be found, the best first.
+    ///
+    /// # Errors
+    /// What the host or the server refused.
+    fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Error>;
+
     /// The position that the last commit of the table left as its watermark; none: the whole table is to be read.
     fn position(&self, table: &TableId) -> Option<String>;
 }
@@ -72,6 +103,10 @@ pub struct OfRole(pub &'static str);
 impl Changes for OfRole {
     fn reach(&self, request: &ChangeRequest) -> Result<Reach, Error> {
         Ok(request.open(self.0)?.reach())
+    }
+
+    fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Error> {
+        host::offers(self.0, tables)
     }
 
     fn position(&self, table: &TableId) -> Option<String> {
@@ -89,10 +124,11 @@ impl ChangeRequest {
     }
 
     fn to_host(&self) -> host::ChangeRequest {
-        let Strategy::Watermark { column, lag } = &self.strategy;
-        let request = host::ChangeRequest::new(&self.table, "watermark");
-        request.set_watermark_column(column);
-        request.set_lag(*lag);
+        let request = host::ChangeRequest::new(&self.table, self.strategy.name());
+        if let Strategy::Watermark { column, lag } = &self.strategy {
+            request.set_watermark_column(column);
+            request.set_lag(*lag);
+        }
         self.columns.iter().for_each(|column| request.add_column(column));
         if let Some(position) = &self.position {
             request.set_position(position);

@@ -88,6 +88,10 @@ pub struct TablePlan {
     pub operation_column: Option<String>,
     /// The output's column of the role `change-version`.
     pub version_column: Option<String>,
+    /// The output's column of the role `commit-time`.
+    pub commit_time_column: Option<String>,
+    /// The output's column of the role `missing-columns`.
+    pub missing_columns_column: Option<String>,
 }
 
 /// A part of a table that is read on its own.
@@ -125,6 +129,8 @@ impl TablePlan {
             load_id_column: None,
             operation_column: None,
             version_column: None,
+            commit_time_column: None,
+            missing_columns_column: None,
         }
     }
 
@@ -145,6 +151,8 @@ impl TablePlan {
         self.load_id_column.iter().for_each(|name| plan.set_load_id_column(name));
         self.operation_column.iter().for_each(|name| plan.set_operation_column(name));
         self.version_column.iter().for_each(|name| plan.set_version_column(name));
+        self.commit_time_column.iter().for_each(|name| plan.set_commit_time_column(name));
+        self.missing_columns_column.iter().for_each(|name| plan.set_missing_columns_column(name));
         plan
     }
 }

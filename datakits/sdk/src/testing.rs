@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::datakit::kit::sql::Value;
 use crate::bindings::datakit::kit::types::{Error, TableId};
-use crate::changes::{ChangeRequest, Changes, Reach};
+use crate::changes::{ChangeRequest, Changes, Offer, Reach};
 use crate::plans::TablePlan;
 use crate::queries::{Queries, QueryOptions};
 use crate::rows::Rows;
@@ -48,6 +48,8 @@ pub struct FakeChanges {
     pub positions: HashMap<String, String>,
     /// How far changes reach, by `schema.name`.
     pub reaches: HashMap<String, Reach>,
+    /// The strategies of tables, by `schema.name`; a table that is not here has none.
+    pub offers: HashMap<String, Vec<Offer>>,
     /// What was asked, in order.
     pub asked: RefCell<Vec<ChangeRequest>>,
 }
@@ -57,6 +59,11 @@ impl Changes for FakeChanges {
         self.asked.borrow_mut().push(request.clone());
         let reach = self.reaches.get(&request.table.to_string()).cloned();
         reach.ok_or_else(|| Error::source(NO_ANSWER, format!("{} has no changes", request.table)))
+    }
+
+    fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Error> {
+        let of = |table: &TableId| self.offers.get(&table.to_string()).cloned().unwrap_or_default();
+        Ok(tables.iter().map(of).collect())
     }
 
     fn position(&self, table: &TableId) -> Option<String> {

@@ -23,14 +23,14 @@ pub enum ColumnRole {
     ChangeVersion,
     /// When the change was committed.
     CommitTime,
-    /// The columns that the change carries.
-    ChangedColumns,
+    /// The columns whose values the change does not carry.
+    MissingColumns,
 }
 
 impl ColumnRole {
     /// All of them.
     pub const ALL: [Self; 5] =
-        [Self::LoadId, Self::Operation, Self::ChangeVersion, Self::CommitTime, Self::ChangedColumns];
+        [Self::LoadId, Self::Operation, Self::ChangeVersion, Self::CommitTime, Self::MissingColumns];
 
     /// The value of [`ROLE_KEY`].
     #[must_use]
@@ -40,7 +40,7 @@ impl ColumnRole {
             Self::Operation => "operation",
             Self::ChangeVersion => "change-version",
             Self::CommitTime => "commit-time",
-            Self::ChangedColumns => "changed-columns",
+            Self::MissingColumns => "missing-columns",
         }
     }
 }
@@ -71,6 +71,41 @@ pub enum Strategy {
         /// the column.
         lag: u64,
     },
+    /// Rows whose value of the table's column of type rowversion has grown.
+    RowVersion,
+    /// SQL Server's Change Tracking: each changed row as it is now, and deletes.
+    ChangeTracking,
+    /// SQL Server's change data capture: every change.
+    Cdc {
+        /// Only the last change of each row.
+        net: bool,
+    },
+    /// PostgreSQL's logical decoding: every change.
+    Logical,
+}
+
+impl Strategy {
+    /// Its name, as a datakit asks for it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Watermark { .. } => "watermark",
+            Self::RowVersion => "row-version",
+            Self::ChangeTracking => "change-tracking",
+            Self::Cdc { net: false } => "cdc",
+            Self::Cdc { net: true } => "cdc-net",
+            Self::Logical => "logical",
+        }
+    }
+}
+
+/// Whether a table's changes can be found by a strategy, as its server is set up now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The strategy.
+    pub strategy: Strategy,
+    /// Why not, in one sentence for the operator; none: it can.
+    pub refused: Option<String>,
 }
 
 /// How the position of a request relates to what the source still knows.
@@ -98,4 +133,11 @@ pub trait ChangeFeed: Send + Sync {
     /// # Errors
     /// A feed with a gap, or whose rows were taken; what the source reports.
     async fn rows(&mut self) -> Result<Box<dyn Reader>, Failure>;
+
+    /// Rows that a query of the table reads, as rows of its first copy: with the columns of [`Self::rows`] behind them. So a first
+    /// copy can be cut into parts that are read at the same time.
+    ///
+    /// # Errors
+    /// A feed that is no first copy; a strategy whose first copy is read by [`Self::rows`] alone.
+    fn copied(&self, rows: Box<dyn Reader>) -> Result<Box<dyn Reader>, Failure>;
 }

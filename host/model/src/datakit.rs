@@ -150,6 +150,10 @@ pub struct RoleColumns {
     pub operation: Option<String>,
     /// The place of the change in its strategy's order.
     pub version: Option<String>,
+    /// When the change was committed.
+    pub commit_time: Option<String>,
+    /// The columns whose values the change does not carry.
+    pub missing_columns: Option<String>,
 }
 
 impl RoleColumns {
@@ -159,6 +163,8 @@ impl RoleColumns {
             (ColumnRole::LoadId, &self.load_id),
             (ColumnRole::Operation, &self.operation),
             (ColumnRole::ChangeVersion, &self.version),
+            (ColumnRole::CommitTime, &self.commit_time),
+            (ColumnRole::MissingColumns, &self.missing_columns),
         ];
         all.into_iter().filter_map(|(role, name)| Some((role, name.as_deref()?)))
     }

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use crate::datakit::RoleColumns;
 use crate::{Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
 
 /// What can be tried again by itself after a failure.
@@ -62,6 +63,9 @@ pub struct Target {
     pub keys: Vec<String>,
     /// The columns by whose values the table is partitioned, in order; empty: as the table that is there, a new one is not.
     pub partition_by: Vec<String>,
+    /// The columns that the host fills. A merge goes by them: a row whose operation is `delete` removes the row of its key, and a
+    /// column that a row names as missing keeps its value.
+    pub roles: RoleColumns,
     /// Who writes.
     pub run: RunIdentity,
 }
@@ -70,7 +74,7 @@ impl Target {
     /// A table that is not to be partitioned, of which no key is known.
     #[must_use]
     pub fn new(table: TableId, schema: SchemaRef, mode: WriteMode, run: RunIdentity) -> Self {
-        Self { table, schema, mode, keys: Vec::new(), partition_by: Vec::new(), run }
+        Self { table, schema, mode, keys: Vec::new(), partition_by: Vec::new(), roles: RoleColumns::default(), run }
     }
 }
 

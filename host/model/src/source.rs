@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-use crate::changes::{ChangeFeed, ChangeRequest};
+use crate::changes::{ChangeFeed, ChangeRequest, Offer};
 use crate::failure::{Failure, Kind, Retry};
 use crate::files::FilesRequest;
 use crate::memory::{ByteLimit, Charge, MemoryBudget, Overfull, TrackedBatch};
@@ -36,6 +36,16 @@ pub trait Source: Send + Sync {
     async fn compared(&self, patterns: &TablePatterns, tables: &[TableId]) -> Result<TablePatterns, Failure> {
         let _ = tables;
         Ok(patterns.clone())
+    }
+
+    /// Tells the server that all who read the changes of this source have committed them up to the earliest of these positions: what
+    /// lies before may be forgotten. A position that the source does not know is left out of account.
+    ///
+    /// # Errors
+    /// What the server reports.
+    async fn confirm(&self, positions: &[String]) -> Result<(), Failure> {
+        let _ = positions;
+        Ok(())
     }
 
     /// What its pool of connections has done so far; none where there is no pool.
@@ -133,6 +143,15 @@ pub trait Connection: Send + Sync {
     async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
         let _ = request;
         Err(unsupported("changes"))
+    }
+
+    /// By which strategies the changes of each of these tables can be found, in their order: the best first. Those that need a
+    /// setting of the datakit are not among them.
+    ///
+    /// # Errors
+    /// A table that is not granted, what the server reports.
+    async fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Failure> {
+        Ok(tables.iter().map(|_| Vec::new()).collect())
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn target(
     let partition_by =
         if destination.sink.writes_partitioned_tables() { plan.partition_by.clone() } else { Vec::new() };
     let target = Target::new(plan.table.clone(), schema, mode(destination.mode, plan.write), run.clone());
-    Ok(Target { keys, partition_by, ..target })
+    Ok(Target { keys, partition_by, roles: plan.roles.clone(), ..target })
 }
 
 /// The same before the datakit has said what its output is, with the source's columns: the others are not looked at.

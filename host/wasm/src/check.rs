@@ -231,6 +231,8 @@ pub(crate) fn plans(
                 load_id: plan.load_id_column,
                 operation: plan.operation_column,
                 version: plan.version_column,
+                commit_time: plan.commit_time_column,
+                missing_columns: plan.missing_columns_column,
             },
             table,
         });
@@ -362,6 +364,8 @@ pub(crate) fn roles(announced: &SchemaRef) -> RoleColumns {
         load_id: named(ColumnRole::LoadId),
         operation: named(ColumnRole::Operation),
         version: named(ColumnRole::ChangeVersion),
+        commit_time: named(ColumnRole::CommitTime),
+        missing_columns: named(ColumnRole::MissingColumns),
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct TablePlan {
     pub(crate) load_id_column: Option<String>,
     pub(crate) operation_column: Option<String>,
     pub(crate) version_column: Option<String>,
+    pub(crate) commit_time_column: Option<String>,
+    pub(crate) missing_columns_column: Option<String>,
 }
 
 impl TablePlan {
@@ -76,6 +78,8 @@ impl TablePlan {
             load_id_column: None,
             operation_column: None,
             version_column: None,
+            commit_time_column: None,
+            missing_columns_column: None,
         }
     }
 }

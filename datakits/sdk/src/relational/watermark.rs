@@ -99,6 +99,8 @@ pub(super) fn plan<D: Dialect>(
         watermark,
         operation_column: Some(bronze::OPERATION.into()),
         version_column: Some(bronze::CHANGE_VERSION.into()),
+        commit_time_column: Some(bronze::COMMIT_TIME.into()),
+        missing_columns_column: Some(bronze::MISSING_COLUMNS.into()),
         ..plan
     })
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use datakit_model::changes::Strategy;
 use datakit_model::{Diagnostic, Kind, TableId};
 
 /// Any error of a request for changes that is not the server's.
@@ -46,6 +47,14 @@ pub enum ChangesError {
         /// The column.
         column: String,
     },
+    /// A strategy that the kind of source does not have.
+    #[error("{kind} has no strategy `{strategy}`")]
+    NoStrategy {
+        /// The strategy.
+        strategy: &'static str,
+        /// The kind of source.
+        kind: &'static str,
+    },
     /// The rows of a feed with a gap, or the second time.
     #[error("{0}")]
     NoRows(&'static str),
@@ -68,6 +77,14 @@ pub struct Unfit {
     pub reason: String,
 }
 
+impl ChangesError {
+    /// A kind of source is asked for a strategy of another.
+    #[must_use]
+    pub fn no_strategy(strategy: &Strategy, kind: &'static str) -> Self {
+        Self::NoStrategy { strategy: strategy.name(), kind }
+    }
+}
+
 impl Diagnostic for ChangesError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
@@ -78,15 +95,18 @@ impl Diagnostic for ChangesError {
             Self::ColumnType(_) => "DK-SRC-403",
             Self::Reserved { .. } => "DK-SRC-404",
             Self::NoRows(_) => "DK-SRC-405",
+            Self::NoStrategy { .. } => "DK-SRC-407",
             Self::Internal(_) => "DK-SRC-409",
         })
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Position { .. } | Self::ColumnMissing { .. } | Self::ColumnType(_) | Self::Reserved { .. } => {
-                Kind::User
-            }
+            Self::Position { .. }
+            | Self::ColumnMissing { .. }
+            | Self::ColumnType(_)
+            | Self::Reserved { .. }
+            | Self::NoStrategy { .. } => Kind::User,
             Self::TableMissing { .. } => Kind::Source,
             Self::NotGranted { .. } | Self::NoRows(_) => Kind::Datakit,
             Self::Internal(_) => Kind::Internal,
@@ -107,6 +127,7 @@ impl Diagnostic for ChangesError {
                 "choose another column as the watermark; docs/changes.md lists the types that can be one"
             }
             Self::Reserved { .. } => "rename the column, or leave it out of the datakit's columns",
+            Self::NoStrategy { .. } => "choose a strategy of docs/changes.md that this kind of source has",
             Self::NoRows(_) => "open the feed again for its rows; a table with a gap is loaded anew",
             Self::Internal(_) => "please report it with the log of this run",
         }
@@ -126,6 +147,7 @@ impl Diagnostic for ChangesError {
                 pair("column", &unfit.column),
                 pair("type", &unfit.sql_type),
             ],
+            Self::NoStrategy { strategy, .. } => vec![pair("strategy", strategy)],
             Self::NoRows(_) | Self::Internal(_) => Vec::new(),
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datakit_model::changes::{ColumnRole, ROLE_KEY};
@@ -15,23 +16,44 @@ use super::error::ChangesError;
 /// What the host's columns are called begins so: in no database a name is spelled like that by habit.
 const PREFIX: &str = "datakit:";
 
-/// The column that a connector's query has behind those that were asked for: the place of each change, as text.
+/// The place of each change, as text, in a connector's query.
 pub const VERSION_COLUMN: &str = "datakit:change-version";
+/// What happened to each row, in a connector's query whose rows differ in it.
+pub const OPERATION_COLUMN: &str = "datakit:operation";
+/// When each change was committed, in a connector's query that knows it.
+pub const COMMIT_TIME_COLUMN: &str = "datakit:commit-time";
+/// The columns whose values a change does not carry, in a connector's query: a JSON array of their names.
+pub const MISSING_COLUMNS_COLUMN: &str = "datakit:missing-columns";
 
-/// What happened to the rows of a feed.
+/// The roles of a feed's rows, in their order.
+const ROLES: [ColumnRole; 4] =
+    [ColumnRole::Operation, ColumnRole::ChangeVersion, ColumnRole::CommitTime, ColumnRole::MissingColumns];
+
+/// What happened to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// They are of the first copy.
+    /// It is of the first copy.
     Read,
-    /// They were inserted or updated.
+    /// It was inserted.
+    Insert,
+    /// It was updated.
+    Update,
+    /// It was inserted or updated: the source does not say which, or it may have been read before.
     Upsert,
+    /// It was deleted.
+    Delete,
 }
 
 impl Operation {
-    fn name(self) -> &'static str {
+    /// As rows have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Insert => "insert",
+            Self::Update => "update",
             Self::Upsert => "upsert",
+            Self::Delete => "delete",
         }
     }
 }
@@ -42,65 +64,120 @@ pub fn is_reserved(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// The rows of a connector's query, whose last column is [`VERSION_COLUMN`], with the host's columns in its place: operation,
-/// version, commit time, changed columns.
+/// What the rows of a feed have in common, where their query has no column for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Common<'a> {
+    /// What happened to them.
+    pub operation: Operation,
+    /// Their place; none: the query has [`VERSION_COLUMN`].
+    pub version: Option<&'a str>,
+}
+
+/// The rows of a connector's query with the host's columns behind them: operation, version, commit time, missing columns. Each is
+/// the query's column of its name, wherever that stands, else the same for all rows.
 pub struct ChangeReader {
     inner: Box<dyn Reader>,
     schema: SchemaRef,
-    operation: Operation,
-    /// The columns that are the same for all rows: operation, commit time, changed columns. As long as the longest batch.
-    constants: [ArrayRef; 3],
+    /// Where each column of the schema is.
+    columns: Vec<Place>,
+    /// The columns that are the same for all rows. As long as the longest batch.
+    constants: Vec<ArrayRef>,
+}
+
+/// Where a column of a feed is.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Among those of the query.
+    Query(usize),
+    /// Among the constants.
+    Constant(usize),
 }
 
 impl ChangeReader {
-    /// Of rows that all have the same operation.
+    /// Of a query's rows.
     ///
     /// # Errors
-    /// The query has another last column: a bug of the connector.
-    pub fn new(inner: Box<dyn Reader>, operation: Operation) -> Result<Self, ChangesError> {
-        let source = inner.schema();
-        let Some((version, columns)) = source.fields().split_last() else { return Err(without_version()) };
-        if version.name() != VERSION_COLUMN || version.data_type() != &DataType::Utf8 {
-            return Err(without_version());
+    /// The query has no version where it has to, or a column of the host of another type: a bug of the connector.
+    pub fn new(inner: Box<dyn Reader>, common: Common<'_>) -> Result<Self, ChangesError> {
+        let query = inner.schema();
+        let own = query.fields().iter().enumerate().filter(|(_, field)| !is_reserved(field.name()));
+        let (mut columns, mut fields): (Vec<Place>, Vec<_>) =
+            own.map(|(at, field)| (Place::Query(at), Arc::clone(field))).unzip();
+        let mut constants = Vec::new();
+        for role in ROLES {
+            let field = field(role);
+            columns.push(match query.column_with_name(field.name()) {
+                Some((at, found)) if found.data_type() == field.data_type() => Place::Query(at),
+                Some((_, found)) => return Err(wrong_type(&field, found)),
+                None => {
+                    constants.push(constant(role, common)?);
+                    Place::Constant(constants.len() - 1)
+                }
+            });
+            fields.push(Arc::new(field));
         }
-        let roles =
-            [ColumnRole::Operation, ColumnRole::ChangeVersion, ColumnRole::CommitTime, ColumnRole::ChangedColumns];
-        let fields: Vec<_> = columns.iter().cloned().chain(roles.map(|role| Arc::new(field(role)))).collect();
-        Ok(Self { inner, schema: Arc::new(Schema::new(fields)), operation, constants: constants(operation, 0) })
+        Ok(Self { inner, schema: Arc::new(Schema::new(fields)), columns, constants })
     }
 
     fn with_roles(&mut self, batch: &RecordBatch) -> Result<RecordBatch, ChangesError> {
         let rows = batch.num_rows();
-        if self.constants[0].len() < rows {
-            self.constants = constants(self.operation, rows);
+        for constant in &mut self.constants {
+            if constant.len() < rows {
+                *constant = repeated(constant, rows)?;
+            }
         }
-        let Some((version, columns)) = batch.columns().split_last() else { return Err(without_version()) };
-        let [operation, commit_time, changed] = self.constants.each_ref().map(|constant| constant.slice(0, rows));
-        let columns = columns.iter().cloned().chain([operation, Arc::clone(version), commit_time, changed]).collect();
+        let column = |place: &Place| match *place {
+            Place::Query(at) => Arc::clone(batch.column(at)),
+            Place::Constant(at) => self.constants[at].slice(0, rows),
+        };
+        let columns = self.columns.iter().map(column).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .map_err(|error| ChangesError::Internal(format!("rows of changes have another shape: {error}")))
     }
 }
 
-fn without_version() -> ChangesError {
-    ChangesError::Internal("a query for changes has no column of their places".to_owned())
+fn wrong_type(expected: &Field, found: &Field) -> ChangesError {
+    let (name, expected, found) = (expected.name(), expected.data_type(), found.data_type());
+    ChangesError::Internal(format!("a query for changes has `{name}` as {found} instead of {expected}"))
 }
 
-fn field(role: ColumnRole) -> Field {
+/// The column of a role in the rows of a feed.
+#[must_use]
+pub fn field(role: ColumnRole) -> Field {
     let (data_type, nullable) = match role {
         ColumnRole::LoadId | ColumnRole::Operation | ColumnRole::ChangeVersion => (DataType::Utf8, false),
+        ColumnRole::MissingColumns => (DataType::Utf8, true),
         ColumnRole::CommitTime => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
-        ColumnRole::ChangedColumns => (DataType::new_list(DataType::Utf8, true), true),
     };
     let metadata = HashMap::from([(ROLE_KEY.to_owned(), role.name().to_owned())]);
     Field::new(format!("{PREFIX}{}", role.name()), data_type, nullable).with_metadata(metadata)
 }
 
-fn constants(operation: Operation, rows: usize) -> [ArrayRef; 3] {
-    let null = |role| new_null_array(field(role).data_type(), rows);
-    let operations = StringArray::from_iter_values(std::iter::repeat_n(operation.name(), rows));
-    [Arc::new(operations), null(ColumnRole::CommitTime), null(ColumnRole::ChangedColumns)]
+/// One value of a role that all rows have.
+fn constant(role: ColumnRole, common: Common<'_>) -> Result<ArrayRef, ChangesError> {
+    let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+    Ok(match (role, common.version) {
+        (ColumnRole::Operation, _) => text(common.operation.name()),
+        (ColumnRole::ChangeVersion, Some(version)) => text(version),
+        (ColumnRole::ChangeVersion, None) => {
+            return Err(ChangesError::Internal("a query for changes has no column of their places".to_owned()));
+        }
+        (role, _) => new_null_array(field(role).data_type(), 1),
+    })
+}
+
+/// The first value of an array, so many times.
+fn repeated(array: &ArrayRef, rows: usize) -> Result<ArrayRef, ChangesError> {
+    let first = UInt32Array::from_value(0, rows);
+    take(array, &first, None).map_err(|error| ChangesError::Internal(error.to_string()))
+}
+
+/// The names of columns that a change does not carry, as rows have them.
+#[must_use]
+pub fn missing_columns<'n>(names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+    let names: Vec<&str> = names.into_iter().collect();
+    (!names.is_empty()).then(|| serde_json::Value::from(names).to_string())
 }
 
 #[async_trait]
@@ -151,27 +228,51 @@ mod tests {
         Box::new(Batches(schema, batches))
     }
 
+    const UPSERTS: Common<'_> = Common { operation: Operation::Upsert, version: None };
+
+    async fn read(mut reader: ChangeReader) -> Vec<RecordBatch> {
+        let mut batches = Vec::new();
+        while let Some(batch) = reader.next().await.unwrap() {
+            assert_eq!(batch.batch().schema(), reader.schema());
+            batches.push(batch.batch().clone());
+        }
+        batches
+    }
+
     #[tokio::test]
     async fn batches_of_any_size_have_the_columns_of_the_host() {
         let rows = query(VERSION_COLUMN, &[&["1"], &["2", "3", "4"], &["5", "6"]]);
-        let mut reader = ChangeReader::new(rows, Operation::Upsert).unwrap();
+        let reader = ChangeReader::new(rows, UPSERTS).unwrap();
         let names: Vec<&str> = reader.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        assert_eq!(names, ["a", "datakit:operation", VERSION_COLUMN, "datakit:commit-time", "datakit:changed-columns"]);
-        let mut sizes = Vec::new();
-        while let Some(batch) = reader.next().await.unwrap() {
-            let batch = batch.batch();
-            assert_eq!(batch.schema(), reader.schema());
+        assert_eq!(names, ["a", OPERATION_COLUMN, VERSION_COLUMN, COMMIT_TIME_COLUMN, MISSING_COLUMNS_COLUMN]);
+        let batches = read(reader).await;
+        for batch in &batches {
             assert_eq!(batch.column(1).as_ref(), &StringArray::from(vec!["upsert"; batch.num_rows()]));
             assert_eq!(batch.column(2), batch.column(0));
             assert_eq!([batch.column(3).null_count(), batch.column(4).null_count()], [batch.num_rows(); 2]);
-            sizes.push(batch.num_rows());
         }
-        assert_eq!(sizes, [1, 3, 2]);
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [1, 3, 2]);
+    }
+
+    #[tokio::test]
+    async fn columns_of_the_query_count_before_what_rows_have_in_common() {
+        let rows = query(OPERATION_COLUMN, &[&["delete", "insert"]]);
+        let copied = Common { operation: Operation::Read, version: Some("7") };
+        let batches = read(ChangeReader::new(rows, copied).unwrap()).await;
+        assert_eq!(batches[0].column(1).as_ref(), &StringArray::from(vec!["delete", "insert"]));
+        assert_eq!(batches[0].column(2).as_ref(), &StringArray::from(vec!["7", "7"]));
     }
 
     #[test]
-    fn query_without_places_is_refused() {
-        assert!(ChangeReader::new(query("version", &[]), Operation::Read).is_err());
+    fn query_without_places_or_of_another_type_is_refused() {
+        assert!(ChangeReader::new(query("version", &[]), UPSERTS).is_err());
+        assert!(ChangeReader::new(query(COMMIT_TIME_COLUMN, &[]), Common { version: Some("1"), ..UPSERTS }).is_err());
+    }
+
+    #[test]
+    fn missing_columns_are_a_json_array() {
+        assert_eq!(missing_columns(["a", "b\"c"]).unwrap(), r#"["a","b\"c"]"#);
+        assert_eq!(missing_columns([]), None);
     }
 
     #[test]

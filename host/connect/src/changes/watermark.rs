@@ -8,7 +8,7 @@ use datakit_model::source::Reader;
 use super::columns::WatermarkColumn;
 use super::error::ChangesError;
 use super::position::Position;
-use super::roles::{ChangeReader, Operation};
+use super::roles::{ChangeReader, Common, Operation};
 
 /// The rows that a connector is to read, by texts of the watermark column as [`super::Measure::print`] writes them.
 ///
@@ -141,7 +141,13 @@ impl<T: WatermarkTable> ChangeFeed for WatermarkFeed<T> {
             Validity::Gap(_) => return Err(ChangesError::NoRows("a feed with a gap has no rows").into()),
         };
         let span = self.span.take().ok_or(ChangesError::NoRows("the rows of the feed were taken already"))?;
-        Ok(Box::new(ChangeReader::new(self.table.rows(&span).await?, operation)?))
+        let common = Common { operation, version: None };
+        Ok(Box::new(ChangeReader::new(self.table.rows(&span).await?, common)?))
+    }
+
+    /// A row has its own value of the column as its version, which only the feed's query reads.
+    fn copied(&self, _rows: Box<dyn Reader>) -> Result<Box<dyn Reader>, Failure> {
+        Err(ChangesError::NoRows("the first copy by a watermark is read by the feed alone").into())
     }
 }
 

@@ -63,6 +63,7 @@ use self::parameters::Parameter;
 pub use self::rows::ServerInfo;
 use self::rows::{Head, RowConnection};
 pub use self::types::SOURCE_TYPE_KEY;
+use datakit_connect::changes::ChangesError;
 use datakit_connect::permissions::Permissions;
 use datakit_connect::pool::Pool;
 use datakit_connect::reader::{BatchReader, Busy};
@@ -218,6 +219,7 @@ impl Connection for SqlServerConnection {
     async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
         match &request.strategy {
             Strategy::Watermark { column, lag } => watermark::open(self.clone(), &request, column, *lag).await,
+            other => Err(ChangesError::no_strategy(other, "SQL Server").into()),
         }
     }
 }

@@ -48,9 +48,11 @@ fn request(table: &str, column: &str, position: Option<&str>) -> ChangeRequest {
     }
 }
 
-fn with_lag(request: ChangeRequest, milliseconds: u64) -> ChangeRequest {
-    let Strategy::Watermark { column, .. } = request.strategy;
-    ChangeRequest { strategy: Strategy::Watermark { column, lag: milliseconds }, ..request }
+fn with_lag(mut request: ChangeRequest, milliseconds: u64) -> ChangeRequest {
+    if let Strategy::Watermark { lag, .. } = &mut request.strategy {
+        *lag = milliseconds;
+    }
+    request
 }
 
 /// One feed in a run of its own.
@@ -127,7 +129,7 @@ async fn rows_have_the_columns_of_the_host_behind_their_own() {
     datakit:operation: Utf8 not null = operation
     datakit:change-version: Utf8 not null = change-version
     datakit:commit-time: Timestamp(µs, "UTC") = commit-time
-    datakit:changed-columns: List(Utf8) = changed-columns
+    datakit:missing-columns: Utf8 = missing-columns
     "#);
     assert_eq!(fed.texts("datakit:change-version"), ["2026-01-01 00:00:00.5+00", "2026-01-02 00:00:00+00"]);
     let batch = fed.answer.one_batch();

@@ -140,7 +140,7 @@ async fn rows_have_the_columns_of_the_host_and_a_place_with_all_digits() {
         let schema = fed.batch.schema();
         let roles: Vec<&str> =
             schema.fields().iter().filter_map(|field| Some(field.metadata().get(ROLE_KEY)?.as_str())).collect();
-        assert_eq!(roles, ["operation", "change-version", "commit-time", "changed-columns"]);
+        assert_eq!(roles, ["operation", "change-version", "commit-time", "missing-columns"]);
         assert_eq!(schema.fields()[..2].iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["id", "at"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Changes: requests and feeds.
 
-use datakit_model::changes::{ChangeRequest, Strategy, Validity};
+use datakit_model::changes::{ChangeRequest, Offer, Strategy, Validity};
 use wasmtime::component::Resource;
 
 use super::super::bindings::changes::{self, Host, HostChangeFeed, HostChangeRequest};
@@ -11,7 +11,30 @@ use crate::filled::ChangeParts;
 use crate::state::{ChangesHandle, FeedHandle, ReaderHandle, State, Weight as _};
 use crate::text::Text;
 
-impl Host for State {}
+impl Host for State {
+    async fn offers(
+        &mut self,
+        role: String,
+        tables: Vec<TableId>,
+    ) -> wasmtime::Result<Result<Vec<Vec<changes::Offer>>, Error>> {
+        let call = self.budget.host_call()?;
+        let session = match self.connect("changes.offers", &role).await? {
+            Ok(session) => session,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let tables: Vec<_> = tables.into_iter().map(table_from_wire).collect();
+        let (held_bytes, idle) = self.held_while_waiting(None);
+        let (starved, memory) = (self.starved(), session.memory.clone());
+        let offers = memory.holding(held_bytes, &idle, session.connection.offers(&tables)).await.map_err(starved)?;
+        self.budget.host_call_ended(call);
+        let to_wire = |offers: Vec<Offer>| offers.into_iter().map(offer_to_wire).collect();
+        Ok(self.guest_error(offers).map(|tables| tables.into_iter().map(to_wire).collect()))
+    }
+}
+
+fn offer_to_wire(Offer { strategy, refused }: Offer) -> changes::Offer {
+    changes::Offer { strategy: strategy.name().to_owned(), refused }
+}
 
 impl HostChangeRequest for State {
     async fn new(&mut self, table: TableId, strategy: String) -> wasmtime::Result<Resource<ChangesHandle>> {
@@ -119,6 +142,21 @@ impl HostChangeFeed for State {
         self.started(started, memory)
     }
 
+    async fn copied(
+        &mut self,
+        feed: Resource<FeedHandle>,
+        rows: Resource<ReaderHandle>,
+    ) -> wasmtime::Result<Result<Resource<ReaderHandle>, Error>> {
+        let call = self.budget.host_call()?;
+        let ReaderHandle { reader, number, ended, .. } = self.delete(rows)?;
+        let copied = self.table.get(&feed)?.feed.copied(reader);
+        self.budget.host_call_ended(call);
+        match self.guest_error(copied) {
+            Ok(reader) => Ok(Ok(self.push(ReaderHandle { schema: reader.schema(), reader, number, ended })?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
     async fn drop(&mut self, feed: Resource<FeedHandle>) -> wasmtime::Result<()> {
         self.delete(feed)?;
         Ok(())
@@ -131,6 +169,14 @@ fn checked(parts: ChangeParts) -> Result<ChangeRequest, WasmError> {
     let strategy = match (parts.strategy.as_str(), parts.watermark_column) {
         ("watermark", Some(column)) => Strategy::Watermark { column, lag: parts.lag.unwrap_or_default() },
         ("watermark", None) => return Err(bad("the strategy `watermark` needs `set-watermark-column`")),
+        ("row-version", None) => Strategy::RowVersion,
+        ("change-tracking", None) => Strategy::ChangeTracking,
+        ("cdc", None) => Strategy::Cdc { net: false },
+        ("cdc-net", None) => Strategy::Cdc { net: true },
+        ("logical", None) => Strategy::Logical,
+        ("row-version" | "change-tracking" | "cdc" | "cdc-net" | "logical", Some(_)) => {
+            return Err(bad("only the strategy `watermark` has a watermark column"));
+        }
         (other, _) => return Err(WasmError::UnknownStrategy { strategy: Text::name(other).into_inner() }),
     };
     Ok(ChangeRequest {

@@ -164,6 +164,14 @@ impl HostTablePlan for State {
         self.set(&plan, name.weight(), |it| it.version_column = Some(name))
     }
 
+    async fn set_commit_time_column(&mut self, plan: Resource<PlanHandle>, name: String) -> wasmtime::Result<()> {
+        self.set(&plan, name.weight(), |it| it.commit_time_column = Some(name))
+    }
+
+    async fn set_missing_columns_column(&mut self, plan: Resource<PlanHandle>, name: String) -> wasmtime::Result<()> {
+        self.set(&plan, name.weight(), |it| it.missing_columns_column = Some(name))
+    }
+
     async fn drop(&mut self, plan: Resource<PlanHandle>) -> wasmtime::Result<()> {
         self.take_filled(plan).map(drop)
     }
