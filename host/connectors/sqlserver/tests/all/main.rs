@@ -15,6 +15,7 @@ mod common;
 mod decimals;
 mod described;
 mod fake_sqlserver;
+mod feeds;
 mod foreign;
 mod grants;
 mod named;
