@@ -22,4 +22,6 @@ mod named;
 mod places;
 mod pool;
 mod replay;
+mod row_versions;
+mod tracking;
 mod world;
