@@ -12,6 +12,7 @@
 //! | 090 | a bug of ours |
 //! | 300–329 | more of what the server reported |
 //! | 330–339 | SQL Server Browser, and logins that are sent on |
+//! | 410–419 | changes of tables (`changes`), and what the server reports of them |
 
 use std::borrow::Cow;
 use std::fmt;
