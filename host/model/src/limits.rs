@@ -152,11 +152,19 @@ pub struct ReadLimits {
     pub max_cell_bytes: u64,
     /// The texts and binaries of one row together, in bytes; a larger row fails the table.
     pub max_row_bytes: u64,
+    /// Changes of a replication slot that one run keeps in a temporary file, in bytes; the next run reads what is more.
+    pub max_spooled_bytes: u64,
 }
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self { max_batch_bytes: 4 * MIB, max_batch_rows: 8192, max_cell_bytes: 32 * MIB, max_row_bytes: 64 * MIB }
+        Self {
+            max_batch_bytes: 4 * MIB,
+            max_batch_rows: 8192,
+            max_cell_bytes: 32 * MIB,
+            max_row_bytes: 64 * MIB,
+            max_spooled_bytes: 8_192 * MIB,
+        }
     }
 }
 
