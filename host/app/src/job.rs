@@ -21,6 +21,7 @@ pub(crate) fn sink_mode(mode: Mode) -> WriteMode {
     match mode {
         Mode::Append => WriteMode::Append,
         Mode::Overwrite => WriteMode::Overwrite,
+        Mode::Merge => WriteMode::Merge,
     }
 }
 

@@ -108,6 +108,8 @@ pub(crate) enum WriteMode {
     Append,
     /// The commit replaces them all
     Overwrite,
+    /// A row replaces the one of the same key, or removes it; the others stay
+    Merge,
 }
 
 /// Everything `host` can do.

@@ -37,7 +37,7 @@ variables! {
     DATAKIT_SETTINGS
     /// Tables to read, comma-separated patterns: `dbo.*,!dbo.audit_*`
     DATAKIT_TABLES
-    /// What happens to the rows a table already has: `append` or `overwrite`
+    /// What happens to the rows a table already has: `append`, `overwrite` or `merge`
     DATAKIT_MODE
     /// What is logged, as in `info,datakit=debug`; drivers never log below `info`
     DATAKIT_LOG

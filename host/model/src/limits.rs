@@ -177,6 +177,9 @@ pub struct RunLimits {
     pub max_memory_bytes: u64,
     /// Rows that a sink holds encoded before it can write them (row groups of Parquet), about, over the whole run, in bytes.
     pub max_encoding_bytes: u64,
+    /// Rows of a load that is merged by key that a sink holds in memory while it reduces them to one a key, about, in bytes; a larger
+    /// load is reduced in parts. One table is merged at a time.
+    pub max_merge_bytes: u64,
     /// Files that a sink has open at one time for each partition of a plan, of a table that is partitioned by columns. With
     /// more values than this the file that was written longest ago is closed, and files are smaller.
     #[cfg_attr(feature = "schema", schemars(range(max = most::OPEN_FILES)))]
@@ -213,6 +216,7 @@ impl Default for RunLimits {
         Self {
             max_memory_bytes: 12 * MIB,
             max_encoding_bytes: 16 * MIB,
+            max_merge_bytes: 64 * MIB,
             max_open_files: 64,
             max_rejected_bytes: 128 * MIB,
             max_parallel_partitions: parallel_partitions(),

@@ -30,13 +30,8 @@ pub enum WriteMode {
     Append,
     /// The commit replaces them all.
     Overwrite,
-    /// A row replaces the one of the same key; the others stay. Every sink refuses it.
+    /// A row replaces the one of the same key, or removes it; the others stay.
     Merge,
-}
-
-impl WriteMode {
-    /// What is to be done where rows should be merged.
-    pub const NO_MERGE: &str = "rows are not merged by key yet: set `mode = \"append\"` or `mode = \"overwrite\"` in the ingest, by --mode or by DATAKIT_MODE";
 }
 
 impl std::fmt::Display for WriteMode {

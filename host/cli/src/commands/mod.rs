@@ -115,6 +115,7 @@ fn mode_of(argument: &ModeArgument) -> Option<Mode> {
     argument.mode.map(|mode| match mode {
         arguments::WriteMode::Append => Mode::Append,
         arguments::WriteMode::Overwrite => Mode::Overwrite,
+        arguments::WriteMode::Merge => Mode::Merge,
     })
 }
 

@@ -9,6 +9,7 @@
 //! - `encode`: the few columns that change their form, a column at a time;
 //! - `partitioning`: tables that are partitioned by the values of columns;
 //! - `commit`: the log entry;
+//! - `merge`: loads that are merged by key;
 //! - `first_entry`: the first of a table on a disk, which comes with its folder;
 //! - `state`: the documents of a table's state;
 //! - `tables`: the tables below the root;
@@ -21,6 +22,7 @@ pub mod config;
 mod connector;
 mod encode;
 mod first_entry;
+mod merge;
 pub mod names;
 mod partitioning;
 mod probe;

@@ -217,7 +217,8 @@ pub(crate) fn where_row(source_system: &str, table: &TableId) -> String {
     )
 }
 
-async fn has_rows(client: &Client, config: &Server, name: &str) -> Result<bool, SinkError> {
+/// Whether the table has rows; `name` is quoted.
+pub(crate) async fn has_rows(client: &Client, config: &Server, name: &str) -> Result<bool, SinkError> {
     let row = client.query_typed_one(&format!("SELECT EXISTS (SELECT FROM {name})"), &[]).await;
     Ok(row.map_err(|e| statement_error(config, "look at", name, e))?.get(0))
 }

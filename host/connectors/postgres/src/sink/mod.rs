@@ -11,6 +11,7 @@
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
 //! - `kept`: the states of all tables, for people;
+//! - `merge`: loads that are merged by key;
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
 //! - `writer`: the traits.
@@ -19,6 +20,7 @@ mod connection;
 mod encode;
 mod kept;
 mod ledger;
+mod merge;
 pub mod names;
 mod probe;
 mod rows;
