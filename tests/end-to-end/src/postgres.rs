@@ -22,7 +22,18 @@ pub struct PostgresWorld {
 impl PostgresWorld {
     /// A world whose server has run `script`.
     pub fn new(script: &str) -> Self {
-        let source = PostgresServer::start(None).unwrap();
+        Self::of(PostgresServer::start(None).unwrap(), script)
+    }
+
+    /// The same with a server that decodes its log. The connection names the slot `bronze` and the publication `bronze`, which
+    /// `script` has to make.
+    pub fn with_logical_decoding(script: &str) -> Self {
+        let world = Self::of(PostgresServer::start_with("wal_level=logical\n").unwrap(), script);
+        world.edit("source_system = ", "slot = \"bronze\"\npublication = \"bronze\"\nsource_system = ");
+        world
+    }
+
+    fn of(source: PostgresServer, script: &str) -> Self {
         let world = Self { directory: tempfile::tempdir().unwrap(), source, sink: None, poolers: Vec::new() };
         world.execute(script);
         world.write_warehouse("kind = \"delta\"\nuri = \"./bronze\"");

@@ -145,6 +145,10 @@ impl Source for PostgresSource {
         Ok(patterns.under(NameRule::Bytes))
     }
 
+    fn keeps_changes(&self) -> bool {
+        self.shared.config.logical.is_some()
+    }
+
     async fn confirm(&self, positions: &[String]) -> Result<(), Failure> {
         Ok(slot::confirm(&self.shared.config, &self.shared.pool, positions).await?)
     }

@@ -43,9 +43,8 @@ impl Fed {
     /// Some columns of all rows, in their order: `delete 1, upsert 2`.
     pub fn rows(&self, columns: &[&str]) -> String {
         let columns: Vec<_> = columns.iter().map(|name| self.column(name)).collect();
-        let row = |at: usize| {
-            columns.iter().map(|column| column[at].as_deref().unwrap_or("-")).collect::<Vec<_>>().join(" ")
-        };
+        let row =
+            |at: usize| columns.iter().map(|column| column[at].as_deref().unwrap_or("-")).collect::<Vec<_>>().join(" ");
         (0..self.batch.num_rows()).map(row).collect::<Vec<_>>().join(", ")
     }
 }
