@@ -17,6 +17,9 @@ use crate::started::Started;
 /// The version of `sqlserver-bronze` under test.
 const DATAKIT: &str = "sqlserver-bronze@0.1.0";
 
+/// What keeps runs that are tried again fast: the first pause.
+pub(crate) const SHORT_PAUSES: (&str, &str) = ("DATAKIT_RETRY_BACKOFF_MS", "100");
+
 /// Everything one test needs; gone when dropped.
 pub struct World {
     /// The SQL Server.
@@ -106,6 +109,7 @@ impl World {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
+        command.env(SHORT_PAUSES.0, SHORT_PAUSES.1);
         command.env("MSSQL_PASSWORD", &self.mssql.password);
         command.envs(self.store_environment());
         if let Some(file) = self.mssql.authority() {

@@ -2,34 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use datakit_config::{Layers, Problem, load, variables};
 use datakit_connectors::kinds;
 use serde_json::Value;
 
-fn docs() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs"))
-}
-
-fn check(file: &str, expected: &str) {
-    let path = docs().join(file);
-    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
-        std::fs::write(&path, expected).unwrap();
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "docs/{file} is not up to date: run this test with INSTA_UPDATE=always");
-}
-
-/// Replaces what stands between `<!-- generated: NAME -->` and `<!-- end -->`.
-fn with_generated(text: &str, name: &str, generated: &str) -> String {
-    let start = format!("<!-- generated: {name} -->\n");
-    let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("no block `{name}`"));
-    let (_, after) = rest.split_once("<!-- end -->").unwrap();
-    format!("{before}{start}\n{generated}\n<!-- end -->{after}")
-}
+use crate::support::{check, docs, with_generated};
 
 #[test]
 fn keywords_that_no_compiler_checks_are_those_that_are_read() {

@@ -21,7 +21,7 @@ fn big_world() -> Option<World> {
 }
 
 fn with_small_batches(world: World) -> World {
-    world.append("[limits.read]\nmax_batch_rows = 100\n\n[limits.run]\nretry_backoff_ms = 1");
+    world.append("[limits.read]\nmax_batch_rows = 100");
     world
 }
 

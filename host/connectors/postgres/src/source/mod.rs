@@ -43,6 +43,7 @@ use tokio::sync::oneshot;
 pub use self::config::{PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
 pub use self::error::PostgresError;
+pub use self::server_errors::meaning_of;
 use self::snapshot::{Snapshot, Snapshots};
 use self::task::Job;
 use self::types::Column;
