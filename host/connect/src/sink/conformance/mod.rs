@@ -5,6 +5,7 @@
 
 mod commits;
 mod fixture;
+mod records;
 mod schemas;
 mod text;
 mod values;
@@ -16,6 +17,7 @@ use datakit_model::{Failure, TableId};
 
 pub use commits::*;
 pub use fixture::{batch, field, identity};
+pub use records::*;
 pub use schemas::*;
 pub use text::{cell, rows_of, trimmed_time};
 pub use values::*;
@@ -149,6 +151,7 @@ macro_rules! conformance_tests {
             holds_odd_names
             every_value_reads_back
             refuses_what_it_cannot_hold
+            keeps_records_of_runs
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {

@@ -11,6 +11,7 @@
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
 //! - `kept`: the states of all tables, for people;
+//! - `records`: the records of runs;
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
 //! - `writer`: the traits.
@@ -21,6 +22,7 @@ mod kept;
 mod ledger;
 pub mod names;
 mod probe;
+mod records;
 mod rows;
 mod transaction;
 mod types;
