@@ -71,6 +71,22 @@ pub enum AppError {
         /// The sink.
         sink: String,
     },
+    /// A run that was asked for has no record.
+    #[error("no sink has a record of the run `{run_id}`")]
+    NoRun {
+        /// The run.
+        run_id: String,
+    },
+    /// A record is not a document that this release reads.
+    #[error("the record of run `{run_id}`, ingest `{ingest}`, cannot be read")]
+    InvalidRecord {
+        /// The run.
+        run_id: String,
+        /// The ingest.
+        ingest: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
     /// The health endpoint cannot listen.
     #[error("cannot listen on {address}")]
     Listen {
@@ -118,6 +134,8 @@ impl Diagnostic for AppError {
             Self::NoCertificate { .. } => "DK-CLI-016",
             Self::FileNotLocked { .. } => "DK-CLI-018",
             Self::NoState { .. } => "DK-CLI-020",
+            Self::NoRun { .. } => "DK-CLI-030",
+            Self::InvalidRecord { .. } => "DK-CLI-031",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -128,6 +146,7 @@ impl Diagnostic for AppError {
     fn kind(&self) -> Kind {
         match self {
             Self::Crashed { .. } => Kind::Internal,
+            Self::InvalidRecord { .. } => Kind::Sink,
             _ => Kind::User,
         }
     }
@@ -161,6 +180,10 @@ impl Diagnostic for AppError {
             }
             Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
             Self::NoState { .. } => "`host state list` shows the tables that have one".into(),
+            Self::NoRun { .. } => "`host runs list` shows the runs that have one".into(),
+            Self::InvalidRecord { .. } => {
+                "a later release may have written it; a record that is damaged can be deleted: no load depends on it".into()
+            }
             Self::Listen { .. } => "give another address; port 0 takes a free port".into(),
             Self::NoAnswer { .. } => "it is asked still: ask again; `host doctor` says at which link it hangs".into(),
             Self::NoCertificate { .. } => {

@@ -48,6 +48,11 @@ impl JobRequest {
         };
         Self { run, locked, loaded: None }
     }
+
+    /// The run's id.
+    pub(crate) fn run_id(&self) -> &str {
+        &self.run.run_id
+    }
 }
 
 /// Resolves and loads the datakit, unless it is loaded, and checks roles and settings. Contacts the registry at most.

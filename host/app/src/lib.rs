@@ -13,6 +13,7 @@
 //! | `packages`, `inspect`, `lock` | datakits and the registry |
 //! | `kerberos` | ticket caches |
 //! | `state` | what sinks keep of each table for the next run |
+//! | `runs` | records of runs, and the freshness of tables |
 //! | `reports`, `error` | everything that is wrong, at once |
 //!
 //! This crate prints nothing, draws nothing, handles no signal and knows no exit code. Requests are plain structs. What
@@ -38,6 +39,7 @@ mod preview;
 mod reports;
 mod requests;
 mod run;
+mod runs;
 mod schema;
 mod secrets;
 mod serve_health;
@@ -71,7 +73,12 @@ pub use requests::{
     ServeHealthRequest, ValidateRequest,
 };
 pub use run::{EndedIngest, Run};
-pub use schema::{event_schema, state_schema};
+pub use runs::{
+    LastRun, RebuiltRuns, RecordStatus, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink,
+    RecordedSource, RunRecord, RunsRequest, StatusRequest, TableFreshness, TableRecord, rebuild_runs, run_records,
+    runs, status,
+};
+pub use schema::{event_schema, run_schema, state_schema};
 pub use serve_health::serve_health;
 pub use state::{TableStateEntry, TableStateRequest, accept_rows, state, states};
 pub use validate::{Validated, validate};

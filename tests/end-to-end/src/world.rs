@@ -184,9 +184,10 @@ impl World {
         names.filter(|name| name != "_delta_log" && name != "_datakit").collect()
     }
 
-    /// Whether anything was ever written to the Delta sink.
+    /// Whether nothing was ever written to the Delta sink but records of runs.
     pub fn nothing_written(&self) -> bool {
-        !self.path().join("bronze").exists()
+        let entries = fs::read_dir(self.path().join("bronze")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name()).all(|name| name == "_datakit" || name == "datakit")
     }
 
     /// `host run` with these arguments more, and its JSON summary.
