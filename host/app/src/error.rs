@@ -87,6 +87,28 @@ pub enum AppError {
         /// Why not.
         source: serde_json::Error,
     },
+    /// A connection may not be read at this time of the day.
+    #[error("`{connection}` may be read from {hours} in {time_zone}, where it is {now}")]
+    OutsideHours {
+        /// The connection.
+        connection: String,
+        /// The span.
+        hours: String,
+        /// Its time zone.
+        time_zone: String,
+        /// The time there.
+        now: String,
+    },
+    /// A query got no turn.
+    #[error("a query of `{connection}` waited {seconds} s for its turn: at most {max_queries} are read at one time")]
+    NoTurn {
+        /// The connection.
+        connection: String,
+        /// The bound.
+        max_queries: u64,
+        /// How long it waited, in seconds.
+        seconds: u64,
+    },
     /// The health endpoint cannot listen.
     #[error("cannot listen on {address}")]
     Listen {
@@ -136,6 +158,8 @@ impl Diagnostic for AppError {
             Self::NoState { .. } => "DK-CLI-020",
             Self::NoRun { .. } => "DK-CLI-030",
             Self::InvalidRecord { .. } => "DK-CLI-031",
+            Self::OutsideHours { .. } => "DK-RUN-030",
+            Self::NoTurn { .. } => "DK-RUN-031",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -153,7 +177,7 @@ impl Diagnostic for AppError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Stopped => Retry::NextRun,
+            Self::Stopped | Self::OutsideHours { .. } => Retry::NextRun,
             Self::NoAnswer { .. } => Retry::AfterBackoff,
             _ => Retry::Never,
         }
@@ -180,6 +204,12 @@ impl Diagnostic for AppError {
             }
             Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
             Self::NoState { .. } => "`host state list` shows the tables that have one".into(),
+            Self::OutsideHours { connection, .. } => format!(
+                "run again in these hours, or change `protection.allowed_hours` of the connection `{connection}`"
+            ),
+            Self::NoTurn { .. } => {
+                "raise `protection.max_queries`, if the datakit reads more than one query at one time; else find the query that does not end".into()
+            }
             Self::NoRun { .. } => "`host runs list` shows the runs that have one".into(),
             Self::InvalidRecord { .. } => {
                 "a later release may have written it; a record that is damaged can be deleted: no load depends on it".into()

@@ -7,6 +7,7 @@
 //! | `secrets` | from references to secrets to credentials |
 //! | `component` | a datakit of a file or of the registry, loaded |
 //! | `requests` | what a caller can ask for |
+//! | `protection` | what a run may ask of a source |
 //! | `job` | an ingest of the configuration becomes a job |
 //! | `run`, `plan`, `preview`, `discover` | what can be asked of a job |
 //! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
@@ -36,6 +37,7 @@ mod lock;
 mod packages;
 mod plan;
 mod preview;
+mod protection;
 mod reports;
 mod requests;
 mod run;

@@ -45,7 +45,7 @@ fn keys() -> String {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
         variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
     };
-    let sections: [(&str, Value); 20] = [
+    let sections: [(&str, Value); 21] = [
         ("The file", schema.clone()),
         ("[warehouse]", definition("Warehouse")),
         ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
@@ -53,6 +53,7 @@ fn keys() -> String {
         ("[connections.NAME], kind = \"files\"", variant("Connection", "files")),
         ("[connections.NAME.auth]", definition("Login")),
         ("[connections.NAME.kerberos]", definition("Kerberos")),
+        ("[connections.NAME.protection]", definition("Protection")),
         ("[connections.NAME.pool]", definition("Pool")),
         ("[connections.NAME.timeouts]", definition("Timeouts")),
         ("[servers.\"HOST:PORT\"]", definition("Server")),
@@ -124,7 +125,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
     const UNKNOWN: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz";
     let file = format!(
         "{UNKNOWN} = 1\n[warehouse]\n{UNKNOWN} = 1\n[connections.c]\nkind = \"sqlserver\"\n{UNKNOWN} = 1\n\
-         auth = {{ {UNKNOWN} = 1 }}\npool = {{ {UNKNOWN} = 1 }}\ntimeouts = {{ {UNKNOWN} = 1 }}\n\
+         auth = {{ {UNKNOWN} = 1 }}\nprotection = {{ {UNKNOWN} = 1 }}\npool = {{ {UNKNOWN} = 1 }}\ntimeouts = {{ {UNKNOWN} = 1 }}\n\
          [connections.k]\nkind = \"sqlserver\"\nauth = \"kerberos\"\nkerberos = {{ {UNKNOWN} = 1 }}\n\
          [connections.q]\nkind = \"postgres\"\n{UNKNOWN} = 1\n\
          [connections.f]\nkind = \"files\"\n{UNKNOWN} = 1\n\
@@ -161,6 +162,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
         ("connections.f", variant("Connection", 2)),
         ("connections.c.auth", definition("Login")),
         ("connections.k.kerberos", definition("Kerberos")),
+        ("connections.c.protection", definition("Protection")),
         ("connections.c.pool", definition("Pool")),
         ("connections.c.timeouts", definition("Timeouts")),
         ("sinks.d", variant("Sink", 0)),

@@ -93,6 +93,11 @@ pub(super) fn is_of_login(number: u32) -> bool {
     matches!(number, 18456 | 18450 | 18451 | 18461 | 18470 | 18486..=18488)
 }
 
+/// Whether the number says that the server is asked for too much: of Azure SQL, its limits of requests, workers and sessions.
+pub(super) fn is_throttling(number: u32) -> bool {
+    matches!(number, 10928 | 10929 | 40501 | 49918..=49920)
+}
+
 /// The meaning of a number; docs/retry.md lists all of them. A login with a ticket has a meaning of its own for the numbers of
 /// refused logins.
 #[must_use]

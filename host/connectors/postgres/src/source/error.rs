@@ -18,7 +18,7 @@ use std::error::Error as _;
 use datakit_model::{Diagnostic, Failure, Fault, Kind, Retry, TableId};
 
 use super::config::PostgresConfig;
-use super::server_errors::{is_of_login, meaning_of};
+use super::server_errors::{is_of_login, is_throttling, meaning_of};
 use crate::wire::Trouble;
 use datakit_connect::permissions::ROW_SECURITY_HINT;
 pub use datakit_connect::tls::CertificateProblem;
@@ -436,6 +436,10 @@ impl Diagnostic for PostgresError {
             | Self::StatementForgotten { .. } => Retry::AfterBackoff,
             _ => Retry::Never,
         }
+    }
+
+    fn is_throttled(&self) -> bool {
+        matches!(self, Self::Server { state, .. } if is_throttling(state))
     }
 
     fn hint(&self) -> Option<String> {

@@ -64,6 +64,11 @@ pub(super) fn is_of_login(state: &str) -> bool {
     matches!(state, "28000" | "28P01")
 }
 
+/// Whether the state says that the server is asked for too much: it takes no more connections.
+pub(super) fn is_throttling(state: &str) -> bool {
+    state == "53300"
+}
+
 /// The meaning of a SQLSTATE; docs/retry.md lists all of them.
 #[must_use]
 pub fn meaning_of(state: &str) -> &'static Meaning {
