@@ -76,11 +76,19 @@ pub fn variables(kinds: &Kinds) -> Vec<Variable> {
             }
         }
     }
-    if let Some(schema) = kinds.schema().root().property("warehouse") {
+    for schema in FIXED.iter().filter_map(|path| fixed(kinds, path)) {
         collect_variables(schema, Scope::NONE, &mut found);
     }
     found.extend(OTHERS.iter().map(|(name, meaning)| Variable { name: (*name).into(), meaning: (*meaning).into() }));
     found
+}
+
+/// The tables of the file that are no sections of a kind, and whose keys variables set.
+const FIXED: &[(&str, Option<&str>)] = &[("warehouse", None), ("limits", Some("run"))];
+
+fn fixed<'k>(kinds: &'k Kinds, (first, within): &(&str, Option<&str>)) -> Option<View<'k>> {
+    let table = kinds.schema().root().property(first)?;
+    within.map_or(Some(table), |key| table.property(key))
 }
 
 fn collect_variables(schema: View<'_>, scope: Scope<'_>, found: &mut Vec<Variable>) {

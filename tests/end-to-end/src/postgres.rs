@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::output::Output;
 use crate::started::Started;
-use crate::world::{datakit, delta_rows, host_binary, without_digests};
+use crate::world::{SHORT_PAUSES, datakit, delta_rows, host_binary, without_digests};
 
 /// A PostgreSQL server to read from, a folder with a warehouse file and Delta at `./bronze`, and the datakit published.
 pub struct PostgresWorld {
@@ -109,7 +109,7 @@ impl PostgresWorld {
         let mut command = Command::new(host_binary());
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
-        command.env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
+        command.env(SHORT_PAUSES.0, SHORT_PAUSES.1).env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
         command
     }
 

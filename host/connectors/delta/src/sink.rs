@@ -15,13 +15,14 @@ use super::config::{DeltaConfig, Root};
 use super::encode::DeltaRows;
 use super::merge::{MergeMemory, MergeWriter};
 use super::partitioning::Partitioning;
+use super::records::Records;
 use super::schema::TableSchema;
 use super::{names, probe, tables};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
 use datakit_model::sink::{
-    CommitNote, Committed, KeptState, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, WriteMode,
-    Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
+    Target, WriteMode, Written,
 };
 
 /// Delta tables under one root.
@@ -188,6 +189,18 @@ impl Sink for DeltaSink {
     async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
         let root = self.table_root(source_system, table)?;
         Ok(Log::open(&root, source_system, table).await?.accept().await?)
+    }
+
+    fn keeps_records(&self) -> bool {
+        true
+    }
+
+    async fn put_record(&self, name: &RecordName, json: &str) -> Result<(), Failure> {
+        Ok(Records::open(&self.root)?.put(name, json).await?)
+    }
+
+    async fn records(&self, run_id: Option<&str>, newest: usize) -> Result<Vec<KeptRecord>, Failure> {
+        Ok(Records::open(&self.root)?.newest(run_id, newest).await?)
     }
 
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {

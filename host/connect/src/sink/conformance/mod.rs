@@ -6,6 +6,7 @@
 mod commits;
 mod fixture;
 mod merges;
+mod records;
 mod schemas;
 mod text;
 mod values;
@@ -18,6 +19,7 @@ use datakit_model::{Failure, TableId};
 pub use commits::*;
 pub use fixture::{batch, field, identity};
 pub use merges::*;
+pub use records::*;
 pub use schemas::*;
 pub use text::{cell, rows_of, trimmed_time};
 pub use values::*;
@@ -163,6 +165,7 @@ macro_rules! conformance_tests {
             holds_odd_names
             every_value_reads_back
             refuses_what_it_cannot_hold
+            keeps_records_of_runs
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {

@@ -16,6 +16,7 @@ use super::ledger;
 use super::merge::{MergeMemory, MergeWriter};
 use super::names::TableName;
 use super::probe;
+use super::records;
 use super::rows;
 use super::transaction::{Command, Plan, Transaction};
 use super::types::{MAX_COLUMNS, TableSchema};
@@ -24,8 +25,8 @@ use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
-    CommitNote, Committed, KeptState, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, WriteMode,
-    Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
+    Target, WriteMode, Written,
 };
 
 /// Encoded batches that wait for the connection, of all partitions of a table.
@@ -124,6 +125,20 @@ impl Sink for PostgresSink {
         let name = &TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
         Ok(kept::forget(&client, &self.config, &Key { source_system, table, name }).await?)
+    }
+
+    fn keeps_records(&self) -> bool {
+        true
+    }
+
+    async fn put_record(&self, name: &RecordName, json: &str) -> Result<(), Failure> {
+        let client = connect(&self.config).await?;
+        Ok(records::put(&client, &self.config, name, json).await?)
+    }
+
+    async fn records(&self, run_id: Option<&str>, newest: usize) -> Result<Vec<KeptRecord>, Failure> {
+        let client = connect(&self.config).await?;
+        Ok(records::newest(&client, &self.config, run_id, newest).await?)
     }
 
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {

@@ -48,6 +48,7 @@ use self::changes::logical::stream::Streams;
 pub use self::config::{LogicalConfig, PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
 pub use self::error::PostgresError;
+pub use self::server_errors::meaning_of;
 use self::snapshot::{Snapshot, Snapshots};
 use self::task::Job;
 use self::types::Column;
