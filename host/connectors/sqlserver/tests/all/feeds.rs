@@ -9,6 +9,7 @@ use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 use datakit_fake_sqlserver::engine::{Event, Login, Request, Session as _};
+use datakit_fake_sqlserver::sql::Place;
 pub use datakit_fake_sqlserver::sql::SqlEngine as Engine;
 use datakit_model::changes::{ChangeRequest, Strategy, Validity};
 use datakit_model::source::Source as _;
@@ -43,9 +44,8 @@ impl Fed {
     /// Some columns of all rows, in their order: `delete 1, upsert 2`.
     pub fn rows(&self, columns: &[&str]) -> String {
         let columns: Vec<_> = columns.iter().map(|name| self.column(name)).collect();
-        let row = |at: usize| {
-            columns.iter().map(|column| column[at].as_deref().unwrap_or("-")).collect::<Vec<_>>().join(" ")
-        };
+        let row =
+            |at: usize| columns.iter().map(|column| column[at].as_deref().unwrap_or("-")).collect::<Vec<_>>().join(" ");
         (0..self.batch.num_rows()).map(row).collect::<Vec<_>>().join(", ")
     }
 }
@@ -182,12 +182,14 @@ impl Copy {
     }
 }
 
-/// Has `event` happen at the `n`th moment of the clients' work, once. The answer counts the moments that came.
+/// Has `event` happen at the `n`th moment of the clients' work, once: before a statement, and in and after the rows of a feed. The
+/// answer counts the moments that came.
 pub fn interrupt(world: &World, n: usize, event: impl Fn(&Engine) + Send + Sync + 'static) -> Arc<AtomicUsize> {
     let moments = Arc::new(AtomicUsize::new(0));
     let (engine, counter) = (world.engine.clone(), Arc::clone(&moments));
-    world.engine.set_hook(Some(Arc::new(move |_| {
-        if counter.fetch_add(1, Ordering::SeqCst) == n {
+    world.engine.set_hook(Some(Arc::new(move |moment| {
+        let is_one = moment.place == Place::Before || moment.statement.contains("datakit:");
+        if is_one && counter.fetch_add(1, Ordering::SeqCst) == n {
             event(&engine);
         }
     })));

@@ -70,7 +70,10 @@ async fn counter_that_went_back_and_another_table_are_gaps() {
     let source = world.source(ReaderKind::MssqlTds);
     let mut again = self::copy();
     again.run(&source).await.rows();
-    world.engine.run_script("DROP TABLE dbo.t; CREATE TABLE dbo.t (id int NOT NULL, a int NULL, v rowversion NOT NULL)").unwrap();
+    world
+        .engine
+        .run_script("DROP TABLE dbo.t; CREATE TABLE dbo.t (id int NOT NULL, a int NULL, v rowversion NOT NULL)")
+        .unwrap();
     assert!(again.run(&source).await.gap().contains("dropped and made anew"));
 }
 
@@ -83,8 +86,7 @@ async fn rows_say_their_version_and_the_table_needs_the_column() {
     assert_eq!(whole.validity, Validity::Whole);
     assert_eq!(whole.texts("datakit:change-version"), ["0x00000000000007D1", "0x00000000000007D2"]);
     assert!(whole.upper.unwrap().ends_with(":v=0x00000000000007D3"));
-    let plain =
-        ChangeRequest { table: datakit_model::TableId::new("dbo", "plain"), columns: None, ..copy().request() };
+    let plain = ChangeRequest { table: datakit_model::TableId::new("dbo", "plain"), columns: None, ..copy().request() };
     let refused = feed(&source, plain).await.err().unwrap();
     assert_eq!(refused.code(), "DK-SRC-410", "{}", reported(&refused));
 }
