@@ -20,7 +20,7 @@ use std::fmt;
 use datakit_kerberos::KerberosError;
 use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
-use super::server_errors::{TICKET_LOGIN, is_of_database, is_of_login, meaning_of};
+use super::server_errors::{TICKET_LOGIN, is_of_database, is_of_login, is_throttling, meaning_of};
 pub use datakit_connect::tls::CertificateProblem;
 use datakit_guard::{Refusal, tsql};
 use datakit_model::Fault;
@@ -411,6 +411,10 @@ impl Diagnostic for SourceError {
             }
             _ => Retry::Never,
         }
+    }
+
+    fn is_throttled(&self) -> bool {
+        matches!(self, Self::Server { error, .. } if is_throttling(error.number))
     }
 
     fn hint(&self) -> Option<String> {

@@ -61,6 +61,7 @@ pub use self::error::SourceError;
 use self::parameters::Parameter;
 pub use self::rows::ServerInfo;
 use self::rows::{Head, RowConnection};
+pub use self::server_errors::meaning_of;
 pub use self::types::SOURCE_TYPE_KEY;
 use datakit_connect::permissions::Permissions;
 use datakit_connect::pool::{Lease, Pool};

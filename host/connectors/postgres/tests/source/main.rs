@@ -5,6 +5,7 @@
 mod changed_tables;
 mod changes;
 mod grants;
+mod logical;
 mod replica;
 mod search_path;
 mod snapshots_of_runs;

@@ -43,7 +43,7 @@ impl Feed {
         };
         let reader = ChangeReader::new(rows, common)?;
         Ok(match &self.keys {
-            Some(keys) => Box::new(reader.nullable_but(keys)),
+            Some(keys) => Box::new(reader.nullable_but(keys).never_null(keys)),
             None => Box::new(reader),
         })
     }
