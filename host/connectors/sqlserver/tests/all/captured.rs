@@ -8,7 +8,7 @@ use datakit_model::changes::Strategy;
 use datakit_sqlserver::ReaderKind;
 
 use crate::common::{READERS, reported};
-use crate::feeds::{Copy, Outcome, at_every_moment, feed};
+use crate::feeds::{Copy, Event, Outcome, at_every_moment, feed};
 use crate::world::World;
 
 const TABLE: &str = "\
@@ -389,7 +389,7 @@ async fn table_that_is_not_captured_says_what_is_missing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_event_at_any_moment_loses_a_change_in_silence() {
-    let events: [(&str, fn(&crate::feeds::Engine)); 3] = [
+    let events: [(&str, Event); 3] = [
         ("commit", |engine| {
             let script = "INSERT INTO dbo.t VALUES (9, NULL, 9); UPDATE dbo.t SET b = 8 WHERE id = 4; DELETE FROM dbo.t WHERE id = 1";
             engine.run_script(script).map(drop).unwrap();
@@ -403,7 +403,9 @@ async fn no_event_at_any_moment_loses_a_change_in_silence() {
         }),
     ];
     let mut said = Vec::new();
-    for (strategy, (name, event)) in STRATEGIES.iter().flat_map(|strategy| events.map(|event| (strategy, event))) {
+    let [every, net] = &STRATEGIES;
+    let [commit, cleaned, anew] = events;
+    for (strategy, (name, event)) in [(every, commit), (every, cleaned), (every, anew), (net, cleaned)] {
         let outcomes = at_every_moment(captured, &copy(strategy), CHANGES, event).await;
         said.push(format!("{name}, {}: {}", strategy.name(), outcomes.join("; ")));
     }
