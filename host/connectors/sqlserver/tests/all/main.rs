@@ -7,6 +7,7 @@
     reason = "helpers of tests, outside of the functions that clippy knows as tests"
 )]
 
+mod captured;
 mod catalog;
 mod certificates;
 mod changes;
@@ -19,6 +20,7 @@ mod feeds;
 mod foreign;
 mod grants;
 mod named;
+mod offers;
 mod places;
 mod pool;
 mod replay;
