@@ -43,12 +43,12 @@ impl<'c> Recorder<'c> {
         config: &Config,
         (run_id, label): (&str, &str),
         ingest: &Ingest,
-        sink: &Arc<dyn Sink>,
+        (sink, observer): (&Arc<dyn Sink>, &Arc<dyn Observer>),
     ) -> Self {
         let (run_id, short) = (run_id.to_owned(), short(label));
         let name = RecordName { started_at_micros: now_micros(), run_id, ingest: short };
         let record = Mutex::new(RunRecord::begun(&name, label, config, ingest, sink.kind()));
-        let watch = Arc::new(Watch { to: Arc::clone(context.observer()), seen: Mutex::default() });
+        let watch = Arc::new(Watch { to: Arc::clone(observer), seen: Mutex::default() });
         Self { context, sink: Arc::clone(sink), name, record, watch }
     }
 

@@ -111,6 +111,7 @@ fn request(arguments: Run) -> RunRequest {
         mode: mode_of(&arguments.mode),
         parallel: arguments.parallel,
         health: arguments.health,
+        metrics_file: arguments.metrics_file,
         ingest: ingest_of(arguments.ingest),
     }
 }
