@@ -19,6 +19,7 @@ use datakit_model::sink::{KeptRecord, KeptState, RecordName, Sink};
 use datakit_model::{Failure, StateDocument};
 use serde::Serialize;
 
+pub(crate) use self::record::word_of;
 pub use self::record::{
     RecordStatus, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink, RecordedSource,
     RunRecord, TableRecord,
@@ -238,7 +239,7 @@ impl TableRecord {
         Self {
             table,
             target,
-            status: record::word_of(datakit_pipeline::TableStatus::Committed).to_owned(),
+            status: word_of(datakit_pipeline::TableStatus::Committed).to_owned(),
             started_at: None,
             ended_at: None,
             seconds: 0.0,
