@@ -8,7 +8,7 @@ use sqlparser::ast::{Expr, TableAlias};
 use super::{Binder, Bound, Scope, prepare};
 use crate::sql::capture::{self, Instance};
 use crate::sql::switches::{InvalidRange, MaxLsn, MinLsn};
-use crate::sql::{catalog, collate, errors, store, types};
+use crate::sql::{catalog, collate, errors, store};
 use crate::values::{Column, Length, SqlError, SqlType, Value};
 
 const LSN: SqlType = SqlType::Binary { length: 10 };
@@ -153,7 +153,7 @@ impl Binder<'_> {
         }
         columns.extend([Column::new("__$operation", SqlType::Int), Column::new("__$update_mask", MASK)]);
         columns.extend(instance.columns.iter().map(|column| {
-            let sql_type = types::from_declaration(&column.declaration).unwrap_or(SqlType::SqlVariant);
+            let sql_type = column.sql_type();
             Column::new(
                 column.name.clone(),
                 if sql_type == SqlType::RowVersion { SqlType::Binary { length: 8 } } else { sql_type },
