@@ -72,12 +72,14 @@ impl Binder<'_> {
         Ok(Some(bound))
     }
 
-    /// Zeros for an instance that does not exist, NULL for one whose low end is not known yet ("sys.fn_cdc_get_min_lsn",
+    /// Zeros for an instance that does not exist or may not be read, NULL for one whose low end is not known yet ("sys.fn_cdc_get_min_lsn",
     /// "cdc.change_tables").
     fn min_lsn(&self, instance: &str) -> String {
         match self.surroundings.shared.switches().min_lsn {
             MinLsn::Known => format!(
-                "(SELECT CASE COUNT(*) WHEN 0 THEN {ZEROS} ELSE MAX(start_lsn) END FROM __cdc_instances WHERE name = {instance})"
+                "(SELECT CASE COUNT(*) WHEN 0 THEN {ZEROS} ELSE MAX(i.start_lsn) END FROM __cdc_instances i \
+                 WHERE i.name = {instance} AND {})",
+                self.is_open("i.source_object_id", "")
             ),
             MinLsn::Null => "NULL".to_owned(),
             MinLsn::Zero => ZEROS.to_owned(),

@@ -125,6 +125,7 @@ fn ranges_that_are_not_valid_are_error_313() {
     assert_eq!(ask(&mut one, "@from", "@next", "'all'"), "error 208");
     engine.set_denied("dbo.t", true);
     assert_eq!(ask(&mut one, "@from", "@to", "'all'"), "error 229");
+    assert_eq!(one.ask("SELECT sys.fn_cdc_get_min_lsn('dbo_t') AS l"), "0x00000000000000000000");
 }
 
 #[test]

@@ -151,6 +151,13 @@ fn what_cannot_be_tracked_is_refused() {
     engine.set_denied("dbo.t", true);
     assert_eq!(one.ask("SELECT * FROM CHANGETABLE(CHANGES dbo.t, 0) AS ct"), "error 229");
     assert_eq!(one.ask(VALID), "NULL");
+    one.run("EXEC sys.fake_deny 'SELECT', 'dbo.t', 0; EXEC sys.fake_deny 'VIEW CHANGE TRACKING', 'dbo.t', 1");
+    assert_eq!(one.ask("SELECT * FROM CHANGETABLE(CHANGES dbo.t, 0) AS ct"), "error 229");
+    assert_eq!(one.ask(VALID), "NULL");
+    assert_eq!(
+        one.ask("SELECT HAS_PERMS_BY_NAME('dbo.t', 'OBJECT', 'VIEW CHANGE TRACKING') AS v, HAS_PERMS_BY_NAME('dbo.t', 'OBJECT', 'SELECT') AS s"),
+        "0 1"
+    );
 }
 
 #[test]
