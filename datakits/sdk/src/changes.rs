@@ -1,5 +1,7 @@
 //! What changed in a table, asked for as plain data, and its way to the host.
 
+use serde::{Deserialize, Serialize};
+
 use crate::bindings::datakit::kit::changes as host;
 pub use crate::bindings::datakit::kit::changes::{ChangeFeed, Offer};
 use crate::bindings::datakit::kit::types::{Error, TableId};
@@ -21,7 +23,8 @@ pub struct ChangeRequest {
 }
 
 /// How changes are found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// Rows whose value of a column is greater than the position.
     Watermark {
@@ -44,6 +47,22 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// The strategy of this name, if it needs nothing but a table.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::RowVersion, Self::ChangeTracking, Self::Cdc, Self::CdcNet, Self::Logical]
+            .into_iter()
+            .find(|strategy| strategy.name() == name)
+    }
+
+    /// Whether it reads on from a position of the strategy of this name.
+    #[must_use]
+    pub fn goes_on_from(&self, strategy: &str) -> bool {
+        // Both forms of change data capture have the same positions.
+        let own = if *self == Self::CdcNet { Self::Cdc.name() } else { self.name() };
+        own == strategy
+    }
+
     /// As the host calls it.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -92,6 +111,9 @@ pub trait Changes {
     /// What the host or the server refused.
     fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Error>;
 
+    /// The strategy that made a position; none: no strategy of this host.
+    fn strategy_of(&self, position: &str) -> Option<String>;
+
     /// The position that the last commit of the table left as its watermark; none: the whole table is to be read.
     fn position(&self, table: &TableId) -> Option<String>;
 }
@@ -107,6 +129,10 @@ impl Changes for OfRole {
 
     fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Error> {
         host::offers(self.0, tables)
+    }
+
+    fn strategy_of(&self, position: &str) -> Option<String> {
+        host::strategy_of(position)
     }
 
     fn position(&self, table: &TableId) -> Option<String> {

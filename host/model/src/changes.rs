@@ -85,6 +85,13 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// The name of the strategy that made a position; none: no strategy of this host.
+    #[must_use]
+    pub fn of_position(position: &str) -> Option<&'static str> {
+        let (mark, _) = position.split_once(':')?;
+        MARKS.into_iter().find(|(known, _)| *known == mark).map(|(_, strategy)| strategy)
+    }
+
     /// Its name, as a datakit asks for it.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -98,6 +105,17 @@ impl Strategy {
         }
     }
 }
+
+/// What the positions of each strategy begin with, before a colon.
+const MARKS: [(&str, &str); 6] = [
+    ("w1", "watermark"),
+    ("w2", "watermark"),
+    ("r1", "row-version"),
+    ("t1", "change-tracking"),
+    // Of `cdc-net` too: each goes on from the positions of the other.
+    ("c1", "cdc"),
+    ("l1", "logical"),
+];
 
 /// Whether a table's changes can be found by a strategy, as its server is set up now.
 #[derive(Debug, Clone, PartialEq, Eq)]

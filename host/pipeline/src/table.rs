@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
@@ -21,7 +22,7 @@ use crate::job::{Destination, Job};
 use crate::partition::{self, PartitionResult};
 use crate::rejected;
 use crate::retry;
-use crate::summary::{RejectedRows, TableError, TableStatus, TableSummary, seconds};
+use crate::summary::{RejectedRows, TableCommit, TableError, TableStatus, TableSummary, seconds};
 use crate::writing;
 
 /// So long is a sink asked what a table holds that this run has not committed.
@@ -92,6 +93,7 @@ impl TableContext {
 /// What a committed table leaves.
 struct Finished {
     committed: Committed,
+    schema: Option<SchemaRef>,
     adjustments: Vec<Adjustment>,
     rejected: Option<RejectedRows>,
 }
@@ -114,6 +116,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         adjustments: Vec::new(),
         rejected: None,
         error: None,
+        commit: None,
     };
     match attempts(&context, &plan, &mut summary.target).await {
         Ok(Some(finished)) => {
@@ -128,6 +131,11 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             let altered = context.altered.iter().map(|it| Adjustment { values: summary.rows, ..it.clone() });
             summary.adjustments.extend(altered);
             summary.rejected = finished.rejected;
+            summary.commit = finished.schema.map(|schema| {
+                let position_before = context.job.planned_from(&context.table).flatten();
+                let position_after = finished.committed.state.watermark;
+                Box::new(TableCommit { schema, position_before, position_after })
+            });
         }
         Ok(None) => summary.status = TableStatus::Unchanged,
         Err(failure) => {
@@ -147,7 +155,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
     summary
 }
 
-/// None: a run of the same id has committed the table before.
+/// None: a run of the same id has committed the table before, or nothing has changed since the last load.
 async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String) -> Result<Option<Finished>, Failure> {
     let source_system = &context.job.run.source_system;
     *target = context.destination.sink.locate(source_system, &plan.table)?;
@@ -166,7 +174,7 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
     let mut attempt = 1;
     loop {
         let failure = match attempt_copy(context, plan).await {
-            Ok(finished) => return Ok(Some(finished)),
+            Ok(finished) => return Ok(finished),
             Err(AttemptError::Fatal(failure)) => return Err(failure),
             Err(AttemptError::Again(failure)) => failure,
         };
@@ -190,9 +198,11 @@ enum AttemptError {
     Fatal(Failure),
 }
 
-async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finished, AttemptError> {
+/// None: nothing has changed since the last load, and nothing is committed.
+async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
     let (first, writer, permit) = open(context, plan).await.map_err(AttemptError::Again)?;
+    let schema = first.as_ref().map(|extraction| extraction.schema());
     let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
         Ok(results) => results,
         Err(failure) => {
@@ -210,6 +220,10 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
     };
+    if nothing_changed(context, plan, &note, &results) {
+        writer.abort().await;
+        return Ok(None);
+    }
     // Before the rows they were left out of: a run that is killed in between leaves too many of them, never too few.
     let rejected = match rejected::keep(context, plan, rejected::taken(&mut results)).await {
         Ok(rejected) => rejected,
@@ -219,7 +233,18 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
         }
     };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
-    Ok(Finished { committed, adjustments: merge_adjustments(results), rejected })
+    Ok(Some(Finished { committed, schema, adjustments: merge_adjustments(results), rejected }))
+}
+
+/// Whether a load that goes on from the last one has no row and reaches no further: a commit would say nothing. One that
+/// reaches further is committed without rows, so that the position of an idle table does not grow old.
+fn nothing_changed(context: &TableContext, plan: &TablePlan, note: &CommitNote, results: &[PartitionResult]) -> bool {
+    let goes_on = context.job.planned_from(&context.table).flatten();
+    let is_empty = |result: &PartitionResult| result.written.rows == 0 && result.report.rejected.rows().is_empty();
+    writing::mode(context.destination.mode, plan.write) != WriteMode::Overwrite
+        && goes_on.is_some()
+        && goes_on == note.watermark
+        && results.iter().all(is_empty)
 }
 
 /// Whether all partitions were read under one snapshot.

@@ -14,7 +14,7 @@ use crate::job::Destination;
 ///
 /// Only the operator's word removes rows. A proposed overwrite counts for a table without rows, and there it is an append: rows
 /// that another writer adds meanwhile stay.
-fn mode(said: Option<WriteMode>, proposed: Option<WriteMode>) -> WriteMode {
+pub(crate) fn mode(said: Option<WriteMode>, proposed: Option<WriteMode>) -> WriteMode {
     match (said, proposed) {
         (Some(mode), _) => mode,
         (None, Some(WriteMode::Merge)) => WriteMode::Merge,
@@ -57,7 +57,9 @@ pub(crate) fn expected_target(
 ) -> Result<Target, RunError> {
     let known = |names: &[String]| names.iter().filter(|name| is_column(columns, name)).cloned().collect();
     let plan = TablePlan { keys: known(&plan.keys), partition_by: known(&plan.partition_by), ..plan.clone() };
-    target(destination, run, &plan, source_keys, SchemaRef::clone(columns))
+    let target = target(destination, run, &plan, source_keys, SchemaRef::clone(columns))?;
+    // The host fills columns of the output.
+    Ok(Target { roles: RoleColumns::default(), ..target })
 }
 
 /// The columns that the plan names for what the host fills are those that the host fills.
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn operators_mode_decides_over_the_proposal() {
         for proposed in [None, Some(WriteMode::Append), Some(WriteMode::Overwrite), Some(WriteMode::Merge)] {
-            for said in [WriteMode::Append, WriteMode::Overwrite] {
+            for said in [WriteMode::Append, WriteMode::Overwrite, WriteMode::Merge] {
                 assert_eq!(mode(Some(said), proposed), said, "{proposed:?}");
             }
         }
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn proposed_overwrite_alone_removes_no_rows() {
         assert_eq!(mode(None, Some(WriteMode::Overwrite)), WriteMode::Append);
-        assert_eq!(mode(None, Some(WriteMode::Merge)), WriteMode::Merge, "a sink refuses it");
+        assert_eq!(mode(None, Some(WriteMode::Merge)), WriteMode::Merge, "it neither doubles nor loses rows");
         assert_eq!(mode(None, None), WriteMode::Append);
     }
 
@@ -125,6 +127,7 @@ mod tests {
             keys: Vec::new(),
             partition_by: Vec::new(),
             strategy: None,
+            why: None,
             roles: named("batch"),
         };
         assert!(check_roles(&plan, &named("batch")).is_ok());
@@ -147,6 +150,7 @@ mod tests {
             keys: Vec::new(),
             partition_by: Vec::new(),
             strategy: None,
+            why: None,
             roles: RoleColumns::default(),
         };
         let check = |columns: &[&str]| {

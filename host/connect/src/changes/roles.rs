@@ -131,6 +131,18 @@ impl ChangeReader {
         self
     }
 
+    /// The same rows, of which these columns are never null, whatever the query says: those of a primary key, of which a function
+    /// of the server does not say so.
+    #[must_use]
+    pub fn never_null(mut self, keys: &[String]) -> Self {
+        let not_null = |field: &FieldRef| match keys.contains(field.name()) {
+            true => Arc::new(field.as_ref().clone().with_nullable(false)),
+            false => Arc::clone(field),
+        };
+        self.schema = Arc::new(Schema::new(self.schema.fields().iter().map(not_null).collect::<Vec<_>>()));
+        self
+    }
+
     fn with_roles(&mut self, batch: &RecordBatch) -> Result<RecordBatch, ChangesError> {
         let rows = batch.num_rows();
         for constant in &mut self.constants {
@@ -283,7 +295,7 @@ mod tests {
         ]));
         let copied = Common { operation: Operation::Read, version: Some("7") };
         let reader = ChangeReader::new(Box::new(Batches(schema, Vec::new())), copied).unwrap();
-        let reader = reader.nullable_but(&["id".to_owned()]);
+        let reader = reader.nullable_but(&["id".to_owned()]).never_null(&["id".to_owned()]);
         let nullable: Vec<bool> = reader.schema.fields().iter().map(|field| field.is_nullable()).collect();
         assert_eq!(nullable, [false, true, false, false, true, true]);
     }

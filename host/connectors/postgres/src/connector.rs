@@ -76,7 +76,8 @@ impl Connector for Postgres {
 
     fn sink(&self, sink: &SinkConfig, services: &dyn Services) -> Result<Arc<dyn ConnectedSink>, OpenError> {
         let settings = sink_settings(sink)?;
-        let sink = Arc::new(PostgresSink::new(server(settings, services)?));
+        let sink = PostgresSink::new(server(settings, services)?);
+        let sink = Arc::new(sink.with_max_merge_bytes(services.limits().run.max_merge_bytes));
         Ok(Arc::new(Writing { server: settings.clone(), sink }))
     }
 

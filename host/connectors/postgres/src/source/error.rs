@@ -20,7 +20,7 @@ use datakit_model::{Diagnostic, Failure, Fault, Kind, Retry, TableId};
 
 use super::changes::logical::LogicalError;
 use super::config::PostgresConfig;
-use super::server_errors::{is_of_login, meaning_of};
+use super::server_errors::{is_of_login, is_throttling, meaning_of};
 use crate::wire::Trouble;
 use datakit_connect::permissions::ROW_SECURITY_HINT;
 pub use datakit_connect::tls::CertificateProblem;
@@ -444,6 +444,10 @@ impl Diagnostic for PostgresError {
             | Self::StatementForgotten { .. } => Retry::AfterBackoff,
             _ => Retry::Never,
         }
+    }
+
+    fn is_throttled(&self) -> bool {
+        matches!(self, Self::Server { state, .. } if is_throttling(state))
     }
 
     fn hint(&self) -> Option<String> {

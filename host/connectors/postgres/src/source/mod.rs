@@ -48,6 +48,7 @@ use self::changes::logical::{self, slot};
 pub use self::config::{LogicalConfig, PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
 pub use self::error::PostgresError;
+pub use self::server_errors::meaning_of;
 use self::snapshot::{Snapshot, Snapshots};
 use self::task::Job;
 use self::types::Column;
@@ -161,6 +162,10 @@ impl Source for PostgresSource {
 
     async fn compared(&self, patterns: &TablePatterns, _tables: &[TableId]) -> Result<TablePatterns, Failure> {
         Ok(patterns.under(NameRule::Bytes))
+    }
+
+    fn keeps_changes(&self) -> bool {
+        self.shared.config.logical.is_some()
     }
 
     async fn confirm(&self, positions: &[String]) -> Result<(), Failure> {
