@@ -206,7 +206,7 @@ impl State {
     }
 
     fn tables(&self, page: &mut Page) {
-        let counters: [(&'static str, &'static str, fn(&TableCounts) -> u64); 6] = [
+        let counters: [OfTables<u64>; 6] = [
             ("datakit_rows_read_total", "Rows handed to the sink, those of failed attempts included.", |it| {
                 it.rows_read
             }),
@@ -219,7 +219,7 @@ impl State {
         for (name, help, value) in counters {
             self.of_tables(page, Family { name, kind: "counter", help }, |it| Some(value(it) as f64));
         }
-        let gauges: [(&'static str, &'static str, fn(&TableCounts) -> Option<f64>); 3] = [
+        let gauges: [OfTables<Option<f64>>; 3] = [
             ("datakit_table_duration_seconds", "From the first query of a table to its end.", |it| Some(it.seconds)),
             ("datakit_table_rows_per_second", "Rows committed a second, of the last commit.", |it| {
                 Some(it.rows_per_second)
@@ -289,7 +289,7 @@ impl State {
             page.sample(name, &[("server", server), ("state", "in_use")], pool.now.in_use as f64);
             page.sample(name, &[("server", server), ("state", "idle")], pool.now.idle as f64);
         }
-        let values: [(&'static str, &'static str, &'static str, fn(&Pool) -> f64); 4] = [
+        let values: [OfPools; 4] = [
             ("datakit_pool_connections_limit", "gauge", "The bound on connections.", |it| {
                 it.now.max_connections as f64
             }),
@@ -317,6 +317,11 @@ impl Pool {
 fn word_of(status: TableStatus) -> &'static str {
     crate::runs::word_of(status)
 }
+
+/// A metric with a sample for each table: its name, its help, its value.
+type OfTables<V> = (&'static str, &'static str, fn(&TableCounts) -> V);
+/// One with a sample for each pool: its name, its type, its help, its value.
+type OfPools = (&'static str, &'static str, &'static str, fn(&Pool) -> f64);
 
 /// A metric.
 #[derive(Clone, Copy)]

@@ -98,8 +98,11 @@ async fn list(
     Ok(Tables { tables, failures: Reports::of(failures) })
 }
 
+/// A sink, by its name in the configuration.
+type NamedSink = (String, Arc<dyn Sink>);
+
 /// The sinks that are meant, by name.
-fn sinks(context: &Context, config: &Config, sink: Option<&str>) -> Result<Vec<(String, Arc<dyn Sink>)>, Reports> {
+fn sinks(context: &Context, config: &Config, sink: Option<&str>) -> Result<Vec<NamedSink>, Reports> {
     if let Some(name) = sink {
         config.one_sink(Some(name))?;
     }
