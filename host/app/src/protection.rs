@@ -209,6 +209,10 @@ impl Source for ProtectedSource {
         self.source.compared(patterns, tables).await
     }
 
+    fn keeps_changes(&self) -> bool {
+        self.source.keeps_changes()
+    }
+
     async fn confirm(&self, positions: &[String]) -> Result<(), Failure> {
         self.source.confirm(positions).await
     }
