@@ -26,6 +26,10 @@ pub struct WatermarkRule {
     /// else units of the column.
     #[serde(default)]
     pub lag: u64,
+    /// How far before the last load's newest value rows are read again, for writers that commit late: in units of the lag. Rows
+    /// that are loaded are left out.
+    #[serde(default)]
+    pub overlap: u64,
 }
 
 /// The changes of a partition: what is asked at planning, and how far they reached by then.
@@ -38,6 +42,8 @@ pub struct ChangesState {
     pub column: String,
     /// The rule's lag.
     pub lag: u64,
+    /// The rule's overlap.
+    pub overlap: u64,
     /// What the last commit reached; none: the whole table is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
@@ -52,7 +58,7 @@ impl ChangesState {
     pub fn request(&self, table: &TableId) -> ChangeRequest {
         ChangeRequest {
             table: table.clone(),
-            strategy: Strategy::Watermark { column: self.column.clone(), lag: self.lag },
+            strategy: Strategy::Watermark { column: self.column.clone(), lag: self.lag, overlap: self.overlap },
             columns: self.columns.clone(),
             position: self.position.clone(),
             upper: self.upper.clone(),
@@ -80,6 +86,7 @@ pub(super) fn plan<D: Dialect>(
         columns: columns.iter().map(|column| column.name.clone()).collect(),
         column: rule.column.to_owned(),
         lag: rule.lag,
+        overlap: rule.overlap,
         position: changes.position(id),
         upper: None,
     };
@@ -90,13 +97,11 @@ pub(super) fn plan<D: Dialect>(
         Validity::Gap(reason) => return Err(lost::<D>(id, &reason)),
     };
     state.upper = reach.upper;
-    let watermark = state.upper.clone();
     let state = state::write(&State::<D::Read, D::Part>::Changes(state))?;
     Ok(TablePlan {
         partitions: vec![PlannedPartition { state, estimated_rows }],
         write: Some(WriteMode::Append),
         strategy: Some(format!("watermark {}", rule.column)),
-        watermark,
         operation_column: Some(bronze::OPERATION.into()),
         version_column: Some(bronze::CHANGE_VERSION.into()),
         commit_time_column: Some(bronze::COMMIT_TIME.into()),
@@ -111,6 +116,7 @@ pub(super) struct Rule<'a, D> {
     /// As the server spells it.
     column: &'a str,
     lag: u64,
+    overlap: u64,
     dialect: PhantomData<D>,
 }
 
@@ -137,7 +143,7 @@ impl<'a, D: Dialect> Rule<'a, D> {
         if column.fields(settings).iter().flat_map(|field| &field.metadata).any(|(key, _)| key == ALTERED_KEY) {
             return Err(altered::<D>(id, column.name()));
         }
-        Ok(Some(Self { column: column.name(), lag: rule.lag, dialect: PhantomData }))
+        Ok(Some(Self { column: column.name(), lag: rule.lag, overlap: rule.overlap, dialect: PhantomData }))
     }
 }
 

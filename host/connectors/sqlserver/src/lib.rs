@@ -63,7 +63,7 @@ use self::parameters::Parameter;
 pub use self::rows::ServerInfo;
 use self::rows::{Head, RowConnection};
 pub use self::types::SOURCE_TYPE_KEY;
-use datakit_connect::changes::ChangesError;
+use datakit_connect::changes::{ChangesError, Distances};
 use datakit_connect::permissions::Permissions;
 use datakit_connect::pool::Pool;
 use datakit_connect::reader::{BatchReader, Busy};
@@ -218,7 +218,10 @@ impl Connection for SqlServerConnection {
 
     async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
         match &request.strategy {
-            Strategy::Watermark { column, lag } => watermark::open(self.clone(), &request, column, *lag).await,
+            Strategy::Watermark { column, lag, overlap } => {
+                let distances = Distances { lag: *lag, overlap: *overlap };
+                watermark::open(self.clone(), &request, column, distances).await
+            }
             other => Err(ChangesError::no_strategy(other, "SQL Server").into()),
         }
     }

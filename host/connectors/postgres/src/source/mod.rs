@@ -48,7 +48,7 @@ use self::task::Job;
 use self::types::Column;
 pub use self::types::SOURCE_TYPE_KEY;
 use crate::wire::ServerInfo;
-use datakit_connect::changes::ChangesError;
+use datakit_connect::changes::{ChangesError, Distances};
 use datakit_connect::delivery::{Delivery, Message};
 use datakit_connect::permissions::Permissions;
 use datakit_connect::pool::Pool;
@@ -178,7 +178,10 @@ impl Connection for PostgresSession {
 
     async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
         match &request.strategy {
-            Strategy::Watermark { column, lag } => watermark::open(self.clone(), &request, column, *lag).await,
+            Strategy::Watermark { column, lag, overlap } => {
+                let distances = Distances { lag: *lag, overlap: *overlap };
+                watermark::open(self.clone(), &request, column, distances).await
+            }
             other => Err(ChangesError::no_strategy(other, "PostgreSQL").into()),
         }
     }
