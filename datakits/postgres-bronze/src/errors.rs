@@ -12,5 +12,5 @@ pub const CODES: Codes = Codes {
     no_table: "POSTGRES-BRONZE-004",
     unexpected_answer: "POSTGRES-BRONZE-005",
     lost_changes: "POSTGRES-BRONZE-006",
-    not_by_watermark: "POSTGRES-BRONZE-007",
+    not_by_changes: "POSTGRES-BRONZE-007",
 };

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use datakit_sdk::relational::{CommonSettings as _, RelationalSettings, WatermarkRule};
+use datakit_sdk::changes::Strategy;
+use datakit_sdk::relational::{Choice, CommonSettings as _, RelationalSettings, WatermarkRule};
 pub use datakit_sdk::selection::{ColumnRule, Selection};
-use datakit_sdk::{Error, Isolation, QueryOptions};
+use datakit_sdk::{Error, Isolation, QueryOptions, TableId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,9 +22,12 @@ pub struct Settings {
     pub exclude: Vec<String>,
     /// Columns to read, by a pattern of tables. A column is read when every pattern that fits its table allows it.
     pub columns: BTreeMap<String, ColumnRule>,
-    /// Tables of which only changes are read, by a pattern of tables: rows whose watermark column is greater than what the last
-    /// run reached. A pattern without wildcards counts before others. Rows that are deleted in the source are not noticed. Such a
-    /// table gets the columns `_bronze_operation` and `_bronze_change_version`, and the settings of queries do not count for it.
+    /// How tables are loaded, by a pattern of tables; a pattern without wildcards counts before others. A table that is loaded by its
+    /// changes gets four columns more (`_bronze_operation` and those behind it), and the settings of queries count for its first
+    /// load alone. Not set for a table: as `watermark` says, else `full`.
+    pub strategy: BTreeMap<String, LoadStrategy>,
+    /// Tables that are loaded by a column, by a pattern of tables: rows that came or changed since the last load, as the column
+    /// says. Rows that are deleted in the source are not noticed.
     pub watermark: BTreeMap<String, WatermarkRule>,
     /// The snapshot that rows are of.
     pub isolation: IsolationLevel,
@@ -50,6 +54,18 @@ pub struct Settings {
     pub infinity: SpecialValues,
     /// 24:00:00 in a time without time zone, which ends a day and begins none.
     pub end_of_day: EndOfDay,
+}
+
+/// How a table is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadStrategy {
+    /// All rows, each time.
+    Full,
+    /// By the best strategy that the table offers, or as its last load: `host plan` says which, and why.
+    Auto,
+    /// Every change, by logical decoding.
+    Logical,
 }
 
 /// The snapshot that rows are of.
@@ -118,6 +134,7 @@ impl Default for Settings {
             include: vec!["*.*".into()],
             exclude: Vec::new(),
             columns: BTreeMap::new(),
+            strategy: BTreeMap::new(),
             watermark: BTreeMap::new(),
             isolation: IsolationLevel::default(),
             query_timeout_seconds: None,
@@ -143,6 +160,15 @@ impl RelationalSettings for Settings {
             IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
         };
         Ok(QueryOptions { isolation: Some(isolation), ..self.common().catalog_options() })
+    }
+
+    fn choice(&self, selection: &Selection, table: &TableId) -> Result<Option<Choice>, Error> {
+        let Some(strategy) = selection.rule_for(&self.strategy, table)? else { return Ok(None) };
+        Ok(Some(match strategy {
+            LoadStrategy::Full => Choice::Full,
+            LoadStrategy::Auto => Choice::Auto,
+            LoadStrategy::Logical => Choice::By(Strategy::Logical),
+        }))
     }
 
     fn selection(&self) -> Result<Selection, Error> {

@@ -1,5 +1,7 @@
 //! What changed in a table, asked for as plain data, and its way to the host.
 
+use serde::{Deserialize, Serialize};
+
 use crate::bindings::datakit::kit::changes as host;
 pub use crate::bindings::datakit::kit::changes::{ChangeFeed, Offer};
 use crate::bindings::datakit::kit::types::{Error, TableId};
@@ -21,7 +23,8 @@ pub struct ChangeRequest {
 }
 
 /// How changes are found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// Rows whose value of a column is at least that of the position, less those that are loaded.
     Watermark {
@@ -50,6 +53,14 @@ impl Strategy {
     #[must_use]
     pub fn remembers_rows(&self) -> bool {
         matches!(self, Self::Watermark { .. })
+    }
+
+    /// The strategy of this name, if it needs nothing but a table.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::RowVersion, Self::ChangeTracking, Self::Cdc, Self::CdcNet, Self::Logical]
+            .into_iter()
+            .find(|strategy| strategy.name() == name)
     }
 
     /// As the host calls it.
@@ -101,6 +112,9 @@ pub trait Changes {
     /// What the host or the server refused.
     fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Error>;
 
+    /// The strategy that made a position; none: no strategy of this host.
+    fn strategy_of(&self, position: &str) -> Option<String>;
+
     /// The position that the last commit of the table left as its watermark; none: the whole table is to be read.
     fn position(&self, table: &TableId) -> Option<String>;
 }
@@ -116,6 +130,10 @@ impl Changes for OfRole {
 
     fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Error> {
         host::offers(self.0, tables)
+    }
+
+    fn strategy_of(&self, position: &str) -> Option<String> {
+        host::strategy_of(position)
     }
 
     fn position(&self, table: &TableId) -> Option<String> {

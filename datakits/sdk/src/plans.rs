@@ -80,6 +80,8 @@ pub struct TablePlan {
     pub partition_by: Vec<String>,
     /// How the table is read, in a word or two for the operator.
     pub strategy: Option<String>,
+    /// Why it is read so, in a sentence for the operator.
+    pub why: Option<String>,
     /// Bounds every partition, and is committed with the rows; none: what the extraction says, or none.
     pub watermark: Option<String>,
     /// The output's column of the role `load-id`.
@@ -125,6 +127,7 @@ impl TablePlan {
             keys: Vec::new(),
             partition_by: Vec::new(),
             strategy: None,
+            why: None,
             watermark: None,
             load_id_column: None,
             operation_column: None,
@@ -147,6 +150,7 @@ impl TablePlan {
         }
         self.write.iter().for_each(|mode| plan.set_write(*mode));
         self.strategy.iter().for_each(|strategy| plan.set_strategy(strategy));
+        self.why.iter().for_each(|why| plan.set_why(why));
         self.watermark.iter().for_each(|watermark| plan.set_watermark(watermark));
         self.load_id_column.iter().for_each(|name| plan.set_load_id_column(name));
         self.operation_column.iter().for_each(|name| plan.set_operation_column(name));

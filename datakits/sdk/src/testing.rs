@@ -66,6 +66,11 @@ impl Changes for FakeChanges {
         Ok(tables.iter().map(of).collect())
     }
 
+    /// A position of the fakes begins with the name of its strategy and a colon.
+    fn strategy_of(&self, position: &str) -> Option<String> {
+        position.split_once(':').map(|(strategy, _)| strategy.to_owned())
+    }
+
     fn position(&self, table: &TableId) -> Option<String> {
         self.positions.get(&table.to_string()).cloned()
     }

@@ -20,5 +20,5 @@ pub const CODES: Codes = Codes {
     no_table: "SQLSERVER-BRONZE-005",
     unexpected_answer: "SQLSERVER-BRONZE-007",
     lost_changes: "SQLSERVER-BRONZE-010",
-    not_by_watermark: "SQLSERVER-BRONZE-011",
+    not_by_changes: "SQLSERVER-BRONZE-011",
 };

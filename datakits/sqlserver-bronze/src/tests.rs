@@ -1,6 +1,7 @@
 //! The datakit against a server that answers from a list, in Arrow IPC as the host's answers come.
 
 mod facts;
+mod strategies;
 mod watermark;
 
 use std::collections::HashMap;

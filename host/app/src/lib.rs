@@ -22,6 +22,7 @@
 //! [`Settings::bounded_program`]. `examples/embed` is such a program.
 
 mod component;
+mod confirm;
 mod connectors;
 mod context;
 mod discover;
@@ -73,7 +74,7 @@ pub use requests::{
 pub use run::{EndedIngest, Run};
 pub use schema::{event_schema, state_schema};
 pub use serve_health::serve_health;
-pub use state::{TableStateEntry, TableStateRequest, accept_rows, state, states};
+pub use state::{TableStateEntry, TableStateRequest, accept_rows, forget_watermark, state, states};
 pub use validate::{Validated, validate};
 
 /// Does one piece of bounded work if this process was started for it, and nothing otherwise.

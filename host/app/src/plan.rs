@@ -35,6 +35,9 @@ pub struct PlannedTable {
     pub target: Option<String>,
     /// How the table would be read, in the datakit's words: `full`.
     pub strategy: Option<String>,
+    /// Why the datakit chose it among several ways.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// The watermark that the load would leave.
     pub watermark_after: Option<String>,
     /// What the datakit proposes to do with the rows that are there; the ingest's mode decides over it.
@@ -136,6 +139,7 @@ fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> PlannedTabl
         partitions: plan.partitions.iter().map(partition).collect(),
         target,
         strategy: plan.strategy,
+        why: plan.why,
         watermark_after: plan.watermark_after,
         write: plan.write,
         keys: plan.keys,
@@ -153,6 +157,7 @@ fn failing(table: &TableId, failure: &Failure) -> PlannedTable {
         partitions: Vec::new(),
         target: None,
         strategy: None,
+        why: None,
         watermark_after: None,
         write: None,
         keys: Vec::new(),

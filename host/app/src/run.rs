@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use datakit_config::{Config, Ingest, Overrides};
 use datakit_http::Endpoint;
-use datakit_model::Failure;
 use datakit_model::sink::Sink;
 use datakit_pipeline::{RunEvent, RunStatus, Summary, TableSummary};
 use tracing::Instrument;
 
 use crate::component::asked;
+use crate::confirm;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::health::{self, Checks, Health};
@@ -138,7 +138,12 @@ impl<'c> Run<'c> {
         }
         let (mode, observer) = (ingest.mode.map(sink_mode), Arc::clone(context.observer()));
         let running = datakit_pipeline::run(job, sink, mode, observer, context.stop.clone());
-        running.instrument(span).await.map_err(|failure: Failure| failure.into())
+        let summary = running.instrument(span).await.map_err(Reports::from)?;
+        // What is committed stays committed, whatever the source says: the next run tells it again.
+        if let Err(reports) = confirm::committed(context, &self.config, ingest, &connections).await {
+            context.warn(&format!("the source was not told what is committed, and keeps it: {reports}"));
+        }
+        Ok(summary)
     }
 }
 

@@ -85,9 +85,18 @@ pub async fn accept_rows(context: &Context, request: &TableStateRequest) -> Resu
     context.unless_stopped(asked(context, request, Question::Accept)).await
 }
 
+/// Forgets how far a table is read, so that the next load reads all of it, and returns its state.
+///
+/// # Errors
+/// As of [`accept_rows`].
+pub async fn forget_watermark(context: &Context, request: &TableStateRequest) -> Result<StateDocument, Reports> {
+    context.unless_stopped(asked(context, request, Question::Forget)).await
+}
+
 enum Question {
     Show,
     Accept,
+    Forget,
 }
 
 async fn asked(context: &Context, request: &TableStateRequest, question: Question) -> Result<StateDocument, Reports> {
@@ -98,6 +107,7 @@ async fn asked(context: &Context, request: &TableStateRequest, question: Questio
     let document = match question {
         Question::Show => sink.document(system, table).await?,
         Question::Accept => sink.accept_rows(system, table).await?,
+        Question::Forget => sink.forget_watermark(system, table).await?,
     };
     document.ok_or_else(|| {
         let (table, sink) = (format!("{system} {table}"), settings.name().to_owned());

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use checks::{Doctor, ServeHealth};
-pub(crate) use state::{State, StateAccept, StateExport, StateList, StateShow, StateTable};
+pub(crate) use state::{State, StateAccept, StateExport, StateList, StateReset, StateShow, StateTable};
 
 const ENVIRONMENT_HELP: &str = "\
 Environment:
@@ -270,6 +270,11 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) mode: ModeArgument,
+
+    /// Read whole tables and replace their rows, whatever the file says: the way on where changes are lost. Each table is
+    /// replaced by one commit
+    #[arg(long, conflicts_with = "mode")]
+    pub(crate) full_refresh: bool,
 
     /// Partitions worked on at one time [default: limits.run.max_parallel_partitions]
     #[arg(long, value_name = "N")]

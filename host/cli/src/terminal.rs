@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead as _, IsTerminal, Read as _, Write};
 
 use datakit_app::{Report, Reports};
 use datakit_config::environment::NO_COLOR;
@@ -19,6 +19,9 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use crate::arguments::LogFormat;
 use crate::error::CliError;
 use crate::report::{Style, render};
+
+/// An answer is read so far.
+const MAX_ANSWER_BYTES: u64 = 64;
 
 /// Where text goes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,6 +69,17 @@ impl Terminal {
         match written {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
             _ => Ok(()),
+        }
+    }
+
+    /// Asks on standard error, and reads the answer from standard input.
+    pub(crate) fn confirm(&self, question: &str) -> Result<(), CliError> {
+        self.write_error(&harmless(&format!("{question} [yes/no] "), self.error_style, false));
+        let mut answer = String::new();
+        let read = io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut answer);
+        match read {
+            Ok(_) if answer.trim() == "yes" => Ok(()),
+            _ => Err(CliError::NotConfirmed),
         }
     }
 

@@ -87,6 +87,13 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// The name of the strategy that made a position; none: no strategy of this host.
+    #[must_use]
+    pub fn of_position(position: &str) -> Option<&'static str> {
+        let (mark, _) = position.split_once(':')?;
+        MARKS.into_iter().find(|(known, _)| *known == mark).map(|(_, strategy)| strategy)
+    }
+
     /// Its name, as a datakit asks for it.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -100,6 +107,17 @@ impl Strategy {
         }
     }
 }
+
+/// What the positions of each strategy begin with, before a colon.
+const MARKS: [(&str, &str); 7] = [
+    ("w1", "watermark"),
+    ("w2", "watermark"),
+    ("rv1", "row-version"),
+    ("ct1", "change-tracking"),
+    ("cdc1", "cdc"),
+    ("net1", "cdc-net"),
+    ("log1", "logical"),
+];
 
 /// Whether a table's changes can be found by a strategy, as its server is set up now.
 #[derive(Debug, Clone, PartialEq, Eq)]

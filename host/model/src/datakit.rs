@@ -137,6 +137,8 @@ pub struct TablePlan {
     pub partition_by: Vec<String>,
     /// How the table is read, in a word or two for the operator: `full`.
     pub strategy: Option<String>,
+    /// Why it is read so, in a sentence for the operator.
+    pub why: Option<String>,
     /// How the datakit names the columns that the host fills.
     pub roles: RoleColumns,
 }

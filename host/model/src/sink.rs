@@ -197,6 +197,12 @@ pub trait Sink: Send + Sync {
     /// The sink cannot be reached or written, the document is lost, another run committed meanwhile.
     async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure>;
 
+    /// Forgets how far the source table is read, and nothing else: the next load reads all of it. None: there is no state.
+    ///
+    /// # Errors
+    /// As of [`Self::accept_rows`]; a document that does not fit the rows is forgotten all the same.
+    async fn forget_watermark(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure>;
+
     /// How many rows the table holds now; none where there is no table.
     ///
     /// # Errors

@@ -38,6 +38,11 @@ pub trait Source: Send + Sync {
         Ok(patterns.clone())
     }
 
+    /// The server keeps changes until it is told that they were read: [`Self::confirm`].
+    fn keeps_changes(&self) -> bool {
+        false
+    }
+
     /// Tells the server that all who read the changes of this source have committed them up to the earliest of these positions: what
     /// lies before may be forgotten. A position that the source does not know is left out of account.
     ///

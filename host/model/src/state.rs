@@ -266,6 +266,15 @@ impl StateDocument {
         }
     }
 
+    /// The same without how far this source table is read: the next load reads all of it.
+    #[must_use]
+    pub fn without_watermark(&self, source: &SourceTable) -> Self {
+        let mut document = self.clone();
+        let of_source = document.positions.iter_mut().filter(|position| position.source == *source);
+        of_source.for_each(|position| position.watermark = None);
+        document
+    }
+
     /// Whether a run has committed this table, as far as the document remembers.
     #[must_use]
     pub fn was_committed_by(&self, run_id: &str) -> bool {
@@ -374,6 +383,9 @@ mod tests {
         let third = after(Some(&second), &target("3", "orders", WriteMode::Append), "3");
         let watermarks = ["orders", "archive"].map(|table| third.state(&source(table)).watermark.unwrap());
         assert_eq!(watermarks, ["3", "2"]);
+        let forgotten = third.without_watermark(&source("orders"));
+        assert_eq!(forgotten.state(&source("orders")).watermark, None);
+        assert_eq!(forgotten.state(&source("archive")).watermark.as_deref(), Some("2"));
         let fourth = after(Some(&third), &target("4", "orders", WriteMode::Overwrite), "4");
         assert_eq!(fourth.positions.len(), 1);
         assert_eq!(fourth.state(&source("archive")).watermark, None);

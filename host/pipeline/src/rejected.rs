@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, Stri
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use datakit_model::datakit::TablePlan;
-use datakit_model::sink::{CommitNote, Target};
+use datakit_model::sink::{CommitNote, Target, WriteMode};
 use datakit_model::source::{Rejected, RejectedRow};
 use datakit_model::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
 use sha2::{Digest as _, Sha256};
@@ -44,7 +44,11 @@ pub(crate) async fn keep(
     let sink = &context.destination.sink;
     let run = identity(&context.job.run, plan);
     let kept = RejectedRows { rows: rows.len() as u64, target: sink.locate(&run.source_system, &table)? };
-    let mode = context.destination.mode.unwrap_or_default();
+    // Rejected rows have no key.
+    let mode = match context.destination.mode.unwrap_or_default() {
+        WriteMode::Merge => WriteMode::Append,
+        mode => mode,
+    };
     let before = sink.state_for(&run.source_system, &table, mode).await?;
     if before.as_ref().is_some_and(|state: &TableState| state.was_committed_by(&run.run_id)) {
         return Ok(Some(kept));

@@ -24,7 +24,7 @@ pub enum RunStatus {
 pub enum TableStatus {
     /// Its rows are visible in the sink.
     Committed,
-    /// A run of the same id had committed it before: nothing was done.
+    /// Nothing was done: a run of the same id had committed it before, or nothing has changed since the last load.
     Unchanged,
     /// Nothing of this run is visible.
     Failed,

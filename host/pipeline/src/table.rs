@@ -147,7 +147,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
     summary
 }
 
-/// None: a run of the same id has committed the table before.
+/// None: a run of the same id has committed the table before, or nothing has changed since the last load.
 async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String) -> Result<Option<Finished>, Failure> {
     let source_system = &context.job.run.source_system;
     *target = context.destination.sink.locate(source_system, &plan.table)?;
@@ -166,7 +166,7 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
     let mut attempt = 1;
     loop {
         let failure = match attempt_copy(context, plan).await {
-            Ok(finished) => return Ok(Some(finished)),
+            Ok(finished) => return Ok(finished),
             Err(AttemptError::Fatal(failure)) => return Err(failure),
             Err(AttemptError::Again(failure)) => failure,
         };
@@ -190,7 +190,8 @@ enum AttemptError {
     Fatal(Failure),
 }
 
-async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finished, AttemptError> {
+/// None: nothing has changed since the last load, and nothing is committed.
+async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
     let (first, writer, permit) = open(context, plan).await.map_err(AttemptError::Again)?;
     let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
@@ -210,6 +211,10 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
     };
+    if nothing_changed(context, plan, &note, &results) {
+        writer.abort().await;
+        return Ok(None);
+    }
     // Before the rows they were left out of: a run that is killed in between leaves too many of them, never too few.
     let rejected = match rejected::keep(context, plan, rejected::taken(&mut results)).await {
         Ok(rejected) => rejected,
@@ -219,7 +224,18 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Finish
         }
     };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
-    Ok(Finished { committed, adjustments: merge_adjustments(results), rejected })
+    Ok(Some(Finished { committed, adjustments: merge_adjustments(results), rejected }))
+}
+
+/// Whether a load that goes on from the last one has no row and reaches no further: a commit would say nothing. One that
+/// reaches further is committed without rows, so that the position of an idle table does not grow old.
+fn nothing_changed(context: &TableContext, plan: &TablePlan, note: &CommitNote, results: &[PartitionResult]) -> bool {
+    let goes_on = context.job.planned_from(&context.table).flatten();
+    let is_empty = |result: &PartitionResult| result.written.rows == 0 && result.report.rejected.rows().is_empty();
+    writing::mode(context.destination.mode, plan.write) != WriteMode::Overwrite
+        && goes_on.is_some()
+        && goes_on == note.watermark
+        && results.iter().all(is_empty)
 }
 
 /// Whether all partitions were read under one snapshot.

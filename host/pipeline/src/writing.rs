@@ -14,7 +14,7 @@ use crate::job::Destination;
 ///
 /// Only the operator's word removes rows. A proposed overwrite counts for a table without rows, and there it is an append: rows
 /// that another writer adds meanwhile stay.
-fn mode(said: Option<WriteMode>, proposed: Option<WriteMode>) -> WriteMode {
+pub(crate) fn mode(said: Option<WriteMode>, proposed: Option<WriteMode>) -> WriteMode {
     match (said, proposed) {
         (Some(mode), _) => mode,
         (None, Some(WriteMode::Merge)) => WriteMode::Merge,
@@ -125,6 +125,7 @@ mod tests {
             keys: Vec::new(),
             partition_by: Vec::new(),
             strategy: None,
+            why: None,
             roles: named("batch"),
         };
         assert!(check_roles(&plan, &named("batch")).is_ok());
@@ -147,6 +148,7 @@ mod tests {
             keys: Vec::new(),
             partition_by: Vec::new(),
             strategy: None,
+            why: None,
             roles: RoleColumns::default(),
         };
         let check = |columns: &[&str]| {

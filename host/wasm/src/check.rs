@@ -227,6 +227,7 @@ pub(crate) fn plans(
             keys: names(plan.keys, "keys")?,
             partition_by: names(plan.partition_by, "partition columns")?,
             strategy: plan.strategy.map(|strategy| Text::name(&strategy).into_inner()),
+            why: plan.why.map(|why| Text::escaped(&why, MAX_SENTENCE_BYTES).into_inner()),
             roles: RoleColumns {
                 load_id: plan.load_id_column,
                 operation: plan.operation_column,

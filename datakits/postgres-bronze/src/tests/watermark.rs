@@ -22,6 +22,6 @@ fn a_column_that_a_query_converts_is_not_read_by_watermark() {
     let server = server(&[table("t", &[ID, lead], "1", 1, 1)]);
     let settings = settings(r#"{"watermark": {"public.t": {"column": "id"}}}"#);
     let error = relational::plan::<Postgres>(&server, &FakeChanges::default(), &settings, &[id("t")]).unwrap_err();
-    assert_eq!(error.code, errors::CODES.not_by_watermark);
+    assert_eq!(error.code, errors::CODES.not_by_changes);
     assert!(error.message.contains("`lead`") && error.message.contains("exclude"), "{}", error.message);
 }

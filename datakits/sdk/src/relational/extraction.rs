@@ -1,7 +1,7 @@
 //! The rows of one partition: read by one query or one feed of changes, shaped by one projection, never looked at.
 
+use super::changes::ChangesState;
 use super::planning::{RowsState, State};
-use super::watermark::ChangesState;
 use super::{CommonSettings as _, Dialect, ROLE, RelationalSettings as _};
 use crate::bindings::datakit::kit::batches::Batch;
 use crate::bindings::datakit::kit::changes::ChangeFeed;
@@ -46,10 +46,14 @@ fn open_query<D: Dialect>(
 ) -> Result<ProjectedRows<Connection>, Error> {
     let names: Vec<String> = state.columns.iter().map(|column| column.name.clone()).collect();
     let row_hash = run.settings.common().row_hash;
-    let columns = bronze::columns(run, &partition.table, &names, row_hash)?;
+    let mut columns = bronze::columns(run, &partition.table, &names, row_hash)?;
     let (sql, parameters) = D::select(&partition.table, &state.columns, state.part.as_ref(), &run.settings)?;
     let connection = Connection::open(ROLE)?;
-    let reader = connection.query(&sql, &parameters, run.settings.query_options()?)?;
+    let mut reader = connection.query(&sql, &parameters, run.settings.query_options()?)?;
+    if let Some(copy) = &state.copy {
+        reader = copy.request(&partition.table).open(ROLE)?.copied(reader)?;
+        columns.extend(bronze::change_columns(&reader.schema())?);
+    }
     ProjectedRows::new(reader, &columns, connection)
 }
 

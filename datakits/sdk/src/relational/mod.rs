@@ -4,13 +4,16 @@
 //! [`Relational`] makes a [`Datakit`] of it.
 //!
 //! - [`tables`]: tables and columns, and which of them are read;
-//! - [`planning`]: how a table is cut into partitions; [`watermark`]: tables of which only changes are read;
+//! - [`strategy`]: by which strategy a table is loaded; [`planning`]: how it is cut into partitions; [`changes`]: tables of which
+//!   only changes are read; [`watermark`]: those that go by a column;
 //! - [`statement`]: parts of queries; [`extraction`]: the rows on their way.
 
+pub mod changes;
 pub mod extraction;
 pub mod planning;
 mod schemas;
 pub mod statement;
+pub mod strategy;
 pub mod tables;
 pub mod watermark;
 
@@ -33,6 +36,7 @@ use crate::ranges::{KeyRange, KeyType};
 use crate::selection::Selection;
 
 pub use self::extraction::TableRows;
+pub use self::strategy::Choice;
 pub use self::tables::{ReadColumn, Size, SourceColumn, SourceTable};
 pub use self::watermark::WatermarkRule;
 
@@ -119,6 +123,12 @@ pub trait RelationalSettings: CommonSettings + DeserializeOwned + JsonSchema {
     /// The first text that is not a pattern.
     fn selection(&self) -> Result<Selection, Error>;
 
+    /// How a table is to be loaded, as the operator says; none: as `watermark` says, else all rows.
+    ///
+    /// # Errors
+    /// A pattern that is not one.
+    fn choice(&self, selection: &Selection, table: &TableId) -> Result<Option<Choice>, Error>;
+
     /// What the host writes around every query of tables.
     ///
     /// # Errors
@@ -175,10 +185,10 @@ pub struct Codes {
     pub no_table: &'static str,
     /// The server's answer does not fit the question.
     pub unexpected_answer: &'static str,
-    /// Changes of a table that is loaded by watermark are lost.
+    /// Changes of a table since its last load are lost.
     pub lost_changes: &'static str,
-    /// A table cannot be loaded by watermark, because of one of its columns.
-    pub not_by_watermark: &'static str,
+    /// A table cannot be loaded by its changes, because of one of its columns.
+    pub not_by_changes: &'static str,
 }
 
 /// Settings that all databases have.
@@ -281,12 +291,14 @@ pub fn plan<D: Dialect>(
     let key = |id: &TableId| (id.schema.clone(), id.name.clone());
     let by_name: HashMap<(String, String), &SourceTable<D::Column>> =
         tables.iter().map(|table| (key(&table.id), table)).collect();
+    let offers = strategy::offers::<D>(changes, &selection, settings, wanted)?;
     let planner = planning::Planner::<D, _, _> { queries, changes, selection, settings, once: D::Once::default() };
     wanted
         .iter()
-        .map(|id| {
+        .zip(&offers)
+        .map(|(id, offers)| {
             let found = by_name.get(&key(id)).filter(|table| planner.selection.has_table(&table.id));
-            planner.plan(found.ok_or_else(|| no_table::<D>(id))?)
+            planner.plan(found.ok_or_else(|| no_table::<D>(id))?, offers)
         })
         .collect()
 }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::watermark::{self, ChangesState};
+use super::changes::{self, ChangesState};
+use super::strategy::{Chosen, Strategies};
 use super::{CommonSettings as _, Dialect, ReadColumn, RelationalSettings as _, SourceColumn, SourceTable, tables};
 use crate::bindings::datakit::kit::types::Error;
-use crate::changes::Changes;
+use crate::changes::{Changes, Offer};
 use crate::plans::{PlannedPartition, TablePlan};
 use crate::queries::Queries;
 use crate::ranges::{self, Cut, KeyType};
@@ -35,6 +36,9 @@ pub struct RowsState<R, P> {
     /// The rows to read; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<P>,
+    /// The rows are of this feed's first copy; none: of no feed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<ChangesState>,
 }
 
 /// Plans tables of one run.
@@ -47,11 +51,11 @@ pub(super) struct Planner<'a, D: Dialect, Q, C> {
 }
 
 impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
-    /// The plan of one table.
+    /// The plan of one table, which offers these strategies.
     ///
     /// # Errors
     /// Columns that cannot be read as the settings want, lost changes, or a server that does not answer.
-    pub(super) fn plan(&self, table: &SourceTable<D::Column>) -> Result<TablePlan, Error> {
+    pub(super) fn plan(&self, table: &SourceTable<D::Column>, offers: &[Offer]) -> Result<TablePlan, Error> {
         let selected = tables::selected::<D>(table, &self.selection)?;
         let columns = D::read_columns(&table.id, &selected, self.settings)?;
         let names = || columns.iter().map(|column| column.name.as_str());
@@ -61,8 +65,11 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
             load_id_column: Some(bronze::BATCH_ID.into()),
             ..TablePlan::new(table.id.clone())
         };
-        let plan = match watermark::Rule::<D>::of(table, &self.selection, self.settings)? {
-            Some(rule) => watermark::plan(self.changes, table, &columns, &rule, plan)?,
+        let strategies = Strategies::of::<D>(table, &self.selection, self.settings, self.changes, offers)?;
+        let Chosen { strategy, why } = strategies.choose().map_err(|reason| changes::lost::<D>(&table.id, &reason))?;
+        let plan = TablePlan { why, ..plan };
+        let plan = match strategy {
+            Some(strategy) => changes::plan::<D>(self.changes, table, &columns, strategy, || self.cut(table), plan)?,
             None => self.plan_rows(table, columns, plan)?,
         };
         log::debug("planned", &[("table", table.id.to_string()), ("partitions", plan.partitions.len().to_string())]);
@@ -81,7 +88,7 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
             if parts.len() < 2 { vec![None] } else { parts.into_iter().map(Some).collect() };
         let estimated_rows = table.size.rows.map(|rows| rows.div_ceil(parts.len() as u64));
         let partition = |part| {
-            let state = State::Rows(RowsState { columns: columns.clone(), part });
+            let state = State::Rows(RowsState { columns: columns.clone(), part, copy: None });
             Ok(PlannedPartition { state: state::write(&state)?, estimated_rows })
         };
         let partitions = parts.into_iter().map(partition).collect::<Result<_, Error>>()?;

@@ -2,7 +2,7 @@
 
 use datakit_sdk::WriteMode;
 use datakit_sdk::changes::{ChangeRequest, Reach, Strategy, Validity};
-use datakit_sdk::relational::watermark::ChangesState;
+use datakit_sdk::relational::changes::ChangesState;
 
 use super::facts::{flags, server_of_facts};
 use super::*;
@@ -76,7 +76,7 @@ fn lost_changes_fail_the_table_and_name_the_ways_on() {
     let gap = Validity::Gap("the table was truncated".into());
     let error = planned(&[INT, MODIFIED], &changes(Some("5"), gap, None), BY_WATERMARK).unwrap_err();
     assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Source, errors::CODES.lost_changes));
-    for part in ["dbo.t", "the table was truncated", "--mode overwrite", "`watermark`"] {
+    for part in ["dbo.t", "the table was truncated", "--full-refresh", "strategy"] {
         assert!(error.message.contains(part), "{}", error.message);
     }
 }
@@ -90,12 +90,12 @@ fn rules_that_do_not_fit_the_table_are_errors() {
     let exact = ("exact", "datetime2", Some("datetime2"), 8, 27, 7, false);
     let json = r#"{"datetime2_as_text": true, "watermark": {"dbo.t": {"column": "id"}}}"#;
     let error = planned(&[INT, exact], &none, json).unwrap_err();
-    assert_eq!(error.code, errors::CODES.not_by_watermark);
+    assert_eq!(error.code, errors::CODES.not_by_changes);
     assert!(error.message.contains("`exact`"), "{}", error.message);
     let server = server_of_facts(&[INT, NAME], &[("is_masked", flags(&[true, false]))]);
     let masked = settings(r#"{"watermark": {"dbo.t": {"column": "id"}}}"#);
     let error = relational::plan::<SqlServer>(&server, &none, &masked, &[id("t")]).unwrap_err();
-    assert_eq!(error.code, errors::CODES.not_by_watermark);
+    assert_eq!(error.code, errors::CODES.not_by_changes);
     assert!(error.message.contains("`id`") && error.message.contains("UNMASK"), "{}", error.message);
     assert!(none.asked.borrow().is_empty());
 }

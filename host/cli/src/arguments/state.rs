@@ -27,6 +27,13 @@ pub(crate) enum State {
     /// last load left it: rows that are missing are not loaded again. Of a table whose state is in order nothing changes.
     #[command(after_long_help = "Examples:\n  host state accept ERP dbo.orders")]
     Accept(StateAccept),
+    /// Forget how far a table is read, so that the next load reads all of it
+    ///
+    /// The rows stay: the next load says by --mode or --full-refresh what happens to them.
+    #[command(
+        after_long_help = "Examples:\n  host state reset ERP dbo.orders\n  host state reset ERP dbo.orders --yes"
+    )]
+    Reset(StateReset),
 }
 
 /// A table, and the sink that holds it.
@@ -85,6 +92,17 @@ pub(crate) struct StateExport {
 pub(crate) struct StateAccept {
     #[command(flatten)]
     pub(crate) table: StateTable,
+}
+
+/// `host state reset`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StateReset {
+    #[command(flatten)]
+    pub(crate) table: StateTable,
+
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// Two names; a dot in the second one is part of it.

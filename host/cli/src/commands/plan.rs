@@ -1,6 +1,10 @@
 //! `host plan`: how each table would be cut.
 
+use std::collections::BTreeMap;
+
 use datakit_app::{PlanRequest, PlannedTable, Reports, Tables};
+
+use datakit_model::printable;
 
 use super::{Session, failures, ingest_of, mode_of};
 use crate::arguments::{OutputFormat, Plan};
@@ -25,6 +29,7 @@ fn render(tables: Vec<PlannedTable>) -> String {
     let has_mode = tables.iter().any(|table| table.write.is_some());
     let has_strategy = tables.iter().any(|table| table.strategy.as_ref().is_some_and(|strategy| strategy != FULL));
     let is_partitioned = tables.iter().any(|table| !table.partition_by.is_empty());
+    let reasons = reasons(&tables);
     let mut heading = vec!["table", "columns", "about rows", "partitions", "key"];
     heading.extend(has_strategy.then_some("strategy"));
     heading.extend(has_mode.then_some("proposed mode"));
@@ -46,7 +51,24 @@ fn render(tables: Vec<PlannedTable>) -> String {
         row.push(table.target.or(table.error.map(|error| format!("fails with {}", error.code))).unwrap_or_default());
         rows.push(row);
     }
-    aligned(&rows, &[1, 2, 3])
+    aligned(&rows, &[1, 2, 3]) + &reasons
+}
+
+/// Tables of which a reason is shown by name.
+const MAX_NAMED: usize = 5;
+
+/// Why tables are read as they are, a line for each reason.
+fn reasons(tables: &[PlannedTable]) -> String {
+    let mut by_reason: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for table in tables {
+        if let (Some(strategy), Some(why)) = (&table.strategy, &table.why) {
+            by_reason.entry((strategy, why)).or_default().push(table.table.clone());
+        }
+    }
+    let line = |((strategy, why), tables): ((&str, &str), Vec<String>)| {
+        format!("{strategy} for {}: {why}\n", printable::some(&tables, MAX_NAMED))
+    };
+    by_reason.into_iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -64,6 +86,7 @@ mod tests {
             partitions: Vec::new(),
             target: Some(format!("bronze/{table}")),
             strategy: Some("full".to_owned()),
+            why: None,
             watermark_after: None,
             write: None,
             keys: Vec::new(),

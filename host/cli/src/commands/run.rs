@@ -7,6 +7,7 @@ use datakit_app::{
     EndedIngest, Report, Reports, RunRequest, RunStatus, Summary, TableError, TableRows, TableStatus, TableSummary,
     new_run_id,
 };
+use datakit_config::Mode;
 use datakit_model::{Exit, printable};
 use serde::Serialize;
 
@@ -108,7 +109,7 @@ pub(super) async fn run(arguments: Run, session: &Session) -> Result<Exit, Repor
 fn request(arguments: Run) -> RunRequest {
     RunRequest {
         run_id: arguments.run_id.unwrap_or_else(new_run_id),
-        mode: mode_of(&arguments.mode),
+        mode: if arguments.full_refresh { Some(Mode::Overwrite) } else { mode_of(&arguments.mode) },
         parallel: arguments.parallel,
         health: arguments.health,
         ingest: ingest_of(arguments.ingest),

@@ -1,11 +1,11 @@
 //! `host state`: what sinks keep of each table for the next run.
 
-use datakit_app::{Reports, TableStateEntry, TableStateRequest, Tables, accept_rows, states};
+use datakit_app::{Reports, TableStateEntry, TableStateRequest, Tables, accept_rows, forget_watermark, states};
 use datakit_model::{StateDocument, TableId, printable};
 use serde::Serialize;
 
 use super::{Session, failures};
-use crate::arguments::{OutputFormat, State, StateAccept, StateExport, StateList, StateShow, StateTable};
+use crate::arguments::{OutputFormat, State, StateAccept, StateExport, StateList, StateReset, StateShow, StateTable};
 use crate::terminal::{aligned, grouped};
 
 pub(super) async fn state(command: State, session: &Session) -> Result<(), Reports> {
@@ -14,6 +14,7 @@ pub(super) async fn state(command: State, session: &Session) -> Result<(), Repor
         State::List(arguments) => list(arguments, session).await,
         State::Export(arguments) => export(arguments, session).await,
         State::Accept(arguments) => accept(arguments, session).await,
+        State::Reset(arguments) => reset(arguments, session).await,
     }
 }
 
@@ -48,6 +49,19 @@ async fn accept(StateAccept { table }: StateAccept, session: &Session) -> Result
     let text =
         format!("{source_system} {table}: loads go on from load {}, run {}", document.sequence, document.load.run_id);
     Ok(session.terminal.print(&format!("{}\n", printable::line(&text)))?)
+}
+
+async fn reset(StateReset { table, yes }: StateReset, session: &Session) -> Result<(), Reports> {
+    let request = request(table);
+    let name = format!("{} {}", request.source_system, request.table);
+    let name = printable::line(&name);
+    if !yes {
+        session
+            .terminal
+            .confirm(&format!("{name}: the next load will read the whole table. Forget how far it is read?"))?;
+    }
+    session.answer(forget_watermark(&session.context, &request)).await?;
+    Ok(session.terminal.print(&format!("{name}: the next load reads the whole table\n"))?)
 }
 
 fn request(StateTable { source_system, table, catalog, sink }: StateTable) -> TableStateRequest {

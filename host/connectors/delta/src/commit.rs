@@ -346,11 +346,12 @@ impl Log {
         Err(CommitError::Nothing(log_error(&self.location, error)))
     }
 
-    /// Makes a commit on a local disk survive a power failure.
+    /// Makes a commit on a local disk survive a power failure. The first entry is flushed before it has its name.
     pub(crate) fn sync(directory: &Path) {
         let log = directory.join("_delta_log");
         let newest = std::fs::read_dir(&log).into_iter().flatten().flatten().map(|entry| entry.path());
         let newest = newest.filter(|path| path.extension().is_some_and(|e| e == "json")).max();
+        let newest = newest.filter(|path| !first_entry::is_first(path));
         for path in newest.iter().map(|p| p.as_path()).chain([log.as_path(), directory]) {
             if let Err(error) = File::open(path).and_then(|file| file.sync_all()) {
                 tracing::warn!(path = %path.display(), %error, "cannot flush a committed table to the disk");

@@ -13,6 +13,15 @@ const LOG: &str = "_delta_log";
 /// What the folders begin with in which logs are made ready; readers and VACUUM leave such names alone.
 const STAGING: &str = "_delta_log.";
 
+/// Whether a file is the first entry of a log.
+pub(crate) fn is_first(entry: &Path) -> bool {
+    entry.file_name().is_some_and(|name| name.to_str() == Some(&first_name()))
+}
+
+fn first_name() -> String {
+    format!("{:020}.json", 0)
+}
+
 /// False: there is something called `_delta_log`, or the file system cannot rename folders.
 pub(crate) fn create(table: &Path, entry: &[u8]) -> io::Result<bool> {
     std::fs::create_dir_all(table)?;
@@ -21,7 +30,7 @@ pub(crate) fn create(table: &Path, entry: &[u8]) -> io::Result<bool> {
         // As any other folder: what others may do is the umask's affair.
         .permissions(Permissions::from_mode(0o777))
         .tempdir_in(table)?;
-    let mut file = File::create_new(staged.path().join(format!("{:020}.json", 0)))?;
+    let mut file = File::create_new(staged.path().join(first_name()))?;
     file.write_all(entry)?;
     file.sync_all()?;
     // A folder that is there is replaced only when nothing is in it.

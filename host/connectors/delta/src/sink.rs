@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use datakit_model::{Failure, StateDocument, TableId, TableState, TrackedBatch};
+use datakit_model::{Failure, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use datakit_parquet::{DataFile, EncodingMemory, FilePlan, Message, WriterOptions, write_partition};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Sender};
@@ -135,6 +135,11 @@ impl Sink for DeltaSink {
             states.push(KeptState { source_system, table, target, document });
         }
         Ok(states)
+    }
+
+    async fn forget_watermark(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(Log::open(&root, source_system, table).await?.forget(&SourceTable::new(source_system, table)).await?)
     }
 
     async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {

@@ -1,10 +1,11 @@
 //! A commit without rows: the state is that of the rows that are there.
 
 use datakit_connect::sink::SinkError;
-use datakit_model::state::{StateDocument, TargetTable, WrittenRows};
+use datakit_model::state::{SourceTable, StateDocument, TargetTable, WrittenRows};
 use deltalake::kernel::transaction::CommitData;
 use deltalake::logstore::CommitOrBytes;
 use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaResult, DeltaTableError};
 use uuid::Uuid;
 
@@ -26,13 +27,25 @@ impl Log {
             return checked;
         };
         tracing::info!(location = %self.location, %error, "accepting the rows that are there");
+        self.restate(snapshot, last).await.map(Some)
+    }
+
+    /// Makes the last document one without a watermark of this source table. None: there is no state.
+    pub(crate) async fn forget(&self, source: &SourceTable) -> Result<Option<StateDocument>, SinkError> {
+        let (Some(snapshot), Some(last)) = (&self.snapshot, &self.held.document) else { return Ok(None) };
+        tracing::info!(location = %self.location, "forgetting how far the source table is read");
+        self.restate(snapshot, &last.without_watermark(source)).await.map(Some)
+    }
+
+    /// Commits a document as that of the rows that are there.
+    async fn restate(&self, snapshot: &DeltaTableState, last: &StateDocument) -> Result<StateDocument, SinkError> {
         let to = TargetTable::Delta { id: snapshot.metadata().id().to_owned(), read_version: Some(snapshot.version()) };
         let written = WrittenRows { rows: last.written.rows, files: Vec::new() };
         let document = StateDocument { target: Some(to), written, ..last.clone() };
         let number = self.documents.write(self.first_number(), &document).await?;
-        let Err(error) = self.name(number).await else { return Ok(Some(document)) };
+        let Err(error) = self.name(number).await else { return Ok(document) };
         match self.newest().await {
-            Ok(now) if now.held.number == Some(number) => return Ok(Some(document)),
+            Ok(now) if now.held.number == Some(number) => return Ok(document),
             Ok(_) if lost_the_race(&error) => {}
             _ => return Err(SinkError::Unknown { location: self.location.clone(), source: Box::new(error) }),
         }

@@ -130,8 +130,12 @@ impl Documents {
 }
 
 /// A file that is on the disk before a commit names it, and never seen half-written. False: there is one.
+///
+/// Each flush of a file or folder costs as much as a small table's rows, so that only what is new is flushed. The table's own folder
+/// is flushed with the commit.
 fn create_file(table: &Path, number: i64, json: &[u8]) -> io::Result<bool> {
     let folder = table.join(FOLDER);
+    let is_first = !folder.exists();
     std::fs::create_dir_all(&folder)?;
     let mut file = tempfile::Builder::new()
         // As any other file: what others may do is the umask's affair.
@@ -144,7 +148,8 @@ fn create_file(table: &Path, number: i64, json: &[u8]) -> io::Result<bool> {
         Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(refused) => return Err(refused.error),
     }
-    for folder in [&folder, &table.join("_datakit"), table] {
+    let parent = folder.parent().filter(|_| is_first);
+    for folder in std::iter::once(folder.as_path()).chain(parent) {
         std::fs::File::open(folder)?.sync_all()?;
     }
     Ok(true)

@@ -85,6 +85,24 @@ pub(crate) async fn accept(
     Ok(Some(document))
 }
 
+/// Writes the last document without a watermark of this source table. None: there is no state.
+pub(crate) async fn forget(
+    client: &Client,
+    config: &Server,
+    key: &Key<'_>,
+) -> Result<Option<StateDocument>, SinkError> {
+    begin(client, config, "BEGIN").await?;
+    transaction::lock(client, config, key.name).await?;
+    let last = ledger::committed(client, config, key.source_system, key.table).await?;
+    let source = SourceTable::new(key.source_system, key.table);
+    let document = last.map(|last| last.without_watermark(&source));
+    if let Some(document) = &document {
+        ledger::write(client, config, key.source_system, key.table, key.name, document).await?;
+    }
+    end(client, config).await?;
+    Ok(document)
+}
+
 fn checked(held: Held, key: &Key<'_>) -> Result<Option<StateDocument>, SinkError> {
     match held.lost {
         Some(Lost::Replaced) => {

@@ -108,6 +108,12 @@ impl Sink for PostgresSink {
         Ok(kept::accept(&client, &self.config, &Key { source_system, table, name }).await?)
     }
 
+    async fn forget_watermark(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
+        let name = &TableName::new(source_system, table)?;
+        let client = connect(&self.config).await?;
+        Ok(kept::forget(&client, &self.config, &Key { source_system, table, name }).await?)
+    }
+
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let name = TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;

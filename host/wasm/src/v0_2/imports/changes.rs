@@ -12,6 +12,13 @@ use crate::state::{ChangesHandle, FeedHandle, ReaderHandle, State, Weight as _};
 use crate::text::Text;
 
 impl Host for State {
+    async fn strategy_of(&mut self, position: String) -> wasmtime::Result<Option<String>> {
+        let call = self.budget.host_call()?;
+        let strategy = Strategy::of_position(&position).map(str::to_owned);
+        self.budget.host_call_ended(call);
+        Ok(strategy)
+    }
+
     async fn offers(
         &mut self,
         role: String,

@@ -148,6 +148,10 @@ impl HostTablePlan for State {
         self.set(&plan, strategy.weight(), |it| it.strategy = Some(strategy))
     }
 
+    async fn set_why(&mut self, plan: Resource<PlanHandle>, reason: String) -> wasmtime::Result<()> {
+        self.set(&plan, reason.weight(), |it| it.why = Some(reason))
+    }
+
     async fn set_watermark(&mut self, plan: Resource<PlanHandle>, watermark: String) -> wasmtime::Result<()> {
         self.set(&plan, watermark.weight(), |it| it.watermark = Some(watermark))
     }
