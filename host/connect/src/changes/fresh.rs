@@ -155,15 +155,15 @@ impl<T: WatermarkTable> FreshRows<T> {
     /// The fresh rows of a batch; none: there are none.
     fn fresh(&mut self, tracked: &TrackedBatch) -> Result<Option<TrackedBatch>, ChangesError> {
         let batch = tracked.batch();
-        let (known, kept) = (flags(batch, KNOWN_COLUMN)?, flags(batch, KEPT_COLUMN)?);
+        let (known, mut kept) = (flags(batch, KNOWN_COLUMN)?, flags(batch, KEPT_COLUMN)?);
         let mut passed = BooleanBufferBuilder::new(batch.num_rows());
         if matches!(self.known, Known::All) {
+            // They were noted when their window was counted.
+            kept = &kept & &!&known;
             passed.append_buffer(&!&known);
         } else {
             passed.append_n(batch.num_rows(), true);
         }
-        // Rows that are passed over without a look were noted when their window was counted.
-        let kept = if matches!(self.known, Known::All) { &kept & &!&known } else { kept };
         let hashed = if self.known.compares() { &known | &kept } else { kept.clone() };
         for (row, hash) in hashed.set_indices().zip(self.hashes(batch, &hashed)?) {
             if known.value(row) && !self.known.is_fresh(hash) {
