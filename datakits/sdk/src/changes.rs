@@ -63,6 +63,14 @@ impl Strategy {
             .find(|strategy| strategy.name() == name)
     }
 
+    /// Whether it reads on from a position of the strategy of this name.
+    #[must_use]
+    pub fn goes_on_from(&self, strategy: &str) -> bool {
+        // Both forms of change data capture have the same positions.
+        let own = if *self == Self::CdcNet { Self::Cdc.name() } else { self.name() };
+        own == strategy
+    }
+
     /// As the host calls it.
     #[must_use]
     pub fn name(&self) -> &'static str {

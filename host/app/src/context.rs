@@ -62,6 +62,8 @@ pub struct Context {
     pub(crate) vaults: Vaults,
     /// The bounds that connections to one server share, by its address.
     pub(crate) servers: Mutex<BTreeMap<String, ServerLimit>>,
+    /// What protects servers from runs, by their addresses.
+    pub(crate) protected: crate::protection::Servers,
     pub(crate) connectors: Connectors,
     observer: Arc<dyn Observer>,
 }
@@ -84,7 +86,15 @@ impl Context {
         observer: Arc<dyn Observer>,
         stop: CancellationToken,
     ) -> Self {
-        Self { settings, stop, vaults: Vaults::default(), servers: Mutex::default(), connectors, observer }
+        Self {
+            settings,
+            stop,
+            vaults: Vaults::default(),
+            servers: Mutex::default(),
+            protected: Mutex::default(),
+            connectors,
+            observer,
+        }
     }
 
     /// What ends the work.

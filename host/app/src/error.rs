@@ -71,6 +71,44 @@ pub enum AppError {
         /// The sink.
         sink: String,
     },
+    /// A run that was asked for has no record.
+    #[error("no sink has a record of the run `{run_id}`")]
+    NoRun {
+        /// The run.
+        run_id: String,
+    },
+    /// A record is not a document that this release reads.
+    #[error("the record of run `{run_id}`, ingest `{ingest}`, cannot be read")]
+    InvalidRecord {
+        /// The run.
+        run_id: String,
+        /// The ingest.
+        ingest: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// A connection may not be read at this time of the day.
+    #[error("`{connection}` may be read from {hours} in {time_zone}, where it is {now}")]
+    OutsideHours {
+        /// The connection.
+        connection: String,
+        /// The span.
+        hours: String,
+        /// Its time zone.
+        time_zone: String,
+        /// The time there.
+        now: String,
+    },
+    /// A query got no turn.
+    #[error("a query of `{connection}` waited {seconds} s for its turn: at most {max_queries} are read at one time")]
+    NoTurn {
+        /// The connection.
+        connection: String,
+        /// The bound.
+        max_queries: u64,
+        /// How long it waited, in seconds.
+        seconds: u64,
+    },
     /// The health endpoint cannot listen.
     #[error("cannot listen on {address}")]
     Listen {
@@ -118,6 +156,10 @@ impl Diagnostic for AppError {
             Self::NoCertificate { .. } => "DK-CLI-016",
             Self::FileNotLocked { .. } => "DK-CLI-018",
             Self::NoState { .. } => "DK-CLI-020",
+            Self::NoRun { .. } => "DK-CLI-030",
+            Self::InvalidRecord { .. } => "DK-CLI-031",
+            Self::OutsideHours { .. } => "DK-RUN-030",
+            Self::NoTurn { .. } => "DK-RUN-031",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -128,13 +170,14 @@ impl Diagnostic for AppError {
     fn kind(&self) -> Kind {
         match self {
             Self::Crashed { .. } => Kind::Internal,
+            Self::InvalidRecord { .. } => Kind::Sink,
             _ => Kind::User,
         }
     }
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Stopped => Retry::NextRun,
+            Self::Stopped | Self::OutsideHours { .. } => Retry::NextRun,
             Self::NoAnswer { .. } => Retry::AfterBackoff,
             _ => Retry::Never,
         }
@@ -161,6 +204,16 @@ impl Diagnostic for AppError {
             }
             Self::CannotList { .. } => "name a datakit: `host list NAME`".into(),
             Self::NoState { .. } => "`host state list` shows the tables that have one".into(),
+            Self::OutsideHours { connection, .. } => format!(
+                "run again in these hours, or change `protection.allowed_hours` of the connection `{connection}`"
+            ),
+            Self::NoTurn { .. } => {
+                "raise `protection.max_queries`, if the datakit reads more than one query at one time; else find the query that does not end".into()
+            }
+            Self::NoRun { .. } => "`host runs list` shows the runs that have one".into(),
+            Self::InvalidRecord { .. } => {
+                "a later release may have written it; a record that is damaged can be deleted: no load depends on it".into()
+            }
             Self::Listen { .. } => "give another address; port 0 takes a free port".into(),
             Self::NoAnswer { .. } => "it is asked still: ask again; `host doctor` says at which link it hangs".into(),
             Self::NoCertificate { .. } => {

@@ -15,12 +15,14 @@ use datakit_wasm::Datakit;
 
 use crate::component::Loaded;
 use crate::context::Context;
+use crate::protection::{max_queries, protected};
 use crate::reports::Reports;
 
 pub(crate) fn sink_mode(mode: Mode) -> WriteMode {
     match mode {
         Mode::Append => WriteMode::Append,
         Mode::Overwrite => WriteMode::Overwrite,
+        Mode::Merge => WriteMode::Merge,
     }
 }
 
@@ -47,6 +49,11 @@ impl JobRequest {
             started_at_micros: i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX),
         };
         Self { run, locked, loaded: None }
+    }
+
+    /// The run's id.
+    pub(crate) fn run_id(&self) -> &str {
+        &self.run.run_id
     }
 }
 
@@ -79,7 +86,7 @@ pub(crate) async fn job_of(
         datakit: Arc::new(datakit),
         artifact,
         request: request.run,
-        roles: roles(config, ingest, connections),
+        roles: roles(context, config, ingest, connections),
         tables: ingest.tables.clone(),
         keys,
         settings: ingest.settings.clone(),
@@ -120,10 +127,16 @@ pub(crate) fn connections(context: &Context, config: &Config, ingest: &Ingest) -
     Ok(opened)
 }
 
-fn roles(config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSources {
+fn roles(context: &Context, config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSources {
+    // Each connection once: the pool of a source is reported once.
+    let mut sources = BTreeMap::new();
     let role = |(role, name): (&String, &String)| {
-        let source_system = config.connections.get(name)?.source_system().to_owned();
-        Some((role.clone(), (connections.get(name)?.source(), source_system)))
+        let connection = config.connections.get(name)?;
+        let opened = connections.get(name)?;
+        let source = sources
+            .entry(name.clone())
+            .or_insert_with(|| protected(opened.source(), connection, config, &context.protected));
+        Some((role.clone(), (Arc::clone(source), connection.source_system().to_owned())))
     };
     ingest.roles.iter().filter_map(role).collect()
 }
@@ -131,10 +144,11 @@ fn roles(config: &Config, ingest: &Ingest, connections: &Connections) -> RoleSou
 /// How many connections of a pool workers can have at one time: a worker may need one of each connection of its ingest, and a run
 /// from PostgreSQL keeps one for its snapshot.
 fn connections_for_workers(own: &Connection, all: &[&Connection], config: &Config) -> u64 {
-    let Some(limit) = config.servers.get(&own.address()) else { return own.max_connections() };
+    let queries = max_queries(config, &own.address()).unwrap_or(u64::MAX);
+    let Some(limit) = config.servers.get(&own.address()) else { return own.max_connections().min(queries) };
     let sharing: Vec<_> = all.iter().filter(|other| other.address() == own.address()).collect();
     let kept = sharing.iter().map(|other| other.kept_connections()).sum::<u64>();
-    own.max_connections().min(limit.saturating_sub(kept) / sharing.len().max(1) as u64)
+    own.max_connections().min(queries).min(limit.saturating_sub(kept) / sharing.len().max(1) as u64)
 }
 
 /// The run's limits, with the ingest's own parallelism, and never more workers than the pool has connections: a worker
@@ -154,7 +168,7 @@ fn run_limits(config: &Config, ingest: &Ingest) -> RunLimits {
             target: "datakit",
             wanted,
             connections = smallest,
-            "fewer partitions at one time than asked for: the pool is smaller"
+            "fewer partitions at one time than asked for: the pool is smaller, or `max_queries`"
         );
     }
     limits

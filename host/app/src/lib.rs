@@ -7,12 +7,14 @@
 //! | `secrets` | from references to secrets to credentials |
 //! | `component` | a datakit of a file or of the registry, loaded |
 //! | `requests` | what a caller can ask for |
+//! | `protection` | what a run may ask of a source |
 //! | `job` | an ingest of the configuration becomes a job |
 //! | `run`, `plan`, `preview`, `discover` | what can be asked of a job |
 //! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
 //! | `packages`, `inspect`, `lock` | datakits and the registry |
 //! | `kerberos` | ticket caches |
 //! | `state` | what sinks keep of each table for the next run |
+//! | `runs` | records of runs, and the freshness of tables |
 //! | `reports`, `error` | everything that is wrong, at once |
 //!
 //! This crate prints nothing, draws nothing, handles no signal and knows no exit code. Requests are plain structs. What
@@ -36,9 +38,11 @@ mod lock;
 mod packages;
 mod plan;
 mod preview;
+mod protection;
 mod reports;
 mod requests;
 mod run;
+mod runs;
 mod schema;
 mod secrets;
 mod serve_health;
@@ -72,7 +76,12 @@ pub use requests::{
     ServeHealthRequest, ValidateRequest,
 };
 pub use run::{EndedIngest, Run};
-pub use schema::{event_schema, state_schema};
+pub use runs::{
+    LastRun, RebuiltRuns, RecordStatus, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink,
+    RecordedSource, RunRecord, RunsRequest, StatusRequest, TableFreshness, TableRecord, rebuild_runs, run_records,
+    runs, status,
+};
+pub use schema::{event_schema, run_schema, state_schema};
 pub use serve_health::serve_health;
 pub use state::{TableStateEntry, TableStateRequest, accept_rows, forget_watermark, state, states};
 pub use validate::{Validated, validate};

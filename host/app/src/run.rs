@@ -17,6 +17,7 @@ use crate::health::{self, Checks, Health};
 use crate::job::{Connections, JobRequest, connections, job_of, sink_mode};
 use crate::reports::Reports;
 use crate::requests::RunRequest;
+use crate::runs::Recorder;
 
 /// A run of one or more ingests. Each call of [`Run::next`] runs one of them; one that fails leaves the others alone.
 pub struct Run<'c> {
@@ -109,7 +110,7 @@ impl<'c> Run<'c> {
         let outcome = match self.context.stop.is_cancelled() && self.ingests > 1 {
             true => Err(AppError::Stopped.into()),
             // Boxed: callers hold a small future, whose layout the compiler need not look into.
-            false => Box::pin(self.ingest(&ingest, opened)).await,
+            false => Box::pin(self.ingest(&label, &ingest, opened)).await,
         };
         let ended = EndedIngest { ingest: label, datakit, outcome };
         self.context.emit(finished(&ended));
@@ -118,25 +119,40 @@ impl<'c> Run<'c> {
 
     async fn ingest(
         &self,
+        label: &str,
         ingest: &Ingest,
         opened: Result<(Connections, Arc<dyn Sink>), Reports>,
     ) -> Result<Summary, Reports> {
         let (connections, sink) = opened?;
+        let recorder = Recorder::new(self.context, &self.config, (self.request.run_id(), label), ingest, &sink);
+        let outcome = self.copy(ingest, &connections, sink, &recorder).await;
+        recorder.end(&outcome).await;
+        outcome
+    }
+
+    async fn copy(
+        &self,
+        ingest: &Ingest,
+        connections: &Connections,
+        sink: Arc<dyn Sink>,
+        recorder: &Recorder<'_>,
+    ) -> Result<Summary, Reports> {
         let context = self.context;
         let file = self.request.loaded.as_ref().and_then(|loaded| loaded.file.clone());
         if file.is_none() {
             context.emit(RunEvent::Fetching { datakit: ingest.datakit.clone() });
         }
-        let preparing = job_of(context, &self.config, ingest, self.request.clone(), &connections);
+        let preparing = job_of(context, &self.config, ingest, self.request.clone(), connections);
         let job = context.unless_stopped(preparing).await?;
         let run = job.run().clone();
+        recorder.begin(&run).await;
         let span = tracing::error_span!("run", run_id = %run.run_id);
         let (datakit, version, digest, run_id) = (run.datakit, run.version, run.digest, run.run_id);
         context.emit(RunEvent::Loaded { datakit, datakit_version: version, digest, file, run_id });
         if let Some((checks, _)) = &self.health {
             checks.start();
         }
-        let (mode, observer) = (ingest.mode.map(sink_mode), Arc::clone(context.observer()));
+        let (mode, observer) = (ingest.mode.map(sink_mode), recorder.observer());
         let running = datakit_pipeline::run(job, sink, mode, observer, context.stop.clone());
         let summary = running.instrument(span).await.map_err(Reports::from)?;
         // What is committed stays committed, whatever the source says: the next run tells it again.

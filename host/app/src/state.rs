@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::reports::{Reports, Tables};
+use crate::runs::is_table_of_runs;
 
 /// The state of a table in a sink.
 #[derive(Debug, Clone, Serialize)]
@@ -55,6 +56,9 @@ async fn list(context: &Context, sink: Option<&str>) -> Result<Tables<TableState
         for KeptState { source_system, table, target, document } in
             context.sink(settings, &config)?.sink().states().await?
         {
+            if is_table_of_runs(&source_system, &table) {
+                continue;
+            }
             tables.push(TableStateEntry {
                 sink: name.clone(),
                 source: SourceTable::new(&source_system, &table),

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use datakit_app::{event_schema, state_schema};
+use datakit_app::{event_schema, run_schema, state_schema};
 use serde_json::Value;
 
 fn check(file: &str, schema: &Value) {
@@ -25,6 +25,11 @@ fn event_schema_is_up_to_date() {
 #[test]
 fn state_schema_is_up_to_date() {
     check("state.schema.json", &state_schema());
+}
+
+#[test]
+fn run_schema_is_up_to_date() {
+    check("run.schema.json", &run_schema());
 }
 
 /// Flattened into one object, a second key of that name would replace the format's.

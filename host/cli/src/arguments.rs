@@ -6,6 +6,7 @@
 )]
 
 mod checks;
+mod runs;
 mod state;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use checks::{Doctor, ServeHealth};
+pub(crate) use runs::{Runs, RunsList, RunsRebuild, RunsShow, Status};
 pub(crate) use state::{State, StateAccept, StateExport, StateList, StateReset, StateShow, StateTable};
 
 const ENVIRONMENT_HELP: &str = "\
@@ -108,6 +110,8 @@ pub(crate) enum WriteMode {
     Append,
     /// The commit replaces them all
     Overwrite,
+    /// A row replaces the one of the same key, or removes it; the others stay
+    Merge,
 }
 
 /// Everything `host` can do.
@@ -189,6 +193,17 @@ pub(crate) enum Command {
     /// Show what sinks keep of each table for the next run
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     State(State),
+    /// Show what each run did
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Runs(Runs),
+    /// Show each table with its last run: how old its rows are, where it goes on, what is wrong with it
+    ///
+    /// `lag` is the time since the last commit. `as of` is when the last load began to read. The last error is that of the last run:
+    /// a later load of the table takes it away.
+    #[command(
+        after_long_help = "Examples:\n  host status\n  host status --output json | jq -r '.[] | select(.lag_seconds > 86400) | .table'"
+    )]
+    Status(Status),
     /// Print a completion script for a shell
     #[command(
         after_long_help = "Examples:\n  host completions bash > /etc/bash_completion.d/host\n  host completions zsh > \"${fpath[1]}/_host\""

@@ -74,6 +74,7 @@ mod tests {
             adjustments: Vec::new(),
             rejected: None,
             error: failure.as_ref().map(datakit_app::TableError::from),
+            commit: None,
         }
     }
 

@@ -391,6 +391,7 @@ mod tests {
             adjustments: vec![],
             rejected: None,
             error: None,
+            commit: None,
         };
         let tables = Tables { ended: 3, selected: 82 };
         assert_eq!(

@@ -37,7 +37,7 @@ variables! {
     DATAKIT_SETTINGS
     /// Tables to read, comma-separated patterns: `dbo.*,!dbo.audit_*`
     DATAKIT_TABLES
-    /// What happens to the rows a table already has: `append` or `overwrite`
+    /// What happens to the rows a table already has: `append`, `overwrite` or `merge`
     DATAKIT_MODE
     /// What is logged, as in `info,datakit=debug`; drivers never log below `info`
     DATAKIT_LOG
@@ -76,11 +76,19 @@ pub fn variables(kinds: &Kinds) -> Vec<Variable> {
             }
         }
     }
-    if let Some(schema) = kinds.schema().root().property("warehouse") {
+    for schema in FIXED.iter().filter_map(|path| fixed(kinds, path)) {
         collect_variables(schema, Scope::NONE, &mut found);
     }
     found.extend(OTHERS.iter().map(|(name, meaning)| Variable { name: (*name).into(), meaning: (*meaning).into() }));
     found
+}
+
+/// The tables of the file that are no sections of a kind, and whose keys variables set.
+const FIXED: &[(&str, Option<&str>)] = &[("warehouse", None), ("limits", Some("run"))];
+
+fn fixed<'k>(kinds: &'k Kinds, (first, within): &(&str, Option<&str>)) -> Option<View<'k>> {
+    let table = kinds.schema().root().property(first)?;
+    within.map_or(Some(table), |key| table.property(key))
 }
 
 fn collect_variables(schema: View<'_>, scope: Scope<'_>, found: &mut Vec<Variable>) {

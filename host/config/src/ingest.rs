@@ -24,6 +24,8 @@ pub enum Mode {
     Append,
     /// The commit replaces them all.
     Overwrite,
+    /// A row replaces the one of the same key, or removes it; the others stay.
+    Merge,
 }
 
 /// Which datakit reads what into which sink.

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use crate::handed::Handed;
 use crate::problem::Problem;
+use crate::protection::Protection;
 use crate::schema::FileSchema;
 use crate::secret::SecretSetting;
 use crate::settings::{Checks, Settings};
@@ -65,6 +66,7 @@ pub struct Connection {
     name: String,
     kind: &'static str,
     source_system: String,
+    protection: Protection,
     settings: Arc<dyn ConnectionSettings>,
 }
 
@@ -85,6 +87,12 @@ impl Connection {
     #[must_use]
     pub fn source_system(&self) -> &str {
         &self.source_system
+    }
+
+    /// What a run may ask of the source.
+    #[must_use]
+    pub fn protection(&self) -> &Protection {
+        &self.protection
     }
 
     /// The server in lower case: connections with the same go to one server. Without a server, no two are the same.
@@ -304,7 +312,8 @@ impl SectionKind {
         let Reads::Connection(read) = self.reads else { return Ok(None) };
         let common: Common = handed.decode(value.clone())?;
         let source_system = common.source_system.unwrap_or_else(|| name.to_owned());
-        Ok(Some(Connection { name: name.to_owned(), kind: self.kind, source_system, settings: read(handed, value)? }))
+        let (name, kind, protection) = (name.to_owned(), self.kind, common.protection);
+        Ok(Some(Connection { name, kind, source_system, protection, settings: read(handed, value)? }))
     }
 
     /// A sink of checked settings; none where this is a kind of connection.
@@ -323,10 +332,14 @@ pub(crate) struct Common {
         extend("x-env" = ["_SOURCE_SYSTEM", "the name of the source system, at most 50 characters (the connection's name)"])
     )]
     source_system: Option<String>,
+    /// What a run may ask of the source, whatever a datakit wants.
+    #[serde(default)]
+    protection: Protection,
 }
 
 impl Common {
     fn check(at: &Checks<'_>, name: &str) {
+        at.check_within::<Protection>("protection");
         const KEY: &str = "source_system";
         let value = if at.is_set(KEY) { at.get(KEY) } else { Some(name.to_owned()) };
         let Some(problem) = value.and_then(|value| problem_of_source_system(&value)) else { return };

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use datakit_model::KeyLength;
 use datakit_model::names::PatternError;
-use datakit_model::sink::WriteMode;
 
 /// One error of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -342,9 +341,6 @@ impl Problem {
             }
             Self::UnknownKey { known, .. } => one_of(known),
             Self::WrongType { .. } | Self::Refused { .. } => "docs/warehouse-file.md shows how every key is written".into(),
-            Self::NotAllowed { path, found, .. } if found == "merge" && path.ends_with("mode") => {
-                WriteMode::NO_MERGE.into()
-            }
             Self::NotAllowed { .. } => return None,
             Self::OutOfRange { .. } => "docs/warehouse-file.md has every key with its default and what it bounds".into(),
             Self::Missing { hint, .. } | Self::NoIngest { hint, .. } => hint.clone(),

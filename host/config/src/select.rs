@@ -12,7 +12,7 @@ use crate::problem::{ConfigError, ConfigErrors, Problem};
 use crate::reader::nearest;
 
 /// What an ingest without a mode means, and what to do about it.
-pub const NO_MODE: &str = "a full load into a table that holds rows is refused; set `mode = \"append\"` or `mode = \"overwrite\"`, --mode or DATAKIT_MODE";
+pub const NO_MODE: &str = "a full load into a table that holds rows is refused; set `mode = \"append\"`, `mode = \"overwrite\"` or `mode = \"merge\"`, --mode or DATAKIT_MODE";
 
 /// The role an ingest without a file maps its only connection to.
 const DEFAULT_ROLE: &str = "source";

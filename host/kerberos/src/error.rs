@@ -321,6 +321,10 @@ impl KerberosError {
         ("DK-KRB-061", "the group the ticket cache is for is not there"),
         ("DK-KRB-090", "the Kerberos library reports something else"),
     ];
+
+    /// The codes of errors that may pass by themselves.
+    pub const TRANSIENT_CODES: &'static [&'static str] =
+        &["DK-KRB-001", "DK-KRB-020", "DK-KRB-021", "DK-KRB-036", "DK-KRB-038"];
 }
 
 impl Diagnostic for KerberosError {
@@ -455,6 +459,34 @@ mod tests {
             let error = KerberosError::Refused { wanted: "svc@R".into(), refusal, reason: "r".into() };
             assert!(KerberosError::CODES.iter().any(|(code, _)| *code == error.code()), "{}", error.code());
             assert!(error.hint().is_some_and(|hint| hint.len() > 20));
+        }
+    }
+
+    #[test]
+    fn transient_codes_are_those_of_errors_that_are_tried_again() {
+        use ErrorKind::{NotFound, PermissionDenied};
+        let (cache, reason) = (String::from("c"), String::from("r"));
+        let unreadable = |kind| KerberosError::CacheUnreadable { cache: cache.clone(), kind, reason: reason.clone() };
+        let refused = |refusal| KerberosError::Refused { wanted: "svc@R".into(), refusal, reason: reason.clone() };
+        let (principal, origin) = (String::from("svc@R"), String::from("c"));
+        let errors = [
+            unreadable(NotFound),
+            unreadable(PermissionDenied),
+            refused(Refusal::Unreachable),
+            refused(Refusal::Expired),
+            refused(Refusal::WrongKey),
+            refused(Refusal::ClockSkew),
+            KerberosError::Expired { principal: principal.clone(), origin: origin.clone(), seconds_ago: 1 },
+            KerberosError::ExpiresSoon { principal, origin, left_seconds: 1, needed_seconds: 2 },
+            KerberosError::Timeout { wanted: "svc@R".into(), seconds: 1 },
+            KerberosError::UnknownGroup { group: "g".into() },
+        ];
+        for error in &errors {
+            let is_transient = KerberosError::TRANSIENT_CODES.contains(&error.code().as_ref());
+            assert_eq!(error.retry() == Retry::AfterBackoff, is_transient, "{error}");
+        }
+        for code in KerberosError::TRANSIENT_CODES {
+            assert!(errors.iter().any(|error| error.code() == *code), "{code}");
         }
     }
 }

@@ -75,6 +75,10 @@ pub trait Diagnostic: Error {
     fn retry(&self) -> Retry {
         Retry::Never
     }
+    /// Whether a server says that it is asked for too much: others should leave it alone for a while as well.
+    fn is_throttled(&self) -> bool {
+        false
+    }
     /// What to do, in a sentence without a final period. None: the message says it all.
     fn hint(&self) -> Option<String> {
         None
@@ -98,6 +102,7 @@ struct Inner {
     code: Cow<'static, str>,
     kind: Kind,
     retry: Retry,
+    is_throttled: bool,
     message: String,
     hint: Option<String>,
     context: Vec<(String, String)>,
@@ -112,6 +117,7 @@ impl Failure {
             code: code.into(),
             kind,
             retry,
+            is_throttled: false,
             message: message.into(),
             hint: None,
             context: Vec::new(),
@@ -149,6 +155,12 @@ impl Failure {
     #[must_use]
     pub fn retry(&self) -> Retry {
         self.0.retry
+    }
+
+    /// Whether a server says that it is asked for too much.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        self.0.is_throttled
     }
 
     /// What it is, for those who decide what to do next.
@@ -218,6 +230,7 @@ impl Failure {
             code: error.code(),
             kind: error.kind(),
             retry: error.retry(),
+            is_throttled: error.is_throttled(),
             message: error.to_string(),
             hint: error.hint(),
             context: error.context(),

@@ -152,11 +152,19 @@ pub struct ReadLimits {
     pub max_cell_bytes: u64,
     /// The texts and binaries of one row together, in bytes; a larger row fails the table.
     pub max_row_bytes: u64,
+    /// Changes of a replication slot that one run keeps in a temporary file, in bytes; the next run reads what is more.
+    pub max_spooled_bytes: u64,
 }
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self { max_batch_bytes: 4 * MIB, max_batch_rows: 8192, max_cell_bytes: 32 * MIB, max_row_bytes: 64 * MIB }
+        Self {
+            max_batch_bytes: 4 * MIB,
+            max_batch_rows: 8192,
+            max_cell_bytes: 32 * MIB,
+            max_row_bytes: 64 * MIB,
+            max_spooled_bytes: 8_192 * MIB,
+        }
     }
 }
 
@@ -169,6 +177,9 @@ pub struct RunLimits {
     pub max_memory_bytes: u64,
     /// Rows that a sink holds encoded before it can write them (row groups of Parquet), about, over the whole run, in bytes.
     pub max_encoding_bytes: u64,
+    /// Rows of a load that is merged by key that a sink holds in memory while it reduces them to one a key, about, in bytes; a larger
+    /// load is reduced in parts. One table is merged at a time.
+    pub max_merge_bytes: u64,
     /// Files that a sink has open at one time for each partition of a plan, of a table that is partitioned by columns. With
     /// more values than this the file that was written longest ago is closed, and files are smaller.
     #[cfg_attr(feature = "schema", schemars(range(max = most::OPEN_FILES)))]
@@ -180,10 +191,29 @@ pub struct RunLimits {
     #[cfg_attr(feature = "schema", schemars(transform = of_the_machine))]
     pub max_parallel_partitions: u64,
     /// Attempts at one unit of retry, the first included.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(extend("x-env" = ["DATAKIT_MAX_ATTEMPTS", "Attempts at one unit of retry, the first included (3)"]))
+    )]
     pub max_attempts: u64,
-    /// The first pause before another attempt, in milliseconds; it doubles, with jitter, up to 30 s.
-    #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
+    /// The first pause before another attempt, in milliseconds. It doubles up to `retry_backoff_max_ms`; half of each pause is random.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            range(max = most::DAY_MS),
+            extend("x-env" = ["DATAKIT_RETRY_BACKOFF_MS", "The first pause before another attempt, in milliseconds (4000)"])
+        )
+    )]
     pub retry_backoff_ms: u64,
+    /// The longest pause before another attempt, in milliseconds.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            range(max = most::DAY_MS),
+            extend("x-env" = ["DATAKIT_RETRY_BACKOFF_MAX_MS", "The longest pause before another attempt, in milliseconds (60000)"])
+        )
+    )]
+    pub retry_backoff_max_ms: u64,
     /// The longest wait for a clean abort after SIGINT or SIGTERM, in milliseconds.
     #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
     pub abort_timeout_ms: u64,
@@ -205,11 +235,13 @@ impl Default for RunLimits {
         Self {
             max_memory_bytes: 12 * MIB,
             max_encoding_bytes: 16 * MIB,
+            max_merge_bytes: 64 * MIB,
             max_open_files: 64,
             max_rejected_bytes: 128 * MIB,
             max_parallel_partitions: parallel_partitions(),
             max_attempts: 3,
-            retry_backoff_ms: 500,
+            retry_backoff_ms: 4_000,
+            retry_backoff_max_ms: 60_000,
             abort_timeout_ms: 10_000,
         }
     }

@@ -1,6 +1,6 @@
 //! What a sink offers to whoever writes to it: open, write, commit, abort.
 //!
-//! A sink is also the state store: rows, watermark and run record commit **together**, so that a run killed anywhere has
+//! A sink is also the state store: rows, watermark and the run's id commit **together**, so that a run killed anywhere has
 //! either committed a table whole or not at all.
 
 use std::sync::Arc;
@@ -30,13 +30,8 @@ pub enum WriteMode {
     Append,
     /// The commit replaces them all.
     Overwrite,
-    /// A row replaces the one of the same key; the others stay. Every sink refuses it.
+    /// A row replaces the one of the same key, or removes it; the others stay.
     Merge,
-}
-
-impl WriteMode {
-    /// What is to be done where rows should be merged.
-    pub const NO_MERGE: &str = "rows are not merged by key yet: set `mode = \"append\"` or `mode = \"overwrite\"` in the ingest, by --mode or by DATAKIT_MODE";
 }
 
 impl std::fmt::Display for WriteMode {
@@ -141,6 +136,26 @@ pub struct KeptState {
     pub document: Result<StateDocument, Failure>,
 }
 
+/// The name of a run's record. Each start of an ingest has a record of its own. The order is by time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordName {
+    /// Start of the ingest, microseconds since 1970-01-01 UTC.
+    pub started_at_micros: i64,
+    /// The run.
+    pub run_id: String,
+    /// The ingest, by its name or its number from 1.
+    pub ingest: String,
+}
+
+/// A record as the sink holds it.
+#[derive(Debug, Clone)]
+pub struct KeptRecord {
+    /// Its name.
+    pub name: RecordName,
+    /// A JSON document, or why it cannot be read.
+    pub json: Result<String, Failure>,
+}
+
 /// A place to write tables to.
 #[async_trait]
 pub trait Sink: Send + Sync {
@@ -202,6 +217,29 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// As of [`Self::accept_rows`]; a document that does not fit the rows is forgotten all the same.
     async fn forget_watermark(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure>;
+
+    /// Whether the sink keeps records of runs beside its tables (docs/runs.md).
+    fn keeps_records(&self) -> bool {
+        false
+    }
+
+    /// Keeps the record of a run, a JSON document. A record of the same name is replaced. No commit depends on it.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or written, or cannot hold the name.
+    async fn put_record(&self, name: &RecordName, json: &str) -> Result<(), Failure> {
+        let _ = (name, json);
+        Ok(())
+    }
+
+    /// The newest records, newest first, at most so many: of one run, or of all runs.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or listed. A record that cannot be read is in the list.
+    async fn records(&self, run_id: Option<&str>, newest: usize) -> Result<Vec<KeptRecord>, Failure> {
+        let _ = (run_id, newest);
+        Ok(Vec::new())
+    }
 
     /// How many rows the table holds now; none where there is no table.
     ///

@@ -233,7 +233,7 @@ impl StateDocument {
         to: Option<TargetTable>,
     ) -> Self {
         let source = SourceTable::new(&target.run.source_system, &target.table);
-        let kept = before.filter(|_| target.mode == WriteMode::Append).map(|before| before.positions.as_slice());
+        let kept = before.filter(|_| target.mode != WriteMode::Overwrite).map(|before| before.positions.as_slice());
         let others = kept.unwrap_or_default().iter().filter(|position| position.source != source).cloned();
         let own = Position { source: source.clone(), watermark: note.watermark.clone() };
         Self {

@@ -119,6 +119,21 @@ pub struct FilePlan<F> {
     pub memory: Arc<EncodingMemory>,
 }
 
+impl<F> FilePlan<F> {
+    /// The same for rows of another form.
+    #[must_use]
+    pub fn with_form<G>(&self, form: G) -> FilePlan<G> {
+        FilePlan {
+            form,
+            store: Arc::clone(&self.store),
+            directory: self.directory.clone(),
+            location: self.location.clone(),
+            options: self.options.clone(),
+            memory: Arc::clone(&self.memory),
+        }
+    }
+}
+
 impl<F: RowForm> FilePlan<F> {
     /// For a file whose first rows are these.
     fn properties(&self, first: &RecordBatch) -> Result<WriterProperties, F::Error> {

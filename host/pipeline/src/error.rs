@@ -241,7 +241,7 @@ impl Diagnostic for RunError {
                  or keep them by `mode = \"append\"`"
             ),
             Self::NoMode { .. } => {
-                "set `mode = \"append\"` (they stay, and every row is added again) or `mode = \"overwrite\"` (they are replaced) in the ingest, by --mode or by DATAKIT_MODE".into()
+                "set `mode = \"append\"` (they stay, and every row is added again), `mode = \"overwrite\"` (they are replaced) or `mode = \"merge\"` (those of the same key are replaced) in the ingest, by --mode or by DATAKIT_MODE".into()
             }
             Self::Stopped { run_id, .. } => {
                 format!("continue with `--run-id {run_id}`: tables that are committed are left as they are")

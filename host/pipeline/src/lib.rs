@@ -38,4 +38,4 @@ pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, bat
 pub use prepare::Prepared;
 pub use resolve::{Resolution, Resolved, resolve};
 pub use run::{Discovered, Preview, discover, plan, preview, run};
-pub use summary::{RejectedRows, RunStatus, Summary, TableError, TableStatus, TableSummary};
+pub use summary::{RejectedRows, RunStatus, Summary, TableCommit, TableError, TableStatus, TableSummary};

@@ -274,6 +274,7 @@ fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> Ta
         adjustments: Vec::new(),
         rejected: None,
         error: Some(TableError::from(failure)),
+        commit: None,
     }
 }
 

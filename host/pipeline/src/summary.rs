@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, Kind, Retry};
@@ -94,6 +95,20 @@ pub struct TableSummary {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
+    /// What the commit wrote and where the next load goes on; none: this run has committed nothing. It does not leave the process.
+    #[serde(skip)]
+    pub commit: Option<Box<TableCommit>>,
+}
+
+/// What is known of a commit besides its numbers.
+#[derive(Debug, Clone)]
+pub struct TableCommit {
+    /// The columns as the sink got them.
+    pub schema: SchemaRef,
+    /// The datakit's position that the plan was made from; none: the first load, or a full one.
+    pub position_before: Option<String>,
+    /// The position that is in the state now.
+    pub position_after: Option<String>,
 }
 
 /// How many rows a table holds.

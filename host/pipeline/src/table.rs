@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
@@ -21,7 +22,7 @@ use crate::job::{Destination, Job};
 use crate::partition::{self, PartitionResult};
 use crate::rejected;
 use crate::retry;
-use crate::summary::{RejectedRows, TableError, TableStatus, TableSummary, seconds};
+use crate::summary::{RejectedRows, TableCommit, TableError, TableStatus, TableSummary, seconds};
 use crate::writing;
 
 /// So long is a sink asked what a table holds that this run has not committed.
@@ -92,6 +93,7 @@ impl TableContext {
 /// What a committed table leaves.
 struct Finished {
     committed: Committed,
+    schema: Option<SchemaRef>,
     adjustments: Vec<Adjustment>,
     rejected: Option<RejectedRows>,
 }
@@ -114,6 +116,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         adjustments: Vec::new(),
         rejected: None,
         error: None,
+        commit: None,
     };
     match attempts(&context, &plan, &mut summary.target).await {
         Ok(Some(finished)) => {
@@ -128,6 +131,11 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             let altered = context.altered.iter().map(|it| Adjustment { values: summary.rows, ..it.clone() });
             summary.adjustments.extend(altered);
             summary.rejected = finished.rejected;
+            summary.commit = finished.schema.map(|schema| {
+                let position_before = context.job.planned_from(&context.table).flatten();
+                let position_after = finished.committed.state.watermark;
+                Box::new(TableCommit { schema, position_before, position_after })
+            });
         }
         Ok(None) => summary.status = TableStatus::Unchanged,
         Err(failure) => {
@@ -194,6 +202,7 @@ enum AttemptError {
 async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
     let (first, writer, permit) = open(context, plan).await.map_err(AttemptError::Again)?;
+    let schema = first.as_ref().map(|extraction| extraction.schema());
     let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
         Ok(results) => results,
         Err(failure) => {
@@ -224,7 +233,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option
         }
     };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
-    Ok(Some(Finished { committed, adjustments: merge_adjustments(results), rejected }))
+    Ok(Some(Finished { committed, schema, adjustments: merge_adjustments(results), rejected }))
 }
 
 /// Whether a load that goes on from the last one has no row and reaches no further: a commit would say nothing. One that

@@ -57,7 +57,9 @@ pub(crate) fn expected_target(
 ) -> Result<Target, RunError> {
     let known = |names: &[String]| names.iter().filter(|name| is_column(columns, name)).cloned().collect();
     let plan = TablePlan { keys: known(&plan.keys), partition_by: known(&plan.partition_by), ..plan.clone() };
-    target(destination, run, &plan, source_keys, SchemaRef::clone(columns))
+    let target = target(destination, run, &plan, source_keys, SchemaRef::clone(columns))?;
+    // The host fills columns of the output.
+    Ok(Target { roles: RoleColumns::default(), ..target })
 }
 
 /// The columns that the plan names for what the host fills are those that the host fills.
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn operators_mode_decides_over_the_proposal() {
         for proposed in [None, Some(WriteMode::Append), Some(WriteMode::Overwrite), Some(WriteMode::Merge)] {
-            for said in [WriteMode::Append, WriteMode::Overwrite] {
+            for said in [WriteMode::Append, WriteMode::Overwrite, WriteMode::Merge] {
                 assert_eq!(mode(Some(said), proposed), said, "{proposed:?}");
             }
         }
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn proposed_overwrite_alone_removes_no_rows() {
         assert_eq!(mode(None, Some(WriteMode::Overwrite)), WriteMode::Append);
-        assert_eq!(mode(None, Some(WriteMode::Merge)), WriteMode::Merge, "a sink refuses it");
+        assert_eq!(mode(None, Some(WriteMode::Merge)), WriteMode::Merge, "it neither doubles nor loses rows");
         assert_eq!(mode(None, None), WriteMode::Append);
     }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::output::Output;
 use crate::started::Started;
-use crate::world::{datakit, delta_rows, host_binary, without_digests};
+use crate::world::{SHORT_PAUSES, datakit, delta_rows, host_binary, without_digests};
 
 /// Files to read, a folder with a warehouse file and Delta at `./bronze`, and the datakit published.
 pub struct FilesWorld {
@@ -99,7 +99,7 @@ impl FilesWorld {
         let mut command = Command::new(host_binary());
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
-        command.env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
+        command.env(SHORT_PAUSES.0, SHORT_PAUSES.1).env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
         command.envs(self.environment());
         command
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::output::Output;
 use crate::started::Started;
-use crate::world::{datakit, delta_rows, host_binary, without_digests};
+use crate::world::{SHORT_PAUSES, datakit, delta_rows, host_binary, without_digests};
 
 /// A PostgreSQL server to read from, a folder with a warehouse file and Delta at `./bronze`, and the datakit published.
 pub struct PostgresWorld {
@@ -22,7 +22,18 @@ pub struct PostgresWorld {
 impl PostgresWorld {
     /// A world whose server has run `script`.
     pub fn new(script: &str) -> Self {
-        let source = PostgresServer::start(None).unwrap();
+        Self::of(PostgresServer::start(None).unwrap(), script)
+    }
+
+    /// The same with a server that decodes its log. The connection names the slot `bronze` and the publication `bronze`, which
+    /// `script` has to make.
+    pub fn with_logical_decoding(script: &str) -> Self {
+        let world = Self::of(PostgresServer::start_with("wal_level=logical\n").unwrap(), script);
+        world.edit("source_system = ", "slot = \"bronze\"\npublication = \"bronze\"\nsource_system = ");
+        world
+    }
+
+    fn of(source: PostgresServer, script: &str) -> Self {
         let world = Self { directory: tempfile::tempdir().unwrap(), source, sink: None, poolers: Vec::new() };
         world.execute(script);
         world.write_warehouse("kind = \"delta\"\nuri = \"./bronze\"");
@@ -98,7 +109,7 @@ impl PostgresWorld {
         let mut command = Command::new(host_binary());
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
-        command.env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
+        command.env(SHORT_PAUSES.0, SHORT_PAUSES.1).env("PG_PASSWORD", datakit_postgres::testing::PASSWORD);
         command
     }
 

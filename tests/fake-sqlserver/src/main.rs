@@ -61,6 +61,9 @@ struct Arguments {
     /// A generated table: [schema.]name=rows[:orders|:wide|:narrow|:text]. May be repeated.
     #[arg(long = "fast-table", value_name = "NAME=ROWS")]
     fast_tables: Vec<FastTable>,
+    /// How a doubtful point of change tracking or change data capture is decided. May be repeated; README.md lists them.
+    #[arg(long = "switch", value_name = "NAME=VALUE")]
+    switches: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -122,6 +125,12 @@ fn start(arguments: Arguments) -> anyhow::Result<Running> {
         fast_tables: arguments.fast_tables.into_iter().map(Arc::new).collect(),
         ..SqlEngineOptions::default()
     })?;
+    for switch in &arguments.switches {
+        let (name, value) = switch.split_once('=').context("a switch is NAME=VALUE")?;
+        let mut switches = engine.switches();
+        switches.set(name, value)?;
+        engine.set_switches(|own| *own = switches);
+    }
     if let Some(order_lines) = arguments.erp
         && !erp::is_loaded(&engine)?
     {

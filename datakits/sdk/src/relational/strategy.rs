@@ -70,7 +70,7 @@ impl<'a> Strategies<'a> {
         match self.choice {
             Some(Choice::Auto) => self.best(),
             Some(Choice::By(strategy)) => match self.committed {
-                Some(committed) if committed != strategy.name() => Err(format!(
+                Some(committed) if !strategy.goes_on_from(&committed) => Err(format!(
                     "the last load was by the strategy `{committed}`, and the settings say `{}`",
                     strategy.name()
                 )),
@@ -183,6 +183,8 @@ mod tests {
         let by = |committed| chosen(Choice::By(Strategy::Cdc), Some(watermark()), committed, &[]);
         assert_eq!(by(None).unwrap(), "cdc, ");
         assert_eq!(by(Some("cdc")).unwrap(), "cdc, ");
+        let net = chosen(Choice::By(Strategy::CdcNet), None, Some("cdc"), &[]);
+        assert_eq!(net.unwrap(), "cdc-net, ", "one position serves both");
         assert!(by(Some("watermark")).unwrap_err().contains("`watermark`"));
         assert_eq!(chosen(Choice::Full, Some(watermark()), Some("cdc"), &[]).unwrap(), "full, ");
     }

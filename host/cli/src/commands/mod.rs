@@ -9,6 +9,7 @@ mod packages;
 mod plan;
 mod preview;
 mod run;
+mod runs;
 mod state;
 mod validate;
 
@@ -84,6 +85,8 @@ pub(crate) async fn execute(command: Command, session: &Session) -> Result<u8, R
         Command::List(arguments) => done(packages::list(arguments, session).await)?,
         Command::Inspect(arguments) => done(inspect::inspect(arguments, session).await)?,
         Command::Lock(arguments) => done(lock::lock(arguments, session).await)?,
+        Command::Runs(command) => done(runs::runs(command, session).await)?,
+        Command::Status(arguments) => done(runs::status(arguments, session).await)?,
         Command::State(command) => done(state::state(command, session).await)?,
         Command::Completions(arguments) => done(completions(arguments, session))?,
     };
@@ -115,6 +118,7 @@ fn mode_of(argument: &ModeArgument) -> Option<Mode> {
     argument.mode.map(|mode| match mode {
         arguments::WriteMode::Append => Mode::Append,
         arguments::WriteMode::Overwrite => Mode::Overwrite,
+        arguments::WriteMode::Merge => Mode::Merge,
     })
 }
 

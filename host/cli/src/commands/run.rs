@@ -326,6 +326,7 @@ mod tests {
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
             rejected: Some(RejectedRows { rows: 3, target: "/bronze/ERP/dbo/orders__rejected".into() }),
             error: None,
+            commit: None,
         };
         let error = TableError {
             code: "DK-SRC-032".into(),

@@ -59,12 +59,21 @@ impl<'a> Environment<'a> {
     /// The layer over the file.
     pub(crate) fn overlay(&self, problems: &Problems) -> Table {
         let mut layer = Table::new();
-        if let Some(schema) = self.kinds.schema().root().property("warehouse") {
-            let mut warehouse = Table::new();
+        for path in super::FIXED {
+            let Some(schema) = super::fixed(self.kinds, path) else { continue };
+            let mut table = Table::new();
             for (key, property) in schema.properties() {
-                self.put(&mut warehouse, key, Scope::NONE.variable(property), property);
+                self.put(&mut table, key, Scope::NONE.variable(property), property);
             }
-            put_table(&mut layer, "warehouse", warehouse, None);
+            let (first, within) = path;
+            match within {
+                None => put_table(&mut layer, first, table, None),
+                Some(key) => {
+                    let mut outer = Table::new();
+                    put_table(&mut outer, key, table, None);
+                    put_table(&mut layer, first, outer, None);
+                }
+            }
         }
         for role in [Role::Connection, Role::Sink] {
             let makers = Maker::all(self.kinds, role);

@@ -43,8 +43,7 @@ pub struct Chosen {
 /// Finds the columns of a request for the strategy `watermark` among those of its table.
 ///
 /// # Errors
-/// A table without columns is not there; a column that is not there or may not be read; one that cannot be a watermark; one with
-/// a name of the host's.
+/// As [`choose_columns`]; a column that cannot be a watermark.
 pub fn choose(
     columns: &[SourceColumn],
     request: &ChangeRequest,
@@ -55,15 +54,12 @@ pub fn choose(
     if columns.is_empty() {
         return Err(ChangesError::TableMissing { table: table() });
     }
-    let find = |name: &str| find(columns, name, names).ok_or_else(|| missing(&request.table, name));
-    let chosen: Vec<String> = match &request.columns {
-        Some(asked) => asked.iter().map(|name| Ok(find(name)?.name.clone())).collect::<Result<_, ChangesError>>()?,
-        None => columns.iter().filter(|column| column.is_readable).map(|column| column.name.clone()).collect(),
-    };
-    if let Some(column) = chosen.iter().find(|name| roles::is_reserved(name)) {
-        return Err(ChangesError::Reserved { table: table(), column: column.clone() });
-    }
-    let SourceColumn { name, type_name, measure, .. } = find(watermark)?.clone();
+    let readable: Vec<&str> = columns.iter().filter(|it| it.is_readable).map(|it| it.name.as_str()).collect();
+    let chosen = choose_columns(&readable, request, names)?;
+    let name = find(&readable, watermark, names).ok_or_else(|| missing(&request.table, watermark))?;
+    let column = columns.iter().find(|column| column.name == name);
+    let SourceColumn { name, type_name, measure, .. } =
+        column.ok_or_else(|| missing(&request.table, watermark))?.clone();
     match measure {
         Ok(measure) => Ok(Chosen { columns: chosen, watermark: WatermarkColumn { name, type_name, measure } }),
         Err(reason) => {
@@ -72,13 +68,32 @@ pub fn choose(
     }
 }
 
-/// The readable column of this name: exactly, or the only one that differs in case where the server ignores it.
-fn find<'c>(columns: &'c [SourceColumn], name: &str, names: NameRule) -> Option<&'c SourceColumn> {
-    let mut readable = columns.iter().filter(|column| column.is_readable);
-    let exact = readable.clone().find(|column| column.name == name);
+/// The columns of a request's rows, by the server's names, among the `readable` ones of its table.
+///
+/// # Errors
+/// A column that is not there or may not be read; one with a name of the host's.
+pub fn choose_columns(
+    readable: &[&str],
+    request: &ChangeRequest,
+    names: NameRule,
+) -> Result<Vec<String>, ChangesError> {
+    let find = |name: &String| find(readable, name, names).ok_or_else(|| missing(&request.table, name));
+    let chosen: Vec<&str> = match &request.columns {
+        Some(asked) => asked.iter().map(find).collect::<Result<_, ChangesError>>()?,
+        None => readable.to_vec(),
+    };
+    match chosen.iter().find(|name| roles::is_reserved(name)) {
+        Some(column) => Err(ChangesError::Reserved { table: request.table.clone(), column: (*column).to_owned() }),
+        None => Ok(chosen.into_iter().map(str::to_owned).collect()),
+    }
+}
+
+/// The column of this name: exactly, or the only one that differs in case where the server ignores it.
+fn find<'c>(readable: &[&'c str], name: &str, names: NameRule) -> Option<&'c str> {
+    let mut all = readable.iter().copied();
     let folded = name.to_lowercase();
-    exact.or_else(|| match names {
-        NameRule::CaseIgnored => readable.find(|column| column.name.to_lowercase() == folded),
+    all.clone().find(|column| *column == name).or_else(|| match names {
+        NameRule::CaseIgnored => all.find(|column| column.to_lowercase() == folded),
         NameRule::CaseCounts | NameRule::Bytes => None,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datakit_model::changes::{ColumnRole, ROLE_KEY};
 use datakit_model::source::{ReadReport, Reader};
@@ -122,6 +122,30 @@ impl ChangeReader {
             fields.push(Arc::new(field));
         }
         Ok(Self { inner, schema: Arc::new(Schema::new(fields)), columns, constants })
+    }
+
+    /// The same rows, of a strategy whose changes may lack values: all columns may be null but `keys` and those of the host. So the
+    /// first copy and the changes have one shape.
+    #[must_use]
+    pub fn nullable_but(mut self, keys: &[String]) -> Self {
+        let nullable = |field: &FieldRef| match keys.contains(field.name()) || is_reserved(field.name()) {
+            true => Arc::clone(field),
+            false => Arc::new(field.as_ref().clone().with_nullable(true)),
+        };
+        self.schema = Arc::new(Schema::new(self.schema.fields().iter().map(nullable).collect::<Vec<_>>()));
+        self
+    }
+
+    /// The same rows, of which these columns are never null, whatever the query says: those of a primary key, of which a function
+    /// of the server does not say so.
+    #[must_use]
+    pub fn never_null(mut self, keys: &[String]) -> Self {
+        let not_null = |field: &FieldRef| match keys.contains(field.name()) {
+            true => Arc::new(field.as_ref().clone().with_nullable(false)),
+            false => Arc::clone(field),
+        };
+        self.schema = Arc::new(Schema::new(self.schema.fields().iter().map(not_null).collect::<Vec<_>>()));
+        self
     }
 
     fn with_roles(&mut self, batch: &RecordBatch) -> Result<RecordBatch, ChangesError> {
@@ -266,6 +290,19 @@ mod tests {
         let batches = read(ChangeReader::new(rows, copied).unwrap()).await;
         assert_eq!(batches[0].column(1).as_ref(), &StringArray::from(vec!["delete", "insert"]));
         assert_eq!(batches[0].column(2).as_ref(), &StringArray::from(vec!["7", "7"]));
+    }
+
+    #[test]
+    fn rows_that_may_lack_values_are_null_but_in_their_keys() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int32, false),
+            Field::new("a", DataType::Utf8, false),
+        ]));
+        let copied = Common { operation: Operation::Read, version: Some("7") };
+        let reader = ChangeReader::new(Box::new(Batches(schema, Vec::new())), copied).unwrap();
+        let reader = reader.nullable_but(&["id".to_owned()]).never_null(&["id".to_owned()]);
+        let nullable: Vec<bool> = reader.schema.fields().iter().map(|field| field.is_nullable()).collect();
+        assert_eq!(nullable, [false, true, false, false, true, true]);
     }
 
     #[test]

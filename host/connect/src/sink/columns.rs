@@ -8,6 +8,7 @@ use datakit_model::TableId;
 use datakit_model::sink::{Target, WriteMode};
 
 use crate::sink::SinkError;
+use crate::sink::merge::MergeColumns;
 
 /// Key of an Arrow field's metadata that names its extension type.
 pub const EXTENSION_NAME: &str = "ARROW:extension:name";
@@ -59,14 +60,14 @@ pub fn check_partitioning(target: &Target, sink: &'static str) -> Result<(), Sin
     Err(SinkError::PartitionBy { table: target.table.to_string(), columns: target.partition_by.clone(), sink })
 }
 
-/// Refuses a load that merges, which no sink does yet.
+/// Refuses a load that merges, where nothing says by which columns.
 ///
 /// # Errors
-/// [`SinkError::Merge`].
+/// [`SinkError::NoKey`], [`SinkError::MergeColumn`].
 pub fn check_mode(target: &Target, sink: &'static str) -> Result<(), SinkError> {
     match target.mode {
         WriteMode::Append | WriteMode::Overwrite => Ok(()),
-        WriteMode::Merge => Err(SinkError::Merge { table: target.table.to_string(), sink }),
+        WriteMode::Merge => MergeColumns::new(target, sink).map(|_| ()),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use datakit_model::sink::WriteMode;
 use datakit_model::{Diagnostic, Failure, Kind, Retry, StateError};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -75,13 +74,51 @@ pub enum SinkError {
         /// `delta`, `postgres`.
         sink: &'static str,
     },
-    /// A load that merges, which no sink does yet.
-    #[error("table `{table}` is to be merged by key, which the {sink} sink does not do")]
-    Merge {
+    /// A load that merges rows of which no key is known.
+    #[error("table `{table}` is to be merged by key in the {sink} sink, and no columns are known to identify its rows")]
+    NoKey {
         /// The source's table.
         table: String,
         /// `delta`, `postgres`.
         sink: &'static str,
+    },
+    /// A load cannot be merged by a column.
+    #[error("table `{table}` cannot be merged by `{column}`: {reason}")]
+    MergeColumn {
+        /// The source's table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Another writer has changed rows that a merge goes by.
+    #[error("another writer has changed {location} since the merge read it: {reason}")]
+    MergeConflict {
+        /// Where the table is.
+        location: String,
+        /// What was changed.
+        reason: &'static str,
+    },
+    /// The rows of a merge cannot be kept until they are reduced.
+    #[error("cannot keep the rows of table `{table}` in temporary files")]
+    Spool {
+        /// The source's table.
+        table: String,
+        /// What the system said.
+        #[source]
+        source: Cause,
+    },
+    /// A file with rows of the table cannot be read.
+    #[error("cannot read the data file {file} of {location}")]
+    DataFile {
+        /// Where the table is.
+        location: String,
+        /// The file, as the log names it.
+        file: String,
+        /// What the reader said.
+        #[source]
+        source: Cause,
     },
     /// A column that cannot partition its table.
     #[error("table `{table}` cannot be partitioned by `{column}`: {reason}")]
@@ -411,11 +448,16 @@ impl SinkError {
             Self::Unconditional { .. } => (37, Kind::User),
             Self::Limit { .. } => (38, Kind::User),
             Self::PartitionBy { .. } => (39, Kind::User),
-            Self::Merge { .. } => (40, Kind::User),
+            // 40 was a merge by key, before sinks did it.
             Self::PartitionColumn { .. } => (41, Kind::User),
             Self::OtherPartitions { .. } => (42, Kind::User),
             Self::RowsChanged { .. } => (45, Kind::User),
             Self::StateLost { .. } => (46, Kind::User),
+            Self::NoKey { .. } => (50, Kind::User),
+            Self::MergeColumn { .. } => (51, Kind::User),
+            Self::MergeConflict { .. } => (52, Kind::Sink),
+            Self::Spool { .. } => (53, Kind::Sink),
+            Self::DataFile { .. } => (54, Kind::Sink),
         }
     }
 }
@@ -449,7 +491,7 @@ impl Diagnostic for SinkError {
             | Self::Log { .. }
             | Self::Connect { .. }
             | Self::Server { transient: true, .. } => Retry::AfterBackoff,
-            Self::Conflict { .. } | Self::Unknown { .. } => Retry::NextRun,
+            Self::Conflict { .. } | Self::Unknown { .. } | Self::MergeConflict { .. } => Retry::NextRun,
             _ => Retry::Never,
         }
     }
@@ -469,7 +511,21 @@ impl Diagnostic for SinkError {
             }
             Self::NoColumns(_) => "check the datakit's column selection".into(),
             Self::PartitionBy { .. } => "leave out the columns to partition by".into(),
-            Self::Merge { .. } => WriteMode::NO_MERGE.into(),
+            Self::NoKey { .. } => {
+                "merge tables that have a primary key, have the datakit name key columns, or set `mode = \"append\"` or `mode = \"overwrite\"`".into()
+            }
+            Self::MergeColumn { .. } => {
+                "the datakit names the key and the columns that the host fills: correct its settings, or set another mode".into()
+            }
+            Self::MergeConflict { .. } => {
+                "nothing of this run is in the table; when the other writer is done, run again with the same --run-id".into()
+            }
+            Self::Spool { .. } => {
+                "free some space in the folder of temporary files, or name another one with TMPDIR; nothing of this run is in the table".into()
+            }
+            Self::DataFile { .. } => {
+                "the cause says more; restore the file, or replace all rows with `--mode overwrite`".into()
+            }
             Self::PartitionColumn { .. } => {
                 "partition by other columns: of booleans, integers, decimals, dates, timestamps or text, and not by all".into()
             }
@@ -562,13 +618,15 @@ impl Diagnostic for SinkError {
             Self::Collision { table, second, .. } => vec![("table", table.clone()), ("column", second.clone())],
             Self::UnsupportedType { table, column, .. }
             | Self::PartitionColumn { table, column, .. }
+            | Self::MergeColumn { table, column, .. }
             | Self::Value { table, column, .. } => {
                 vec![("table", table.clone()), ("column", column.clone())]
             }
             Self::NoColumns(table)
             | Self::TooManyColumns { table, .. }
             | Self::PartitionBy { table, .. }
-            | Self::Merge { table, .. } => {
+            | Self::NoKey { table, .. }
+            | Self::Spool { table, .. } => {
                 vec![("table", table.clone())]
             }
             Self::SchemaMismatch { location, .. }
@@ -576,6 +634,8 @@ impl Diagnostic for SinkError {
             | Self::OtherPartitions { location, .. }
             | Self::Replaced { location, .. }
             | Self::Conflict { location }
+            | Self::MergeConflict { location, .. }
+            | Self::DataFile { location, .. }
             | Self::Full { location, .. }
             | Self::Forbidden { location, .. }
             | Self::Storage { location, .. }

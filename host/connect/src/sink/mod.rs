@@ -1,8 +1,9 @@
-//! What sinks share: errors, rules for column names, and the suite that every sink passes.
+//! What sinks share: errors, rules for column names, rows that are merged by key, and the suite that every sink passes.
 
 pub mod columns;
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod error;
+pub mod merge;
 
 pub use error::SinkError;

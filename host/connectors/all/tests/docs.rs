@@ -2,34 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use datakit_config::{Layers, Problem, load, variables};
 use datakit_connectors::kinds;
 use serde_json::Value;
 
-fn docs() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs"))
-}
-
-fn check(file: &str, expected: &str) {
-    let path = docs().join(file);
-    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
-        std::fs::write(&path, expected).unwrap();
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "docs/{file} is not up to date: run this test with INSTA_UPDATE=always");
-}
-
-/// Replaces what stands between `<!-- generated: NAME -->` and `<!-- end -->`.
-fn with_generated(text: &str, name: &str, generated: &str) -> String {
-    let start = format!("<!-- generated: {name} -->\n");
-    let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("no block `{name}`"));
-    let (_, after) = rest.split_once("<!-- end -->").unwrap();
-    format!("{before}{start}\n{generated}\n<!-- end -->{after}")
-}
+use crate::support::{check, docs, with_generated};
 
 #[test]
 fn keywords_that_no_compiler_checks_are_those_that_are_read() {
@@ -63,7 +45,7 @@ fn keys() -> String {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
         variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
     };
-    let sections: [(&str, Value); 20] = [
+    let sections: [(&str, Value); 21] = [
         ("The file", schema.clone()),
         ("[warehouse]", definition("Warehouse")),
         ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
@@ -71,6 +53,7 @@ fn keys() -> String {
         ("[connections.NAME], kind = \"files\"", variant("Connection", "files")),
         ("[connections.NAME.auth]", definition("Login")),
         ("[connections.NAME.kerberos]", definition("Kerberos")),
+        ("[connections.NAME.protection]", definition("Protection")),
         ("[connections.NAME.pool]", definition("Pool")),
         ("[connections.NAME.timeouts]", definition("Timeouts")),
         ("[servers.\"HOST:PORT\"]", definition("Server")),
@@ -142,7 +125,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
     const UNKNOWN: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz";
     let file = format!(
         "{UNKNOWN} = 1\n[warehouse]\n{UNKNOWN} = 1\n[connections.c]\nkind = \"sqlserver\"\n{UNKNOWN} = 1\n\
-         auth = {{ {UNKNOWN} = 1 }}\npool = {{ {UNKNOWN} = 1 }}\ntimeouts = {{ {UNKNOWN} = 1 }}\n\
+         auth = {{ {UNKNOWN} = 1 }}\nprotection = {{ {UNKNOWN} = 1 }}\npool = {{ {UNKNOWN} = 1 }}\ntimeouts = {{ {UNKNOWN} = 1 }}\n\
          [connections.k]\nkind = \"sqlserver\"\nauth = \"kerberos\"\nkerberos = {{ {UNKNOWN} = 1 }}\n\
          [connections.q]\nkind = \"postgres\"\n{UNKNOWN} = 1\n\
          [connections.f]\nkind = \"files\"\n{UNKNOWN} = 1\n\
@@ -179,6 +162,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
         ("connections.f", variant("Connection", 2)),
         ("connections.c.auth", definition("Login")),
         ("connections.k.kerberos", definition("Kerberos")),
+        ("connections.c.protection", definition("Protection")),
         ("connections.c.pool", definition("Pool")),
         ("connections.c.timeouts", definition("Timeouts")),
         ("sinks.d", variant("Sink", 0)),

@@ -205,6 +205,19 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
 }
 
 #[test]
+fn variables_set_attempts_and_pauses() {
+    let folder = folder();
+    let set = variables([
+        ("DATAKIT_MAX_ATTEMPTS", "5"),
+        ("DATAKIT_RETRY_BACKOFF_MS", "10"),
+        ("DATAKIT_RETRY_BACKOFF_MAX_MS", "20"),
+    ]);
+    let limits = load_in(folder.path(), set, Overrides::default()).limits.run;
+    assert_eq!((limits.max_attempts, limits.retry_backoff_ms, limits.retry_backoff_max_ms), (5, 10, 20));
+    assert_eq!(limits.max_parallel_partitions, 2, "what the file says of the others stays");
+}
+
+#[test]
 fn the_environment_alone_is_enough() {
     let environment = variables([
         ("MSSQL_SERVER", "sql01,1500"),

@@ -1,6 +1,7 @@
 //! The log entry that makes a table's new rows visible, and what an earlier one left.
 
 mod accept;
+mod merged;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,7 +13,7 @@ use datakit_model::state::{SourceTable, StateDocument, TargetTable, WrittenRows}
 use datakit_model::{TableId, TableState};
 use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake::kernel::transaction::{CommitData, TransactionError};
-use deltalake::kernel::{Action, Add, MetadataExt as _, Transaction, new_metadata};
+use deltalake::kernel::{Action, Add, MetadataExt as _, SchemaRef, Transaction, new_metadata};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
@@ -21,6 +22,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::config::Root;
+use super::merge::{Merged, TableFile};
 use super::schema::{TableSchema, column_with_invariant};
 use super::state::{self, Documents, Held, STATE_KEY};
 use super::{first_entry, protocol};
@@ -128,6 +130,24 @@ impl Log {
         self.snapshot.is_some()
     }
 
+    /// The files with rows.
+    pub(crate) fn files(&self) -> Vec<TableFile> {
+        self.snapshot.iter().flat_map(|snapshot| snapshot.log_data()).map(TableFile::new).collect()
+    }
+
+    /// The columns, where there is a table.
+    pub(crate) fn columns(&self) -> Option<SchemaRef> {
+        self.snapshot.as_ref().map(DeltaTableState::schema)
+    }
+
+    /// An empty directory of a table that never came to be is nobody's.
+    pub(crate) fn remove_empty_directory(&self) {
+        if let (false, Some(directory)) = (self.exists(), &self.directory) {
+            // Fails, as it should, when another run has made it a table meanwhile.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+
     /// How many rows the table holds, by the statistics of its files.
     pub(crate) fn rows(&self) -> TableRows {
         let mut sum = TableRows::default();
@@ -172,10 +192,11 @@ impl Log {
             let (location, wanted) = (self.location.clone(), partition_columns.to_vec());
             return Err(SinkError::OtherPartitions { location, there: there.to_vec(), wanted });
         }
-        if mode == WriteMode::Overwrite && snapshot.table_config().append_only == Some(true) {
-            return Err(foreign("it is append-only, and the load overwrites".into()));
+        if mode != WriteMode::Append && snapshot.table_config().append_only == Some(true) {
+            let does = if mode == WriteMode::Merge { "merges" } else { "overwrites" };
+            return Err(foreign(format!("it is append-only, and the load {does}")));
         }
-        let differences = schema.differences(&snapshot.schema());
+        let differences = schema.differences(&snapshot.schema(), mode);
         if differences.is_empty() {
             Ok(())
         } else {
@@ -211,6 +232,9 @@ impl Log {
             let Found::Others(log) = found else { return Ok(base.rows_after(commit)) };
             log.check(commit.schema, commit.partition_columns, commit.target.mode).map_err(CommitError::Nothing)?;
             log.state(commit.target.mode).map_err(CommitError::Nothing)?;
+            if let Some(merged) = commit.merged {
+                log.still_fits(self, merged).map_err(CommitError::Nothing)?;
+            }
             if log.id() != Some(prepared.table_id.as_str()) {
                 // Another writer has created the table meanwhile.
                 self.documents.discard(prepared.number).await;
@@ -241,6 +265,11 @@ impl Log {
     }
 
     fn rows_after(&self, commit: &Commit<'_>) -> TableRows {
+        if let Some(Merged { counts, .. }) = commit.merged {
+            let before = self.rows();
+            let rows = (before.rows + counts.inserted + counts.updated).saturating_sub(counts.dead);
+            return TableRows { rows, ..before };
+        }
         let is_replaced = commit.target.mode == WriteMode::Overwrite;
         let before = if is_replaced { TableRows::default() } else { self.rows() };
         TableRows { rows: before.rows + commit.rows(), ..before }
@@ -252,6 +281,8 @@ impl Log {
             None => (0, Self::creation(commit, &prepared.table_id)?),
             Some(snapshot) => (snapshot.version() + 1, Self::continuation(snapshot, commit.target.mode)?),
         };
+        let replaced = commit.merged.iter().flat_map(|merged| &merged.replaced);
+        actions.extend(replaced.map(|file| Action::Remove(file.remove())));
         actions.extend(commit.adds());
         let transaction = self.transaction(prepared.number);
         let data = CommitData::new(actions, commit.operation(), commit.information(), vec![transaction]);
@@ -403,10 +434,16 @@ pub(crate) struct Commit<'a> {
     pub(crate) target: &'a Target,
     pub(crate) note: CommitNote,
     pub(crate) files: &'a [DataFile],
+    /// What the files replace; none: the load does not merge.
+    pub(crate) merged: Option<&'a Merged>,
 }
 
 impl Commit<'_> {
+    /// Rows of the load.
     fn rows(&self) -> u64 {
+        if let Some(merged) = self.merged {
+            return merged.counts.source;
+        }
         self.files.iter().map(|file| file.rows).sum()
     }
 
@@ -428,9 +465,9 @@ impl Commit<'_> {
 
     fn operation(&self) -> DeltaOperation {
         let mode = match self.target.mode {
-            // A merge is refused when the table is opened.
-            WriteMode::Append | WriteMode::Merge => SaveMode::Append,
+            WriteMode::Append => SaveMode::Append,
             WriteMode::Overwrite => SaveMode::Overwrite,
+            WriteMode::Merge => return self.merge_operation(),
         };
         let partition_by = (!self.partition_columns.is_empty()).then(|| self.partition_columns.to_vec());
         DeltaOperation::Write { mode, partition_by, predicate: None }
@@ -439,10 +476,12 @@ impl Commit<'_> {
     /// For the table's history.
     fn information(&self) -> HashMap<String, Value> {
         let run = &self.target.run;
-        HashMap::from([
+        let metrics = self.merged.map(|merged| ("operationMetrics".to_owned(), merged.metrics()));
+        let information = [
             ("runId".to_owned(), Value::from(run.run_id.as_str())),
             ("datakit".to_owned(), Value::from(format!("{}@{}", run.datakit, run.version))),
-        ])
+        ];
+        information.into_iter().chain(metrics).collect()
     }
 }
 

@@ -24,6 +24,9 @@ pub struct DeltaConfig {
     pub row_group_bytes: u64,
     /// About what all row groups being encoded hold in memory at one time, in bytes; the largest are closed early to keep to it.
     pub max_encoding_bytes: u64,
+    /// About what the rows of a load that is merged hold in memory while they are reduced to one a key, in bytes; a larger load is
+    /// reduced in parts.
+    pub max_merge_bytes: u64,
     /// A file is closed after the batch with which it reaches this size, in bytes.
     pub max_file_bytes: u64,
     /// Files open at one time for each partition being written, of a table that is partitioned by columns.
@@ -43,6 +46,7 @@ impl DeltaConfig {
             store: StoreOptions::default(),
             row_group_bytes: 16 * MIB,
             max_encoding_bytes: 16 * MIB,
+            max_merge_bytes: 64 * MIB,
             max_file_bytes: 256 * MIB,
             max_open_files: 64,
             compression_level: 1,

@@ -44,6 +44,7 @@ impl Connector for Delta {
         let config = DeltaConfig {
             store: store::options(settings.store.as_ref(), services)?,
             max_encoding_bytes: limits.max_encoding_bytes,
+            max_merge_bytes: limits.max_merge_bytes,
             max_open_files: usize::try_from(limits.max_open_files).unwrap_or(usize::MAX),
             ..DeltaConfig::new(settings.uri.to_string())
         };

@@ -35,6 +35,20 @@ pub(crate) struct DeltaRows {
     pub(crate) location: String,
 }
 
+impl DeltaRows {
+    /// The columns of a batch in the form of the files.
+    pub(crate) fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, SinkError> {
+        check_batch(&self.schema.source, batch, &self.location)?;
+        let failed = |e: ArrowError| SinkError::Encode { location: self.location.clone(), source: Box::new(e) };
+        let columns = self.schema.forms.iter().zip(batch.columns()).map(|(form, column)| match form {
+            Form::Same => Ok(Arc::clone(column)),
+            Form::UuidText => uuid_text(column.as_fixed_size_binary()).map_err(failed),
+            Form::TimeText => Ok(time_text(column)),
+        });
+        columns.collect()
+    }
+}
+
 impl RowForm for DeltaRows {
     type Error = SinkError;
 
@@ -43,14 +57,8 @@ impl RowForm for DeltaRows {
     }
 
     fn encode(&self, batch: &RecordBatch) -> Result<FormedBatch, SinkError> {
-        check_batch(&self.schema.source, batch, &self.location)?;
+        let columns = self.columns(batch)?;
         let failed = |e: ArrowError| SinkError::Encode { location: self.location.clone(), source: Box::new(e) };
-        let columns = self.schema.forms.iter().zip(batch.columns()).map(|(form, column)| match form {
-            Form::Same => Ok(Arc::clone(column)),
-            Form::UuidText => uuid_text(column.as_fixed_size_binary()).map_err(failed),
-            Form::TimeText => Ok(time_text(column)),
-        });
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let batch = RecordBatch::try_new(Arc::clone(&self.schema.written), columns).map_err(failed)?;
         self.partitioning.split(batch, &self.location)
     }

@@ -9,9 +9,10 @@
 //! - `encode`: the few columns that change their form, a column at a time;
 //! - `partitioning`: tables that are partitioned by the values of columns;
 //! - `commit`: the log entry;
+//! - `merge`: loads that are merged by key;
 //! - `first_entry`: the first of a table on a disk, which comes with its folder;
 //! - `state`: the documents of a table's state;
-//! - `tables`: the tables below the root;
+//! - `tables`: the tables below the root; `records`: the records of runs there;
 //! - `protocol`: table features;
 //! - `stores`: logs in S3 and Azure; `storage`: what stores and file systems say, as errors;
 //! - `sink`: the traits.
@@ -21,10 +22,12 @@ pub mod config;
 mod connector;
 mod encode;
 mod first_entry;
+mod merge;
 pub mod names;
 mod partitioning;
 mod probe;
 mod protocol;
+mod records;
 mod schema;
 mod settings;
 mod sink;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datakit_model::TableId;
+use datakit_model::sink::WriteMode;
 use deltalake::kernel::{DataType as DeltaType, MetadataValue, PrimitiveType, StructField, StructType};
 
 use super::encode::Form;
@@ -17,6 +18,8 @@ const ORIGINAL_NAME: &str = "datakit.original_name";
 const ORIGINAL_TYPE: &str = "datakit.original_type";
 /// A column with this metadata has a rule we would have to check.
 const INVARIANTS: &str = "delta.invariants";
+/// A column with this metadata gets a value where a row has none.
+const DEFAULT: &str = "CURRENT_DEFAULT";
 
 /// How the columns of one source table are written.
 #[derive(Debug)]
@@ -59,9 +62,28 @@ impl TableSchema {
         Ok(Self { source: Arc::clone(source), written: Arc::new(Schema::new(written)), forms, delta })
     }
 
+    /// The same for rows that are merged into the table that is there: each column may be null where it may be there, and the
+    /// columns that only the table has are behind the others.
+    pub(crate) fn merged_into(self, existing: &StructType) -> Self {
+        let is_nullable = |name: &str| existing.field(name).is_none_or(StructField::is_nullable);
+        let held = self
+            .written
+            .fields()
+            .iter()
+            .map(|field| -> FieldRef { Arc::new(Field::clone(field).with_nullable(is_nullable(field.name()))) });
+        let kept = existing.fields().filter(|there| self.delta.field(there.name()).is_none());
+        let kept = kept.filter_map(|there| {
+            Some(Arc::new(Field::new(there.name(), arrow_type(there.data_type())?, true)) as FieldRef)
+        });
+        let written = held.chain(kept).collect::<Vec<_>>();
+        Self { written: Arc::new(Schema::new(written)), ..self }
+    }
+
     /// What keeps rows of this schema out of the table that is there; none: they fit. Order does not matter, since
-    /// Parquet columns are found by name.
-    pub(crate) fn differences(&self, existing: &StructType) -> Vec<String> {
+    /// Parquet columns are found by name. A merge leaves columns that only the table has as they are, and rows that it deletes
+    /// may have nulls anywhere.
+    pub(crate) fn differences(&self, existing: &StructType, mode: WriteMode) -> Vec<String> {
+        let merges = mode == WriteMode::Merge;
         let mut differences = Vec::new();
         for field in self.delta.fields() {
             let Some(there) = existing.field(field.name()) else {
@@ -80,13 +102,15 @@ impl TableSchema {
                     field.data_type()
                 ));
             }
-            if field.is_nullable() && !there.is_nullable() {
+            if field.is_nullable() && !there.is_nullable() && !merges {
                 differences.push(format!("`{}` may be null, but not in the table", field.name()));
             }
         }
         for there in existing.fields() {
             let known = self.delta.fields().any(|f| f.name().to_lowercase() == there.name().to_lowercase());
-            if !known {
+            let can_stay =
+                merges && there.is_nullable() && !has_default(there) && arrow_type(there.data_type()).is_some();
+            if !known && !can_stay {
                 differences.push(format!("`{}` is only in the table", there.name()));
             }
         }
@@ -97,6 +121,33 @@ impl TableSchema {
 /// The first column whose rows we would have to check against a rule.
 pub(crate) fn column_with_invariant(existing: &StructType) -> Option<&str> {
     existing.fields().find(|f| f.metadata().contains_key(INVARIANTS)).map(|f| f.name().as_str())
+}
+
+fn has_default(field: &StructField) -> bool {
+    field.metadata().contains_key(DEFAULT)
+}
+
+/// The Arrow type in which a column of the table is read; none: it is nested.
+fn arrow_type(data_type: &DeltaType) -> Option<DataType> {
+    let DeltaType::Primitive(primitive) = data_type else { return None };
+    Some(match primitive {
+        PrimitiveType::Boolean => DataType::Boolean,
+        PrimitiveType::Byte => DataType::Int8,
+        PrimitiveType::Short => DataType::Int16,
+        PrimitiveType::Integer => DataType::Int32,
+        PrimitiveType::Long => DataType::Int64,
+        PrimitiveType::Float => DataType::Float32,
+        PrimitiveType::Double => DataType::Float64,
+        PrimitiveType::Decimal(decimal) => {
+            DataType::Decimal128(decimal.precision(), i8::try_from(decimal.scale()).ok()?)
+        }
+        PrimitiveType::Date => DataType::Date32,
+        PrimitiveType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        PrimitiveType::TimestampNtz => DataType::Timestamp(TimeUnit::Microsecond, None),
+        PrimitiveType::String => DataType::Utf8,
+        PrimitiveType::Binary => DataType::Binary,
+        _ => return None,
+    })
 }
 
 /// The counterpart of a column's type, by the type table of the contract.
@@ -206,13 +257,13 @@ mod tests {
             Field::new("old", DataType::Boolean, true),
         ])
         .unwrap();
-        insta::assert_snapshot!(incoming.differences(&existing.delta).join("\n"), @r"
+        insta::assert_snapshot!(incoming.differences(&existing.delta, WriteMode::Append).join("\n"), @r"
         `id` may be null, but not in the table
         `Name` is called `name` in the table
         `amount` is decimal(18,2) in the table, not decimal(18,4)
         `new` is not in the table
         `old` is only in the table
         ");
-        assert!(incoming.differences(&incoming.delta).is_empty());
+        assert!(incoming.differences(&incoming.delta, WriteMode::Append).is_empty());
     }
 }

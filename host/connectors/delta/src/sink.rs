@@ -13,14 +13,16 @@ use tokio::task::JoinHandle;
 use super::commit::{Commit, CommitError, Log};
 use super::config::{DeltaConfig, Root};
 use super::encode::DeltaRows;
+use super::merge::{MergeMemory, MergeWriter};
 use super::partitioning::Partitioning;
+use super::records::Records;
 use super::schema::TableSchema;
 use super::{names, probe, tables};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
 use datakit_model::sink::{
-    CommitNote, Committed, KeptState, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, WriteMode,
-    Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
+    Target, WriteMode, Written,
 };
 
 /// Delta tables under one root.
@@ -40,6 +42,7 @@ pub struct DeltaSink {
     root: Root,
     config: DeltaConfig,
     memory: Arc<EncodingMemory>,
+    merges: MergeMemory,
 }
 
 impl DeltaSink {
@@ -49,7 +52,8 @@ impl DeltaSink {
     /// A URI that is no directory and of no store this build knows.
     pub fn new(config: DeltaConfig) -> Result<Self, SinkError> {
         let memory = EncodingMemory::new(config.max_encoding_bytes);
-        Ok(Self { root: Root::parse(&config.uri, &config.store)?, config, memory })
+        let merges = MergeMemory::new(config.max_merge_bytes);
+        Ok(Self { root: Root::parse(&config.uri, &config.store)?, config, memory, merges })
     }
 
     /// The root, as a path or URI.
@@ -88,6 +92,46 @@ impl DeltaSink {
         }
         segments.extend([names::segment("schema", &table.schema)?, names::segment("table", &table.name)?]);
         self.root.table(&segments)
+    }
+
+    /// How a target's files are written, and the table's log, after all checks.
+    pub(crate) async fn prepare(&self, target: &Target) -> Result<(FilePlan<DeltaRows>, Log), SinkError> {
+        check_mode(target, "delta")?;
+        let root = self.table_root(&target.run.source_system, &target.table)?;
+        let schema = TableSchema::new(&target.table, &target.schema)?;
+        let log = Log::open(&root, &target.run.source_system, &target.table).await?;
+        let columns = log.partition_columns(partition_columns(target));
+        log.check(&schema, &columns, target.mode)?;
+        let schema = match log.columns().filter(|_| target.mode == WriteMode::Merge) {
+            Some(there) => schema.merged_into(&there),
+            None => schema,
+        };
+        let partitioning = Partitioning::new(&target.table, &schema, columns)?;
+        log.state(target.mode)?;
+        let plan = FilePlan {
+            form: DeltaRows { schema, partitioning, location: log.location.clone() },
+            store: log.store.object_store(None),
+            directory: root.local().cloned(),
+            location: log.location.clone(),
+            options: WriterOptions {
+                row_group_bytes: self.config.row_group_bytes,
+                max_file_bytes: self.config.max_file_bytes,
+                compression_level: self.config.compression_level,
+                max_open_files: self.config.max_open_files,
+            },
+            memory: Arc::clone(&self.memory),
+        };
+        Ok((plan, log))
+    }
+
+    /// A writer for a target that merges.
+    pub(crate) fn merge_writer(
+        &self,
+        plan: FilePlan<DeltaRows>,
+        log: Log,
+        target: Target,
+    ) -> Result<MergeWriter, SinkError> {
+        MergeWriter::new(plan, log, target, self.config.checkpoint_interval, self.merges.clone())
     }
 }
 
@@ -147,6 +191,18 @@ impl Sink for DeltaSink {
         Ok(Log::open(&root, source_system, table).await?.accept().await?)
     }
 
+    fn keeps_records(&self) -> bool {
+        true
+    }
+
+    async fn put_record(&self, name: &RecordName, json: &str) -> Result<(), Failure> {
+        Ok(Records::open(&self.root)?.put(name, json).await?)
+    }
+
+    async fn records(&self, run_id: Option<&str>, newest: usize) -> Result<Vec<KeptRecord>, Failure> {
+        Ok(Records::open(&self.root)?.newest(run_id, newest).await?)
+    }
+
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let root = self.table_root(source_system, table)?;
         Ok(Log::look(&root, source_system, table).await?.rows())
@@ -177,34 +233,12 @@ impl Sink for DeltaSink {
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
-        check_mode(&target, self.kind())?;
-        let root = self.table_root(&target.run.source_system, &target.table)?;
-        let schema = TableSchema::new(&target.table, &target.schema)?;
-        let log = Log::open(&root, &target.run.source_system, &target.table).await?;
-        let columns = log.partition_columns(partition_columns(&target));
-        log.check(&schema, &columns, target.mode)?;
-        let partitioning = Partitioning::new(&target.table, &schema, columns)?;
-        log.state(target.mode)?;
-        let plan = FilePlan {
-            form: DeltaRows { schema, partitioning, location: log.location.clone() },
-            store: log.store.object_store(None),
-            directory: root.local().cloned(),
-            location: log.location.clone(),
-            options: WriterOptions {
-                row_group_bytes: self.config.row_group_bytes,
-                max_file_bytes: self.config.max_file_bytes,
-                compression_level: self.config.compression_level,
-                max_open_files: self.config.max_open_files,
-            },
-            memory: Arc::clone(&self.memory),
-        };
-        Ok(Arc::new(DeltaWriter {
-            plan: Arc::new(plan),
-            log,
-            target,
-            checkpoint_interval: self.config.checkpoint_interval,
-            partitions: Arc::default(),
-        }))
+        let (plan, log) = self.prepare(&target).await?;
+        if target.mode == WriteMode::Merge {
+            return Ok(Arc::new(self.merge_writer(plan, log, target)?));
+        }
+        let checkpoint_interval = self.config.checkpoint_interval;
+        Ok(Arc::new(DeltaWriter { plan: Arc::new(plan), log, target, checkpoint_interval, partitions: Arc::default() }))
     }
 }
 
@@ -276,14 +310,6 @@ impl DeltaWriter {
         partitions.settled = true;
         Ok(partitions.files())
     }
-
-    /// An empty directory of a table that never came to be is nobody's.
-    fn remove_empty_directory(&self) {
-        if let (false, Some(directory)) = (self.log.exists(), &self.plan.directory) {
-            // Fails, as it should, when another run has made it a table meanwhile.
-            let _ = std::fs::remove_dir(directory);
-        }
-    }
 }
 
 #[async_trait]
@@ -317,6 +343,7 @@ impl TableWriter for DeltaWriter {
             target: &self.target,
             note,
             files: &files,
+            merged: None,
         };
         let (state, holds) = match self.log.commit(commit).await {
             Ok(committed) => committed,
@@ -337,7 +364,7 @@ impl TableWriter for DeltaWriter {
     async fn abort(&self) {
         let files = lock(&self.partitions).take_uncommitted();
         self.plan.remove(&files).await;
-        self.remove_empty_directory();
+        self.log.remove_empty_directory();
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKin
 
 #[cfg(test)]
 mod tests {
-    use datakit_model::{Diagnostic, Retry};
+    use datakit_model::{Diagnostic, Failure, Retry};
 
     use super::*;
 
@@ -131,5 +131,22 @@ mod tests {
         assert_eq!(code(13), "DK-SNK-013", "EACCES");
         assert_eq!(code(30), "DK-SNK-013", "EROFS");
         assert_eq!(code(5), "DK-SNK-014", "EIO");
+    }
+
+    #[test]
+    fn page_about_retries_says_of_system_errors_what_is_done() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/retry.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, section) = page.split_once("## Errors of the file system").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let mut rows = 0;
+        for row in section.lines().filter(|line| line.starts_with("| `E")) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let (_, number) = cells[1].split_once("` ").unwrap();
+            let nature = format!("{:?}", Failure::from(error(number.parse().unwrap())).nature()).to_lowercase();
+            assert_eq!(cells[2], nature, "{row}");
+            rows += 1;
+        }
+        assert!(rows >= 10, "{rows} rows");
     }
 }

@@ -52,7 +52,8 @@ pub(crate) async fn tables(root: &Root) -> Result<Vec<(String, TableId)>, SinkEr
     Ok(tables)
 }
 
-fn open(root: &Root) -> object_store::Result<(Arc<dyn ObjectStore>, StorePath)> {
+/// The store that a root is in, and the root's path there.
+pub(crate) fn open(root: &Root) -> object_store::Result<(Arc<dyn ObjectStore>, StorePath)> {
     match root {
         Root::Local(path) => Ok((Arc::new(LocalFileSystem::new()), StorePath::from_absolute_path(path)?)),
         Root::Store(url, store) => Ok((Arc::clone(store), StorePath::from_url_path(url.path())?)),

@@ -20,7 +20,7 @@ use datakit_model::{Credential, Failure};
 use crate::server::{Encrypt, Server};
 use crate::settings::{self, PostgresServer, PostgresSettings};
 use crate::sink::PostgresSink;
-use crate::source::{PostgresConfig, PostgresError, PostgresSource};
+use crate::source::{LogicalConfig, PostgresConfig, PostgresError, PostgresSource};
 use crate::wire::ServerInfo;
 
 /// The link of what a role may do in the sink.
@@ -59,6 +59,11 @@ impl Connector for Postgres {
             read: limits.read.clone(),
             sql: SqlLimits::from(&limits.guest),
             row_security: settings.row_security,
+            logical: settings
+                .slot
+                .clone()
+                .zip(settings.publication.clone())
+                .map(|(slot, publication)| LogicalConfig { slot, publication }),
             ..PostgresConfig::new(server(&settings.server, services)?)
         };
         let source = PostgresSource::new(config).map_err(Failure::from)?;
@@ -67,7 +72,8 @@ impl Connector for Postgres {
 
     fn sink(&self, sink: &SinkConfig, services: &dyn Services) -> Result<Arc<dyn ConnectedSink>, OpenError> {
         let settings = sink_settings(sink)?;
-        let sink = Arc::new(PostgresSink::new(server(settings, services)?));
+        let sink = PostgresSink::new(server(settings, services)?);
+        let sink = Arc::new(sink.with_max_merge_bytes(services.limits().run.max_merge_bytes));
         Ok(Arc::new(Writing { server: settings.clone(), sink }))
     }
 

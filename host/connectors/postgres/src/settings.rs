@@ -25,6 +25,11 @@ pub struct PostgresSettings {
     /// others and marks the table as filtered.
     #[serde(default)]
     pub row_security: RowSecurity,
+    /// The replication slot of the strategy `logical`, which the host makes where it is not there: lower-case letters, digits and
+    /// `_`. One for each warehouse that reads the database.
+    pub slot: Option<String>,
+    /// The publication of the strategy `logical`, which you make: `CREATE PUBLICATION`.
+    pub publication: Option<String>,
     /// Bounds of the connection pool; the session that keeps the run's snapshot comes on top.
     #[serde(default)]
     pub pool: Pool,
@@ -110,6 +115,11 @@ impl SinkSettings for PostgresServer {
 impl Settings for PostgresSettings {
     fn check(at: &Checks<'_>) {
         PostgresServer::check(at);
+        for (key, other) in [("slot", "publication"), ("publication", "slot")] {
+            if at.is_set(key) {
+                at.require(other, &format!("`{key}` and `{other}` are set together, for the strategy `logical`"));
+            }
+        }
         at.check_within::<Pool>("pool");
     }
 }
@@ -123,9 +133,9 @@ impl ConnectionSettings for PostgresSettings {
         Some(self.pool.max_connections)
     }
 
-    /// The one that keeps the snapshot.
+    /// The one that keeps the snapshot, and the one that keeps that of a slot.
     fn kept_connections(&self) -> u64 {
-        1
+        1 + u64::from(self.slot.is_some())
     }
 
     fn secrets(&self) -> Vec<&SecretSetting> {

@@ -12,6 +12,7 @@
 //! | 090 | a bug of ours |
 //! | 300–329 | more of what the server reported |
 //! | 330–339 | SQL Server Browser, and logins that are sent on |
+//! | 410–419 | changes of tables (`changes`), and what the server reports of them |
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,7 +20,7 @@ use std::fmt;
 use datakit_kerberos::KerberosError;
 use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
-use super::server_errors::{TICKET_LOGIN, is_of_database, is_of_login, meaning_of};
+use super::server_errors::{TICKET_LOGIN, is_of_database, is_of_login, is_throttling, meaning_of};
 pub use datakit_connect::tls::CertificateProblem;
 use datakit_guard::{Refusal, tsql};
 use datakit_model::Fault;
@@ -410,6 +411,10 @@ impl Diagnostic for SourceError {
             }
             _ => Retry::Never,
         }
+    }
+
+    fn is_throttled(&self) -> bool {
+        matches!(self, Self::Server { error, .. } if is_throttling(error.number))
     }
 
     fn hint(&self) -> Option<String> {

@@ -9,7 +9,7 @@
 //! | `statement`, `parameters` | what is sent |
 //! | `browser`, `destination` | which host and port a login ends up at |
 //! | `reach`, `tls` | connections |
-//! | `catalog`, `watermark` | changes of a table by a column of it |
+//! | `changes` | changes of a table, one file a strategy |
 //! | `permissions`, `collation` | which tables the login may read, and whether case counts in their names |
 //! | `types`, `text`, `temporal`, `builders` | from the wire's types to Arrow's |
 //! | `bulk` | the reader on `mssql-tds` |
@@ -20,7 +20,7 @@
 mod browser;
 mod builders;
 mod bulk;
-mod catalog;
+mod changes;
 mod collation;
 pub mod config;
 mod connector;
@@ -38,7 +38,6 @@ mod temporal;
 mod text;
 mod tls;
 mod types;
-mod watermark;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -46,12 +45,12 @@ use std::sync::atomic::AtomicBool;
 use async_trait::async_trait;
 use datakit_guard::{Refusal, tsql};
 use datakit_kerberos::Tickets;
-use datakit_model::changes::{ChangeFeed, ChangeRequest, Strategy};
+use datakit_model::changes::{ChangeFeed, ChangeRequest, Offer};
 use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, QueryOptions, Reader, Source};
 use datakit_model::{Failure, NameRule, TableId, TablePatterns};
 use tokio::sync::{OnceCell, oneshot};
 
-use self::bulk::BulkConnection;
+use self::bulk::{BulkConnection, Transaction};
 pub use self::config::{
     ApplicationIntent, Encrypt, Login, PoolLimits, ReaderKind, ServerLimit, SqlLimits, SqlServerConfig, Timeouts,
 };
@@ -62,10 +61,10 @@ pub use self::error::SourceError;
 use self::parameters::Parameter;
 pub use self::rows::ServerInfo;
 use self::rows::{Head, RowConnection};
+pub use self::server_errors::meaning_of;
 pub use self::types::SOURCE_TYPE_KEY;
-use datakit_connect::changes::{ChangesError, Distances};
 use datakit_connect::permissions::Permissions;
-use datakit_connect::pool::Pool;
+use datakit_connect::pool::{Lease, Pool};
 use datakit_connect::reader::{BatchReader, Busy};
 
 type SqlServerReader = BatchReader<SourceError>;
@@ -217,13 +216,11 @@ impl Connection for SqlServerConnection {
     }
 
     async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
-        match &request.strategy {
-            Strategy::Watermark { column, lag, overlap } => {
-                let distances = Distances { lag: *lag, overlap: *overlap };
-                watermark::open(self.clone(), &request, column, distances).await
-            }
-            other => Err(ChangesError::no_strategy(other, "SQL Server").into()),
-        }
+        changes::open(self.clone(), &request).await
+    }
+
+    async fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Failure> {
+        changes::offers(self, tables).await
     }
 }
 
@@ -266,12 +263,31 @@ impl SqlServerConnection {
             ReaderKind::MssqlTds => None,
             ReaderKind::Tiberius => self.rows(&checked).await?,
         };
-        let (columns, messages) = match by_tiberius {
+        let started = match by_tiberius {
             Some(started) => started,
             None => self.bulk(checked).await?,
         };
-        let cuts = columns.iter().map(types::Column::cut).collect();
-        Ok(SqlServerReader::new(types::schema(&columns), cuts, messages, busy))
+        Ok(reader(started, busy))
+    }
+
+    /// The same session with a place for a reader of its own, for questions of the host while rows are read.
+    fn aside(&self) -> Self {
+        Self { reading: Arc::default(), ..self.clone() }
+    }
+
+    /// A transaction with isolation SNAPSHOT, of the moment in which `first` reads a table. By `mssql-tds`, whichever driver is
+    /// configured: every column can be read by it, so that the rows stay on the transaction's connection.
+    async fn snapshot(&self, first: &str) -> Result<Transaction, SourceError> {
+        let config = &self.shared.config;
+        let (lease, timeout) = (self.shared.pool.lease().await?, config.timeouts.of_query(None));
+        Transaction::begin(lease, config, &self.access.run_id, timeout, first).await
+    }
+
+    /// The rows of a query, the last of a transaction.
+    async fn read_last(&self, transaction: Transaction, query: &str) -> Result<SqlServerReader, SourceError> {
+        let busy = self.take_place()?;
+        let (lease, statement) = transaction.rows(query);
+        Ok(reader(self.run_bulk(lease, statement, Vec::new(), &QueryOptions::default()).await?, busy))
     }
 
     fn delivery(&self, options: &QueryOptions) -> (Delivery, Messages) {
@@ -284,13 +300,23 @@ impl SqlServerConnection {
     }
 
     async fn bulk(&self, checked: Checked) -> Result<Started, SourceError> {
-        let config = Arc::clone(&self.shared.config);
         let lease = self.shared.pool.lease::<BulkConnection>().await?;
         let statement = self.statement(&checked, lease.isolation);
-        let (delivery, mut messages) = self.delivery(&checked.options);
+        self.run_bulk(lease, statement, checked.parameters, &checked.options).await
+    }
+
+    async fn run_bulk(
+        &self,
+        lease: Lease<BulkConnection>,
+        statement: statement::Statement,
+        parameters: Vec<Parameter>,
+        options: &QueryOptions,
+    ) -> Result<Started, SourceError> {
+        let config = Arc::clone(&self.shared.config);
+        let (delivery, mut messages) = self.delivery(options);
         let (head, columns) = oneshot::channel();
         let limits = config.read.clone();
-        tokio::spawn(bulk::run(lease, config, statement, checked.parameters, limits, head, delivery));
+        tokio::spawn(bulk::run(lease, config, statement, parameters, limits, head, delivery));
         Ok((head_of(columns, &mut messages).await?, messages))
     }
 
@@ -316,6 +342,11 @@ impl SqlServerConnection {
 /// A query that runs: its columns, and where its batches come.
 type Started = (Arc<[types::Column]>, Messages);
 type Messages = tokio::sync::mpsc::Receiver<delivery::Message>;
+
+fn reader((columns, messages): Started, busy: Busy) -> SqlServerReader {
+    let cuts = columns.iter().map(types::Column::cut).collect();
+    SqlServerReader::new(types::schema(&columns), cuts, messages, busy)
+}
 
 /// Waits for the head of a query, or for the error that came instead of it.
 async fn head_of<T>(

@@ -63,9 +63,21 @@ const SNAPSHOT: Meaning = meaning(
     Retry::Never,
     "ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON, or choose another isolation",
 );
+const ALTERED: Meaning = meaning(
+    "DK-SRC-414",
+    Kind::Source,
+    Retry::AfterBackoff,
+    "the table was altered while a snapshot of it was read: it is read again",
+);
+const REPLICA: Meaning = meaning(
+    "DK-SRC-415",
+    Kind::User,
+    Retry::Never,
+    "Change Tracking is read on the primary: set `application_intent = \"read-write\"`, or name the primary or the listener as `server`",
+);
 const DATA: Meaning = meaning(
     "DK-SRC-038",
-    Kind::Datakit,
+    Kind::Data,
     Retry::Never,
     "an expression of the query fails on a value of the table: use TRY_CONVERT, NULLIF or leave the column out",
 );
@@ -93,8 +105,15 @@ pub(super) fn is_of_login(number: u32) -> bool {
     matches!(number, 18456 | 18450 | 18451 | 18461 | 18470 | 18486..=18488)
 }
 
-/// The meaning of a number.
-pub(super) fn meaning_of(number: u32) -> &'static Meaning {
+/// Whether the number says that the server is asked for too much: of Azure SQL, its limits of requests, workers and sessions.
+pub(super) fn is_throttling(number: u32) -> bool {
+    matches!(number, 10928 | 10929 | 40501 | 49918..=49920)
+}
+
+/// The meaning of a number; docs/retry.md lists all of them. A login with a ticket has a meaning of its own for the numbers of
+/// refused logins.
+#[must_use]
+pub fn meaning_of(number: u32) -> &'static Meaning {
     match number {
         18452 => &UNTRUSTED,
         number if is_of_login(number) => &LOGIN,
@@ -130,10 +149,22 @@ pub(super) fn meaning_of(number: u32) -> &'static Meaning {
         | 10053
         | 10054
         | 10060
-        | 3960
+        // A database that is being recovered, restored or moved; a server that is being upgraded.
+        | 615
+        | 921
+        | 922
+        | 927
+        | 983
+        | 18401
+        // Snapshots: an update or a change of the table came between, or the version store was short of space.
+        | 3958..=3960
+        | 3966
+        | 3967
         | 1221
         | 601 => &BUSY,
-        3952 | 3953 | 3957..=3959 | 3961 => &SNAPSHOT,
+        3952 | 3953 | 3957 => &SNAPSHOT,
+        3961 => &ALTERED,
+        22117 => &REPLICA,
         220 | 232 | 241..=245 | 248 | 517 | 537 | 8114 | 8115 | 8134 | 8152 | 9420..=9455 | 9803 | 13609 => &DATA,
         102 | 103 | 105 | 107 | 137 | 156 | 170 | 174 | 189 | 195 | 201 | 209 | 213 | 4104 | 8120 | 8178 | 10761 => {
             &SYNTAX
@@ -149,7 +180,7 @@ mod tests {
     #[test]
     fn numbers_map_to_codes_and_retries() {
         let table: Vec<String> =
-            [18456, 18452, 4060, 229, 208, 207, 4413, 1205, 1222, 40501, 3952, 8134, 102, 50000, 33557097]
+            [18456, 18452, 4060, 229, 208, 207, 4413, 1205, 1222, 40501, 3952, 3961, 22117, 8134, 102, 50000, 33557097]
                 .iter()
                 .map(|number| {
                     let m = meaning_of(*number);
@@ -168,7 +199,9 @@ mod tests {
         1222 DK-SRC-035 Source AfterBackoff
         40501 DK-SRC-036 Source AfterBackoff
         3952 DK-SRC-037 Source Never
-        8134 DK-SRC-038 Datakit Never
+        3961 DK-SRC-414 Source AfterBackoff
+        22117 DK-SRC-415 User Never
+        8134 DK-SRC-038 Data Never
         102 DK-SRC-039 Datakit Never
         50000 DK-SRC-040 Source Never
         33557097 DK-SRC-300 Source Never

@@ -21,7 +21,7 @@ fn big_world() -> Option<World> {
 }
 
 fn with_small_batches(world: World) -> World {
-    world.append("[limits.read]\nmax_batch_rows = 100\n\n[limits.run]\nretry_backoff_ms = 1");
+    world.append("[limits.read]\nmax_batch_rows = 100");
     world
 }
 
@@ -59,6 +59,8 @@ fn a_signal_stops_a_run_cleanly() {
         assert_eq!(world.data_files("ERP/dbo/big"), files, "no leftovers after SIG{signal}");
         assert_eq!(delta_ids(&world, "ERP/dbo/big"), each(1, ROWS, 1));
     }
+    let recorded = world.host(&["runs", "show", "second", "--output", "json"]).success().json();
+    assert_eq!((&recorded[0]["status"], &recorded[0]["tables"][1]["status"]), (&"stopped".into(), &"stopped".into()));
     // The stopped run goes on where it was: dbo.a was committed.
     let again = world.run(&["--run-id", "second"]);
     assert_eq!(again["tables"][0]["status"], "unchanged");
@@ -87,6 +89,8 @@ fn a_killed_run_leaves_the_last_commit_and_the_next_completes_it() {
     run.signal("KILL");
     assert_eq!(run.end().code, None);
     assert_eq!(delta_ids(&world, "ERP/dbo/big"), each(1, ROWS, 1));
+    let record = |n: usize| world.host(&["runs", "list", "--output", "json"]).success().json()[n].clone();
+    assert_eq!((record(0)["run_id"].as_str(), record(0)["status"].as_str()), (Some("second"), Some("started")));
 
     let again = world.run(&["--run-id", "second"]);
     assert_eq!(again["tables"][0]["status"], "unchanged");

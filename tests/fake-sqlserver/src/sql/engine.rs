@@ -1,5 +1,6 @@
 //! The engine itself: opening, sessions, scripts, and what tests turn.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,15 +10,23 @@ use rusqlite::Connection;
 
 use super::bind::Surroundings;
 use super::catalog::{self, Access, CatalogColumn, Object, ObjectKind, define};
+use super::hooks::{Hook, Interruption};
+use super::isolation::Isolation;
 use super::session::SqlSession;
 use super::shared::{Fault, Shared, StatementRecord};
-use super::{collate, convert, errors, fast, functions, parse, store};
+use super::switches::Switches;
+use super::{capture, collate, convert, errors, fast, functions, log, parse, store, tracking};
 use crate::engine::{Engine, Event, Login, Request, Session};
 use crate::fast::FastTable;
 use crate::values::{Column, SqlError, Value};
 
 /// How long a writer waits for another.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The database's number that keeps its last row version.
+pub(super) const ROW_VERSION: &str = "rowversion_number";
+/// The first row version of a new database is 0x7D1, as that of a real one.
+const FIRST_ROW_VERSION: i64 = 2001;
 
 /// What an engine is opened with.
 #[derive(Debug, Clone)]
@@ -82,6 +91,11 @@ impl SqlEngine {
         Self::open_as(options, false)
     }
 
+    /// The engine of what sessions share.
+    pub(super) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     fn open_as(options: SqlEngineOptions, is_first: bool) -> Result<Self, OpenError> {
         let (file, directory) = match options.file {
             Some(file) => (file, None),
@@ -96,6 +110,9 @@ impl SqlEngine {
         connection.execute_batch("PRAGMA journal_mode = WAL")?;
         let transaction = connection.unchecked_transaction()?;
         catalog::create(&connection, &engine.shared.database)?;
+        log::recover(&connection)?;
+        let last = log::value_of(&connection, ROW_VERSION)?;
+        engine.shared.set_last_row_version(last.max(FIRST_ROW_VERSION - 1));
         engine.show_fast_tables(&connection)?;
         transaction.commit()?;
         Ok(engine)
@@ -194,6 +211,11 @@ impl SqlEngine {
             lock_timeout: -1,
             now: super::session::now(),
             denied: self.shared.denied(),
+            isolation: Isolation::default(),
+            transaction: 0,
+            started: None,
+            accessed: Cell::new(false),
+            shared: Arc::clone(&self.shared),
         };
         Ok(SqlSession::new(Arc::clone(&self.shared), connection, surroundings))
     }
@@ -256,6 +278,11 @@ impl SqlEngine {
             .map_err(storage)?
             .filter(|object| matches!(object.kind, ObjectKind::Table))
             .ok_or_else(|| errors::invalid_object(&format!("{schema}.{table}")))?;
+        if tracking::is_tracked(&connection, object.id).map_err(storage)?
+            || capture::is_captured(&connection, object.id).map_err(storage)?
+        {
+            return Err(errors::unsupported("loading rows into a tracked table"));
+        }
         let places: Vec<String> = (1..=object.columns.len()).map(|at| format!("?{at}")).collect();
         let transaction = connection.unchecked_transaction().map_err(storage)?;
         let mut count = 0_u64;
@@ -298,9 +325,7 @@ impl SqlEngine {
     pub fn set_column_fact(&self, table: &str, column: &str, fact: &str, value: i64) -> Result<(), SqlError> {
         let storage = |error: rusqlite::Error| errors::storage(&error);
         let connection = self.connect().map_err(storage)?;
-        let (schema, name) = table.split_once('.').unwrap_or(("dbo", table));
-        let object = catalog::find(&connection, Some(schema), name).map_err(storage)?;
-        let object = object.ok_or_else(|| errors::invalid_object(table))?;
+        let object = find(&connection, table)?;
         match catalog::set_fact(&connection, &object, column, fact, value).map_err(storage)? {
             true => Ok(()),
             false => Err(errors::invalid_column(column)),
@@ -312,6 +337,61 @@ impl SqlEngine {
         self.shared.add_fault(fault);
     }
 
+    /// Has a closure called before and after every statement of every session, and around every row; `None` ends that. A
+    /// session that the closure itself uses calls nobody.
+    pub fn set_hook(&self, hook: Option<Hook>) {
+        self.shared.set_hook(hook);
+    }
+
+    /// Has a script run at a moment of a client's work.
+    pub fn add_interruption(&self, interruption: Interruption) {
+        self.shared.add_interruption(interruption);
+    }
+
+    /// The switches as they are.
+    pub fn switches(&self) -> Switches {
+        self.shared.switches()
+    }
+
+    /// Changes switches.
+    pub fn set_switches(&self, change: impl FnOnce(&mut Switches)) {
+        self.shared.set_switches(change);
+    }
+
+    /// Sets the database's last row version, forward or, as after a restore, back.
+    ///
+    /// # Errors
+    ///
+    /// The storage failed.
+    pub fn set_last_row_version(&self, last: i64) -> Result<(), SqlError> {
+        let storage = |error: rusqlite::Error| errors::storage(&error);
+        log::set_value(&self.connect().map_err(storage)?, ROW_VERSION, last).map_err(storage)?;
+        self.shared.set_last_row_version(last);
+        Ok(())
+    }
+
+    /// Forgets tracked changes up to a version, as the clean-up does with old ones: of one table (`schema.name`), or of all.
+    ///
+    /// # Errors
+    ///
+    /// 208 for a table there is not.
+    pub fn clean_change_tracking(&self, table: Option<&str>, version: i64) -> Result<(), SqlError> {
+        let storage = |error: rusqlite::Error| errors::storage(&error);
+        let connection = self.connect().map_err(storage)?;
+        let object = table.map(|table| find(&connection, table)).transpose()?.map(|object| object.id);
+        tracking::clean_up(&connection, object, version).map_err(storage)
+    }
+
+    /// Sets the current version of change tracking, forward or, as after a restore, back.
+    ///
+    /// # Errors
+    ///
+    /// The storage failed.
+    pub fn set_change_tracking_version(&self, version: i64) -> Result<(), SqlError> {
+        let connection = self.connect().map_err(|error| errors::storage(&error))?;
+        log::set_value(&connection, tracking::VERSION, version).map_err(|error| errors::storage(&error))
+    }
+
     /// The batches that ran since the last call, oldest first.
     pub fn take_records(&self) -> Vec<StatementRecord> {
         self.shared.take_records()
@@ -321,6 +401,13 @@ impl SqlEngine {
     pub fn database(&self) -> &str {
         &self.shared.database
     }
+}
+
+/// An object by `schema.name`.
+fn find(connection: &Connection, name: &str) -> Result<Object, SqlError> {
+    let (schema, table) = name.split_once('.').unwrap_or(("dbo", name));
+    let object = catalog::find(connection, Some(schema), table).map_err(|error| errors::storage(&error))?;
+    object.ok_or_else(|| errors::invalid_object(name))
 }
 
 impl Engine for SqlEngine {

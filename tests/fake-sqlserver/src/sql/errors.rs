@@ -6,6 +6,9 @@ use crate::values::{SqlError, SqlType};
 /// Error of something this server does not know, although SQL Server does.
 pub const UNSUPPORTED: i32 = 40_000;
 
+/// Inside the fake SQL Server: a row is locked by another transaction, the statement is to be tried again.
+pub const LOCKED: i32 = UNSUPPORTED + 2;
+
 /// What SQL Server can do and the fake SQL Server cannot.
 pub fn unsupported(what: impl std::fmt::Display) -> SqlError {
     SqlError::new(UNSUPPORTED, format!("The fake SQL Server does not support {what}."))
@@ -272,6 +275,67 @@ pub fn deadlock(process: i64) -> SqlError {
     )
     .with_class(13)
     .with_state(51)
+}
+
+/// [`LOCKED`]
+pub fn locked() -> SqlError {
+    SqlError::new(LOCKED, "A row is locked.")
+}
+
+/// 1222
+pub fn lock_timeout() -> SqlError {
+    SqlError::new(1222, "Lock request time out period exceeded.").with_state(51)
+}
+
+/// 313
+pub fn missing_arguments(function: &str) -> SqlError {
+    let text = format!("An insufficient number of arguments were supplied for the procedure or function {function}.");
+    SqlError::new(313, text).with_state(3)
+}
+
+/// 4711
+pub fn truncate_of_captured(table: &str) -> SqlError {
+    let text = format!(
+        "Cannot truncate table '{table}' because it is published for replication or enabled for Change Data Capture."
+    );
+    SqlError::new(4711, text)
+}
+
+/// 3951
+pub fn not_begun_in_snapshot(database: &str) -> SqlError {
+    SqlError::new(
+        3951,
+        format!(
+            "Transaction failed in database '{database}' because the statement was run under snapshot isolation but the \
+             transaction did not start in snapshot isolation. You cannot change the isolation level of the transaction to \
+             snapshot after the transaction has started unless the transaction was originally started under snapshot \
+             isolation level."
+        ),
+    )
+}
+
+/// 3952
+pub fn snapshot_not_allowed(database: &str) -> SqlError {
+    SqlError::new(
+        3952,
+        format!(
+            "Snapshot isolation transaction failed accessing database '{database}' because snapshot isolation is not \
+             allowed in this database. Use ALTER DATABASE to allow snapshot isolation."
+        ),
+    )
+}
+
+/// 3961
+pub fn defined_in_snapshot(database: &str) -> SqlError {
+    SqlError::new(
+        3961,
+        format!(
+            "Snapshot isolation transaction failed in database '{database}' because the object accessed by the statement \
+             has been modified by a DDL statement in another concurrent transaction since the start of this transaction. \
+             It is disallowed because the metadata is not versioned. A concurrent update to metadata can lead to \
+             inconsistency if mixed with snapshot isolation."
+        ),
+    )
 }
 
 /// 3621, a message: what SQL Server adds after an error that ended a changing statement.

@@ -6,7 +6,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserOptions};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::errors;
+use super::{errors, rewrite};
 use crate::values::SqlError;
 
 /// Tokens of one batch: beyond, a chain of operators would outgrow the stack.
@@ -48,6 +48,7 @@ pub fn parse_batch(text: &str) -> Result<Batch, SqlError> {
         return Err(too_deep());
     }
     let (tokens, options) = split_options(split_less_than(tokens))?;
+    let tokens = rewrite::rewrite(tokens)?;
     let mut parser = Parser::new(&dialect)
         .with_options(ParserOptions::new().with_unescape(true))
         .with_recursion_limit(MAX_DEPTH)

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::hooks::{Hook, Hooks, Interruption, Moment};
+use super::switches::Switches;
 use super::{SqlEngine, SqlEngineOptions, errors};
 use crate::fast::FastTable;
 use crate::values::SqlError;
@@ -71,6 +73,8 @@ pub struct Shared {
     others: Option<Mutex<BTreeMap<String, SqlEngine>>>,
     state: Mutex<State>,
     next_process: AtomicI64,
+    /// Whether there is a hook or an interruption: without, statements are not printed for them.
+    is_watched: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +82,28 @@ struct State {
     denied: BTreeSet<String>,
     faults: Vec<Fault>,
     records: VecDeque<StatementRecord>,
+    hooks: Hooks,
+    interruptions: Vec<Interruption>,
+    switches: Switches,
+    row_versions: RowVersions,
+    definitions: Definitions,
+}
+
+/// The database's row versions: a counter that no rollback turns back.
+///
+/// Source: "rowversion (Transact-SQL)", "@@DBTS", "MIN_ACTIVE_ROWVERSION".
+#[derive(Debug, Default)]
+struct RowVersions {
+    last: i64,
+    /// The first one of each open transaction.
+    active: BTreeMap<i64, i64>,
+}
+
+/// Which tables were defined anew, and when: definitions are counted.
+#[derive(Debug, Default)]
+struct Definitions {
+    count: u64,
+    of: BTreeMap<i64, u64>,
 }
 
 impl Shared {
@@ -98,6 +124,7 @@ impl Shared {
             _directory: directory,
             state: Mutex::default(),
             next_process: AtomicI64::new(51),
+            is_watched: AtomicBool::new(false),
         }
     }
 
@@ -197,5 +224,99 @@ impl Shared {
     /// The batches that ran so far, oldest first, and forgets them.
     pub fn take_records(&self) -> Vec<StatementRecord> {
         self.state().records.drain(..).collect()
+    }
+
+    /// The switches as they are.
+    pub fn switches(&self) -> Switches {
+        self.state().switches
+    }
+
+    /// Changes switches.
+    pub fn set_switches(&self, change: impl FnOnce(&mut Switches)) {
+        change(&mut self.state().switches);
+    }
+
+    /// Sets the hook, or takes it away.
+    pub fn set_hook(&self, hook: Option<Hook>) {
+        let mut state = self.state();
+        state.hooks = Hooks(hook);
+        self.watch(&state);
+    }
+
+    /// Adds an interruption.
+    pub fn add_interruption(&self, interruption: Interruption) {
+        let mut state = self.state();
+        state.interruptions.push(interruption);
+        self.watch(&state);
+    }
+
+    fn watch(&self, state: &State) {
+        self.is_watched.store(state.hooks.0.is_some() || !state.interruptions.is_empty(), Ordering::Release);
+    }
+
+    /// Whether anybody wants to know where clients are.
+    pub fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Acquire)
+    }
+
+    /// The hook, and the scripts whose moment this is, counted down.
+    pub fn at(&self, moment: &Moment<'_>) -> (Option<Hook>, Vec<String>) {
+        let mut state = self.state();
+        let mut scripts = Vec::new();
+        for interruption in &mut state.interruptions {
+            if interruption.is_at(moment) {
+                interruption.times -= 1;
+                scripts.push(interruption.script.clone());
+            }
+        }
+        state.interruptions.retain(|interruption| interruption.times > 0);
+        self.watch(&state);
+        (state.hooks.0.clone(), scripts)
+    }
+
+    /// The next row version, for a transaction.
+    pub fn next_row_version(&self, transaction: i64) -> i64 {
+        let versions = &mut self.state().row_versions;
+        versions.last += 1;
+        versions.active.entry(transaction).or_insert(versions.last);
+        versions.last
+    }
+
+    /// The transaction has ended: its row versions are no longer active.
+    pub fn end_row_versions(&self, transaction: i64) {
+        self.state().row_versions.active.remove(&transaction);
+    }
+
+    /// The last row version that was used, `@@DBTS`.
+    pub fn last_row_version(&self) -> i64 {
+        self.state().row_versions.last
+    }
+
+    /// The lowest row version of an open transaction, else the next one to be used: `MIN_ACTIVE_ROWVERSION()`.
+    pub fn min_active_row_version(&self) -> i64 {
+        let versions = &self.state().row_versions;
+        versions.active.values().min().copied().unwrap_or(versions.last + 1)
+    }
+
+    /// Sets the counter, forward or back as after a restore.
+    pub fn set_last_row_version(&self, last: i64) {
+        self.state().row_versions.last = last;
+    }
+
+    /// A table was defined anew.
+    pub fn defined(&self, object_id: i64) {
+        let definitions = &mut self.state().definitions;
+        definitions.count += 1;
+        definitions.of.insert(object_id, definitions.count);
+    }
+
+    /// How many definitions there were so far.
+    pub fn definitions(&self) -> u64 {
+        self.state().definitions.count
+    }
+
+    /// Whether a table was defined anew after the first `count` definitions.
+    pub fn is_defined_since(&self, object_id: i64, count: u64) -> bool {
+        self.state().definitions.of.get(&object_id).is_some_and(|at| *at > count)
     }
 }

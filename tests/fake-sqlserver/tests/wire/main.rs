@@ -7,6 +7,7 @@ mod agreement;
 mod bad_input;
 mod cancel;
 mod captures;
+mod changes;
 mod clients;
 mod codecs;
 mod collations;

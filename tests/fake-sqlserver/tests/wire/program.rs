@@ -37,6 +37,8 @@ async fn it_serves_what_it_was_told_and_ends_when_asked() {
         "reader",
         "--database-name",
         "shop",
+        "--switch",
+        "capture=on-command",
     ])
     .await;
     let mut config = tib::config(ready["address"].as_str().unwrap().parse().unwrap(), EncryptionLevel::Required);

@@ -85,9 +85,10 @@ impl World {
         context(Some(self.file()), environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
     }
 
-    /// Whether anything was ever written to the sink.
+    /// Whether nothing was ever written to the sink but records of runs.
     pub fn nothing_written(&self) -> bool {
-        !self.folder.path().join("bronze").exists()
+        let entries = std::fs::read_dir(self.folder.path().join("bronze")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name()).all(|name| name == "_datakit" || name == "datakit")
     }
 
     /// The rows of a book in the sink, as text, sorted by their first column. Only these columns.

@@ -5,6 +5,8 @@
 
 mod commits;
 mod fixture;
+mod merges;
+mod records;
 mod schemas;
 mod text;
 mod values;
@@ -16,6 +18,8 @@ use datakit_model::{Failure, TableId};
 
 pub use commits::*;
 pub use fixture::{batch, field, identity};
+pub use merges::*;
+pub use records::*;
 pub use schemas::*;
 pub use text::{cell, rows_of, trimmed_time};
 pub use values::*;
@@ -145,10 +149,23 @@ macro_rules! conformance_tests {
             accepts_the_same_columns_in_another_order
             refuses_names_it_cannot_tell_apart
             partitions_or_refuses
-            refuses_to_merge
+            merges_by_key
+            a_merge_ends_in_the_last_change_of_each_key
+            a_merge_goes_by_the_order_of_partitions
+            a_merge_keeps_what_a_change_does_not_carry
+            a_merge_takes_nulls_in_keys_as_equal
+            a_merge_leaves_one_row_a_key
+            a_merge_leaves_columns_that_only_the_table_has
+            a_deleted_row_needs_its_key_alone
+            merges_many_rows
+            merges_into_partitioned_tables
+            merges_as_if_changes_came_one_by_one
+            of_two_merges_one_commits
+            refuses_a_merge_without_a_key
             holds_odd_names
             every_value_reads_back
             refuses_what_it_cannot_hold
+            keeps_records_of_runs
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {

@@ -124,19 +124,8 @@ pub async fn partitions_or_refuses(harness: &dyn Harness) -> Outcome {
     expect_rows(harness, &table, &plain_schema(), &[plain(1..3)?]).await
 }
 
-/// A load that merges by key is refused before anything is written.
-///
-/// # Errors
-/// The sink does otherwise.
-pub async fn refuses_to_merge(harness: &dyn Harness) -> Outcome {
-    let (sink, table) = (harness.sink().await?, table("merged"));
-    let keys = vec!["id".to_owned()];
-    let target = Target { mode: WriteMode::Merge, keys, ..target(&table, &plain_schema(), "1") };
-    refused(harness, sink.as_ref(), target, "DK-SNK-040").await
-}
-
 /// The sink says with this code that it does not write such a table, and leaves none.
-async fn refused(harness: &dyn Harness, sink: &dyn Sink, target: Target, code: &str) -> Outcome {
+pub(super) async fn refused(harness: &dyn Harness, sink: &dyn Sink, target: Target, code: &str) -> Outcome {
     let (table, schema) = (target.table.clone(), Arc::clone(&target.schema));
     let fits = sink.fits(&target);
     for answer in [fits, sink.open(target).await.map(|_| ())] {

@@ -3,6 +3,7 @@
 
 mod features;
 mod log;
+mod merge;
 mod partitions;
 mod readers;
 mod resistance;

@@ -40,11 +40,22 @@ CREATE TABLE IF NOT EXISTS "_datakit"."ledger" (
 /// that runs of different tables do not wait for each other. What exists is not touched, so that a user without the
 /// right to create can use what an administrator made.
 pub(crate) async fn prepare(client: &Client, config: &Server, name: &TableName) -> Result<(), SinkError> {
-    create_schema(client, config, SCHEMA).await?;
-    if !exists(client, config, LEDGER).await? {
-        create(client, config, CREATE_LEDGER, LEDGER).await?;
-    }
+    prepare_own(client, config, CREATE_LEDGER, LEDGER).await?;
     create_schema(client, config, &name.schema).await
+}
+
+/// Creates a table of the ledger's schema, if it is not there.
+pub(crate) async fn prepare_own(
+    client: &Client,
+    config: &Server,
+    sql: &str,
+    relation: &'static str,
+) -> Result<(), SinkError> {
+    create_schema(client, config, SCHEMA).await?;
+    if exists(client, config, relation).await? {
+        return Ok(());
+    }
+    create(client, config, sql, relation).await
 }
 
 async fn create_schema(client: &Client, config: &Server, schema: &str) -> Result<(), SinkError> {
@@ -217,7 +228,8 @@ pub(crate) fn where_row(source_system: &str, table: &TableId) -> String {
     )
 }
 
-async fn has_rows(client: &Client, config: &Server, name: &str) -> Result<bool, SinkError> {
+/// Whether the table has rows; `name` is quoted.
+pub(crate) async fn has_rows(client: &Client, config: &Server, name: &str) -> Result<bool, SinkError> {
     let row = client.query_typed_one(&format!("SELECT EXISTS (SELECT FROM {name})"), &[]).await;
     Ok(row.map_err(|e| statement_error(config, "look at", name, e))?.get(0))
 }

@@ -11,6 +11,8 @@
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
 //! - `kept`: the states of all tables, for people;
+//! - `merge`: loads that are merged by key;
+//! - `records`: the records of runs;
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
 //! - `writer`: the traits.
@@ -19,8 +21,10 @@ mod connection;
 mod encode;
 mod kept;
 mod ledger;
+mod merge;
 pub mod names;
 mod probe;
+mod records;
 mod rows;
 mod transaction;
 mod types;

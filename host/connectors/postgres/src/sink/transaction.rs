@@ -16,12 +16,14 @@ use tokio_postgres::{Client, CopyInSink};
 
 use super::connection::{connect, statement_error};
 use super::ledger::{self, Held, Lost};
+use super::merge::{Load, Staged, Staging};
 use super::names::TableName;
 use super::rows;
 use super::types::TableSchema;
 use crate::copy_format::{HEADER, TRAILER};
 use crate::server::Server;
 use datakit_connect::sink::SinkError;
+use datakit_connect::sink::merge::MergeColumns;
 use datakit_model::sink::{CommitNote, TableRows, Target, WriteMode};
 
 /// What all writers of a table know.
@@ -54,8 +56,13 @@ impl Plan {
 pub(crate) enum Command {
     /// COPY data of whole rows.
     Rows(Bytes),
-    /// The end: what was written, and where the answer goes.
-    Commit { note: CommitNote, rows: u64, answer: oneshot::Sender<Result<(TableState, TableRows), Failure>> },
+    /// The end: what was written, the load that is to be merged, and where the answer goes.
+    Commit {
+        note: CommitNote,
+        rows: u64,
+        merge: Option<Load>,
+        answer: oneshot::Sender<Result<(TableState, TableRows), Failure>>,
+    },
     /// The other end.
     Abort { answer: oneshot::Sender<()> },
 }
@@ -98,9 +105,14 @@ impl Transaction {
             let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
             let sql = plan.schema.create(&plan.name);
             client.batch_execute(&sql).await.map_err(|e| plan.failed("create", e))?;
+            if plan.target.mode == WriteMode::Merge {
+                let keys = MergeColumns::new(&plan.target, "postgres")?;
+                let sql = plan.schema.create_index(&plan.name, keys.keys());
+                client.batch_execute(&sql).await.map_err(|e| plan.failed("create an index of", e))?;
+            }
             return Ok(held);
         };
-        let differences = plan.schema.differences(&existing);
+        let differences = plan.schema.differences(&existing, plan.target.mode);
         if !differences.is_empty() {
             return Err(SinkError::SchemaMismatch { location: plan.location.clone(), differences });
         }
@@ -121,7 +133,7 @@ impl Transaction {
     fn before(plan: &Plan, held: Held) -> Result<Held, SinkError> {
         let location = &plan.location;
         match held.lost {
-            Some(Lost::Replaced) if plan.target.mode == WriteMode::Append => {
+            Some(Lost::Replaced) if plan.target.mode != WriteMode::Overwrite => {
                 let (system, table) = (&plan.target.run.source_system, &plan.target.table);
                 let (location, row) = (location.clone(), ledger::where_row(system, table));
                 return Err(SinkError::Replaced { location, row });
@@ -139,14 +151,15 @@ impl Transaction {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Rows(rows) => {
-                    if let Err(error) = self.send(rows).await {
+                    let sql = self.plan.schema.copy(&self.plan.name);
+                    if let Err(error) = self.send(&sql, rows).await {
                         // The first error is the reason; whoever sends next gets it.
                         let _ = self.plan.failure.set(error.into());
                         break;
                     }
                 }
-                Command::Commit { note, rows, answer } => {
-                    let result = match self.commit(&note, rows).await {
+                Command::Commit { note, rows, merge, answer } => {
+                    let result = match self.commit(&note, rows, merge).await {
                         Ok(state) => {
                             // Committed: that nobody can say how many rows there are changes nothing of it.
                             let counted = rows::count(&self.client, &self.plan.config, &self.plan.name).await;
@@ -171,12 +184,11 @@ impl Transaction {
         self.roll_back().await;
     }
 
-    async fn send(&mut self, rows: Bytes) -> Result<(), SinkError> {
+    async fn send(&mut self, sql: &str, rows: Bytes) -> Result<(), SinkError> {
         let copy = match &mut self.copy {
             Some(copy) => copy,
             None => {
-                let sql = self.plan.schema.copy(&self.plan.name);
-                let copy = self.client.copy_in(&sql).await.map_err(|e| self.plan.failed("write to", e))?;
+                let copy = self.client.copy_in(sql).await.map_err(|e| self.plan.failed("write to", e))?;
                 let copy = self.copy.insert(Box::pin(copy));
                 copy.feed(Bytes::from_static(HEADER)).await.map_err(|e| self.plan.failed("write to", e))?;
                 copy
@@ -185,18 +197,91 @@ impl Transaction {
         copy.send(rows).await.map_err(|e| self.plan.failed("write to", e))
     }
 
-    async fn commit(&mut self, note: &CommitNote, rows: u64) -> Result<TableState, SinkError> {
+    /// Ends the COPY that was begun; gives the rows that arrived.
+    async fn end_copy(&mut self) -> Result<u64, SinkError> {
+        let Some(mut copy) = self.copy.take() else { return Ok(0) };
+        let failed = |e| self.plan.failed("write to", e);
+        copy.feed(Bytes::from_static(TRAILER)).await.map_err(failed)?;
+        copy.as_mut().finish().await.map_err(failed)
+    }
+
+    /// The rows that the ledger counts afterwards.
+    async fn end_rows(&mut self, rows: u64, merge: Option<Load>) -> Result<u64, SinkError> {
+        if let Some(load) = merge {
+            return self.merge(load).await;
+        }
+        let copied = self.end_copy().await?;
+        if copied != rows {
+            let what = format!("{rows} rows were written, and {copied} arrived");
+            return Err(SinkError::Misuse { location: self.plan.location.clone(), what });
+        }
+        Ok(self.before.rows.saturating_add(rows))
+    }
+
+    /// Stages a load, and applies it.
+    async fn merge(&mut self, load: Load) -> Result<u64, SinkError> {
         let plan = Arc::clone(&self.plan);
-        if let Some(mut copy) = self.copy.take() {
-            copy.feed(Bytes::from_static(TRAILER)).await.map_err(|e| plan.failed("write to", e))?;
-            let copied = copy.as_mut().finish().await.map_err(|e| plan.failed("write to", e))?;
-            if copied != rows {
-                let what = format!("{rows} rows were written, and {copied} arrived");
-                return Err(SinkError::Misuse { location: plan.location.clone(), what });
+        let staging = Arc::new(Staging::new(&plan)?);
+        self.execute("stage rows for", &staging.create()).await?;
+        let columns = load.load.spool().columns().clone();
+        let staged = self.stage(&staging, load).await?;
+        // Planned by what is in it; nobody else changes the table until the end, so that no key is added between two statements.
+        let ready = format!("ANALYZE {}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", staging.name, plan.name);
+        self.client.batch_execute(&ready).await.map_err(|e| plan.failed("lock", e))?;
+        let (mut removed, mut updated, mut inserted) = (0, 0, 0);
+        let statements = staging.statements(&plan.name, &plan.schema, &columns, &staged);
+        for statement in &statements {
+            removed += self.execute("merge into", &statement.delete).await?;
+            if let Some(update) = &statement.update {
+                updated += self.execute("merge into", update).await?;
+            }
+            inserted += self.execute("merge into", &statement.insert).await?;
+        }
+        if updated + inserted > staged.upserts {
+            for statement in &statements {
+                removed += self.execute("merge into", &statement.delete_doubles).await?;
             }
         }
+        if staged.incomplete > 0 {
+            tracing::info!(
+                location = %plan.location, rows = staged.incomplete,
+                "the source sent some columns only of rows: where the table had none of their keys, the others are null"
+            );
+        }
+        let has_rows = ledger::has_rows(&self.client, &plan.config, &plan.location).await?;
+        let rows = (self.before.rows + inserted).saturating_sub(removed);
+        Ok(if has_rows { rows.max(1) } else { 0 })
+    }
+
+    /// How many rows the statement concerns.
+    async fn execute(&self, action: &'static str, sql: &str) -> Result<u64, SinkError> {
+        self.client.execute_typed(sql, &[]).await.map_err(|e| self.plan.failed(action, e))
+    }
+
+    /// Reduces the load on a thread, and copies what it gives.
+    async fn stage(&mut self, staging: &Arc<Staging>, load: Load) -> Result<Staged, SinkError> {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let (plan, table) = (Arc::clone(&self.plan), Arc::clone(staging));
+        let location = plan.location.clone();
+        let thread = tokio::task::spawn_blocking(move || {
+            let ended =
+                || SinkError::Misuse { location: plan.location.clone(), what: "nobody takes the rows".to_owned() };
+            table.fill(&load, &plan.location, |rows| sender.blocking_send(rows).map_err(|_| ended()))
+        });
+        let sql = staging.schema.copy(&staging.name);
+        while let Some(rows) = receiver.recv().await {
+            self.send(&sql, rows).await?;
+        }
+        let failed = |e| SinkError::Encode { location, source: Box::new(e) };
+        let staged = thread.await.map_err(failed)??;
+        self.end_copy().await?;
+        Ok(staged)
+    }
+
+    async fn commit(&mut self, note: &CommitNote, rows: u64, merge: Option<Load>) -> Result<TableState, SinkError> {
+        let plan = Arc::clone(&self.plan);
+        let held = self.end_rows(rows, merge).await?;
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
-        let held = self.before.rows.saturating_add(rows);
         let to = ledger::target(&self.client, &plan.config, &plan.name, held).await?;
         let written = WrittenRows { rows, files: Vec::new() };
         let document = StateDocument::after(self.before.document.as_ref(), &plan.target, note, written, Some(to));

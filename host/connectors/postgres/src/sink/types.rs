@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use datakit_model::TableId;
+use datakit_model::sink::WriteMode;
 
 use super::encode::Form;
 use super::names::{self, TableName, quote, quote_literal};
@@ -71,14 +72,21 @@ impl TableSchema {
         Ok(Self { table: table.clone(), source: Arc::clone(source), columns })
     }
 
+    /// Names and types of the columns, and which may not be null.
+    pub(crate) fn definitions(&self) -> Vec<String> {
+        let null = |column: &Column| if column.nullable { "" } else { " NOT NULL" };
+        self.columns.iter().map(|c| format!("{} {}{}", quote(&c.name), c.type_name, null(c))).collect()
+    }
+
+    /// The index of a table that is merged into by these columns. Not unique: other loads may add what they like.
+    pub(crate) fn create_index(&self, name: &TableName, keys: &[usize]) -> String {
+        let keys: Vec<String> = keys.iter().map(|at| quote(&self.columns[*at].name)).collect();
+        format!("CREATE INDEX ON {name} ({})", keys.join(", "))
+    }
+
     /// `CREATE TABLE`, and the original names as comments.
     pub(crate) fn create(&self, name: &TableName) -> String {
-        let columns: Vec<String> = self
-            .columns
-            .iter()
-            .map(|c| format!("{} {}{}", quote(&c.name), c.type_name, if c.nullable { "" } else { " NOT NULL" }))
-            .collect();
-        let mut sql = format!("CREATE TABLE {name} ({});", columns.join(", "));
+        let mut sql = format!("CREATE TABLE {name} ({});", self.definitions().join(", "));
         for column in &self.columns {
             if let Some(original) = &column.original {
                 let comment = quote_literal(&format!("datakit.original_name={original}"));
@@ -94,8 +102,10 @@ impl TableSchema {
         format!("COPY {name} ({}) FROM STDIN (FORMAT binary)", columns.join(", "))
     }
 
-    /// What keeps rows of this schema out of the table that is there; none: they fit. Order does not matter.
-    pub(crate) fn differences(&self, existing: &[Existing]) -> Vec<String> {
+    /// What keeps rows of this schema out of the table that is there; none: they fit. Order does not matter. A merge leaves columns
+    /// that only the table has as they are, and rows that it deletes may have nulls anywhere.
+    pub(crate) fn differences(&self, existing: &[Existing], mode: WriteMode) -> Vec<String> {
+        let merges = mode == WriteMode::Merge;
         let mut differences = Vec::new();
         for column in &self.columns {
             let name = &column.name;
@@ -113,12 +123,14 @@ impl TableSchema {
             if there.type_name != column.type_name {
                 differences.push(format!("`{name}` is {} in the table, not {}", there.type_name, column.type_name));
             }
-            if column.nullable && there.not_null {
+            if column.nullable && there.not_null && !merges {
                 differences.push(format!("`{name}` may be null, but not in the table"));
             }
         }
         for there in existing {
-            if !self.columns.iter().any(|c| c.name.to_lowercase() == there.name.to_lowercase()) {
+            let is_known = self.columns.iter().any(|c| c.name.to_lowercase() == there.name.to_lowercase());
+            let can_stay = merges && (!there.not_null || there.generated || there.has_default);
+            if !is_known && !can_stay {
                 let rest = if there.generated || there.has_default { ", filled in by the server" } else { "" };
                 differences.push(format!("`{}` is only in the table{rest}", there.name));
             }
@@ -221,7 +233,7 @@ mod tests {
             existing("row", "bigint", true, true),
             existing("loaded", "date", false, true),
         ];
-        insta::assert_snapshot!(incoming.differences(&existing).join("\n"), @r"
+        insta::assert_snapshot!(incoming.differences(&existing, WriteMode::Append).join("\n"), @r"
         `id` may be null, but not in the table
         `Name` is called `name` in the table
         `amount` is numeric(18,2) in the table, not numeric(18,4)

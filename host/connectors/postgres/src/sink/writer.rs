@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use datakit_model::{Failure, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
+use datakit_model::{Failure, RunLimits, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::connection::connect;
 use super::encode::encode;
 use super::kept::{self, Key};
 use super::ledger;
+use super::merge::{MergeMemory, MergeWriter};
 use super::names::TableName;
 use super::probe;
+use super::records;
 use super::rows;
 use super::transaction::{Command, Plan, Transaction};
 use super::types::{MAX_COLUMNS, TableSchema};
@@ -23,7 +25,8 @@ use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
-    CommitNote, Committed, KeptState, PartitionWriter, RetryUnit, Sink, TableRows, TableWriter, Target, Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
+    Target, WriteMode, Written,
 };
 
 /// Encoded batches that wait for the connection, of all partitions of a table.
@@ -33,13 +36,23 @@ const WAITING_BATCHES: usize = 2;
 #[derive(Debug, Clone)]
 pub struct PostgresSink {
     config: Server,
+    max_merge_bytes: u64,
+    /// One table is merged at a time.
+    turn: Arc<Semaphore>,
 }
 
 impl PostgresSink {
     /// A sink for tables of `config.database`. Nothing is connected yet.
     #[must_use]
     pub fn new(config: Server) -> Self {
-        Self { config }
+        let max_merge_bytes = RunLimits::default().max_merge_bytes;
+        Self { config, max_merge_bytes, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// With another bound of what the rows of a load that is merged hold in memory, about, in bytes.
+    #[must_use]
+    pub fn with_max_merge_bytes(self, max_merge_bytes: u64) -> Self {
+        Self { max_merge_bytes, ..self }
     }
 
     /// Opens a connection, TCP or a Unix socket, and closes it.
@@ -114,6 +127,20 @@ impl Sink for PostgresSink {
         Ok(kept::forget(&client, &self.config, &Key { source_system, table, name }).await?)
     }
 
+    fn keeps_records(&self) -> bool {
+        true
+    }
+
+    async fn put_record(&self, name: &RecordName, json: &str) -> Result<(), Failure> {
+        let client = connect(&self.config).await?;
+        Ok(records::put(&client, &self.config, name, json).await?)
+    }
+
+    async fn records(&self, run_id: Option<&str>, newest: usize) -> Result<Vec<KeptRecord>, Failure> {
+        let client = connect(&self.config).await?;
+        Ok(records::newest(&client, &self.config, run_id, newest).await?)
+    }
+
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let name = TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
@@ -156,6 +183,10 @@ impl Sink for PostgresSink {
         let transaction = Transaction::begin(Arc::clone(&plan)).await?;
         let (commands, receiver) = mpsc::channel(WAITING_BATCHES);
         tokio::spawn(transaction.run(receiver));
+        if plan.target.mode == WriteMode::Merge {
+            let memory = MergeMemory { max_bytes: self.max_merge_bytes, turn: Arc::clone(&self.turn) };
+            return Ok(Arc::new(MergeWriter::new(plan, commands, memory)?));
+        }
         Ok(Arc::new(PostgresWriter { plan, commands, partitions: Arc::default() }))
     }
 }
@@ -231,7 +262,7 @@ impl TableWriter for PostgresWriter {
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
         let written = self.written()?;
         let (answer, answered) = oneshot::channel();
-        let command = Command::Commit { note, rows: written.rows, answer };
+        let command = Command::Commit { note, rows: written.rows, merge: None, answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
         let (state, holds) = answered.await.map_err(|_| self.plan.ended())??;
         Ok(Committed { written, state, holds })

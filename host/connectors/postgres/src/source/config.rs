@@ -20,6 +20,15 @@ impl RowSecurity {
     }
 }
 
+/// What the strategy `logical` reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogicalConfig {
+    /// The replication slot, made by the host where it is not there.
+    pub slot: String,
+    /// The publication, made by the operator.
+    pub publication: String,
+}
+
 /// A PostgreSQL server, how to reach it and how to read it.
 #[derive(Debug, Clone)]
 pub struct PostgresConfig {
@@ -37,6 +46,8 @@ pub struct PostgresConfig {
     pub sql: SqlLimits,
     /// What becomes of rows that row-level security hides.
     pub row_security: RowSecurity,
+    /// The slot and publication of the strategy `logical`; none: it is refused.
+    pub logical: Option<LogicalConfig>,
 }
 
 impl PostgresConfig {
@@ -51,6 +62,7 @@ impl PostgresConfig {
             read: ReadLimits::default(),
             sql: SqlLimits::default(),
             row_security: RowSecurity::default(),
+            logical: None,
         }
     }
 
@@ -78,10 +90,12 @@ impl PostgresConfig {
         if self.pool.max_connections == 0 {
             return refuse("the pool may hold no connection", "set `pool.max_connections` to at least 1");
         }
-        if self.server_limit.as_ref().is_some_and(|limit| limit.max_connections() < 2) {
+        // Of a slot's snapshot, another beside it, and the session that makes the slot.
+        let least = if self.logical.is_some() { 3 } else { 2 };
+        if self.server_limit.as_ref().is_some_and(|limit| limit.max_connections() < least) {
             return refuse(
-                "the server's limit leaves no connection beside the one that keeps the run's snapshot",
-                "set `max_connections` of the server to at least 2",
+                "the server's limit leaves no connection beside those that keep the run's snapshots",
+                &format!("set `max_connections` of the server to at least {least}"),
             );
         }
         if self.server.trust_certificate && self.server.certificate_file.is_some() {
@@ -90,11 +104,23 @@ impl PostgresConfig {
                 "remove `trust_certificate`",
             );
         }
+        if self.logical.as_ref().is_some_and(|names| !is_slot_name(&names.slot)) {
+            return refuse(
+                "`slot` is not the name of a replication slot",
+                "a name has up to 63 lower-case letters, digits and `_`",
+            );
+        }
         if self.server.certificate_file.is_some() && self.server.encrypt == Encrypt::Off {
             return refuse("`certificate_file` needs encryption", "remove `encrypt = \"off\"`");
         }
         Ok(())
     }
+}
+
+/// What the server takes as the name of a slot.
+fn is_slot_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=63).contains(&name.len()) && name.bytes().all(fits)
 }
 
 impl PooledServer for PostgresConfig {
@@ -124,6 +150,12 @@ mod tests {
         };
         assert!(PostgresConfig::new(Server::new("/run/postgresql", "erp", "svc")).validate().is_ok());
         insta::assert_snapshot!(refusal(|c| c.server.host = "db01,5433".into()), @r#"`host = "db01,5433"` is not a host name or address"#);
+        for slot in ["", "Shop", "a b", "a-b", &"a".repeat(64)] {
+            let names = LogicalConfig { slot: slot.to_owned(), publication: "p".to_owned() };
+            let config =
+                PostgresConfig { logical: Some(names), ..PostgresConfig::new(Server::new("db01", "erp", "svc")) };
+            assert!(config.validate().is_err(), "{slot}");
+        }
         insta::assert_snapshot!(refusal(|c| c.pool.max_connections = 0), @"the pool may hold no connection");
         insta::assert_snapshot!(
             refusal(|c| {

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::config::PostgresConfig;
 use super::error::{PostgresError, Unreachable};
+use super::replication::{Introduced, IntroducedTls, Purpose};
 use super::watched::{Watched, WatchedTls};
 use crate::wire::{self, Way};
 use datakit_connect::pool;
@@ -22,15 +23,7 @@ impl pool::Pooled for PostgresConnection {
     type Error = PostgresError;
 
     async fn open(config: &PostgresConfig) -> Result<Self, PostgresError> {
-        // Nothing is set for the session: each transaction says what it needs.
-        let client = match &config.server.password {
-            Some(password) => {
-                let attempt = |password: Arc<Secret>| async move { connect_in_time(config, Some(&password)).await };
-                password.log_in(attempt, PostgresError::is_refused_login).await?
-            }
-            None => connect_in_time(config, None).await?,
-        };
-        Ok(Self { client })
+        Self::open_for(config, Purpose::Queries).await
     }
 
     fn is_usable(&self) -> bool {
@@ -39,6 +32,25 @@ impl pool::Pooled for PostgresConnection {
 
     async fn ping(&mut self) -> bool {
         self.client.check_connection().await.is_ok()
+    }
+}
+
+impl PostgresConnection {
+    /// Opens one that is not of the pool.
+    ///
+    /// # Errors
+    /// What connecting says.
+    pub(super) async fn open_for(config: &PostgresConfig, purpose: Purpose) -> Result<Self, PostgresError> {
+        // Nothing is set for the session: each transaction says what it needs.
+        let client = match &config.server.password {
+            Some(password) => {
+                let attempt =
+                    |password: Arc<Secret>| async move { connect_in_time(config, Some(&password), purpose).await };
+                password.log_in(attempt, PostgresError::is_refused_login).await?
+            }
+            None => connect_in_time(config, None, purpose).await?,
+        };
+        Ok(Self { client })
     }
 }
 
@@ -67,8 +79,12 @@ pub(super) async fn cancel(config: &PostgresConfig, client: &Client) {
     }
 }
 
-async fn connect_in_time(config: &PostgresConfig, password: Option<&Secret>) -> Result<Client, PostgresError> {
-    let connected = tokio::time::timeout(config.timeouts.connect, connect(config, password)).await;
+async fn connect_in_time(
+    config: &PostgresConfig,
+    password: Option<&Secret>,
+    purpose: Purpose,
+) -> Result<Client, PostgresError> {
+    let connected = tokio::time::timeout(config.timeouts.connect, connect(config, password, purpose)).await;
     connected.unwrap_or_else(|_| {
         let seconds = config.timeouts.connect.as_secs_f64();
         let reason = format!("no answer to the login within {seconds:.0} s");
@@ -77,15 +93,26 @@ async fn connect_in_time(config: &PostgresConfig, password: Option<&Secret>) -> 
 }
 
 /// Logs in, by a stream whose messages are bounded as they arrive.
-async fn connect(config: &PostgresConfig, password: Option<&Secret>) -> Result<Client, PostgresError> {
+async fn connect(
+    config: &PostgresConfig,
+    password: Option<&Secret>,
+    purpose: Purpose,
+) -> Result<Client, PostgresError> {
     let max_row_bytes = config.read.max_row_bytes;
     let options = wire::options(&config.server, password);
     let logged_in = match way(config).await? {
-        Way::Unix(stream) => wire::log_in(&options, Watched::new(stream, max_row_bytes), NoTls).await,
-        Way::Clear(stream) => wire::log_in(&options, Watched::new(stream, max_row_bytes), NoTls).await,
-        Way::Tls(stream, tls) => wire::log_in(&options, stream, WatchedTls { tls, max_row_bytes }).await,
+        Way::Unix(stream) => wire::log_in(&options, clear(stream, purpose, max_row_bytes), NoTls).await,
+        Way::Clear(stream) => wire::log_in(&options, clear(stream, purpose, max_row_bytes), NoTls).await,
+        Way::Tls(stream, tls) => {
+            let tls = WatchedTls { tls: IntroducedTls { tls, purpose }, max_row_bytes };
+            wire::log_in(&options, stream, tls).await
+        }
     };
     logged_in.map_err(|error| PostgresError::of_login(config, error))
+}
+
+fn clear<S>(stream: S, purpose: Purpose, max_row_bytes: u64) -> Watched<Introduced<S>> {
+    Watched::new(Introduced::new(stream, purpose), max_row_bytes)
 }
 
 async fn way(config: &PostgresConfig) -> Result<Way, PostgresError> {

@@ -11,14 +11,16 @@
 //! | 170–189 | a datakit's SQL and parameters |
 //! | 190 | a bug of ours |
 //! | 360–389 | more of tables and the snapshot, row-level security, replicas, poolers |
+//! | 430–449 | changes by logical decoding ([`LogicalError`]) |
 
 use std::borrow::Cow;
 use std::error::Error as _;
 
 use datakit_model::{Diagnostic, Failure, Fault, Kind, Retry, TableId};
 
+use super::changes::logical::LogicalError;
 use super::config::PostgresConfig;
-use super::server_errors::{is_of_login, meaning_of};
+use super::server_errors::{is_of_login, is_throttling, meaning_of};
 use crate::wire::Trouble;
 use datakit_connect::permissions::ROW_SECURITY_HINT;
 pub use datakit_connect::tls::CertificateProblem;
@@ -229,6 +231,9 @@ pub enum PostgresError {
     /// The query has no rows to give.
     #[error("the query returned no result set")]
     NoResult,
+    /// The strategy `logical` cannot be used, or not now.
+    #[error(transparent)]
+    Logical(#[from] LogicalError),
     /// The password cannot be fetched, or was refused before.
     #[error("{0}")]
     Password(Failure),
@@ -377,6 +382,7 @@ impl Diagnostic for PostgresError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Password(failure) => return Cow::Owned(failure.code().to_owned()),
+            Self::Logical(error) => return error.code(),
             Self::Config { .. } => "DK-SRC-101",
             Self::CertificateFile { .. } => "DK-SRC-102",
             Self::Unreachable { how, .. } => Self::unreachable_code(*how),
@@ -418,6 +424,7 @@ impl Diagnostic for PostgresError {
                 Kind::Datakit
             }
             Self::Password(failure) => failure.kind(),
+            Self::Logical(error) => error.kind(),
             Self::Internal(_) => Kind::Internal,
             Self::Value { .. } | Self::CellTooLarge { .. } | Self::RowTooLarge { .. } => Kind::Data,
             _ => Kind::Source,
@@ -427,6 +434,7 @@ impl Diagnostic for PostgresError {
     fn retry(&self) -> Retry {
         match self {
             Self::Password(failure) => failure.retry(),
+            Self::Logical(error) => error.retry(),
             Self::Server { state, .. } => meaning_of(state).retry,
             Self::Unreachable { how, .. } if *how != Unreachable::Name => Retry::AfterBackoff,
             Self::Broken { .. }
@@ -438,9 +446,14 @@ impl Diagnostic for PostgresError {
         }
     }
 
+    fn is_throttled(&self) -> bool {
+        matches!(self, Self::Server { state, .. } if is_throttling(state))
+    }
+
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Password(failure) => return failure.hint().map(str::to_owned),
+            Self::Logical(error) => return error.hint(),
             Self::Config { hint, .. } => hint.clone(),
             Self::CertificateFile { .. } => "`certificate_file` takes one or more certificates as PEM".into(),
             Self::Unreachable { how, .. } => Self::unreachable_hint(*how).into(),
@@ -530,6 +543,7 @@ impl Diagnostic for PostgresError {
                 vec![pair("column", column.clone()), pair("type", sql_type.clone())]
             }
             Self::Refused(refusal) => refusal.context(),
+            Self::Logical(error) => error.context(),
             _ => Vec::new(),
         }
     }

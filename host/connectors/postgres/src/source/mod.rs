@@ -10,23 +10,25 @@
 //! | `snapshot`, `changed` | the snapshot that all queries of a run share, and whether tables are still those of it |
 //! | `types`, `copy` | from the wire's types to Arrow's |
 //! | `task` | a query on its connection |
-//! | `catalog`, `watermark` | changes of a table by a column of it |
+//! | `changes`, `catalog` | changes of a table, a module a strategy |
+//! | `replication` | a login as a client of replication |
 
 mod catalog;
 mod changed;
+mod changes;
 mod check;
 pub mod config;
 mod connect;
 mod copy;
 pub mod error;
 mod parameters;
+mod replication;
 mod server_errors;
 mod snapshot;
 mod statement;
 mod task;
 mod types;
 mod watched;
-mod watermark;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -34,21 +36,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datakit_guard::postgres::{self as guard, Accepted};
-use datakit_model::changes::{ChangeFeed, ChangeRequest, Strategy};
+use datakit_model::changes::{ChangeFeed, ChangeRequest, Offer};
 use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, QueryOptions, Reader, Source};
 use datakit_model::{Failure, NameRule, TableId, TablePatterns};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
-pub use self::config::{PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
+pub use self::changes::logical::LogicalError;
+use self::changes::logical::slot;
+use self::changes::logical::stream::Streams;
+pub use self::config::{LogicalConfig, PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
 pub use self::error::PostgresError;
+pub use self::server_errors::meaning_of;
 use self::snapshot::{Snapshot, Snapshots};
 use self::task::Job;
 use self::types::Column;
 pub use self::types::SOURCE_TYPE_KEY;
 use crate::wire::ServerInfo;
-use datakit_connect::changes::{ChangesError, Distances};
 use datakit_connect::delivery::{Delivery, Message};
 use datakit_connect::permissions::Permissions;
 use datakit_connect::pool::Pool;
@@ -63,6 +68,7 @@ struct Shared {
     config: Arc<PostgresConfig>,
     pool: Pool<PostgresConfig>,
     snapshots: Snapshots,
+    streams: Streams,
 }
 
 impl PostgresSource {
@@ -81,7 +87,9 @@ impl PostgresSource {
         config.server.connect_timeout = config.timeouts.connect;
         let config = Arc::new(config);
         let pool = Pool::new(&config);
-        Ok(Self { shared: Arc::new(Shared { config, pool, snapshots: Snapshots::default() }) })
+        Ok(Self {
+            shared: Arc::new(Shared { config, pool, snapshots: Snapshots::default(), streams: Streams::default() }),
+        })
     }
 
     /// Opens a connection, TCP or a Unix socket, and closes it, without a word of PostgreSQL.
@@ -138,6 +146,14 @@ impl Source for PostgresSource {
         Ok(patterns.under(NameRule::Bytes))
     }
 
+    fn keeps_changes(&self) -> bool {
+        self.shared.config.logical.is_some()
+    }
+
+    async fn confirm(&self, positions: &[String]) -> Result<(), Failure> {
+        Ok(slot::confirm(&self.shared.config, &self.shared.pool, positions).await?)
+    }
+
     fn pool(&self) -> Option<PoolStatistics> {
         Some(self.shared.pool.statistics())
     }
@@ -177,13 +193,11 @@ impl Connection for PostgresSession {
     }
 
     async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
-        match &request.strategy {
-            Strategy::Watermark { column, lag, overlap } => {
-                let distances = Distances { lag: *lag, overlap: *overlap };
-                watermark::open(self.clone(), &request, column, distances).await
-            }
-            other => Err(ChangesError::no_strategy(other, "PostgreSQL").into()),
-        }
+        changes::open(self.clone(), request).await
+    }
+
+    async fn offers(&self, tables: &[TableId]) -> Result<Vec<Vec<Offer>>, Failure> {
+        changes::offers(self, tables).await
     }
 }
 
@@ -217,8 +231,16 @@ impl PostgresSession {
     ) -> Result<BatchReader<PostgresError>, PostgresError> {
         let snapshot = self.snapshot(&checked, options.isolation).await?;
         let name = snapshot.as_ref().map(|snapshot| Arc::clone(snapshot.id()));
-        let filtered = Arc::new(AtomicBool::new(false));
-        let job = Job {
+        let job = self.job(checked, options, snapshot);
+        let filtered = Arc::clone(&job.filtered);
+        let timeout = self.shared.config.timeouts.of_query(options.timeout);
+        let (columns, messages) = self.start(job, timeout).await?;
+        let reader = BatchReader::new(types::schema(&columns), Vec::new(), messages, busy);
+        Ok(reader.of_snapshot(name).filtered_when(filtered))
+    }
+
+    fn job(&self, checked: Checked, options: QueryOptions, snapshot: Option<Arc<Snapshot>>) -> Job {
+        Job {
             run_id: self.access.run_id.clone(),
             query: checked.text,
             tables: checked.tables,
@@ -228,12 +250,8 @@ impl PostgresSession {
             by_place: checked.by_place,
             names_all: checked.names_all,
             keeps_not_null: checked.keeps_not_null,
-            filtered: Arc::clone(&filtered),
-        };
-        let timeout = self.shared.config.timeouts.of_query(options.timeout);
-        let (columns, messages) = self.start(job, timeout).await?;
-        let reader = BatchReader::new(types::schema(&columns), Vec::new(), messages, busy);
-        Ok(reader.of_snapshot(name).filtered_when(filtered))
+            filtered: Arc::default(),
+        }
     }
 
     /// The snapshot a query is run with; none for one of the catalog, which is always read as it is now, or when the datakit
@@ -248,7 +266,7 @@ impl PostgresSession {
             return Ok(None);
         }
         let config = &self.shared.config;
-        let snapshot = self.shared.snapshots.of_run(config, &self.access.run_id).await?;
+        let snapshot = self.shared.snapshots.of_run(config, &self.access.run_id, &checked.tables).await?;
         if checked.by_place {
             snapshot.pin(config, &checked.tables).await?;
         }

@@ -50,7 +50,7 @@ const CANCELLED: Meaning = meaning(
 );
 const DATA: Meaning = meaning(
     "DK-SRC-138",
-    Kind::Datakit,
+    Kind::Data,
     Retry::Never,
     "an expression of the query fails on a value of the table: leave the column out",
 );
@@ -64,8 +64,14 @@ pub(super) fn is_of_login(state: &str) -> bool {
     matches!(state, "28000" | "28P01")
 }
 
-/// The meaning of a SQLSTATE.
-pub(super) fn meaning_of(state: &str) -> &'static Meaning {
+/// Whether the state says that the server is asked for too much: it takes no more connections.
+pub(super) fn is_throttling(state: &str) -> bool {
+    state == "53300"
+}
+
+/// The meaning of a SQLSTATE; docs/retry.md lists all of them.
+#[must_use]
+pub fn meaning_of(state: &str) -> &'static Meaning {
     match state {
         state if is_of_login(state) => &LOGIN,
         "3D000" => &DATABASE,
@@ -107,7 +113,7 @@ mod tests {
         55P03 DK-SRC-135 Source AfterBackoff
         57P01 DK-SRC-136 Source AfterBackoff
         57014 DK-SRC-137 Source AfterBackoff
-        22012 DK-SRC-138 Datakit Never
+        22012 DK-SRC-138 Data Never
         42601 DK-SRC-139 Datakit Never
         XX000 DK-SRC-140 Source Never
         ");

@@ -12,10 +12,12 @@ use datakit_model::TableId;
 use datakit_model::source::Isolation;
 use tokio::sync::Mutex;
 
+use super::changes::logical::lsn::Lsn;
+use super::changes::logical::slot::{self, Exported};
 use super::config::PostgresConfig;
 use super::connect::PostgresConnection;
 use super::error::PostgresError;
-use super::statement::{self, Transaction};
+use super::statement::{self, Transaction, TransactionSnapshot};
 use datakit_connect::pool::Pooled;
 use datakit_connect::pool::server_limit::{ServerLimit, Slot};
 use datakit_model::Fault;
@@ -23,14 +25,23 @@ use datakit_model::Fault;
 /// The snapshots of a source's runs: one, unless a source serves several.
 #[derive(Default)]
 pub(super) struct Snapshots {
-    runs: Mutex<Vec<Arc<Snapshot>>>,
+    runs: Mutex<Vec<OfRun>>,
+}
+
+/// A snapshot of a run. A run has a second one where its first was taken before its place in the log had to be known.
+struct OfRun {
+    run_id: String,
+    snapshot: Arc<Snapshot>,
+    /// The tables whose first copy it is.
+    copies: Vec<TableId>,
 }
 
 /// An exported snapshot, alive as long as its session.
 pub(super) struct Snapshot {
-    run_id: String,
     /// As `SET TRANSACTION SNAPSHOT` takes it.
     id: Arc<str>,
+    /// Its place in the log; none: it is not known.
+    lsn: Option<Lsn>,
     /// The server applies the changes of another: conflicts with them can end the session.
     on_replica: bool,
     session: PostgresConnection,
@@ -45,15 +56,63 @@ impl Snapshots {
     ///
     /// # Errors
     /// What connecting says, or [`PostgresError::SnapshotLost`]: another snapshot would show other rows.
-    pub(super) async fn of_run(&self, config: &PostgresConfig, run_id: &str) -> Result<Arc<Snapshot>, PostgresError> {
+    ///
+    /// Tables whose first copy has a position are read by the snapshot of that, all others by the run's first one.
+    pub(super) async fn of_run(
+        &self,
+        config: &PostgresConfig,
+        run_id: &str,
+        tables: &[TableId],
+    ) -> Result<Arc<Snapshot>, PostgresError> {
         let mut runs = self.runs.lock().await;
-        if let Some(known) = runs.iter().find(|snapshot| snapshot.run_id == run_id) {
+        let of_run = || runs.iter().filter(|snapshot| snapshot.run_id == run_id);
+        let placed = of_run().find(|snapshot| snapshot.copies.iter().any(|table| tables.contains(table)));
+        if let Some(known) = placed.or_else(|| of_run().next()) {
             known.check()?;
-            return Ok(Arc::clone(known));
+            return Ok(Arc::clone(&known.snapshot));
         }
-        let snapshot = Arc::new(Snapshot::take(config, run_id).await?);
-        runs.push(Arc::clone(&snapshot));
+        let snapshot = Arc::new(Snapshot::take(config, run_id, None).await?);
+        runs.push(OfRun { run_id: run_id.to_owned(), snapshot: Arc::clone(&snapshot), copies: Vec::new() });
         Ok(snapshot)
+    }
+
+    /// The run's snapshot whose place in the log is known, if it was taken.
+    ///
+    /// # Errors
+    /// [`PostgresError::SnapshotLost`].
+    pub(super) async fn placed(&self, run_id: &str) -> Result<Option<Arc<Snapshot>>, PostgresError> {
+        let runs = self.runs.lock().await;
+        let placed = runs.iter().find(|known| known.run_id == run_id && known.snapshot.lsn().is_some());
+        placed.map(|known| known.check().map(|()| Arc::clone(&known.snapshot))).transpose()
+    }
+
+    /// The same for the first copy of a table, taken when it is first asked for, with a slot: `lasting` names one that stays.
+    ///
+    /// # Errors
+    /// As [`Self::of_run`], and what making the slot says.
+    pub(super) async fn placed_for(
+        &self,
+        config: &PostgresConfig,
+        run_id: &str,
+        table: &TableId,
+        lasting: Option<&str>,
+    ) -> Result<Arc<Snapshot>, PostgresError> {
+        let mut runs = self.runs.lock().await;
+        if let Some(known) = runs.iter_mut().find(|known| known.run_id == run_id && known.snapshot.lsn().is_some()) {
+            known.check()?;
+            known.copies.push(table.clone());
+            return Ok(Arc::clone(&known.snapshot));
+        }
+        let snapshot = Arc::new(Snapshot::of_slot(config, run_id, lasting).await?);
+        let copies = vec![table.clone()];
+        runs.push(OfRun { run_id: run_id.to_owned(), snapshot: Arc::clone(&snapshot), copies });
+        Ok(snapshot)
+    }
+}
+
+impl OfRun {
+    fn check(&self) -> Result<(), PostgresError> {
+        self.snapshot.check()
     }
 }
 
@@ -64,15 +123,31 @@ async fn in_time(config: &PostgresConfig, limit: &ServerLimit) -> Result<Slot, P
     waited.map_err(|_| Fault::pool_timeout(config.address(), timeout.as_secs_f64(), limit.max_connections()))
 }
 
+/// A place under the bound on connections to the server, where there is one.
+async fn slot_of_server(config: &PostgresConfig) -> Result<Option<Slot>, PostgresError> {
+    match &config.server_limit {
+        Some(limit) => Ok(Some(in_time(config, limit).await?)),
+        None => Ok(None),
+    }
+}
+
 impl Snapshot {
-    async fn take(config: &PostgresConfig, run_id: &str) -> Result<Self, PostgresError> {
+    /// Makes a slot and takes over the snapshot of its first moment. The session that made the slot is not needed any more.
+    async fn of_slot(config: &PostgresConfig, run_id: &str, lasting: Option<&str>) -> Result<Self, PostgresError> {
+        let _slot = slot_of_server(config).await?;
+        let exported = slot::export(config, lasting).await?;
+        Self::take(config, run_id, Some(&exported)).await
+    }
+
+    async fn take(config: &PostgresConfig, run_id: &str, of: Option<&Exported>) -> Result<Self, PostgresError> {
         let failed = |error| PostgresError::of_query(config, error, 0);
-        let slot = match &config.server_limit {
-            Some(limit) => Some(in_time(config, limit).await?),
-            None => None,
-        };
+        let slot = slot_of_server(config).await?;
         let session = PostgresConnection::open(config).await?;
-        let transaction = Transaction::own(run_id, Isolation::RepeatableRead, config.row_security);
+        let own = Transaction::own(run_id, Isolation::RepeatableRead, config.row_security);
+        let transaction = match of {
+            Some(of) => Transaction { snapshot: TransactionSnapshot::Shared(&of.snapshot), ..own },
+            None => own,
+        };
         session.client.batch_execute(&transaction.begin_and_keep()).await.map_err(failed)?;
         let text = format!("{} SELECT pg_export_snapshot(), pg_is_in_recovery()", statement::comment(run_id));
         let rows = session.client.query_typed(&text, &[]).await.map_err(failed)?;
@@ -80,19 +155,17 @@ impl Snapshot {
             return Err(PostgresError::Internal("the server exported no snapshot".to_owned()));
         };
         let (id, on_replica): (String, bool) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-        Ok(Self {
-            run_id: run_id.to_owned(),
-            id: id.into(),
-            on_replica,
-            session,
-            _slot: slot,
-            pinned: Mutex::default(),
-        })
+        Ok(Self { id: id.into(), lsn: of.map(|of| of.lsn), on_replica, session, _slot: slot, pinned: Mutex::default() })
     }
 
     /// The name under which the server knows it.
     pub(super) fn id(&self) -> &Arc<str> {
         &self.id
+    }
+
+    /// Its place in the log: it has what was committed before; none: it is not known.
+    pub(super) fn lsn(&self) -> Option<Lsn> {
+        self.lsn
     }
 
     /// Keeps tables from being rewritten until the run's end (VACUUM FULL, CLUSTER, TRUNCATE), for whoever reads them by the

@@ -47,12 +47,25 @@ impl PostgresServer {
     /// # Errors
     /// There is no Postgres, or it does not start.
     pub fn start(certificate: Option<Certificate<'_>>) -> io::Result<Self> {
+        Self::initialised(certificate, "")
+    }
+
+    /// Starts a server with these settings more (lines of `postgresql.conf`).
+    ///
+    /// # Errors
+    /// There is no Postgres, or it does not start.
+    pub fn start_with(settings: &str) -> io::Result<Self> {
+        Self::initialised(None, settings)
+    }
+
+    fn initialised(certificate: Option<Certificate<'_>>, more: &str) -> io::Result<Self> {
         let bin = bin_directory()?;
         let (directory, account) = own_directory("datakit-postgres")?;
         let write = |name: &str, text: &str| account.write(&directory.join(name), text);
         write("password", PASSWORD)?;
         let mut settings =
             String::from("fsync=off\nfull_page_writes=off\nlisten_addresses='127.0.0.1'\nmax_connections=50\n");
+        settings.push_str(more);
         if let Some(certificate) = certificate {
             write("server.crt", certificate.certificate)?;
             write("server.key", certificate.key)?;

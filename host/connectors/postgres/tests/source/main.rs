@@ -6,6 +6,7 @@ mod boundary;
 mod changed_tables;
 mod changes;
 mod grants;
+mod logical;
 mod replica;
 mod search_path;
 mod snapshots_of_runs;

@@ -31,6 +31,15 @@ impl World {
         Self { server, admin }
     }
 
+    /// A server for logical decoding that has run this script.
+    pub async fn logical(script: &str) -> Self {
+        let server =
+            PostgresServer::start_with("wal_level=logical\nmax_wal_senders=20\nmax_replication_slots=20\n").unwrap();
+        let admin = admin(&server).await;
+        admin.batch_execute(script).await.unwrap();
+        Self { server, admin }
+    }
+
     pub fn config(&self) -> PostgresConfig {
         PostgresConfig::new(self.server.config("postgres"))
     }

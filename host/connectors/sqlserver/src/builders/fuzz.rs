@@ -15,8 +15,13 @@ use super::tests::{builder, column};
 use crate::text::TextEncoding;
 use crate::types::{Column, Shape};
 
-const LIMITS: ReadLimits =
-    ReadLimits { max_batch_bytes: 1 << 20, max_batch_rows: 16, max_cell_bytes: 40, max_row_bytes: 100 };
+const LIMITS: ReadLimits = ReadLimits {
+    max_batch_bytes: 1 << 20,
+    max_batch_rows: 16,
+    max_cell_bytes: 40,
+    max_row_bytes: 100,
+    max_spooled_bytes: 1,
+};
 
 #[derive(Debug, TypeGenerator)]
 struct Declared {

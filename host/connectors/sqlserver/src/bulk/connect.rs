@@ -46,7 +46,8 @@ impl pool::Pooled for BulkConnection {
     }
 
     fn is_usable(&self) -> bool {
-        !self.client.is_connection_dead() && !self.client.has_open_batch()
+        // A transaction that was left open would go on in the next query.
+        !self.client.is_connection_dead() && !self.client.has_open_batch() && !self.client.has_active_transaction()
     }
 
     async fn ping(&mut self) -> bool {

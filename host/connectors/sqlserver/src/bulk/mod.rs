@@ -4,9 +4,11 @@ mod answers;
 mod connect;
 mod errors;
 mod task;
+mod transaction;
 mod writer;
 
 pub(super) use self::answers::text_of;
 pub(super) use self::connect::BulkConnection;
 pub(super) use self::errors::of_query;
 pub(super) use self::task::run;
+pub(super) use self::transaction::Transaction;

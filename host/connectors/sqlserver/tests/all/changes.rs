@@ -1,46 +1,16 @@
 //! Changes of a table by a column that only grows.
 
-use arrow::array::AsArray as _;
-use arrow::array::RecordBatch;
-use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::DataType;
+use datakit_model::TableId;
 use datakit_model::changes::{ChangeRequest, ROLE_KEY, Strategy, Validity};
 use datakit_model::source::Source as _;
-use datakit_model::{Failure, TableId};
-use datakit_sqlserver::SqlServerSource;
 
 use crate::common::{READERS, access, reported};
+use crate::feeds::{Fed, feed, place};
 use crate::world::World;
 
-/// What one feed gave.
-struct Fed {
-    validity: Validity,
-    upper: Option<String>,
-    batch: RecordBatch,
-}
-
-impl Fed {
-    /// The texts of a column.
-    fn texts(&self, column: &str) -> Vec<String> {
-        let texts = cast(self.batch.column_by_name(column).unwrap(), &DataType::Utf8).unwrap();
-        let mut texts: Vec<String> =
-            texts.as_string::<i32>().iter().map(|text| text.unwrap_or("-").to_owned()).collect();
-        texts.sort();
-        texts
-    }
-
-    fn ids(&self) -> String {
-        self.texts("id").join(" ")
-    }
-
-    /// The position without what it knows of rows.
-    fn place(&self) -> &str {
-        place(self.upper.as_deref().unwrap_or("-"))
-    }
-}
-
-fn place(position: &str) -> &str {
-    position.split(['/', '~']).next().unwrap_or_default()
+/// The ids, sorted.
+fn ids(fed: &Fed) -> String {
+    fed.texts("id").join(" ")
 }
 
 fn request(table: &str, column: &str, position: Option<&str>) -> ChangeRequest {
@@ -51,18 +21,6 @@ fn request(table: &str, column: &str, position: Option<&str>) -> ChangeRequest {
         position: position.map(str::to_owned),
         upper: None,
     }
-}
-
-async fn feed(source: &SqlServerSource, request: ChangeRequest) -> Result<Fed, Failure> {
-    let connection = source.connect(access(&["dbo.*"])).await?;
-    let mut feed = connection.changes(request).await?;
-    let mut reader = feed.rows().await?;
-    let mut batches = Vec::new();
-    while let Some(batch) = reader.next().await? {
-        batches.push(batch.batch().clone());
-    }
-    let (validity, upper) = (feed.validity().clone(), feed.upper().map(str::to_owned));
-    Ok(Fed { validity, upper, batch: concat_batches(&reader.schema(), &batches).unwrap() })
 }
 
 const TYPES: &str = "\
@@ -114,7 +72,7 @@ async fn every_type_is_read_onward_from_its_last_digit() {
         let mut positions = Vec::new();
         for column in COLUMNS {
             let fed = feed(&source, request("t", column, None)).await.unwrap();
-            assert_eq!((&fed.validity, fed.ids().as_str()), (&Validity::Whole, "1 2 3 4"), "{reader:?} {column}");
+            assert_eq!((&fed.validity, ids(&fed).as_str()), (&Validity::Whole, "1 2 3 4"), "{reader:?} {column}");
             assert_eq!(fed.texts("datakit:operation"), ["read"; 4]);
             positions.push(fed.upper.unwrap());
         }
@@ -122,11 +80,11 @@ async fn every_type_is_read_onward_from_its_last_digit() {
         world.engine.run_script(LATER).unwrap();
         for (column, position) in COLUMNS.iter().zip(&positions) {
             let fed = feed(&source, request("t", column, Some(position))).await.unwrap();
-            assert_eq!((&fed.validity, fed.ids().as_str()), (&Validity::Onward, "5"), "{reader:?} {column}");
+            assert_eq!((&fed.validity, ids(&fed).as_str()), (&Validity::Onward, "5"), "{reader:?} {column}");
             assert_eq!(fed.texts("datakit:operation"), ["upsert"]);
             let newest = fed.upper.unwrap();
             let again = feed(&source, request("t", column, Some(&newest))).await.unwrap();
-            assert_eq!((again.ids().as_str(), again.place()), ("", place(&newest)), "{column}: nothing is read twice");
+            assert_eq!((ids(&again).as_str(), again.place()), ("", place(&newest)), "{column}: nothing is read twice");
         }
     }
 }
@@ -202,10 +160,10 @@ async fn lag_keeps_the_upper_bound_behind_and_the_rows_come_later() {
         ..request("t", "at", position)
     };
     let first = feed(&source, lagging(None)).await.unwrap();
-    assert_eq!((first.ids().as_str(), first.place()), ("1", "w2:datetime:at=2026-01-01T00:00:09.990"));
+    assert_eq!((ids(&first).as_str(), first.place()), ("1", "w2:datetime:at=2026-01-01T00:00:09.990"));
     world.engine.run_script("INSERT INTO dbo.t VALUES (4, '2026-01-01T00:00:20')").unwrap();
     let next = feed(&source, lagging(first.upper.as_deref())).await.unwrap();
-    assert_eq!((next.ids().as_str(), next.place()), ("2 3", "w2:datetime:at=2026-01-01T00:00:19.990"));
+    assert_eq!((ids(&next).as_str(), next.place()), ("2 3", "w2:datetime:at=2026-01-01T00:00:19.990"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,7 +174,7 @@ async fn table_without_values_is_read_whole_each_time() {
     assert_eq!((empty.validity, empty.upper, empty.batch.num_rows()), (Validity::Whole, None, 0));
     world.engine.run_script("INSERT INTO dbo.t VALUES (1, NULL)").unwrap();
     let nulls = feed(&source, request("t", "v", None)).await.unwrap();
-    assert_eq!((nulls.validity.clone(), nulls.ids().as_str(), nulls.upper), (Validity::Whole, "1", None));
+    assert_eq!((nulls.validity.clone(), ids(&nulls).as_str(), nulls.upper), (Validity::Whole, "1", None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

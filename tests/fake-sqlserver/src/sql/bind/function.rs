@@ -13,6 +13,12 @@ impl Binder<'_> {
             return Err(errors::syntax_near("("));
         }
         let parts = super::name_parts(&function.name)?;
+        if let [schema, name] = parts.as_slice()
+            && schema.eq_ignore_ascii_case("sys")
+            && let Some(bound) = self.captured_call(name, &plain_arguments(&function.args)?, scope)?
+        {
+            return Ok(bound);
+        }
         let [name] = parts.as_slice() else {
             return Err(errors::unsupported(format_args!("the function '{}'", function.name)));
         };

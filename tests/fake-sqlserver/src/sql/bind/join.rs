@@ -56,6 +56,9 @@ impl Binder<'_> {
             TableFactor::Table { name, alias, args: None, version: None, sample: None, json_path: None, .. } => {
                 self.table(name, alias.as_ref(), scope)
             }
+            TableFactor::Table { name, alias, args: Some(function), .. } => {
+                self.table_function(name, &function.args, alias.as_ref(), scope)
+            }
             TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None } => {
                 let unnamed = if alias.columns.is_empty() { alias.name.value.as_str() } else { "" };
                 let query = self.table_query(subquery, unnamed, scope.outer)?;
@@ -76,8 +79,14 @@ impl Binder<'_> {
         let object = self.object(name)?;
         let shown = alias.map_or_else(|| object.name.clone(), |alias| alias.name.value.clone());
         let schema = alias.is_none().then(|| object.schema.clone());
+        if matches!(object.kind, ObjectKind::Table | ObjectKind::Fast(_)) {
+            self.access(object.id)?;
+        }
+        if matches!(object.kind, ObjectKind::System(_)) && object.schema == "cdc" {
+            self.surroundings.accessed.set(true);
+        }
         let physical = match &object.kind {
-            ObjectKind::Table => object.physical(),
+            ObjectKind::Table => self.rows(&object)?,
             ObjectKind::Fast(at) => format!("fast_{at}"),
             ObjectKind::System(view) => format!("({})", view.query()),
             ObjectKind::View(definition) => {

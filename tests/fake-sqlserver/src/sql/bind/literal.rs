@@ -89,10 +89,10 @@ impl Binder<'_> {
                     .map_or(Value::Null, |identity| Value::Decimal { unscaled: i128::from(identity), scale: 0 });
                 Bound::constant(SqlType::Numeric { precision: 38, scale: 0 }, value)
             }
-            "@@DBTS" => Ok(Bound::new(
-                "(SELECT t_convert(IFNULL(MAX(value), 2000), 'bigint', 'binary(8)', NULL) FROM __meta WHERE name = 'rowversion_number')",
-                SqlType::VarBinary(Length::Limited(8)),
-            )),
+            "@@DBTS" => {
+                let last = Value::Bytes(session.shared.last_row_version().to_be_bytes().to_vec());
+                Bound::constant(SqlType::VarBinary(Length::Limited(8)), last)
+            }
             _ => Err(errors::undeclared(name)),
         }
     }

@@ -3,7 +3,7 @@
 use sqlparser::ast::{Expr, Ident};
 
 use super::{Binder, Bound, Scope, Surroundings};
-use crate::sql::{collate, errors, parse, store, types};
+use crate::sql::{collate, errors, parse, store, tracking, types};
 use crate::values::{Length, SqlError, SqlType, Value};
 
 /// `@@VERSION`: what clients read the major version from.
@@ -58,6 +58,22 @@ impl Binder<'_> {
                     .identity
                     .map_or(Value::Null, |identity| Value::Decimal { unscaled: i128::from(identity), scale: 0 });
                 Bound { constant: None, ..Bound::constant(SqlType::Numeric { precision: 38, scale: 0 }, value)? }
+            }
+            ("CHANGE_TRACKING_CURRENT_VERSION", 0) => {
+                session.accessed.set(true);
+                Bound::new(tracking::current_version(), SqlType::BigInt)
+            }
+            ("CHANGE_TRACKING_MIN_VALID_VERSION", 1) => {
+                session.accessed.set(true);
+                Bound::new(self.min_valid_version(&number(0)?), SqlType::BigInt)
+            }
+            ("CHANGE_TRACKING_IS_COLUMN_IN_MASK", 2) => {
+                let mask = self.expression(arguments[1], scope)?.sql;
+                Bound::new(format!("t_ct_in_mask({}, {mask})", number(0)?), SqlType::Bit)
+            }
+            ("MIN_ACTIVE_ROWVERSION", 0) => {
+                let lowest = Value::Bytes(session.shared.min_active_row_version().to_be_bytes().to_vec());
+                Bound::constant(SqlType::Binary { length: 8 }, lowest)?
             }
             ("SCHEMA_NAME", 0) => Bound::text("dbo")?,
             ("SCHEMA_NAME", 1) => sysname(format!("(SELECT name FROM __schemas WHERE schema_id = {})", number(0)?)),

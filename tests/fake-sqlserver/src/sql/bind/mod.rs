@@ -4,6 +4,8 @@
 //! that T-SQL does in silence as a call of a function of ours. What reaches SQLite holds generated names only.
 
 mod aggregate;
+mod captured;
+mod changes;
 mod expression;
 mod function;
 mod join;
@@ -19,15 +21,21 @@ mod text;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement as Prepared};
 use sqlparser::ast::{Ident, ObjectName, Query};
 
 use super::catalog::{self, Object};
-use super::{collate, convert, errors, store, types};
+use super::isolation::Isolation;
+use super::shared::Shared;
+use super::switches::DefinitionsInSnapshot;
+use super::{collate, convert, errors, log, store, types};
 use crate::values::{Column, Length, SqlError, SqlType, Value};
+pub(in crate::sql) use changes::named_object;
 pub(in crate::sql) use join::physical_columns;
 pub use metadata::object_parts;
+pub use reserved::is_reserved;
 pub use scope::{Scope, ScopeColumn, Source};
 
 /// Depth of views, subqueries and expressions inside each other.
@@ -73,6 +81,25 @@ pub struct Surroundings {
     pub now: i64,
     /// `schema.name` of what may not be read, lower case.
     pub denied: BTreeSet<String>,
+    /// The isolation level.
+    pub isolation: Isolation,
+    /// Number of the open transaction; 0 before it has written.
+    pub transaction: i64,
+    /// How the open transaction began, once it has accessed data.
+    pub started: Option<Started>,
+    /// Whether data was accessed by the statement or, with a transaction open, by the transaction.
+    pub accessed: Cell<bool>,
+    /// What all sessions share.
+    pub shared: Arc<Shared>,
+}
+
+/// How a transaction began: with its first access of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// The isolation level then.
+    pub isolation: Isolation,
+    /// How many definitions there had been.
+    pub definitions: u64,
 }
 
 /// An expression of SQLite with its type in T-SQL.
@@ -219,6 +246,46 @@ impl<'a> Binder<'a> {
         Ok(object)
     }
 
+    /// Data of an object is accessed: a SNAPSHOT transaction starts, or may not go on.
+    ///
+    /// # Errors
+    ///
+    /// 3951, 3952, 3961.
+    pub fn access(&self, object_id: i64) -> Result<(), SqlError> {
+        let session = self.surroundings;
+        if session.isolation == Isolation::Snapshot {
+            let allowed = catalog::option(self.connection, catalog::SNAPSHOT_ISOLATION)
+                .map_err(|error| errors::storage(&error))?;
+            if session.started.is_some_and(|started| started.isolation != Isolation::Snapshot) {
+                return Err(errors::not_begun_in_snapshot(&session.database));
+            }
+            if !allowed {
+                return Err(errors::snapshot_not_allowed(&session.database));
+            }
+            let is_told = session.shared.switches().definitions_in_snapshot == DefinitionsInSnapshot::Error;
+            let is_defined = |started: Started| session.shared.is_defined_since(object_id, started.definitions);
+            if is_told && session.started.is_some_and(is_defined) {
+                return Err(errors::defined_in_snapshot(&session.database));
+            }
+        }
+        session.accessed.set(true);
+        Ok(())
+    }
+
+    /// The rows of a table as the session sees them: a table's name, or a query in parentheses.
+    fn rows(&self, object: &Object) -> Result<String, SqlError> {
+        let storage = |error: rusqlite::Error| errors::storage(&error);
+        let session = self.surroundings;
+        if session.isolation == Isolation::ReadUncommitted
+            || !log::has_others(self.connection, object.id, session.transaction).map_err(storage)?
+        {
+            return Ok(object.physical());
+        }
+        let waits = session.isolation == Isolation::ReadCommitted
+            && !catalog::option(self.connection, catalog::READ_COMMITTED_SNAPSHOT).map_err(storage)?;
+        if waits { Err(errors::locked()) } else { Ok(log::committed_rows(object, session.transaction)) }
+    }
+
     /// Brings an expression to a type: nothing where both lie in SQLite alike.
     pub fn coerce(&self, bound: &Bound, to: SqlType) -> Result<String, SqlError> {
         if bound.is_null_literal() {
@@ -235,6 +302,22 @@ impl<'a> Binder<'a> {
         }
         Ok(conversion("t_convert", &bound.sql, bound.sql_type, to, "NULL"))
     }
+}
+
+/// Prepares a bound statement and gives it the variables it asks for.
+pub(in crate::sql) fn prepare<'c>(
+    connection: &'c Connection,
+    sql: &str,
+    variables: &[Variable],
+) -> Result<Prepared<'c>, SqlError> {
+    let mut prepared = connection.prepare(sql).map_err(|error| errors::storage(&error))?;
+    for at in 1..=prepared.parameter_count() {
+        if let Some(variable) = variables.get(at - 1) {
+            let stored = store::encode(variable.sql_type, variable.value.clone())?;
+            prepared.raw_bind_parameter(at, stored).map_err(|error| errors::storage(&error))?;
+        }
+    }
+    Ok(prepared)
 }
 
 /// A call of one of the converting functions.

@@ -180,14 +180,18 @@ const RESERVED: [&str; 171] = [
     "WHERE",
 ];
 
+/// Whether a word is reserved.
+pub fn is_reserved(word: &str) -> bool {
+    RESERVED.binary_search(&word.to_uppercase().as_str()).is_ok()
+}
+
 /// Refuses a reserved word as a name without quotes.
 ///
 /// # Errors
 ///
 /// 156
 pub(super) fn refuse(name: &Ident) -> Result<(), SqlError> {
-    let reserved = name.quote_style.is_none() && RESERVED.binary_search(&name.value.to_uppercase().as_str()).is_ok();
-    if reserved {
+    if name.quote_style.is_none() && is_reserved(&name.value) {
         return Err(SqlError::new(156, format!("Incorrect syntax near the keyword '{}'.", name.value)).with_class(15));
     }
     Ok(())

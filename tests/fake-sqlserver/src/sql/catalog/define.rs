@@ -156,7 +156,17 @@ pub fn add_heap(connection: &Connection, object_id: i64) -> rusqlite::Result<()>
 
 /// Removes an object and all that belongs to it.
 pub fn remove_object(connection: &Connection, object_id: i64) -> rusqlite::Result<()> {
-    for table in ["__objects", "__columns", "__column_facts", "__indexes", "__index_columns"] {
+    const TABLES: [&str; 8] = [
+        "__objects",
+        "__columns",
+        "__column_facts",
+        "__dropped_columns",
+        "__indexes",
+        "__index_columns",
+        "__ct_tables",
+        "__ct_log",
+    ];
+    for table in TABLES {
         connection.execute(&format!("DELETE FROM {table} WHERE object_id = ?1"), [object_id])?;
     }
     Ok(())

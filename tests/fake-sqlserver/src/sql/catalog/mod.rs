@@ -3,6 +3,7 @@
 //! A table of T-SQL is the SQLite table `t<object_id>` with columns `c<column_id>`, so that no name needs quoting there,
 //! whatever characters it holds. The catalog views of [`views`] read these same tables.
 
+mod captured;
 pub mod define;
 mod information_schema;
 pub mod views;
@@ -105,6 +106,7 @@ CREATE TABLE IF NOT EXISTS __columns(
 CREATE TABLE IF NOT EXISTS __column_facts(
   object_id INTEGER NOT NULL, column_id INTEGER NOT NULL, fact TEXT NOT NULL, value INTEGER NOT NULL,
   PRIMARY KEY(object_id, column_id, fact)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS __dropped_columns(object_id INTEGER NOT NULL, column_id INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS __system_objects(object_id INTEGER PRIMARY KEY, schema_id INTEGER NOT NULL, name TEXT NOT NULL COLLATE CI);
 CREATE TABLE IF NOT EXISTS __system_columns(
   object_id INTEGER NOT NULL, column_id INTEGER NOT NULL, name TEXT NOT NULL COLLATE CI, PRIMARY KEY(object_id, column_id)) WITHOUT ROWID;
@@ -121,9 +123,26 @@ CREATE TABLE IF NOT EXISTS __types(
 INSERT OR IGNORE INTO __schemas VALUES (1, 'dbo'), (2, 'guest'), (3, 'INFORMATION_SCHEMA'), (4, 'sys');
 ";
 
+/// The option `ALLOW_SNAPSHOT_ISOLATION`.
+pub const SNAPSHOT_ISOLATION: &str = "snapshot_isolation";
+/// The option `READ_COMMITTED_SNAPSHOT`.
+pub const READ_COMMITTED_SNAPSHOT: &str = "read_committed_snapshot";
+
+/// Whether an option of the database is on.
+pub fn option(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    Ok(super::log::value_of(connection, name)? != 0)
+}
+
 /// Creates the tables of the catalog where they are missing, and names the database.
 pub fn create(connection: &Connection, database: &str) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
+    connection.execute_batch(super::log::TABLES)?;
+    connection.execute_batch(super::tracking::TABLES)?;
+    connection.execute_batch(super::capture::TABLES)?;
+    // Both are off in a new database of a real server; here they are on until a test says otherwise.
+    connection.execute_batch(&format!(
+        "INSERT OR IGNORE INTO __meta VALUES ('{SNAPSHOT_ISOLATION}', 1), ('{READ_COMMITTED_SNAPSHOT}', 1)"
+    ))?;
     connection.execute("INSERT OR REPLACE INTO __meta VALUES ('database', ?1)", [database])?;
     let mut insert = connection.prepare("INSERT OR REPLACE INTO __types VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     for sql_type in types::EVERY_TYPE {
@@ -149,7 +168,9 @@ fn add_system_views(connection: &Connection) -> rusqlite::Result<()> {
     let mut object = connection.prepare("INSERT INTO __system_objects VALUES (?1, ?2, ?3)")?;
     let mut column = connection.prepare("INSERT INTO __system_columns VALUES (?1, ?2, ?3)")?;
     for (at, view) in (1_i64..).zip(views::every_view()) {
-        object.execute(rusqlite::params![-at, schema_id(connection, view.schema)?, view.name])?;
+        // Those of a schema that is not there yet are not shown.
+        let Some(schema) = schema_id(connection, view.schema)? else { continue };
+        object.execute(rusqlite::params![-at, schema, view.name])?;
         for (id, (name, ..)) in (1_i64..).zip(view.columns) {
             column.execute(rusqlite::params![-at, id, name])?;
         }
@@ -160,7 +181,9 @@ fn add_system_views(connection: &Connection) -> rusqlite::Result<()> {
 /// Finds a table or view by schema (`dbo` when none is given) and name. Catalog views need their schema.
 pub fn find(connection: &Connection, schema: Option<&str>, name: &str) -> rusqlite::Result<Option<Object>> {
     let schema = schema.unwrap_or("dbo");
-    if let Some(view) = views::find(schema, name) {
+    if let Some(view) = views::find(schema, name)
+        && (view.schema != "cdc" || option(connection, super::capture::ENABLED)?)
+    {
         return Ok(Some(system_object(view)));
     }
     let found = connection
@@ -291,6 +314,16 @@ fn primary_key(connection: &Connection, object_id: i64) -> rusqlite::Result<Opti
         .query_map([object_id, index_id], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Some((name, columns)))
+}
+
+/// Schema and name of a table.
+pub fn name_of(connection: &Connection, object_id: i64) -> rusqlite::Result<Option<(String, String)>> {
+    connection
+        .prepare_cached(
+            "SELECT s.name, o.name FROM __objects o JOIN __schemas s ON s.schema_id = o.schema_id WHERE o.object_id = ?1",
+        )?
+        .query_row([object_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
 }
 
 /// The id of a schema.

@@ -9,7 +9,7 @@ pub(super) type Columns = &'static [(&'static str, &'static str, bool, &'static 
 /// A catalog view.
 #[derive(Debug)]
 pub struct SystemView {
-    /// `sys` or `INFORMATION_SCHEMA`.
+    /// `sys`, `INFORMATION_SCHEMA` or `cdc`.
     pub schema: &'static str,
     /// Name.
     pub name: &'static str,
@@ -30,7 +30,7 @@ impl SystemView {
 
 /// Every catalog view there is.
 pub fn every_view() -> impl Iterator<Item = &'static SystemView> {
-    VIEWS.iter().chain(super::information_schema::VIEWS)
+    VIEWS.iter().chain(super::information_schema::VIEWS).chain(super::captured::VIEWS)
 }
 
 /// Finds a catalog view.
@@ -51,7 +51,12 @@ macro_rules! object_columns {
             ("type_desc", "nvarchar(60)", true, "CASE o.type WHEN 'V ' THEN 'VIEW' ELSE 'USER_TABLE' END"),
             ("create_date", "datetime", false, "o.created"),
             ("modify_date", "datetime", false, "o.created"),
-            ("is_ms_shipped", "bit", false, "o.object_id < 0"),
+            (
+                "is_ms_shipped",
+                "bit",
+                false,
+                "(o.object_id < 0 OR EXISTS (SELECT 1 FROM __cdc_instances i WHERE i.object_id = o.object_id))"
+            ),
             ("is_published", "bit", false, "0"),
             ("is_schema_published", "bit", false, "0"),
             $($more),*
@@ -76,6 +81,20 @@ macro_rules! fact {
 macro_rules! flag {
     ($name:literal) => {
         concat!("IFNULL(", fact!($name), ", 0)")
+    };
+}
+
+/// A number of the database.
+macro_rules! number {
+    ($name:literal) => {
+        concat!("(SELECT value FROM __meta WHERE name = '", $name, "')")
+    };
+}
+
+/// An option of the one database that is not a system database.
+macro_rules! option {
+    ($name:literal) => {
+        concat!("(d.id = 5 AND IFNULL((SELECT value FROM __meta WHERE name = '", $name, "'), 0))")
     };
 }
 
@@ -121,7 +140,12 @@ const OBJECTS: Columns = object_columns![];
 const TABLES: Columns = object_columns![
     ("max_column_id_used", "int", false, "(SELECT MAX(column_id) FROM __columns c WHERE c.object_id = o.object_id)"),
     ("is_replicated", "bit", true, "0"),
-    ("is_tracked_by_cdc", "bit", true, "0"),
+    (
+        "is_tracked_by_cdc",
+        "bit",
+        true,
+        "EXISTS (SELECT 1 FROM __cdc_instances i WHERE i.source_object_id = o.object_id)"
+    ),
     ("is_filetable", "bit", true, "0"),
     ("is_memory_optimized", "bit", true, "0"),
     ("temporal_type", "tinyint", true, "0"),
@@ -336,23 +360,34 @@ pub static VIEWS: &[SystemView] = &[
         schema: "sys",
         name: "change_tracking_tables",
         columns: &[
-            ("object_id", "int", false, "0"),
-            ("is_track_columns_updated_on", "bit", false, "0"),
-            ("min_valid_version", "bigint", true, "0"),
-            ("begin_version", "bigint", true, "0"),
-            ("cleanup_version", "bigint", true, "0"),
+            ("object_id", "int", false, "t.object_id"),
+            ("is_track_columns_updated_on", "bit", false, "t.tracks_columns"),
+            ("min_valid_version", "bigint", true, "MAX(t.begin_version, t.cleanup_version)"),
+            ("begin_version", "bigint", true, "t.begin_version"),
+            ("cleanup_version", "bigint", true, "t.cleanup_version"),
         ],
-        from: NO_ROWS,
+        from: "FROM __ct_tables t",
     },
     SystemView {
         schema: "sys",
         name: "change_tracking_databases",
         columns: &[
-            ("database_id", "int", false, "0"),
-            ("is_auto_cleanup_on", "tinyint", true, "0"),
-            ("retention_period", "int", true, "0"),
+            ("database_id", "int", false, "5"),
+            ("is_auto_cleanup_on", "tinyint", true, number!("ct_auto_cleanup")),
+            ("retention_period", "int", true, number!("ct_retention")),
+            ("retention_period_units", "tinyint", true, number!("ct_retention_unit")),
+            (
+                "retention_period_units_desc",
+                "nvarchar(60)",
+                true,
+                concat!(
+                    "CASE ",
+                    number!("ct_retention_unit"),
+                    " WHEN 1 THEN 'MINUTES' WHEN 2 THEN 'HOURS' ELSE 'DAYS' END"
+                ),
+            ),
         ],
-        from: NO_ROWS,
+        from: "FROM __meta m WHERE m.name = 'ct_enabled' AND m.value = 1",
     },
     SystemView {
         schema: "sys",
@@ -431,12 +466,17 @@ pub static VIEWS: &[SystemView] = &[
             ("is_read_only", "bit", true, "0"),
             ("state", "tinyint", true, "0"),
             ("state_desc", "nvarchar(60)", true, "'ONLINE'"),
-            ("snapshot_isolation_state", "tinyint", true, "d.id = 5"),
-            ("snapshot_isolation_state_desc", "nvarchar(60)", true, "CASE d.id WHEN 5 THEN 'ON' ELSE 'OFF' END"),
-            ("is_read_committed_snapshot_on", "bit", true, "d.id = 5"),
+            ("snapshot_isolation_state", "tinyint", true, option!("snapshot_isolation")),
+            (
+                "snapshot_isolation_state_desc",
+                "nvarchar(60)",
+                true,
+                concat!("CASE ", option!("snapshot_isolation"), " WHEN 1 THEN 'ON' ELSE 'OFF' END"),
+            ),
+            ("is_read_committed_snapshot_on", "bit", true, option!("read_committed_snapshot")),
             ("recovery_model", "tinyint", true, "1"),
             ("recovery_model_desc", "nvarchar(60)", true, "'FULL'"),
-            ("is_cdc_enabled", "bit", false, "0"),
+            ("is_cdc_enabled", "bit", false, option!("cdc_enabled")),
         ],
         from: "FROM (SELECT 1 AS id, 'master' AS name UNION ALL SELECT 2, 'tempdb' UNION ALL SELECT 3, 'model' \
                UNION ALL SELECT 4, 'msdb' UNION ALL SELECT 5, value FROM __meta WHERE name = 'database') d",

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{Value as Stored, ValueRef};
 
-use super::{bind, collate, convert, errors, store, types};
+use super::{bind, capture, collate, convert, errors, image, store, tracking, types};
 use crate::values::{SqlError, SqlType, Value};
 
 const PURE: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DETERMINISTIC);
@@ -27,6 +27,30 @@ pub fn register(connection: &Connection) -> rusqlite::Result<()> {
     add(connection, "t_variant_property", 3, variant_property)?;
     add(connection, "t_datalength", 2, data_length)?;
     add(connection, "t_name_part", 2, name_part)?;
+    add(connection, "t_cell", 2, |context| {
+        let image = context.get_raw(0).as_blob().unwrap_or_default();
+        Ok(image::cell(image, integer_at(context, 1).unwrap_or(0)))
+    })?;
+    add(connection, "t_cdc_neighbour", 2, |context| {
+        let up = integer_at(context, 1) == Some(1);
+        let lsn = context.get_raw(0).as_blob_or_null().ok().flatten();
+        Ok(lsn.map_or(Stored::Null, |lsn| Stored::Blob(capture::neighbour(lsn, up))))
+    })?;
+    add(connection, "t_cdc_bit", 2, |context| {
+        let mask = context.get_raw(1).as_blob_or_null().ok().flatten().unwrap_or_default();
+        let place = integer_at(context, 0).and_then(|ordinal| usize::try_from(ordinal - 1).ok());
+        let byte = place.and_then(|place| mask.iter().rev().nth(place / 8));
+        Ok(Stored::Integer(byte.zip(place).map_or(0, |(byte, place)| i64::from(byte >> (place % 8) & 1))))
+    })?;
+    add(connection, "t_ct_mask", 1, |context| {
+        Ok(str_at(context, 0).map_or(Stored::Null, |columns| Stored::Blob(tracking::column_mask(columns))))
+    })?;
+    add(connection, "t_ct_in_mask", 2, |context| {
+        let mask = context.get_raw(1).as_blob_or_null().ok().flatten();
+        let is_in = |mask| i64::from(tracking::is_in_mask(integer_at(context, 0).unwrap_or(0), mask));
+        // Without a mask, every column has changed.
+        Ok(Stored::Integer(mask.map_or(1, is_in)))
+    })?;
     connection.create_scalar_function("t_newid", 0, FunctionFlags::SQLITE_UTF8, |_| {
         Ok(store::encode(SqlType::UniqueIdentifier, Value::Uuid(uuid::Uuid::new_v4().into_bytes())).ok())
     })?;

@@ -18,7 +18,7 @@ type Key = (Option<String>, Vec<(String, bool)>);
 
 impl SqlSession {
     /// Now as a stored `datetime`.
-    fn created(&self) -> i64 {
+    pub(super) fn created(&self) -> i64 {
         let now = self.surroundings.now;
         (now.div_euclid(TICKS_PER_DAY) - DAY_1900) * UNITS_PER_DAY + units_from_ticks(now.rem_euclid(TICKS_PER_DAY))
     }
@@ -90,24 +90,22 @@ impl SqlSession {
             }
         }
         let created = self.created();
-        self.atomically(|session| {
-            let storage = |error: rusqlite::Error| session.write_error(&error);
-            let id = define::next_object_id(&session.connection).map_err(storage)?;
-            let mut object = Object { id, schema, name, kind: ObjectKind::Table, columns, primary_key: None };
-            let mut indexes = Vec::new();
-            for (key, is_primary) in keys {
-                indexes.push(new_index(&mut object, key, is_primary)?);
-            }
-            define::add_object(&session.connection, schema_id, &object, "U ", None, created).map_err(storage)?;
-            create_physical(&session.connection, &object, &indexes).map_err(storage)?;
-            if !indexes.iter().any(|index| index.is_primary_key) {
-                define::add_heap(&session.connection, object.id).map_err(storage)?;
-            }
-            for index in &indexes {
-                define::add_index(&session.connection, object.id, index).map_err(storage)?;
-            }
-            Ok(())
-        })
+        let storage = |error: rusqlite::Error| self.write_error(&error);
+        let id = define::next_object_id(&self.connection).map_err(storage)?;
+        let mut object = Object { id, schema, name, kind: ObjectKind::Table, columns, primary_key: None };
+        let mut indexes = Vec::new();
+        for (key, is_primary) in keys {
+            indexes.push(new_index(&mut object, key, is_primary)?);
+        }
+        define::add_object(&self.connection, schema_id, &object, "U ", None, created).map_err(storage)?;
+        create_physical(&self.connection, &object, &indexes).map_err(storage)?;
+        if !indexes.iter().any(|index| index.is_primary_key) {
+            define::add_heap(&self.connection, object.id).map_err(storage)?;
+        }
+        for index in &indexes {
+            define::add_index(&self.connection, object.id, index).map_err(storage)?;
+        }
+        Ok(())
     }
 
     pub(super) fn create_view(&mut self, create: &CreateView, text: &str) -> Result<(), SqlError> {
@@ -144,18 +142,17 @@ impl SqlSession {
         let created = self.created();
         // The text as written: the parser's own print of it would break names with brackets in them.
         let definition = text.trim().to_owned();
-        self.atomically(|session| {
-            let storage = |error: rusqlite::Error| session.write_error(&error);
-            let id = define::next_object_id(&session.connection).map_err(storage)?;
-            let kind = ObjectKind::View(definition.clone());
-            let object = Object { id, schema, name, kind, columns, primary_key: None };
-            define::add_object(&session.connection, schema_id, &object, "V ", Some(&definition), created)
-                .map_err(storage)
-        })
+        let storage = |error: rusqlite::Error| self.write_error(&error);
+        let id = define::next_object_id(&self.connection).map_err(storage)?;
+        let kind = ObjectKind::View(definition.clone());
+        let object = Object { id, schema, name, kind, columns, primary_key: None };
+        define::add_object(&self.connection, schema_id, &object, "V ", Some(&definition), created).map_err(storage)
     }
 
     pub(super) fn create_index(&mut self, create: &CreateIndex) -> Result<(), SqlError> {
         let object = self.object(&create.table_name)?;
+        self.refuse_while_locked(&object)?;
+        self.shared.defined(object.id);
         let name = match &create.name {
             Some(name) => name_parts(name)?.pop().unwrap_or_default(),
             None => return Err(errors::syntax_near("ON")),
@@ -167,11 +164,9 @@ impl SqlSession {
         }
         let index =
             define::NewIndex { name, columns, is_primary_key: false, is_unique: create.unique, is_constraint: false };
-        self.atomically(|session| {
-            let storage = |error: rusqlite::Error| session.write_error(&error);
-            define::add_index(&session.connection, object.id, &index).map_err(storage)?;
-            create_physical_index(&session.connection, &object, &index).map_err(storage)
-        })
+        let storage = |error: rusqlite::Error| self.write_error(&error);
+        define::add_index(&self.connection, object.id, &index).map_err(storage)?;
+        create_physical_index(&self.connection, &object, &index).map_err(storage)
     }
 }
 

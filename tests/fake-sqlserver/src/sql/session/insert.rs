@@ -3,9 +3,11 @@
 use rusqlite::types::Value as Stored;
 use sqlparser::ast::{Expr, Insert, SetExpr, TableObject};
 
+use super::rows::image_of;
 use super::{SqlSession, cell};
-use crate::sql::bind::{Binder, Variable, name_parts};
+use crate::sql::bind::{Binder, Variable, name_parts, prepare};
 use crate::sql::catalog::{CatalogColumn, Object, ObjectKind, define};
+use crate::sql::log::Entry;
 use crate::sql::{collate, convert, errors, parse, store};
 use crate::values::{SqlError, SqlType, Value};
 
@@ -24,7 +26,7 @@ impl SqlSession {
         }
         let targets = self.insert_targets(insert, &object)?;
         let rows = self.source_rows(insert, &object, &targets, variables)?;
-        self.atomically(|session| session.insert_rows(&object, &targets, rows))
+        self.insert_rows(&object, &targets, rows)
     }
 
     /// The columns that get values, as places in the object's list.
@@ -101,7 +103,7 @@ impl SqlSession {
         if bound.columns.len() != targets.len() {
             return Err(errors::value_count());
         }
-        let mut prepared = Self::prepare(&self.connection, &bound.sql, variables)?;
+        let mut prepared = prepare(&self.connection, &bound.sql, variables)?;
         let mut result = prepared.raw_query();
         let mut rows = Vec::new();
         while let Some(row) = result.next().map_err(|error| errors::storage(&error))? {
@@ -128,13 +130,14 @@ impl SqlSession {
     }
 
     fn insert_rows(&mut self, object: &Object, targets: &[usize], rows: Vec<Vec<Typed>>) -> Result<u64, SqlError> {
-        let columns: Vec<String> = object.columns.iter().map(|column| format!("c{}", column.id)).collect();
-        let places: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
-        let sql = format!("INSERT INTO {} ({}) VALUES ({})", object.physical(), columns.join(", "), places.join(", "));
+        let plan = self.plan(object)?;
+        let mut row_id = self.free_row_id(object, &plan)?;
         let count = rows.len();
         let mut identity = self.next_identity(object)?;
         let mut last_identity = None;
+        let mut entries = Vec::new();
         {
+            let sql = insertion(object, row_id.is_some());
             let mut insert = self.connection.prepare(&sql).map_err(|error| errors::storage(&error))?;
             for row in rows {
                 let mut values: Vec<Option<Typed>> = vec![None; object.columns.len()];
@@ -150,7 +153,9 @@ impl SqlSession {
                             identity += increment;
                             self.stored(object, column, (value, SqlType::BigInt), "INSERT")?
                         }
-                        (None, None) if column.column.sql_type == SqlType::RowVersion => self.next_row_version()?,
+                        (None, None) if column.column.sql_type == SqlType::RowVersion => {
+                            self.next_row_version(plan.transaction)?
+                        }
                         (None, None) => {
                             let default = self.default_of(column)?;
                             self.stored(object, column, default, "INSERT")?
@@ -158,11 +163,19 @@ impl SqlSession {
                         (Some(typed), _) => self.stored(object, column, typed, "INSERT")?,
                     });
                 }
-                if let Err(error) = insert.execute(rusqlite::params_from_iter(&stored)) {
+                self.refuse_locked_keys(object, &plan, &stored)?;
+                let given = row_id.map(Stored::Integer);
+                if let Err(error) = insert.execute(rusqlite::params_from_iter(stored.iter().chain(&given))) {
                     return Err(self.key_error(&error, object, &stored));
+                }
+                row_id = row_id.map(|id| id + 1);
+                if plan.logs {
+                    let row = self.connection.last_insert_rowid();
+                    entries.push(Entry { kind: 'I', row, before: None, after: Some(image_of(object, &stored)) });
                 }
             }
         }
+        self.append(object, &plan, &[], &entries)?;
         if let Some(last) = last_identity {
             self.surroundings.identity = Some(last);
             self.remember_identity(object, last)?;
@@ -218,19 +231,6 @@ impl SqlSession {
             .map_err(|error| self.write_error(&error))
     }
 
-    /// The next value of the database's row version.
-    pub(super) fn next_row_version(&self) -> Result<Stored, SqlError> {
-        let next: i64 = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO __meta VALUES ('rowversion_number', 2001) \
-                 ON CONFLICT(name) DO UPDATE SET value = value + 1 RETURNING value",
-            )
-            .and_then(|mut next| next.query_row([], |row| row.get(0)))
-            .map_err(|error| self.write_error(&error))?;
-        Ok(Stored::Blob(next.to_be_bytes().to_vec()))
-    }
-
     /// What SQL Server says of a key that is there already.
     pub(super) fn key_error(&self, error: &rusqlite::Error, object: &Object, stored: &[Stored]) -> SqlError {
         let is_constraint = error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation);
@@ -263,6 +263,16 @@ impl SqlSession {
         }
         errors::duplicate_key(name, &object.full_name(), &shown.join(", "))
     }
+}
+
+/// Inserts a whole row; with its row id as the last parameter where that is given.
+pub(super) fn insertion(object: &Object, with_row_id: bool) -> String {
+    let mut columns: Vec<String> = object.columns.iter().map(|column| format!("c{}", column.id)).collect();
+    if with_row_id {
+        columns.push("rowid".to_owned());
+    }
+    let places: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
+    format!("INSERT INTO {} ({}) VALUES ({})", object.physical(), columns.join(", "), places.join(", "))
 }
 
 fn is_default(expression: &Expr) -> bool {

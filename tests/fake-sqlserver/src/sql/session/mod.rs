@@ -1,23 +1,30 @@
 //! One client's session: its connection to SQLite, its settings, its transaction.
 
 mod alter;
+mod capture;
 mod change;
 mod create;
 mod insert;
+mod own;
 mod procedure;
 mod read;
+mod rows;
 mod settings;
 mod statement;
+mod tracking;
+mod transaction;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Statement as Prepared};
+use rusqlite::Connection;
 
 use super::bind::{Surroundings, Variable};
 use super::calendar::{DAY_1970, TICKS_PER_DAY};
+use super::hooks::{self, Moment, Place};
+use super::isolation::Isolation;
 use super::shared::{Shared, StatementRecord};
-use super::{errors, parse, store, types};
+use super::{SqlEngine, errors, parse, store, types};
 use crate::engine::{Event, Output, Request, Session, TransactionChange};
 use crate::values::{SqlError, SqlType, Value};
 
@@ -30,14 +37,20 @@ enum Flow {
 }
 
 /// Errors that end their statement only; after all others the batch ends as well.
-const STATEMENT_ERRORS: [i32; 12] = [220, 229, 515, 547, 2601, 2627, 2628, 3701, 8115, 8134, 2714, 50_000];
+const STATEMENT_ERRORS: [i32; 13] = [220, 229, 515, 547, 1222, 2601, 2627, 2628, 3701, 8115, 8134, 2714, 50_000];
+/// Errors that end their transaction as well: a deadlock, and those of SNAPSHOT transactions that cannot go on.
+const TRANSACTION_ERRORS: [i32; 4] = [1205, 3951, 3960, 3961];
 
 /// A session over the fake SQL Server's storage.
 pub struct SqlSession {
     shared: Arc<Shared>,
     connection: Connection,
     surroundings: Surroundings,
-    isolation: &'static str,
+    /// When the open transaction began, as a stored `datetime`.
+    begun: i64,
+    savepoints: Vec<(String, i64)>,
+    /// Whether the open transaction has created, altered or dropped something.
+    has_defined: bool,
     identity_insert: Option<i64>,
     no_count: bool,
 }
@@ -58,7 +71,16 @@ pub(super) fn now() -> i64 {
 
 impl SqlSession {
     pub(super) fn new(shared: Arc<Shared>, connection: Connection, surroundings: Surroundings) -> Self {
-        Self { shared, connection, surroundings, isolation: "READ COMMITTED", identity_insert: None, no_count: false }
+        Self {
+            shared,
+            connection,
+            surroundings,
+            begun: 0,
+            savepoints: Vec::new(),
+            has_defined: false,
+            identity_insert: None,
+            no_count: false,
+        }
     }
 
     /// Runs a batch with its parameters.
@@ -78,14 +100,16 @@ impl SqlSession {
                 .map(|parameter| format!("{} {}", parameter.name, types::declaration(parameter.sql_type)))
                 .collect(),
             options: std::mem::take(&mut batch.options),
-            isolation: self.isolation,
+            isolation: self.surroundings.isolation.name(),
             process: self.surroundings.process,
         });
         self.surroundings.denied = self.shared.denied();
         let mut variables = parameters;
         for parsed in &batch.statements {
             self.surroundings.now = now();
+            self.pass(&parsed.statement, Place::Before);
             let result = self.statement(&parsed.statement, text, &mut variables, out);
+            self.pass(&parsed.statement, Place::After);
             match result {
                 Ok(Flow::Next) => self.surroundings.error = 0,
                 Ok(Flow::Stop) => return,
@@ -93,11 +117,11 @@ impl SqlSession {
                     self.surroundings.error = i64::from(error.number);
                     error.line = error.line.max(parsed.line);
                     let number = error.number;
-                    let open = self.surroundings.transactions > 0;
-                    if number == 1205 {
+                    let ends = TRANSACTION_ERRORS.contains(&number) && self.surroundings.transactions > 0;
+                    if ends {
                         self.abandon();
                     }
-                    if number == 1205 && open && out(Event::Transaction(TransactionChange::RolledBack)).is_break() {
+                    if ends && out(Event::Transaction(TransactionChange::RolledBack)).is_break() {
                         return;
                     }
                     if out(Event::Error(error)) == ControlFlow::Break(()) || !STATEMENT_ERRORS.contains(&number) {
@@ -108,46 +132,26 @@ impl SqlSession {
         }
     }
 
-    /// Rolls back whatever is open, as the server does for the victim of a deadlock.
-    fn abandon(&mut self) {
-        if self.surroundings.transactions > 0 {
-            // A failed rollback means that SQLite has rolled back already.
-            let _ = self.connection.execute_batch("ROLLBACK");
-            self.surroundings.transactions = 0;
+    /// Tells whoever watches that the session is before or after a statement.
+    fn pass(&self, statement: &sqlparser::ast::Statement, place: Place) {
+        if self.shared.is_watched() && !hooks::is_inside() {
+            self.pass_text(&statement.to_string(), place);
         }
     }
 
-    /// Prepares a bound statement and gives it the variables it asks for.
-    fn prepare<'c>(connection: &'c Connection, sql: &str, variables: &[Variable]) -> Result<Prepared<'c>, SqlError> {
-        let mut prepared = connection.prepare(sql).map_err(|error| errors::storage(&error))?;
-        for at in 1..=prepared.parameter_count() {
-            if let Some(variable) = variables.get(at - 1) {
-                let stored = store::encode(variable.sql_type, variable.value.clone())?;
-                prepared.raw_bind_parameter(at, stored).map_err(|error| errors::storage(&error))?;
+    fn pass_text(&self, statement: &str, place: Place) {
+        hooks::guarded(|| {
+            let moment = Moment { process: self.surroundings.process, statement, place };
+            let (hook, scripts) = self.shared.at(&moment);
+            if let Some(hook) = hook {
+                hook(&moment);
             }
-        }
-        Ok(prepared)
-    }
-
-    /// Runs changes as one: all of them happen or none.
-    fn atomically<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, SqlError>) -> Result<T, SqlError> {
-        let nested = self.surroundings.transactions > 0;
-        let (begin, commit, undo) = if nested {
-            ("SAVEPOINT change", "RELEASE change", "ROLLBACK TO change; RELEASE change")
-        } else {
-            ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
-        };
-        self.execute_batch(begin)?;
-        match body(self) {
-            Ok(value) => {
-                self.execute_batch(commit)?;
-                Ok(value)
+            for script in scripts {
+                if let Err(error) = SqlEngine::of(Arc::clone(&self.shared)).run_script(&script) {
+                    tracing::error!(%error, "an interruption failed");
+                }
             }
-            Err(error) => {
-                self.execute_batch(undo)?;
-                Err(error)
-            }
-        }
+        });
     }
 
     fn execute_batch(&self, sql: &str) -> Result<(), SqlError> {
@@ -197,9 +201,11 @@ impl Session for SqlSession {
                     })
                     .collect();
                 // What SET changes inside a procedure, sp_executesql as well, ends with it.
-                let outside = (self.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout);
+                let outside =
+                    (self.surroundings.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout);
                 self.run(&text, variables, out);
-                (self.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout) = outside;
+                (self.surroundings.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout) =
+                    outside;
             }
             Request::Procedure { name, parameters } => {
                 self.surroundings.denied = self.shared.denied();
@@ -211,56 +217,36 @@ impl Session for SqlSession {
     }
 
     fn begin(&mut self, isolation: u8) -> Result<(), SqlError> {
-        self.isolation = match isolation {
-            1 => "READ UNCOMMITTED",
-            2 => "READ COMMITTED",
-            3 => "REPEATABLE READ",
-            4 => "SERIALIZABLE",
-            5 => "SNAPSHOT",
-            _ => self.isolation,
-        };
-        if self.surroundings.transactions == 0 {
-            self.execute_batch("BEGIN")?;
+        if let Some(isolation) = Isolation::from_wire(isolation) {
+            self.surroundings.isolation = isolation;
         }
-        self.surroundings.transactions += 1;
+        self.begin_transaction();
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), SqlError> {
-        match self.surroundings.transactions {
-            0 => Err(SqlError::new(3902, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION.")),
-            1 => {
-                self.execute_batch("COMMIT")?;
-                self.surroundings.transactions = 0;
-                Ok(())
-            }
-            _ => {
-                self.surroundings.transactions -= 1;
-                Ok(())
-            }
-        }
+        self.commit_transaction()
     }
 
     fn rollback(&mut self) -> Result<(), SqlError> {
-        if self.surroundings.transactions == 0 {
-            return Err(SqlError::new(
-                3903,
-                "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION.",
-            ));
-        }
-        self.abandon();
-        Ok(())
+        self.roll_back_transaction()
     }
 
     fn reset(&mut self) {
         self.abandon();
-        self.isolation = "READ COMMITTED";
+        self.surroundings.isolation = Isolation::default();
         self.identity_insert = None;
         self.no_count = false;
         self.surroundings.lock_timeout = -1;
         self.surroundings.row_count = 0;
         self.surroundings.error = 0;
         self.surroundings.identity = None;
+    }
+}
+
+impl Drop for SqlSession {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 

@@ -22,7 +22,12 @@ impl SqlSession {
         variables: &[Variable],
         out: Output<'_>,
     ) -> Result<Flow, SqlError> {
-        let parameters = arguments
+        let parameters = self.reading(|session| session.arguments(arguments, variables))?;
+        self.call(&name_parts(name)?.join("."), parameters, out)
+    }
+
+    fn arguments(&self, arguments: &[Expr], variables: &[Variable]) -> Result<Vec<Parameter>, SqlError> {
+        arguments
             .iter()
             .map(|argument| {
                 let (name, value) = match argument {
@@ -35,16 +40,23 @@ impl SqlSession {
                 let (value, sql_type) = self.evaluate(value, None, variables)?;
                 Ok(Parameter { name, sql_type, value, output: false })
             })
-            .collect::<Result<Vec<_>, SqlError>>()?;
-        self.call(&name_parts(name)?.join("."), parameters, out)
+            .collect()
     }
 
     /// A call with its arguments' values.
     pub(super) fn call(&mut self, name: &str, parameters: Vec<Parameter>, out: Output<'_>) -> Result<Flow, SqlError> {
         let plain = name.replace(['[', ']'], "").to_ascii_lowercase();
-        if plain.strip_prefix("sys.").unwrap_or(&plain) != DESCRIBE {
+        let plain = plain.strip_prefix("sys.").unwrap_or(&plain);
+        if plain == DESCRIBE {
+            return self.reading(|session| session.describe(parameters.clone(), out));
+        }
+        if !self.own_call(plain, &parameters)? {
             return Err(SqlError::new(2812, format!("Could not find stored procedure '{name}'.")).with_state(62));
         }
+        Ok(self.done(None, out))
+    }
+
+    fn describe(&mut self, parameters: Vec<Parameter>, out: Output<'_>) -> Result<Flow, SqlError> {
         let [text, declarations, browse] = in_order(parameters)?;
         if !matches!(browse, Value::Null | Value::Int(0)) {
             return Err(errors::unsupported("a description for browsing"));

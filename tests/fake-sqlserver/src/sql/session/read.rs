@@ -6,9 +6,10 @@ use sqlparser::ast::Query;
 
 use super::{Flow, SqlSession, cell};
 use crate::engine::{Event, Output};
-use crate::sql::bind::{Binder, Variable};
+use crate::sql::bind::{Binder, Variable, prepare};
 use crate::sql::errors;
 use crate::sql::fast::{plan_fast_rows, plan_fast_summary};
+use crate::sql::hooks::{self, Place};
 use crate::sql::shared::{Effect, Fault};
 use crate::values::{Column, SqlError, SqlType};
 
@@ -40,13 +41,17 @@ impl SqlSession {
             return Ok(self.done(Some(1), out));
         }
         let types: Vec<SqlType> = bound.columns.iter().map(|column| column.sql_type).collect();
-        let mut prepared = Self::prepare(&self.connection, &bound.sql, variables)?;
+        let mut prepared = prepare(&self.connection, &bound.sql, variables)?;
         let mut rows = prepared.raw_query();
         if out(Event::Columns(bound.columns.into())).is_break() {
             return Ok(Flow::Stop);
         }
         let mut count = 0;
+        let shown = (self.shared.is_watched() && !hooks::is_inside()).then(|| query.to_string());
         loop {
+            if let Some(shown) = &shown {
+                self.pass_text(shown, Place::Row(count));
+            }
             let next = rows.next().map_err(|error| errors::storage(&error))?;
             // A fault strikes at the end of a shorter result as well: it was asked for.
             if let Some(fault) = &fault

@@ -5,6 +5,7 @@ use sqlparser::ast::{ObjectName, Set, SetSessionParamKind, TransactionIsolationL
 use super::{Flow, SqlSession};
 use crate::engine::{Event, Output};
 use crate::sql::bind::{Variable, name_parts};
+use crate::sql::isolation::Isolation;
 use crate::sql::{collate, errors};
 use crate::values::SqlError;
 
@@ -49,12 +50,12 @@ impl SqlSession {
             Set::SetTransaction { modes, snapshot: None, session: false } => {
                 for mode in modes {
                     let TransactionMode::IsolationLevel(level) = mode else { return Err(errors::syntax_near("READ")) };
-                    self.isolation = match level {
-                        TransactionIsolationLevel::ReadUncommitted => "READ UNCOMMITTED",
-                        TransactionIsolationLevel::ReadCommitted => "READ COMMITTED",
-                        TransactionIsolationLevel::RepeatableRead => "REPEATABLE READ",
-                        TransactionIsolationLevel::Serializable => "SERIALIZABLE",
-                        TransactionIsolationLevel::Snapshot => "SNAPSHOT",
+                    self.surroundings.isolation = match level {
+                        TransactionIsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
+                        TransactionIsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+                        TransactionIsolationLevel::RepeatableRead => Isolation::RepeatableRead,
+                        TransactionIsolationLevel::Serializable => Isolation::Serializable,
+                        TransactionIsolationLevel::Snapshot => Isolation::Snapshot,
                     };
                 }
                 Ok(())

@@ -5,9 +5,9 @@ use sqlparser::ast::{
 };
 
 use super::settings::single_part;
-use super::{Flow, Session, SqlSession, cell, flow};
+use super::{Flow, SqlSession, cell, flow};
 use crate::engine::{Event, Output, TransactionChange};
-use crate::sql::bind::{Binder, Scope, Variable};
+use crate::sql::bind::{Binder, Scope, Variable, prepare};
 use crate::sql::{convert, errors, types};
 use crate::values::{Length, SqlError, SqlType, Value};
 
@@ -21,44 +21,44 @@ impl SqlSession {
     ) -> Result<Flow, SqlError> {
         match statement {
             Statement::Query(query) => match assigned_variables(query) {
-                Some(names) => self.assign(query, &names, variables, out),
-                None => self.read(query, variables, out),
+                Some(names) => self.reading(|session| session.assign(query, &names, variables, out)),
+                None => self.reading(|session| session.read(query, variables, out)),
             },
             Statement::Insert(insert) => {
-                let rows = self.insert(insert, variables);
+                let rows = self.writing(|session| session.insert(insert, variables));
                 self.changed(rows, out)
             }
             Statement::Update(update) => {
-                let rows = self.update(update, variables);
+                let rows = self.writing(|session| session.update(update, variables));
                 self.changed(rows, out)
             }
             Statement::Delete(delete) => {
-                let rows = self.delete(delete, variables);
+                let rows = self.writing(|session| session.delete(delete, variables));
                 self.changed(rows, out)
             }
             Statement::Truncate(truncate) => {
                 for target in &truncate.table_names {
-                    self.truncate(&target.name)?;
+                    self.writing(|session| session.truncate(&target.name))?;
                 }
                 Ok(self.done(None, out))
             }
-            Statement::Set(set) => self.set(set, variables, out),
+            Statement::Set(set) => self.reading(|session| session.set(set, variables, out)),
             Statement::Declare { stmts } => {
                 for declare in stmts {
-                    self.declare(declare, variables)?;
+                    self.reading(|session| session.declare(declare, variables))?;
                 }
                 Ok(Flow::Next)
             }
             Statement::If(conditional) => self.conditional(conditional, text, variables, out),
             Statement::Print(print) => {
-                let message = self.evaluate_text(&print.message, variables)?;
+                let message = self.reading(|session| session.evaluate_text(&print.message, variables))?;
                 if out(Event::Info(SqlError::new(0, message).with_class(0))).is_break() {
                     return Ok(Flow::Stop);
                 }
                 Ok(self.done(None, out))
             }
             Statement::RaisError { message, severity, state, arguments, .. } => {
-                self.raise(message, severity, state, arguments, variables, out)
+                self.reading(|session| session.raise(message, severity, state, arguments, variables, out))
             }
             Statement::StartTransaction { begin: true, statements, .. } if !statements.is_empty() => {
                 for statement in statements {
@@ -70,43 +70,41 @@ impl SqlSession {
             }
             Statement::StartTransaction { .. } => {
                 let outermost = self.surroundings.transactions == 0;
-                self.begin(0)?;
+                self.begin_transaction();
                 self.transaction_changed(outermost, TransactionChange::Began, out)
             }
             Statement::Commit { .. } => {
-                self.commit()?;
+                self.commit_transaction()?;
                 let ended = self.surroundings.transactions == 0;
                 self.transaction_changed(ended, TransactionChange::Committed, out)
             }
             Statement::Rollback { savepoint: None, .. } => {
-                self.rollback()?;
+                self.roll_back_transaction()?;
                 self.transaction_changed(true, TransactionChange::RolledBack, out)
             }
             Statement::Use(name) => self.use_database(name, out),
-            Statement::CreateTable(create) => {
-                self.create_table(create)?;
-                Ok(self.done(None, out))
-            }
-            Statement::CreateView(create) => {
-                self.create_view(create, text)?;
-                Ok(self.done(None, out))
-            }
             Statement::CreateDatabase { db_name, .. } => {
                 self.shared.create_database(&single_part(db_name)?)?;
                 Ok(self.done(None, out))
             }
-            Statement::CreateSchema { schema_name, .. } => {
-                self.create_schema(schema_name)?;
+            Statement::Execute { name: Some(name), parameters, .. } => {
+                self.execute_call(name, parameters, variables, out)
+            }
+            definition => {
+                self.defining(|session| session.define(definition, text))?;
                 Ok(self.done(None, out))
             }
-            Statement::CreateIndex(create) => {
-                self.create_index(create)?;
-                Ok(self.done(None, out))
-            }
-            Statement::AlterTable(alter) => {
-                self.alter_table(alter)?;
-                Ok(self.done(None, out))
-            }
+        }
+    }
+
+    /// CREATE, ALTER and DROP.
+    fn define(&mut self, statement: &Statement, text: &str) -> Result<(), SqlError> {
+        match statement {
+            Statement::CreateTable(create) => self.create_table(create),
+            Statement::CreateView(create) => self.create_view(create, text),
+            Statement::CreateSchema { schema_name, .. } => self.create_schema(schema_name),
+            Statement::CreateIndex(create) => self.create_index(create),
+            Statement::AlterTable(alter) => self.alter_table(alter),
             Statement::Drop { object_type, if_exists, names, .. } => {
                 for name in names {
                     match object_type {
@@ -117,10 +115,7 @@ impl SqlSession {
                         other => return Err(errors::unsupported(format_args!("DROP {other}"))),
                     }
                 }
-                Ok(self.done(None, out))
-            }
-            Statement::Execute { name: Some(name), parameters, .. } => {
-                self.execute_call(name, parameters, variables, out)
+                Ok(())
             }
             other => {
                 let shown = other.to_string();
@@ -166,7 +161,7 @@ impl SqlSession {
     ) -> Result<Flow, SqlError> {
         let blocks = [Some(&conditional.if_block), conditional.else_block.as_ref()];
         for block in blocks.into_iter().flatten() {
-            if !self.holds(block, variables)? {
+            if !self.reading(|session| session.holds(block, variables))? {
                 continue;
             }
             for statement in block.conditional_statements.statements() {
@@ -183,7 +178,7 @@ impl SqlSession {
         let Some(condition) = &block.condition else { return Ok(true) };
         let predicate =
             Binder::new(&self.connection, variables, &self.surroundings).predicate(condition, &Scope::default())?;
-        let mut prepared = Self::prepare(&self.connection, &format!("SELECT {predicate}"), variables)?;
+        let mut prepared = prepare(&self.connection, &format!("SELECT {predicate}"), variables)?;
         let mut rows = prepared.raw_query();
         let row = rows.next().map_err(|error| errors::storage(&error))?;
         Ok(row.and_then(|row| row.get::<_, Option<bool>>(0).ok().flatten()).unwrap_or(false))
@@ -202,7 +197,7 @@ impl SqlSession {
         let value = match bound.constant {
             Some(value) => value,
             None => {
-                let mut prepared = Self::prepare(&self.connection, &format!("SELECT {}", bound.sql), variables)?;
+                let mut prepared = prepare(&self.connection, &format!("SELECT {}", bound.sql), variables)?;
                 let mut rows = prepared.raw_query();
                 match rows.next().map_err(|error| errors::storage(&error))? {
                     Some(row) => cell(row, 0, from)?,
@@ -242,7 +237,7 @@ impl SqlSession {
         let mut last = None;
         {
             let bound = Binder::new(&self.connection, variables, &self.surroundings).query(query, None)?;
-            let mut prepared = Self::prepare(&self.connection, &bound.sql, variables)?;
+            let mut prepared = prepare(&self.connection, &bound.sql, variables)?;
             let mut rows = prepared.raw_query();
             while let Some(row) = rows.next().map_err(|error| errors::storage(&error))? {
                 let mut values = Vec::new();

@@ -147,6 +147,31 @@ fn definitions_are_checked() {
 }
 
 #[test]
+fn columns_are_dropped_altered_and_renamed() {
+    let engine = engine();
+    engine
+        .run_script(
+            "CREATE TABLE dbo.t (id int NOT NULL PRIMARY KEY, a int NULL, b varchar(5) NULL)\nGO\nINSERT INTO dbo.t VALUES (1, 2, '3')",
+        )
+        .unwrap();
+    let mut client = Client::of(&engine);
+    client.run("ALTER TABLE dbo.t ALTER COLUMN a decimal(9, 2) NOT NULL; ALTER TABLE dbo.t ALTER COLUMN b int");
+    assert_eq!(client.ask("SELECT a, b + 1 AS b FROM dbo.t"), "2.00 4");
+    assert_eq!(client.ask("INSERT INTO dbo.t VALUES (2, NULL, 1)"), "error 515");
+    client.run(
+        "ALTER TABLE dbo.t DROP COLUMN a; ALTER TABLE dbo.t ADD c int NULL; EXEC sp_rename 'dbo.t.b', 'd', 'COLUMN'",
+    );
+    assert_eq!(
+        client.ask("SELECT name, column_id FROM sys.columns WHERE object_id = OBJECT_ID('dbo.t') ORDER BY column_id"),
+        "id 1; d 3; c 4"
+    );
+    client.run("EXEC sp_rename 'dbo.t', 'u'");
+    assert_eq!(client.ask("SELECT id, d, c FROM dbo.u"), "1 3 NULL");
+    assert_eq!(client.ask("ALTER TABLE dbo.u DROP COLUMN id"), "error 4922");
+    assert_eq!(client.ask("ALTER TABLE dbo.u ALTER COLUMN x int"), "error 4924");
+}
+
+#[test]
 fn a_lone_surrogate_survives() {
     let engine = engine();
     engine.run_script("CREATE TABLE dbo.t (id int NOT NULL, s nvarchar(10) NULL)").unwrap();

@@ -1,15 +1,19 @@
 //! Tests of the engine without a wire: T-SQL in, types and rows out.
 
+mod captured;
 mod catalog;
 mod changes;
 mod describe;
 mod fast;
 mod identifiers;
 mod queries;
+mod tracked;
+mod transactions;
 
 use std::fmt::Write;
 use std::ops::ControlFlow;
 
+use super::session::SqlSession;
 use super::{SqlEngine, SqlEngineOptions, convert, types};
 use crate::engine::{Event, Login, Parameter, Request, Session};
 use crate::values::{Length, SqlType, Value};
@@ -40,7 +44,10 @@ fn cell_text(value: &Value, sql_type: SqlType) -> String {
 
 /// Every event of a request, one a line.
 fn transcript(engine: &SqlEngine, request: Request) -> String {
-    let mut session = engine.sql_session(&Login::default()).unwrap();
+    transcript_of(&mut engine.sql_session(&Login::default()).unwrap(), request)
+}
+
+fn transcript_of(session: &mut SqlSession, request: Request) -> String {
     let mut text = String::new();
     let mut types = Vec::new();
     session.execute(request, &mut |event| {
@@ -85,6 +92,39 @@ fn run_with(engine: &SqlEngine, text: &str, parameters: &[(&str, SqlType, Value)
         })
         .collect();
     transcript(engine, Request::Parameterized { text: text.to_owned(), parameters })
+}
+
+/// A client with a session of its own.
+struct Client(SqlSession);
+
+impl Client {
+    fn of(engine: &SqlEngine) -> Self {
+        Self(engine.sql_session(&Login::default()).unwrap())
+    }
+
+    /// What a batch answers: rows joined by `; `, columns by spaces; errors by their numbers.
+    fn ask(&mut self, text: &str) -> String {
+        let mut answers = Vec::new();
+        let mut types = Vec::new();
+        self.0.execute(Request::Batch { text: text.to_owned() }, &mut |event| {
+            match event {
+                Event::Columns(columns) => types = columns.iter().map(|column| column.sql_type).collect(),
+                Event::Row(row) => {
+                    let shown: Vec<String> = row.iter().zip(&types).map(|(value, t)| cell_text(value, *t)).collect();
+                    answers.push(shown.join(" "));
+                }
+                Event::Error(error) => answers.push(format!("error {}", error.number)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+        answers.join("; ")
+    }
+
+    /// Runs a batch that answers nothing.
+    fn run(&mut self, text: &str) {
+        assert_eq!(self.ask(text), "", "{text}");
+    }
 }
 
 /// Number of the first error of a batch; 0 without one.

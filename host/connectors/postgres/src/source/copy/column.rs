@@ -25,7 +25,7 @@ const JSONB_VERSION: u8 = 1;
 
 /// Why a value has no exact Arrow form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wrong {
+pub(in crate::source) enum Wrong {
     /// Not of the form or size its type has.
     Malformed,
     UnexpectedNull,
@@ -52,7 +52,7 @@ impl From<Unreadable> for Wrong {
 
 impl Wrong {
     /// What is wrong, and what to do.
-    pub(super) fn words(self, source_type: &str) -> (String, &'static str) {
+    pub(in crate::source) fn words(self, source_type: &str) -> (String, &'static str) {
         const REPORT: &str = "this is a bug of the server or of the host: please report it";
         const VIEW: &str = "exclude the column, or read the table through a view that casts it to text";
         match self {
@@ -101,7 +101,7 @@ enum Values {
 
 /// One column of a batch being built.
 #[derive(Debug)]
-pub(super) struct ColumnBuilder {
+pub(in crate::source) struct ColumnBuilder {
     values: Values,
     /// None: declared NOT NULL.
     validity: Option<NullBufferBuilder>,
@@ -109,7 +109,7 @@ pub(super) struct ColumnBuilder {
 }
 
 /// What a row takes of a column at least, in bytes.
-pub(super) fn row_bytes(shape: Shape) -> usize {
+pub(in crate::source) fn row_bytes(shape: Shape) -> usize {
     match shape {
         Shape::Boolean => 1,
         Shape::Int16 => 2,
@@ -133,7 +133,7 @@ fn variable(field: &[u8], offsets: &mut Vec<i32>, data: &mut Vec<u8>) -> usize {
 }
 
 impl ColumnBuilder {
-    pub(super) fn new(column: &Column, rows: usize) -> Self {
+    pub(in crate::source) fn new(column: &Column, rows: usize) -> Self {
         let offsets = || {
             let mut offsets = Vec::with_capacity(rows + 1);
             offsets.push(0);
@@ -166,7 +166,7 @@ impl ColumnBuilder {
 
     /// Appends a value; returns the bytes it takes besides those of every row.
     #[inline]
-    pub(super) fn push(&mut self, field: &[u8]) -> Result<usize, Wrong> {
+    pub(in crate::source) fn push(&mut self, field: &[u8]) -> Result<usize, Wrong> {
         let mut added = 0;
         match &mut self.values {
             Values::Boolean(values) => match field {
@@ -201,7 +201,7 @@ impl ColumnBuilder {
 
     /// Appends a null; false where the column has none.
     #[inline]
-    pub(super) fn push_null(&mut self) -> bool {
+    pub(in crate::source) fn push_null(&mut self) -> bool {
         let Some(validity) = &mut self.validity else { return false };
         validity.append_null();
         match &mut self.values {
@@ -224,7 +224,7 @@ impl ColumnBuilder {
 
     /// The first row of the batch whose text is no UTF-8. The whole column is looked at in one go; only one that is wrong is
     /// looked at value by value.
-    pub(super) fn first_malformed_text(&self) -> Option<usize> {
+    pub(in crate::source) fn first_malformed_text(&self) -> Option<usize> {
         let (Values::Text { offsets, data } | Values::Jsonb { offsets, data }) = &self.values else { return None };
         if data.is_ascii() {
             return None;
@@ -239,7 +239,7 @@ impl ColumnBuilder {
     }
 
     /// The column's array; the builder is empty again, with room for as many rows.
-    pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+    pub(in crate::source) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         let nulls = self.validity.as_mut().and_then(NullBufferBuilder::finish);
         let data_type = &self.data_type;
         Ok(match &mut self.values {

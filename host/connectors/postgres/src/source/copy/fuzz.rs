@@ -9,8 +9,13 @@ use arrow::datatypes::{
 use super::tests::{decoder, header, numeric, row};
 use super::*;
 
-const LIMITS: ReadLimits =
-    ReadLimits { max_batch_bytes: 1 << 20, max_batch_rows: 16, max_cell_bytes: 200, max_row_bytes: 300 };
+const LIMITS: ReadLimits = ReadLimits {
+    max_batch_bytes: 1 << 20,
+    max_batch_rows: 16,
+    max_cell_bytes: 200,
+    max_row_bytes: 300,
+    max_spooled_bytes: 1,
+};
 
 /// A column a byte.
 fn columns(choices: &[u8]) -> Vec<Column> {

@@ -15,7 +15,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datakit_model::ReadLimits;
 
-use self::column::{ColumnBuilder, Wrong, row_bytes};
+pub(in crate::source) use self::column::{ColumnBuilder, Wrong, row_bytes};
 use super::error::PostgresError;
 use super::types::{self, Column, Shape};
 use crate::copy_format::SIGNATURE;

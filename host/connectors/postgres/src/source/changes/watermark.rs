@@ -6,33 +6,27 @@ use async_trait::async_trait;
 use datakit_connect::changes::columns::choose;
 use datakit_connect::changes::roles::{KEPT_COLUMN, KNOWN_COLUMN, VERSION_COLUMN};
 use datakit_connect::changes::watermark;
-use datakit_connect::changes::{
-    ChangesError, Chosen, Distances, Form, Range, Span, WatermarkColumn, WatermarkTable, texts,
-};
-use datakit_guard::postgres as guard;
+use datakit_connect::changes::{Chosen, Distances, Form, Range, Span, WatermarkColumn, WatermarkTable, texts};
 use datakit_model::changes::{ChangeFeed, ChangeRequest};
-use datakit_model::source::{QueryOptions, Reader};
+use datakit_model::source::Reader;
 use datakit_model::{Failure, NameRule, TableId};
 
-use super::error::PostgresError;
-use super::statement::{quote, quote_table, quote_text};
-use super::{Checked, PostgresSession, catalog};
+use crate::source::error::PostgresError;
+use crate::source::statement::{quote, quote_table, quote_text};
+use crate::source::{PostgresSession, catalog};
 
 /// What the server orders above all numbers, and above all dates and moments.
 const BEYOND_NUMBERS: &str = "NaN";
 const BEYOND_TIMES: &str = "infinity";
 
 /// Asks the catalog for the table's columns, then for the newest value.
-pub(super) async fn open(
+pub(in crate::source) async fn open(
     session: PostgresSession,
     request: &ChangeRequest,
     column: &str,
     distances: Distances,
 ) -> Result<Box<dyn ChangeFeed>, Failure> {
     let table = request.table.clone();
-    if !guard::is_granted(&session.access.tables.under(NameRule::Bytes), &table) {
-        return Err(ChangesError::NotGranted { table }.into());
-    }
     let answer = texts(session.ask(catalog::question(&table), Vec::new()).await?).await?;
     let columns: Option<Vec<_>> = answer.into_iter().map(catalog::column).collect();
     let columns =
@@ -40,14 +34,6 @@ pub(super) async fn open(
     let Chosen { columns, watermark } = choose(&columns, request, column, NameRule::Bytes)?;
     let table = Table { session, table, columns, watermark: watermark.clone() };
     watermark::open(table, &watermark, request, distances).await
-}
-
-impl PostgresSession {
-    /// Runs a text of the host. It names these tables, and each expression of its result.
-    async fn ask(&self, text: String, tables: Vec<TableId>) -> Result<Box<dyn Reader>, Failure> {
-        let checked = Checked { text, tables, by_place: false, names_all: true, keeps_not_null: true };
-        Ok(Box::new(self.read(checked, QueryOptions::default(), self.take_place()?).await?))
-    }
 }
 
 struct Table {

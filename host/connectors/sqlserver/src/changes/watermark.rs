@@ -7,61 +7,37 @@ use async_trait::async_trait;
 use datakit_connect::changes::columns::choose;
 use datakit_connect::changes::roles::{KEPT_COLUMN, KNOWN_COLUMN, VERSION_COLUMN};
 use datakit_connect::changes::watermark;
-use datakit_connect::changes::{
-    ChangesError, Chosen, Distances, Form, Range, Span, Texts, WatermarkColumn, WatermarkTable, texts,
-};
-use datakit_guard::tsql;
+use datakit_connect::changes::{Chosen, Distances, Form, Range, Span, Texts, WatermarkColumn, WatermarkTable, texts};
 use datakit_model::changes::{ChangeFeed, ChangeRequest};
 use datakit_model::source::{Isolation, QueryOptions, Reader, Value};
-use datakit_model::{Failure, TableId};
+use datakit_model::{Failure, NameRule, TableId};
 
-use super::error::SourceError;
-use super::statement::quote;
-use super::{Checked, SqlServerConnection, catalog, parameters};
+use super::{catalog, quote_table, unexpected};
+use crate::SqlServerConnection;
+use crate::error::SourceError;
+use crate::statement::quote;
 
 /// Asks the catalog for the table's columns, then for the newest value.
 pub(super) async fn open(
     session: SqlServerConnection,
     request: &ChangeRequest,
+    names: NameRule,
     column: &str,
     distances: Distances,
 ) -> Result<Box<dyn ChangeFeed>, Failure> {
-    let (table, names) = (request.table.clone(), session.shared.names().await?);
-    if !tsql::is_granted(&session.access.tables.under(names), &table) {
-        return Err(ChangesError::NotGranted { table }.into());
-    }
-    let knows_masks = texts(session.catalog(catalog::KNOWS_MASKS.to_owned(), &[]).await?).await?;
+    let table = request.table.clone();
+    let knows_masks = session.catalog(catalog::KNOWS_MASKS.to_owned(), &[]).await?;
     let knows_masks =
         knows_masks.first().and_then(|row| row.first()).is_some_and(|count| count.as_deref() != Some("0"));
     let of_table = [Value::Text(table.schema.clone()), Value::Text(table.name.clone())];
-    let answer = texts(session.catalog(catalog::question(knows_masks), &of_table).await?).await?;
+    let answer = session.catalog(catalog::question(knows_masks), &of_table).await?;
     let columns: Option<Vec<_>> = answer.into_iter().map(catalog::column).collect();
-    let columns =
-        columns.ok_or_else(|| SourceError::Internal("the catalog answers otherwise than asked".to_owned()))?;
+    let columns = columns.ok_or_else(unexpected)?;
     let (columns, allows_snapshot): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
     let Chosen { columns, watermark } = choose(&columns, request, column, names)?;
     let isolation = allows_snapshot.first().is_some_and(|allowed| *allowed).then_some(Isolation::Snapshot);
     let table = Table { session, table, columns, watermark: watermark.clone(), isolation };
     watermark::open(table, &watermark, request, distances).await
-}
-
-impl SqlServerConnection {
-    /// Asks the catalog, at the server's default isolation: metadata has no versions.
-    async fn catalog(&self, text: String, values: &[Value]) -> Result<Box<dyn Reader>, Failure> {
-        self.ask(text, values, QueryOptions::default(), true).await
-    }
-
-    /// Runs a text of the host.
-    async fn ask(
-        &self,
-        text: String,
-        values: &[Value],
-        options: QueryOptions,
-        catalog: bool,
-    ) -> Result<Box<dyn Reader>, Failure> {
-        let checked = Checked { text, parameters: parameters::check(values)?, options, catalog };
-        Ok(Box::new(self.read(checked, self.take_place()?).await?))
-    }
 }
 
 struct Table {
@@ -178,10 +154,6 @@ impl<'a> Bounds<'a> {
     fn values(&self) -> Result<Vec<Value>, SourceError> {
         self.texts.iter().map(|bound| value(self.column, bound)).collect()
     }
-}
-
-fn quote_table(table: &TableId) -> String {
-    format!("{}.{}", quote(&table.schema), quote(&table.name))
 }
 
 /// The column's values as text, with all their digits, moments in UTC.

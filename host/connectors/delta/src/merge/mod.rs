@@ -1,0 +1,152 @@
+//! Loads that are merged into a table by key.
+//!
+//! - `apply`: a reduced load against the files of the table;
+//! - `ranges`: which files may hold a key of a load; `bounds`: what the log says of a file's columns;
+//! - `table_file`: a file of the table that is there; `stored_file`: its bytes;
+//! - `forms`, `output`: files that are written.
+
+mod apply;
+mod bounds;
+mod forms;
+mod output;
+mod ranges;
+mod stored_file;
+mod table_file;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datakit_connect::sink::SinkError;
+use datakit_connect::sink::merge::{MergeColumns, MergeLoad, Spool};
+use datakit_model::Failure;
+use datakit_model::sink::{CommitNote, Committed, PartitionWriter, TableWriter, Target, Written};
+use datakit_parquet::FilePlan;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+pub(crate) use apply::Merged;
+pub(crate) use table_file::TableFile;
+
+use crate::commit::{Commit, CommitError, Log};
+use crate::encode::DeltaRows;
+use apply::Merge;
+use forms::Incoming;
+
+/// What the merges of a sink share.
+#[derive(Debug, Clone)]
+pub(crate) struct MergeMemory {
+    /// For one load.
+    pub(crate) max_bytes: u64,
+    /// One table is merged at a time.
+    turn: Arc<Semaphore>,
+}
+
+impl MergeMemory {
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        Self { max_bytes, turn: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+/// A table being merged into.
+pub(crate) struct MergeWriter {
+    plan: Arc<FilePlan<DeltaRows>>,
+    log: Log,
+    target: Target,
+    checkpoint_interval: u32,
+    load: Arc<MergeLoad>,
+    memory: MergeMemory,
+}
+
+impl MergeWriter {
+    /// For rows of a target that was checked against the table. The plan has the columns of the load, then those that only the
+    /// table has.
+    pub(crate) fn new(
+        plan: FilePlan<DeltaRows>,
+        log: Log,
+        target: Target,
+        checkpoint_interval: u32,
+        memory: MergeMemory,
+    ) -> Result<Self, SinkError> {
+        let written = &plan.form.schema.written;
+        let of_load = target.schema.fields().len();
+        let places: Vec<usize> = (0..of_load).collect();
+        let failed = |e| SinkError::Encode { location: plan.location.clone(), source: Box::new(e) };
+        let incoming = written.project(&places).map_err(failed)?;
+        let kept = &written.fields()[of_load..];
+        let spool = Spool::new(MergeColumns::new(&target, "delta")?, &incoming, kept)?;
+        let plan = Arc::new(plan);
+        let form = Incoming { plan: Arc::clone(&plan), schema: Arc::clone(spool.schema()) };
+        let load = MergeLoad::new(spool, Box::new(form), plan.location.clone());
+        Ok(Self { plan, log, target, checkpoint_interval, load, memory })
+    }
+
+    /// Writes the files of the merge into the table as it is now.
+    async fn merge(&self, log: &Log) -> Result<Merged, SinkError> {
+        let merge = Merge {
+            plan: Arc::clone(&self.plan),
+            load: Arc::clone(&self.load),
+            rows: self.load.settle()?,
+            log: Arc::clone(&log.store),
+            files: log.files(),
+            max_bytes: self.memory.max_bytes,
+            runtime: Handle::current(),
+        };
+        let failed = |e| SinkError::Encode { location: self.plan.location.clone(), source: Box::new(e) };
+        tokio::task::spawn_blocking(move || merge.run()).await.map_err(failed)?
+    }
+
+    /// Commits the files of a merge, or removes them.
+    async fn commit_merged(&self, log: &Log, merged: &Merged, note: CommitNote) -> Result<Committed, Failure> {
+        if merged.counts.incomplete > 0 {
+            tracing::warn!(
+                location = %self.plan.location, rows = merged.counts.incomplete,
+                "rows were inserted of which the source sent some columns only: the others are null"
+            );
+        }
+        let commit = Commit {
+            schema: &self.plan.form.schema,
+            partition_columns: &self.plan.form.partitioning.columns,
+            checkpoint_interval: self.checkpoint_interval,
+            target: &self.target,
+            note,
+            files: &merged.written,
+            merged: Some(merged),
+        };
+        let (state, holds) = match log.commit(commit).await {
+            Ok(committed) => committed,
+            Err(CommitError::Unknown(error)) => return Err(error.into()),
+            Err(CommitError::Nothing(error)) => {
+                self.plan.remove(&merged.written).await;
+                return Err(error.into());
+            }
+        };
+        if let Some(directory) = self.plan.directory.clone() {
+            // Committed already; a thread that cannot be had is no reason to say otherwise.
+            let _ = tokio::task::spawn_blocking(move || Log::sync(&directory)).await;
+        }
+        let bytes = merged.written.iter().map(|file| file.bytes).sum();
+        Ok(Committed { written: Written { rows: state.rows, bytes }, state, holds })
+    }
+}
+
+#[async_trait]
+impl TableWriter for MergeWriter {
+    async fn partition(&self, ordinal: u32) -> Result<Box<dyn PartitionWriter>, Failure> {
+        Ok(self.load.partition(ordinal)?)
+    }
+
+    async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
+        // A closed semaphore would let all merge at once; nobody closes it.
+        let _turn = self.memory.turn.acquire().await;
+        let log = self.log.now(&self.plan.form, self.target.mode).await?;
+        let merged = self.merge(&log).await?;
+        self.commit_merged(&log, &merged, note).await
+    }
+
+    async fn abort(&self) {
+        self.load.abort();
+        self.log.remove_empty_directory();
+    }
+}
