@@ -75,7 +75,7 @@ pub async fn keep_fresh(context: &Context, request: RenewRequest) -> Result<(), 
     });
     let state = Arc::new(Mutex::new(State::default()));
     let endpoint = match request.health {
-        Some(address) => Some(health::serve(address, Arc::clone(&state) as Arc<dyn Health>).await?),
+        Some(address) => Some(health::serve(address, Arc::clone(&state) as Arc<dyn Health>, None).await?),
         None => None,
     };
     if let Some(endpoint) = &endpoint {

@@ -10,6 +10,7 @@
 //! | `protection` | what a run may ask of a source |
 //! | `job` | an ingest of the configuration becomes a job |
 //! | `run`, `plan`, `preview`, `discover` | what can be asked of a job |
+//! | `metrics` | what a run counts, for Prometheus |
 //! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
 //! | `packages`, `inspect`, `lock` | datakits and the registry |
 //! | `kerberos` | ticket caches |
@@ -35,6 +36,7 @@ mod inspect;
 mod job;
 mod kerberos;
 mod lock;
+mod metrics;
 mod packages;
 mod plan;
 mod preview;

@@ -46,12 +46,21 @@ pub struct RunRequest {
     pub parallel: Option<u64>,
     /// Where the health endpoint answers during the run.
     pub health: Option<SocketAddr>,
+    /// Where the metrics are written after each ingest, as text of Prometheus; none: what the configuration says.
+    pub metrics_file: Option<PathBuf>,
 }
 
 impl Default for RunRequest {
     /// Every ingest of the configuration, as the configuration says, with a new id.
     fn default() -> Self {
-        Self { run_id: new_run_id(), ingest: IngestRequest::default(), mode: None, parallel: None, health: None }
+        Self {
+            run_id: new_run_id(),
+            ingest: IngestRequest::default(),
+            mode: None,
+            parallel: None,
+            health: None,
+            metrics_file: None,
+        }
     }
 }
 

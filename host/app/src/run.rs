@@ -1,12 +1,13 @@
 //! Read, write, commit: one ingest after the other.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datakit_config::{Config, Ingest, Overrides};
 use datakit_http::Endpoint;
 use datakit_model::sink::Sink;
-use datakit_pipeline::{RunEvent, RunStatus, Summary, TableSummary};
+use datakit_pipeline::{Observer, RunEvent, RunStatus, Summary, TableSummary};
 use tracing::Instrument;
 
 use crate::component::asked;
@@ -15,6 +16,7 @@ use crate::context::Context;
 use crate::error::AppError;
 use crate::health::{self, Checks, Health};
 use crate::job::{Connections, JobRequest, connections, job_of, sink_mode};
+use crate::metrics::Metrics;
 use crate::reports::Reports;
 use crate::requests::RunRequest;
 use crate::runs::Recorder;
@@ -28,6 +30,11 @@ pub struct Run<'c> {
     ingests: usize,
     /// Answers for as long as the run lives.
     health: Option<(Arc<Checks>, Endpoint)>,
+    metrics: Arc<Metrics>,
+    /// Where the metrics are written after each ingest.
+    metrics_file: Option<PathBuf>,
+    /// The metrics, which hand on to the context's.
+    observer: Arc<dyn Observer>,
 }
 
 /// An ingest that has ended, or could not start.
@@ -87,11 +94,24 @@ impl<'c> Run<'c> {
                 opened => prepared.push(Prepared { label, ingest, opened }),
             }
         }
+        let labels = prepared.iter().map(|prepared| prepared.label.as_str());
+        let metrics = Arc::new(Metrics::new(labels, Arc::clone(context.observer())));
         let health = match request.health {
-            Some(address) => Some(serve_health(context, address, &prepared).await?),
+            Some(address) => Some(serve_health(context, address, &prepared, &metrics).await?),
             None => None,
         };
-        Ok(Self { context, config, request: job, ingests: prepared.len(), waiting: prepared.into_iter(), health })
+        let set = config.warehouse.metrics_file.as_ref().map(|file| file.to_path_buf());
+        Ok(Self {
+            context,
+            config,
+            request: job,
+            ingests: prepared.len(),
+            waiting: prepared.into_iter(),
+            health,
+            metrics_file: request.metrics_file.or(set),
+            observer: Arc::clone(&metrics) as Arc<dyn Observer>,
+            metrics,
+        })
     }
 
     /// The number of ingests, those that have ended included.
@@ -106,14 +126,19 @@ impl<'c> Run<'c> {
         let number = self.ingests - self.waiting.len() + 1;
         let Prepared { label, ingest, opened } = self.waiting.next()?;
         let datakit = ingest.datakit.clone();
-        self.context.emit(RunEvent::IngestStarted { ingest: label.clone(), number, of: self.ingests });
+        self.observer.event(RunEvent::IngestStarted { ingest: label.clone(), number, of: self.ingests });
         let outcome = match self.context.stop.is_cancelled() && self.ingests > 1 {
             true => Err(AppError::Stopped.into()),
             // Boxed: callers hold a small future, whose layout the compiler need not look into.
             false => Box::pin(self.ingest(&label, &ingest, opened)).await,
         };
         let ended = EndedIngest { ingest: label, datakit, outcome };
-        self.context.emit(finished(&ended));
+        self.observer.event(finished(&ended));
+        if let Some(file) = &self.metrics_file
+            && let Err(source) = write_whole(file, &self.metrics.page())
+        {
+            self.context.warn(&format!("cannot write the metrics to {}: {source}", file.display()));
+        }
         Some(ended)
     }
 
@@ -124,7 +149,8 @@ impl<'c> Run<'c> {
         opened: Result<(Connections, Arc<dyn Sink>), Reports>,
     ) -> Result<Summary, Reports> {
         let (connections, sink) = opened?;
-        let recorder = Recorder::new(self.context, &self.config, (self.request.run_id(), label), ingest, &sink);
+        let recorder =
+            Recorder::new(self.context, &self.config, (self.request.run_id(), label), ingest, (&sink, &self.observer));
         let outcome = self.copy(ingest, &connections, sink, &recorder).await;
         recorder.end(&outcome).await;
         outcome
@@ -173,6 +199,7 @@ async fn serve_health(
     context: &Context,
     address: std::net::SocketAddr,
     ingests: &[Prepared],
+    metrics: &Arc<Metrics>,
 ) -> Result<(Arc<Checks>, Endpoint), AppError> {
     let (mut connections, mut sinks) = (Connections::new(), BTreeMap::new());
     for Prepared { ingest, opened, .. } in ingests {
@@ -181,9 +208,20 @@ async fn serve_health(
         sinks.insert(ingest.sink.clone().unwrap_or_default(), Arc::clone(sink));
     }
     let checks = Arc::new(Checks::new(connections, sinks));
-    let endpoint = health::serve(address, Arc::clone(&checks) as Arc<dyn Health>).await?;
+    let endpoint = health::serve(address, Arc::clone(&checks) as Arc<dyn Health>, Some(Arc::clone(metrics))).await?;
     context.emit(RunEvent::HealthEndpoint { address: endpoint.address().to_string() });
     Ok((checks, endpoint))
+}
+
+/// Writes a file that nobody sees half-written.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Collectors of text files read names that end with `.prom`.
+    let unfinished = folder.join(format!(".{name}.{}", std::process::id()));
+    std::fs::write(&unfinished, text)?;
+    std::fs::rename(&unfinished, path).inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
 }
 
 fn finished(ended: &EndedIngest) -> RunEvent {

@@ -33,7 +33,7 @@ pub async fn serve_health(context: &Context, request: &ServeHealthRequest) -> Re
     }
     let checks = Arc::new(Checks::new(connections, sinks));
     checks.start();
-    let endpoint = health::serve(request.listen, checks).await?;
+    let endpoint = health::serve(request.listen, checks, None).await?;
     tracing::info!(target: "datakit", address = %endpoint.address(), "health endpoint");
     context.stop.cancelled().await;
     Ok(())

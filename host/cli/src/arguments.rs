@@ -295,9 +295,13 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N")]
     pub(crate) parallel: Option<u64>,
 
-    /// Answer /health/live, /health/startup and /health/ready here while it runs
+    /// Answer /health/live, /health/startup, /health/ready and /metrics here while it runs
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) health: Option<SocketAddr>,
+
+    /// Write metrics here after each ingest, as text of Prometheus [default: warehouse.metrics_file]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 /// `host plan`

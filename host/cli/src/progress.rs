@@ -295,7 +295,7 @@ impl Observer for Progress {
                 self.terminal.say(&format!("{datakit}@{version}{from} ({digest}), run {run_id}"));
             }
             RunEvent::Discovering => self.waits_for("reading the catalog"),
-            RunEvent::Selected { discovered, selected } => self.selected(discovered, selected),
+            RunEvent::Selected { discovered, selected, .. } => self.selected(discovered, selected),
             RunEvent::Unmatched { pattern, nearest } => {
                 let meant =
                     if nearest.is_empty() { String::new() } else { format!("; near it: {}", nearest.join(", ")) };

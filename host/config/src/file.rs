@@ -102,6 +102,9 @@ pub struct Warehouse {
     /// The folder of pulled datakits and compiled code, relative to this file; by default the user's cache folder.
     #[schemars(extend("x-env" = ["DATAKIT_CACHE", "The folder of pulled datakits and compiled code"]))]
     pub cache: Option<SettingPath>,
+    /// Where a run writes its metrics after each ingest, relative to this file: text of Prometheus, for a collector of text files.
+    #[schemars(extend("x-env" = ["DATAKIT_METRICS_FILE", "Where a run writes its metrics, as text of Prometheus"]))]
+    pub metrics_file: Option<SettingPath>,
 }
 
 /// `host[:port]/prefix`, or `oci:PATH` with the path resolved.

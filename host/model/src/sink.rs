@@ -143,7 +143,7 @@ pub struct RecordName {
     pub started_at_micros: i64,
     /// The run.
     pub run_id: String,
-    /// The ingest, by its name or its number from 1.
+    /// The ingest.
     pub ingest: String,
 }
 

@@ -78,6 +78,8 @@ pub enum RunEvent {
         discovered: usize,
         /// Tables and views that the run reads.
         selected: usize,
+        /// Their names.
+        tables: Vec<String>,
     },
     /// A pattern of the selection matches no discovered table.
     Unmatched {

@@ -27,7 +27,9 @@ pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observe
     let discovery = job.datakit.discover(session, &job.tables).await?;
     let selection = job.selection(&discovery).await?;
     let Selected { discovered, tables, invalid, unmatched } = select(discovery, &selection)?;
-    observer.event(RunEvent::Selected { discovered, selected: tables.len() + invalid.len() });
+    let names = tables.iter().map(|table| &table.id).chain(invalid.iter().map(|table| &table.id));
+    let names: Vec<String> = names.map(ToString::to_string).collect();
+    observer.event(RunEvent::Selected { discovered, selected: names.len(), tables: names });
     for (pattern, nearest) in &unmatched {
         observer.event(RunEvent::Unmatched {
             pattern: pattern.to_string(),

@@ -16,25 +16,27 @@ pub struct PostgresWorld {
     directory: TempDir,
     source: PostgresServer,
     sink: Option<PostgresServer>,
+    /// Further keys of the connection.
+    connection: &'static str,
     poolers: Vec<PgBouncer>,
 }
 
 impl PostgresWorld {
     /// A world whose server has run `script`.
     pub fn new(script: &str) -> Self {
-        Self::of(PostgresServer::start(None).unwrap(), script)
+        Self::of(PostgresServer::start(None).unwrap(), "", script)
     }
 
     /// The same with a server that decodes its log. The connection names the slot `bronze` and the publication `bronze`, which
     /// `script` has to make.
     pub fn with_logical_decoding(script: &str) -> Self {
-        let world = Self::of(PostgresServer::start_with("wal_level=logical\n").unwrap(), script);
-        world.edit("source_system = ", "slot = \"bronze\"\npublication = \"bronze\"\nsource_system = ");
-        world
+        let source = PostgresServer::start_with("wal_level=logical\n").unwrap();
+        Self::of(source, "slot = \"bronze\"\npublication = \"bronze\"\n", script)
     }
 
-    fn of(source: PostgresServer, script: &str) -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap(), source, sink: None, poolers: Vec::new() };
+    fn of(source: PostgresServer, connection: &'static str, script: &str) -> Self {
+        let world =
+            Self { directory: tempfile::tempdir().unwrap(), source, sink: None, connection, poolers: Vec::new() };
         world.execute(script);
         world.write_warehouse("kind = \"delta\"\nuri = \"./bronze\"");
         world.host(&["publish", datakit("postgres-bronze").to_str().unwrap()]).success();
@@ -69,8 +71,9 @@ impl PostgresWorld {
     fn write_warehouse(&self, sink: &str) {
         let text = format!(
             "[warehouse]\nname = \"test\"\nregistry = \"oci:registry\"\n\n\
-             [connections.shop]\nkind = \"postgres\"\nsource_system = \"SHOP\"\n{}\n\n[sinks.bronze]\n{sink}\n\n\
+             [connections.shop]\nkind = \"postgres\"\nsource_system = \"SHOP\"\n{}{}\n\n[sinks.bronze]\n{sink}\n\n\
              [[ingest]]\ndatakit = \"postgres-bronze@0.1.0\"\nroles = {{ source = \"shop\" }}\nsink = \"bronze\"\nmode = \"append\"\ntables = [\"*.*\"]\n",
+            self.connection,
             keys(&self.source)
         );
         fs::write(self.path().join("warehouse.toml"), text).unwrap();

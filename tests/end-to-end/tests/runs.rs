@@ -53,7 +53,10 @@ fn run_leaves_a_document_and_a_row() {
         world.run(&["--run-id", "first"]);
         let found = records(&world, "first");
         let record = &found[0];
-        assert_eq!((&record["status"], &record["ingest"], &record["rows"]), (&json!("done"), &json!("1"), &json!(2)));
+        assert_eq!(
+            (&record["status"], &record["ingest"], &record["rows"]),
+            (&json!("done"), &json!("files-bronze@0.1.0"), &json!(2))
+        );
         assert_eq!(record["source_system"], "LANDING", "{record}");
         assert_eq!(record["sources"][0]["connection"], "landing");
         assert!(record["datakit"]["digest"].as_str().unwrap().starts_with("sha256:"));

@@ -1,4 +1,4 @@
-//! Routes for whoever watches: `/health/live`, `/health/startup`, `/health/ready`, as Kubernetes' probes ask.
+//! Routes for whoever watches: `/health/live`, `/health/startup`, `/health/ready`, as Kubernetes' probes ask, and `/metrics`.
 
 mod checks;
 
@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use datakit_http::axum::Router;
 use datakit_http::axum::extract::State;
 use datakit_http::axum::http::StatusCode;
-use datakit_http::axum::response::Response;
+use datakit_http::axum::http::header::CONTENT_TYPE;
+use datakit_http::axum::response::{IntoResponse, Response};
 use datakit_http::axum::routing::get;
 use datakit_http::{Bounds, Endpoint, bounded, raw_json};
 use datakit_model::printable;
@@ -18,6 +19,7 @@ use serde::Serialize;
 pub(crate) use self::checks::Checks;
 use self::checks::Readiness;
 use crate::error::AppError;
+use crate::metrics::Metrics;
 
 /// No more clients wait for readiness at one time: each for a few seconds at most.
 const MAX_WAITING: usize = 32;
@@ -78,9 +80,22 @@ impl Answer {
 }
 
 /// Listens from now on.
-pub(crate) async fn serve(address: SocketAddr, health: Arc<dyn Health>) -> Result<Endpoint, AppError> {
+pub(crate) async fn serve(
+    address: SocketAddr,
+    health: Arc<dyn Health>,
+    metrics: Option<Arc<Metrics>>,
+) -> Result<Endpoint, AppError> {
     let failed = |source| AppError::Listen { address, source };
-    datakit_http::serve(address, routes(health), Bounds::default()).await.map_err(failed)
+    let routes = match metrics {
+        Some(metrics) => routes(health).merge(Router::new().route("/metrics", get(page)).with_state(metrics)),
+        None => routes(health),
+    };
+    datakit_http::serve(address, routes, Bounds::default()).await.map_err(failed)
+}
+
+/// The text format of Prometheus.
+async fn page(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.page())
 }
 
 fn routes(health: Arc<dyn Health>) -> Router {
@@ -144,7 +159,7 @@ mod tests {
     }
 
     async fn endpoint() -> Endpoint {
-        serve(([127, 0, 0, 1], 0).into(), Arc::new(Slow)).await.unwrap()
+        serve(([127, 0, 0, 1], 0).into(), Arc::new(Slow), None).await.unwrap()
     }
 
     async fn begun(endpoint: &Endpoint, bytes: &str) -> TcpStream {

@@ -19,6 +19,7 @@ use datakit_model::sink::{KeptRecord, KeptState, RecordName, Sink};
 use datakit_model::{Failure, StateDocument};
 use serde::Serialize;
 
+pub(crate) use self::record::word_of;
 pub use self::record::{
     RecordStatus, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink, RecordedSource,
     RunRecord, TableRecord,
@@ -97,8 +98,11 @@ async fn list(
     Ok(Tables { tables, failures: Reports::of(failures) })
 }
 
+/// A sink, by its name in the configuration.
+type NamedSink = (String, Arc<dyn Sink>);
+
 /// The sinks that are meant, by name.
-fn sinks(context: &Context, config: &Config, sink: Option<&str>) -> Result<Vec<(String, Arc<dyn Sink>)>, Reports> {
+fn sinks(context: &Context, config: &Config, sink: Option<&str>) -> Result<Vec<NamedSink>, Reports> {
     if let Some(name) = sink {
         config.one_sink(Some(name))?;
     }
@@ -238,7 +242,7 @@ impl TableRecord {
         Self {
             table,
             target,
-            status: record::word_of(datakit_pipeline::TableStatus::Committed).to_owned(),
+            status: word_of(datakit_pipeline::TableStatus::Committed).to_owned(),
             started_at: None,
             ended_at: None,
             seconds: 0.0,

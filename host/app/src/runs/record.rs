@@ -24,7 +24,7 @@ pub struct RunRecord {
     pub version: u32,
     /// The run.
     pub run_id: String,
-    /// The ingest, by its name or its number from 1.
+    /// The ingest: its name, or its number from 1; of an only one without a name, the datakit.
     pub ingest: String,
     /// How it ended.
     pub status: RecordStatus,
@@ -198,7 +198,7 @@ impl RunRecord {
     pub const VERSION: u32 = 1;
 
     /// Of an ingest that begins.
-    pub(crate) fn begun(name: &RecordName, config: &Config, ingest: &Ingest, sink_kind: &str) -> Self {
+    pub(crate) fn begun(name: &RecordName, label: &str, config: &Config, ingest: &Ingest, sink_kind: &str) -> Self {
         let source = |(role, connection): (&String, &String)| {
             let found = config.connections.get(connection)?;
             Some(RecordedSource {
@@ -211,7 +211,7 @@ impl RunRecord {
         Self {
             version: Self::VERSION,
             run_id: name.run_id.clone(),
-            ingest: name.ingest.clone(),
+            ingest: label.to_owned(),
             status: RecordStatus::Started,
             started_at: rfc3339(name.started_at_micros),
             ended_at: None,

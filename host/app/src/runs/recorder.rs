@@ -24,6 +24,9 @@ const ROW_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same of a run that was told to stop.
 const ROW_TIMEOUT_STOPPED: Duration = Duration::from_secs(5);
 
+/// The longest ingest in the name of a record.
+const MAX_LABEL_CHARS: usize = 100;
+
 /// Writes the record of one start of an ingest.
 pub(crate) struct Recorder<'c> {
     context: &'c Context,
@@ -40,12 +43,12 @@ impl<'c> Recorder<'c> {
         config: &Config,
         (run_id, label): (&str, &str),
         ingest: &Ingest,
-        sink: &Arc<dyn Sink>,
+        (sink, observer): (&Arc<dyn Sink>, &Arc<dyn Observer>),
     ) -> Self {
-        let (run_id, label) = (run_id.to_owned(), label.to_owned());
-        let name = RecordName { started_at_micros: now_micros(), run_id, ingest: label };
-        let record = Mutex::new(RunRecord::begun(&name, config, ingest, sink.kind()));
-        let watch = Arc::new(Watch { to: Arc::clone(context.observer()), seen: Mutex::default() });
+        let (run_id, short) = (run_id.to_owned(), short(label));
+        let name = RecordName { started_at_micros: now_micros(), run_id, ingest: short };
+        let record = Mutex::new(RunRecord::begun(&name, label, config, ingest, sink.kind()));
+        let watch = Arc::new(Watch { to: Arc::clone(observer), seen: Mutex::default() });
         Self { context, sink: Arc::clone(sink), name, record, watch }
     }
 
@@ -120,6 +123,13 @@ impl<'c> Recorder<'c> {
         };
         tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(late()))
     }
+}
+
+/// An ingest in the name of a record, which no sink has to cut or escape: an ingest without a name is called after its datakit,
+/// which can be a path.
+fn short(label: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    label.chars().map(plain).take(MAX_LABEL_CHARS).collect()
 }
 
 /// A record as the sink keeps it.

@@ -112,6 +112,7 @@ fn request(arguments: Run) -> RunRequest {
         mode: if arguments.full_refresh { Some(Mode::Overwrite) } else { mode_of(&arguments.mode) },
         parallel: arguments.parallel,
         health: arguments.health,
+        metrics_file: arguments.metrics_file,
         ingest: ingest_of(arguments.ingest),
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Makes a table of so many rows, unless it is there, and merges so many changes into it: spread over all of its keys, or near each
 //! other.
+#![expect(clippy::print_stdout, reason = "a program that reports")]
 
 use std::error::Error;
 use std::sync::Arc;

@@ -26,6 +26,9 @@ use crate::wire::ServerInfo;
 /// The link of what a role may do in the sink.
 const WRITABLE: &str = "writable";
 
+/// The link of what a source reads of the server's log.
+const REPLICATION: &str = "replication";
+
 /// Why there is no link of Kerberos, as docs/kerberos.md says it.
 const NO_GSSAPI: &str = "GSSAPI is not offered for PostgreSQL: tokio-postgres does not speak it (rust-postgres #994)";
 
@@ -67,7 +70,8 @@ impl Connector for Postgres {
             ..PostgresConfig::new(server(&settings.server, services)?)
         };
         let source = PostgresSource::new(config).map_err(Failure::from)?;
-        Ok(Arc::new(Reading { server: settings.server.clone(), source: Arc::new(source) }))
+        let is_logical = settings.slot.is_some();
+        Ok(Arc::new(Reading { server: settings.server.clone(), is_logical, source: Arc::new(source) }))
     }
 
     fn sink(&self, sink: &SinkConfig, services: &dyn Services) -> Result<Arc<dyn ConnectedSink>, OpenError> {
@@ -78,7 +82,11 @@ impl Connector for Postgres {
     }
 
     fn source_outline(&self, connection: &Connection, _: Option<&dyn ConnectedSource>) -> Outline {
-        source_settings(connection).map_or_else(|_| Outline::default(), |settings| outline(&settings.server, &[]))
+        let outlined = |settings: &PostgresSettings| {
+            let more: &[&'static str] = if settings.slot.is_some() { &[REPLICATION] } else { &[] };
+            outline(&settings.server, more)
+        };
+        source_settings(connection).map_or_else(|_| Outline::default(), outlined)
     }
 
     fn sink_outline(&self, sink: &SinkConfig, _: Option<&dyn ConnectedSink>, _: bool) -> Outline {
@@ -120,6 +128,8 @@ fn server(settings: &PostgresServer, services: &dyn Services) -> Result<Server, 
 /// A source with the settings of its server.
 struct Reading {
     server: PostgresServer,
+    /// It has a slot and a publication.
+    is_logical: bool,
     source: Arc<PostgresSource>,
 }
 
@@ -144,7 +154,12 @@ impl ConnectedSource for Reading {
         let address = reach(walk, &self.server, self.source.reach()).await?;
         let (checked, took) = walk.step(&format!("the login at {address}"), self.source.check()).await;
         let link = checked.as_ref().err().and_then(link_of_source);
-        logged_in(walk, &self.server, link, checked.map_err(Failure::from), took).await
+        logged_in(walk, &self.server, link, checked.map_err(Failure::from), took).await?;
+        if self.is_logical {
+            let detail = |found: &Option<String>| found.clone().unwrap_or_default();
+            walk.link(REPLICATION, "slot and publication", self.source.check_logical(), detail).await?;
+        }
+        Ok(())
     }
 }
 

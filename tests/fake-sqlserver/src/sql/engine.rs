@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::bind::Surroundings;
+use super::bind::{Surroundings, TRACKING_DENIED};
 use super::catalog::{self, Access, CatalogColumn, Object, ObjectKind, define};
 use super::hooks::{Hook, Interruption};
 use super::isolation::Isolation;
@@ -313,6 +313,11 @@ impl SqlEngine {
     /// Forbids SELECT on `schema.name` (error 229), or allows it again.
     pub fn set_denied(&self, name: &str, denied: bool) {
         self.shared.set_denied(name, denied);
+    }
+
+    /// Forbids VIEW CHANGE TRACKING on `schema.name` (error 229), or allows it again.
+    pub fn set_tracking_denied(&self, name: &str, denied: bool) {
+        self.shared.set_denied(&format!("{TRACKING_DENIED}{name}"), denied);
     }
 
     /// Says of a column what no statement here can: the value of a column of `sys.columns` (`is_masked`, `is_hidden`,

@@ -176,11 +176,18 @@ pub fn truncated(table: &str, column: &str, value: &str) -> SqlError {
     )
 }
 
-/// 229
+/// 229 of SELECT
 pub fn select_denied(object: &str, database: &str, schema: &str) -> SqlError {
+    denied("SELECT", object, database, schema)
+}
+
+/// 229
+pub fn denied(permission: &str, object: &str, database: &str, schema: &str) -> SqlError {
     SqlError::new(
         229,
-        format!("The SELECT permission was denied on the object '{object}', database '{database}', schema '{schema}'."),
+        format!(
+            "The {permission} permission was denied on the object '{object}', database '{database}', schema '{schema}'."
+        ),
     )
     .with_class(14)
     .with_state(5)

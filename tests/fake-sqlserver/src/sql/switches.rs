@@ -54,7 +54,7 @@ settings! {
     Capture {
         /// With each commit.
         AtOnce = "at-once",
-        /// When `sys.sp_cdc_scan` runs, or [`super::SqlEngine::capture`].
+        /// When `sys.sp_cdc_scan` runs.
         OnCommand = "on-command",
     }
     /// The error of the change functions for an invalid range ("Work with Change Data" says 313,

@@ -123,6 +123,7 @@ struct Table {
 /// A change out of the log.
 struct Change {
     seq: i64,
+    statement: i64,
     columns: Option<String>,
     before: Option<Vec<u8>>,
     after: Option<Vec<u8>>,
@@ -132,33 +133,46 @@ impl Table {
     fn track(&self, connection: &Connection, transaction: i64, since: i64) -> rusqlite::Result<()> {
         let changes: Vec<Change> = connection
             .prepare_cached(
-                "SELECT seq, columns, before, after FROM __log \
+                "SELECT seq, statement, columns, before, after FROM __log \
                  WHERE txn = ?1 AND object_id = ?2 AND seq > ?3 AND kind IN ('I', 'U', 'D') ORDER BY seq",
             )?
             .query_map([transaction, self.object_id, since], |row| {
-                Ok(Change { seq: row.get(0)?, columns: row.get(1)?, before: row.get(2)?, after: row.get(3)? })
+                let key = |at| row.get::<_, Option<Vec<u8>>>(at).map(|row| row.map(|row| image::part(&row, &self.key)));
+                Ok(Change {
+                    seq: row.get(0)?,
+                    statement: row.get(1)?,
+                    columns: row.get(2)?,
+                    before: key(3)?,
+                    after: key(4)?,
+                })
             })?
             .collect::<rusqlite::Result<_>>()?;
-        for change in changes {
-            let before = change.before.as_deref().map(|row| image::part(row, &self.key));
-            let after = change.after.as_deref().map(|row| image::part(row, &self.key));
-            match (before, after) {
-                (Some(before), Some(after)) if before == after => {
-                    let mask = match self.tracks_columns {
-                        true => self.mask(connection, change.columns.as_deref().unwrap_or_default())?,
-                        false => None,
-                    };
-                    self.add(connection, change.seq, 'U', &after, mask)?;
-                }
-                (before, after) => {
-                    if let Some(before) = before {
-                        self.add(connection, change.seq, 'D', &before, None)?;
-                    }
-                    if let Some(after) = after {
-                        self.add(connection, change.seq, 'I', &after, None)?;
-                    }
-                }
+        for changes in changes.chunk_by(|a, b| a.statement == b.statement) {
+            // A key that one row leaves and another takes was there before and is there after.
+            let last = changes.iter().map(|change| change.seq).max().unwrap_or(0);
+            for change in changes {
+                self.track_change(connection, change, last)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Tracks a change: deletes of a statement come before its inserts.
+    fn track_change(&self, connection: &Connection, change: &Change, last: i64) -> rusqlite::Result<()> {
+        if let (Some(before), Some(after)) = (&change.before, &change.after)
+            && before == after
+        {
+            let mask = match self.tracks_columns {
+                true => self.mask(connection, change.columns.as_deref().unwrap_or_default())?,
+                false => None,
+            };
+            return self.add(connection, change.seq * 2, 'U', after, mask);
+        }
+        if let Some(before) = &change.before {
+            self.add(connection, change.seq * 2, 'D', before, None)?;
+        }
+        if let Some(after) = &change.after {
+            self.add(connection, last * 2 + 1, 'I', after, None)?;
         }
         Ok(())
     }

@@ -327,6 +327,6 @@ async fn merged_rows_keep_their_order() {
         })
         .collect();
     bounds.sort_unstable();
-    assert!(bounds.len() > 2);
+    assert!(bounds.len() > 1);
     assert!(bounds.is_sorted_by(|(_, high), (low, _)| high < low), "{bounds:?}");
 }

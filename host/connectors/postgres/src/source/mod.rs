@@ -38,13 +38,13 @@ use async_trait::async_trait;
 use datakit_guard::postgres::{self as guard, Accepted};
 use datakit_model::changes::{ChangeFeed, ChangeRequest, Offer};
 use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, QueryOptions, Reader, Source};
-use datakit_model::{Failure, NameRule, TableId, TablePatterns};
+use datakit_model::{Failure, MemoryBudget, NameRule, TableId, TablePatterns};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
 pub use self::changes::logical::LogicalError;
-use self::changes::logical::slot;
 use self::changes::logical::stream::Streams;
+use self::changes::logical::{self, slot};
 pub use self::config::{LogicalConfig, PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
 pub use self::error::PostgresError;
@@ -58,6 +58,9 @@ use datakit_connect::delivery::{Delivery, Message};
 use datakit_connect::permissions::Permissions;
 use datakit_connect::pool::Pool;
 use datakit_connect::reader::{BatchReader, Busy};
+
+/// What a question of `host doctor` may take, in bytes.
+const CHECK_BYTES: u64 = 1 << 20;
 
 /// A configured PostgreSQL server with its pool, and the snapshot of the run.
 pub struct PostgresSource {
@@ -119,6 +122,25 @@ impl PostgresSource {
         check::who(&self.shared.config, &self.shared.pool).await
     }
 
+    /// Whether server, role, slot and publication are set up for the strategy `logical`, where the configuration names them; what
+    /// there is of them, in words.
+    ///
+    /// # Errors
+    /// [`LogicalError::UnfitServer`]; what connecting or the query says.
+    pub async fn check_logical(&self) -> Result<Option<String>, Failure> {
+        let Some(names) = &self.shared.config.logical else { return Ok(None) };
+        let session = self.session(Access {
+            tables: TablePatterns::new(Vec::new()),
+            run_id: "doctor".to_owned(),
+            memory: MemoryBudget::new(CHECK_BYTES),
+        });
+        logical::check(&session, names).await.map(Some)
+    }
+
+    fn session(&self, access: Access) -> PostgresSession {
+        PostgresSession { shared: Arc::clone(&self.shared), access, reading: Arc::new(AtomicBool::new(false)) }
+    }
+
     /// Which tables the role may read.
     ///
     /// # Errors
@@ -135,11 +157,7 @@ impl Source for PostgresSource {
     }
 
     async fn connect(&self, access: Access) -> Result<Box<dyn Connection>, Failure> {
-        Ok(Box::new(PostgresSession {
-            shared: Arc::clone(&self.shared),
-            access,
-            reading: Arc::new(AtomicBool::new(false)),
-        }))
+        Ok(Box::new(self.session(access)))
     }
 
     async fn compared(&self, patterns: &TablePatterns, _tables: &[TableId]) -> Result<TablePatterns, Failure> {

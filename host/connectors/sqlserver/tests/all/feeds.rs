@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
-use datakit_fake_sqlserver::engine::{Event, Login, Request, Session as _};
+use datakit_fake_sqlserver::engine::{self, Login, Request, Session as _};
+use datakit_fake_sqlserver::sql::Place;
 pub use datakit_fake_sqlserver::sql::SqlEngine as Engine;
 use datakit_model::changes::{ChangeRequest, Strategy, Validity};
 use datakit_model::source::Source as _;
@@ -191,26 +192,26 @@ impl Copy {
     }
 }
 
-/// Has `event` happen at the `n`th moment of the clients' work, once. The answer counts the moments that came.
-pub fn interrupt(world: &World, n: usize, event: impl Fn(&Engine) + Send + Sync + 'static) -> Arc<AtomicUsize> {
+/// Has `event` happen at the `n`th moment of the clients' work, once: before a statement, and in and after the rows of a feed. The
+/// answer counts the moments that came.
+pub fn interrupt(world: &World, n: usize, event: Event) -> Arc<AtomicUsize> {
     let moments = Arc::new(AtomicUsize::new(0));
     let (engine, counter) = (world.engine.clone(), Arc::clone(&moments));
-    world.engine.set_hook(Some(Arc::new(move |_| {
-        if counter.fetch_add(1, Ordering::SeqCst) == n {
+    world.engine.set_hook(Some(Arc::new(move |moment| {
+        let is_one = moment.place == Place::Before || moment.statement.contains("datakit:");
+        if is_one && counter.fetch_add(1, Ordering::SeqCst) == n {
             event(&engine);
         }
     })));
     moments
 }
 
+/// What happens at a moment of a client's work.
+pub type Event = fn(&Engine);
+
 /// Lets an event happen at every moment of a run, each time in a world of its own. However the run ends, the copy is not wrong in
 /// silence: it failed or has a gap and wrote nothing, or it has all rows after one more run.
-pub async fn at_every_moment(
-    make: impl Fn() -> World,
-    copy: &Copy,
-    before: &str,
-    event: impl Fn(&Engine) + Send + Sync + Clone + 'static,
-) -> Vec<String> {
+pub async fn at_every_moment(make: impl Fn() -> World, copy: &Copy, before: &str, event: Event) -> Vec<String> {
     let mut outcomes = Vec::new();
     for n in 0.. {
         let world = make();
@@ -219,7 +220,7 @@ pub async fn at_every_moment(
         copy.run(&source).await.rows();
         world.engine.run_script(before).unwrap();
         let untouched = copy.clone();
-        let moments = interrupt(&world, n, event.clone());
+        let moments = interrupt(&world, n, event);
         let outcome = copy.run(&source).await;
         world.engine.set_hook(None);
         if moments.load(Ordering::SeqCst) <= n {
@@ -254,7 +255,7 @@ impl Writer {
 
     pub fn run(&mut self, text: &str) {
         self.0.execute(Request::Batch { text: text.to_owned() }, &mut |event| match event {
-            Event::Error(error) => panic!("{error}"),
+            engine::Event::Error(error) => panic!("{error}"),
             _ => ControlFlow::Continue(()),
         });
     }

@@ -8,6 +8,7 @@
 )]
 
 mod boundary;
+mod captured;
 mod catalog;
 mod certificates;
 mod changes;
@@ -20,6 +21,7 @@ mod feeds;
 mod foreign;
 mod grants;
 mod named;
+mod offers;
 mod places;
 mod pool;
 mod replay;

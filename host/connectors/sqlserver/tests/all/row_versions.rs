@@ -4,7 +4,7 @@ use datakit_model::changes::{ChangeRequest, Strategy, Validity};
 use datakit_sqlserver::ReaderKind;
 
 use crate::common::{READERS, reported};
-use crate::feeds::{Copy, Writer, at_every_moment, feed};
+use crate::feeds::{Copy, Event, Writer, at_every_moment, feed};
 use crate::world::World;
 
 const TABLE: &str = "\
@@ -94,13 +94,16 @@ async fn rows_say_their_version_and_the_table_needs_the_column() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_event_at_any_moment_loses_a_change_in_silence() {
     let changes = "INSERT INTO dbo.t (id, a) VALUES (3, 3); UPDATE dbo.t SET a = 9 WHERE id = 1";
-    for (name, script) in [
-        ("commit", "INSERT INTO dbo.t (id, a) VALUES (8, 8); UPDATE dbo.t SET a = 7 WHERE id = 3"),
-        ("of another table", "INSERT INTO dbo.other (id) VALUES (8)"),
-    ] {
-        let event = move |engine: &crate::feeds::Engine| {
+    let events: [(&str, Event); 2] = [
+        ("commit", |engine| {
+            let script = "INSERT INTO dbo.t (id, a) VALUES (8, 8); UPDATE dbo.t SET a = 7 WHERE id = 3";
             engine.run_script(script).map(drop).unwrap();
-        };
+        }),
+        ("of another table", |engine| {
+            engine.run_script("INSERT INTO dbo.other (id) VALUES (8)").map(drop).unwrap();
+        }),
+    ];
+    for (name, event) in events {
         let outcomes = at_every_moment(|| World::of(TABLE), &copy(), changes, event).await;
         assert_eq!(outcomes, ["read, read"], "{name}");
     }

@@ -8,7 +8,7 @@ use datakit_model::source::Source as _;
 use datakit_sqlserver::ReaderKind;
 
 use crate::common::{READERS, access, query, reported};
-use crate::feeds::{Copy, at_every_moment, feed};
+use crate::feeds::{Copy, Event, at_every_moment, feed};
 use crate::world::World;
 
 const TRACKED: &str = "\
@@ -211,7 +211,7 @@ async fn letters_of_a_change_decide_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_event_at_any_moment_loses_a_change_in_silence() {
-    let events: [(&str, fn(&crate::feeds::Engine)); 5] = [
+    let events: [(&str, Event); 5] = [
         ("commit", |engine| {
             engine
                 .run_script("INSERT INTO dbo.t VALUES (9, NULL, 9); UPDATE dbo.t SET b = 8 WHERE id = 4; DELETE FROM dbo.t WHERE id = 1")
@@ -233,7 +233,9 @@ async fn no_event_at_any_moment_loses_a_change_in_silence() {
     ];
     let mut said = Vec::new();
     for is_snapshot_allowed in [true, false] {
-        for (name, event) in events {
+        // To alter a table, and to end and begin its tracking, is no different without a snapshot from what comes before.
+        let events = if is_snapshot_allowed { &events[..] } else { &events[..3] };
+        for &(name, event) in events {
             let outcomes = at_every_moment(|| tracked(is_snapshot_allowed), &copy(), CHANGES, event).await;
             said.push(format!("{name}, snapshot {is_snapshot_allowed}: {}", outcomes.join("; ")));
         }

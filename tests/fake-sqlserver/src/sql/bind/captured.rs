@@ -8,7 +8,7 @@ use sqlparser::ast::{Expr, TableAlias};
 use super::{Binder, Bound, Scope, prepare};
 use crate::sql::capture::{self, Instance};
 use crate::sql::switches::{InvalidRange, MaxLsn, MinLsn};
-use crate::sql::{catalog, collate, errors, store, types};
+use crate::sql::{catalog, collate, errors, store};
 use crate::values::{Column, Length, SqlError, SqlType, Value};
 
 const LSN: SqlType = SqlType::Binary { length: 10 };
@@ -72,12 +72,14 @@ impl Binder<'_> {
         Ok(Some(bound))
     }
 
-    /// Zeros for an instance that does not exist, NULL for one whose low end is not known yet ("sys.fn_cdc_get_min_lsn",
+    /// Zeros for an instance that does not exist or may not be read, NULL for one whose low end is not known yet ("sys.fn_cdc_get_min_lsn",
     /// "cdc.change_tables").
     fn min_lsn(&self, instance: &str) -> String {
         match self.surroundings.shared.switches().min_lsn {
             MinLsn::Known => format!(
-                "(SELECT CASE COUNT(*) WHEN 0 THEN {ZEROS} ELSE MAX(start_lsn) END FROM __cdc_instances WHERE name = {instance})"
+                "(SELECT CASE COUNT(*) WHEN 0 THEN {ZEROS} ELSE MAX(i.start_lsn) END FROM __cdc_instances i \
+                 WHERE i.name = {instance} AND {})",
+                self.is_open("i.source_object_id", "")
             ),
             MinLsn::Null => "NULL".to_owned(),
             MinLsn::Zero => ZEROS.to_owned(),
@@ -153,7 +155,7 @@ impl Binder<'_> {
         }
         columns.extend([Column::new("__$operation", SqlType::Int), Column::new("__$update_mask", MASK)]);
         columns.extend(instance.columns.iter().map(|column| {
-            let sql_type = types::from_declaration(&column.declaration).unwrap_or(SqlType::SqlVariant);
+            let sql_type = column.sql_type();
             Column::new(
                 column.name.clone(),
                 if sql_type == SqlType::RowVersion { SqlType::Binary { length: 8 } } else { sql_type },

@@ -17,6 +17,9 @@ const TRACKED: [(&str, SqlType); 5] = [
     ("SYS_CHANGE_CONTEXT", SqlType::VarBinary(Length::Limited(128))),
 ];
 
+/// What stands before a table's name among the denied ones, where the permission is not SELECT but VIEW CHANGE TRACKING.
+pub const TRACKING_DENIED: &str = "view change tracking ";
+
 impl Binder<'_> {
     /// A function in FROM.
     pub(super) fn table_function(
@@ -59,6 +62,14 @@ impl Binder<'_> {
             let text = format!("Change tracking is not enabled on table '{table}'.");
             return Err(SqlError::new(22_105, text));
         };
+        if self.surroundings.denied.contains(&format!("{TRACKING_DENIED}{}", object.full_name()).to_lowercase()) {
+            return Err(errors::denied(
+                "VIEW CHANGE TRACKING",
+                &object.name,
+                &self.surroundings.database,
+                &object.schema,
+            ));
+        }
         self.access(object.id)?;
         let since = self.coerce(&self.expression(since, &Scope::default())?, SqlType::BigInt)?;
         let switches = self.surroundings.shared.switches();
@@ -91,14 +102,26 @@ impl Binder<'_> {
         if self.surroundings.shared.switches().min_valid_version == switches::MinValidVersion::Null {
             return "NULL".to_owned();
         }
-        let denied: Vec<String> = self.surroundings.denied.iter().map(|name| crate::sql::store::quoted(name)).collect();
+        let version = tracking::min_valid_version(object_id);
+        let is_open = self.is_open(object_id, "");
+        let is_seen = self.is_open(object_id, TRACKING_DENIED);
+        format!("(CASE WHEN {is_open} AND {is_seen} THEN {version} END)")
+    }
+
+    /// Whether a table may be read, as a condition of SQLite; with a prefix, what else the login may do with it.
+    pub(super) fn is_open(&self, object_id: &str, prefix: &str) -> String {
         format!(
-            "(CASE WHEN EXISTS (SELECT 1 FROM __objects o JOIN __schemas s ON s.schema_id = o.schema_id \
-             WHERE o.object_id = {object_id} AND (s.name || '.' || o.name) COLLATE {} IN ({})) THEN NULL ELSE {} END)",
+            "NOT EXISTS (SELECT 1 FROM __objects o JOIN __schemas s ON s.schema_id = o.schema_id \
+             WHERE o.object_id = {object_id} AND ('{prefix}' || s.name || '.' || o.name) COLLATE {} IN ({}))",
             crate::sql::collate::NAME,
-            denied.join(", "),
-            tracking::min_valid_version(object_id)
+            self.denied()
         )
+    }
+
+    /// What the login may not do, as texts of SQLite.
+    pub(super) fn denied(&self) -> String {
+        let denied: Vec<String> = self.surroundings.denied.iter().map(|name| crate::sql::store::quoted(name)).collect();
+        denied.join(", ")
     }
 }
 

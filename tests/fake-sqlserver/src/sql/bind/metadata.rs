@@ -169,8 +169,8 @@ impl Binder<'_> {
     /// denied. A table of which columns are granted one by one is not granted itself.
     fn has_permission(&self, arguments: &[&Expr], scope: &Scope<'_>) -> Result<Bound, SqlError> {
         let name = self.as_text(arguments[0], scope)?;
-        let denied: Vec<String> =
-            self.surroundings.denied.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
+        let permission = self.literal_text(arguments[2], scope)?.unwrap_or_default();
+        let prefix = if collate::same(&permission, "VIEW CHANGE TRACKING") { super::TRACKING_DENIED } else { "" };
         let facts = format!(
             "FROM __column_facts f JOIN __objects o ON o.object_id = f.object_id JOIN __schemas s ON s.schema_id = o.schema_id \
              WHERE s.name = t_name_part({name}, 'schema') AND o.name = t_name_part({name}, 'table')"
@@ -189,10 +189,10 @@ impl Binder<'_> {
             }
         };
         let sql = format!(
-            "(CASE WHEN {name} IS NULL THEN 1 ELSE (t_name_part({name}, 'schema') || '.' || t_name_part({name}, 'table')) \
-             COLLATE {} NOT IN ({}) AND {is_open} END)",
+            "(CASE WHEN {name} IS NULL THEN 1 ELSE ('{prefix}' || t_name_part({name}, 'schema') || '.' || \
+             t_name_part({name}, 'table')) COLLATE {} NOT IN ({}) AND {is_open} END)",
             collate::NAME,
-            denied.join(", ")
+            self.denied()
         );
         Ok(Bound::new(sql, SqlType::Int))
     }

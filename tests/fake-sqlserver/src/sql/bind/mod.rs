@@ -32,7 +32,7 @@ use super::shared::Shared;
 use super::switches::DefinitionsInSnapshot;
 use super::{collate, convert, errors, log, store, types};
 use crate::values::{Column, Length, SqlError, SqlType, Value};
-pub(in crate::sql) use changes::named_object;
+pub(in crate::sql) use changes::{TRACKING_DENIED, named_object};
 pub(in crate::sql) use join::physical_columns;
 pub use metadata::object_parts;
 pub use reserved::is_reserved;

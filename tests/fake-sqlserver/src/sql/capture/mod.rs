@@ -10,7 +10,8 @@ mod scan;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::catalog::define;
-use super::log;
+use super::{log, types};
+use crate::values::SqlType;
 pub use scan::scan;
 
 /// Tables of change data capture, created with the catalog.
@@ -27,9 +28,11 @@ CREATE TABLE IF NOT EXISTS __cdc_index_columns(
   PRIMARY KEY(object_id, ordinal)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS __cdc_commits(number INTEGER PRIMARY KEY, txn INTEGER NOT NULL, begun INTEGER NOT NULL, ended INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS __cdc_times(start_lsn BLOB PRIMARY KEY, begun INTEGER, ended INTEGER, tran_id BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS __cdc_definitions(number INTEGER PRIMARY KEY, source_object_id INTEGER NOT NULL, command TEXT NOT NULL, time INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS __cdc_definitions(number INTEGER PRIMARY KEY, source_object_id INTEGER NOT NULL, command TEXT NOT NULL, time INTEGER NOT NULL,
+  column_id INTEGER, declaration TEXT);
 CREATE TABLE IF NOT EXISTS __cdc_ddl_history(
-  source_object_id INTEGER NOT NULL, object_id INTEGER NOT NULL, command TEXT NOT NULL, ddl_lsn BLOB NOT NULL, time INTEGER NOT NULL);
+  source_object_id INTEGER NOT NULL, object_id INTEGER NOT NULL, command TEXT NOT NULL, ddl_lsn BLOB NOT NULL, time INTEGER NOT NULL,
+  is_column_update INTEGER NOT NULL);
 ";
 
 /// Whether the database captures changes.
@@ -98,6 +101,11 @@ pub struct Captured {
 }
 
 impl Captured {
+    /// Its type; [`SqlType::SqlVariant`] for one that is not known.
+    pub fn sql_type(&self) -> SqlType {
+        types::from_declaration(&self.declaration).unwrap_or(SqlType::SqlVariant)
+    }
+
     /// Its name in the change table in SQLite.
     pub fn physical(&self) -> String {
         format!("c{}", COLUMNS_BEFORE + self.ordinal)
@@ -176,14 +184,37 @@ pub fn commit(connection: &Connection, transaction: i64, begun: i64, ended: i64)
     Ok(tables)
 }
 
-/// A captured table is defined anew: the scan will tell `cdc.ddl_history`.
-pub fn note_definition(connection: &Connection, source: i64, command: &str, time: i64) -> rusqlite::Result<()> {
-    if is_captured(connection, source)? {
+/// A table is defined anew.
+#[derive(Debug)]
+pub struct Definition {
+    /// The table.
+    pub source: i64,
+    /// The statement.
+    pub command: String,
+    /// When, as a stored `datetime`.
+    pub time: i64,
+    /// The id of a column with another type, and that type.
+    pub new_type: Option<(i64, SqlType)>,
+}
+
+/// A table is defined anew: if it is captured, the scan will tell `cdc.ddl_history`. Gives whether it is.
+pub fn note_definition(connection: &Connection, definition: &Definition) -> rusqlite::Result<bool> {
+    let is_captured = is_captured(connection, definition.source)?;
+    if is_captured {
         let number = log::next_number(connection)?;
-        connection
-            .execute("INSERT INTO __cdc_definitions VALUES (?1, ?2, ?3, ?4)", params![number, source, command, time])?;
+        connection.execute(
+            "INSERT INTO __cdc_definitions VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                number,
+                definition.source,
+                definition.command,
+                definition.time,
+                definition.new_type.map(|(column, _)| column),
+                definition.new_type.map(|(_, sql_type)| types::declaration(sql_type)),
+            ],
+        )?;
     }
-    Ok(())
+    Ok(is_captured)
 }
 
 /// What the capture process writes while nothing happens: a row of `cdc.lsn_time_mapping` that stands for no transaction.

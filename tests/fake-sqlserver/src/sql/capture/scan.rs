@@ -1,9 +1,9 @@
 //! The scan of the log: from committed changes to rows of change tables.
 
 use rusqlite::types::Value as Stored;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 
-use super::{Captured, Instance, of_source};
+use super::{Captured, Definition, Instance, of_source};
 use crate::sql::catalog::define;
 use crate::sql::switches::{DeletedValues, KeyUpdates, Seqval, Switches};
 use crate::sql::{image, types};
@@ -35,27 +35,60 @@ struct Entry {
     after: Option<Vec<u8>>,
 }
 
-/// Handles all that was committed since the last scan. Gives the number of its transactions.
-pub fn scan(connection: &Connection, switches: Switches) -> rusqlite::Result<usize> {
+/// What stands in the log for the scan.
+enum Item {
+    Commit { transaction: i64, begun: i64, ended: i64 },
+    Definition(Definition),
+}
+
+/// Handles all that was committed or defined since the last scan, in that order.
+pub fn scan(connection: &Connection, switches: Switches) -> rusqlite::Result<()> {
     establish(connection)?;
-    let commits: Vec<(i64, i64, i64, i64)> = connection
-        .prepare("SELECT number, txn, begun, ended FROM __cdc_commits ORDER BY number")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    for (number, transaction, begun, ended) in &commits {
-        let first: i64 = connection
-            .query_row("SELECT MIN(seq) FROM __log WHERE txn = ?1", [transaction], |row| row.get(0))
-            .optional()?
-            .unwrap_or(*number);
-        let steps = steps(connection, *transaction, switches)?;
-        if write(connection, *number, first, &steps, switches)? {
-            super::map(connection, &super::lsn(*number), *begun, *ended, *transaction)?;
+    let mut items = commits(connection)?;
+    items.extend(definitions(connection)?);
+    items.sort_by_key(|(number, _)| *number);
+    for (number, item) in items {
+        match item {
+            Item::Commit { transaction, begun, ended } => {
+                if capture(connection, number, transaction, switches)? {
+                    super::map(connection, &super::lsn(number), begun, ended, transaction)?;
+                }
+                connection.execute("DELETE FROM __log WHERE txn = ?1", [transaction])?;
+            }
+            Item::Definition(definition) => tell_definition(connection, number, &definition)?,
         }
-        connection.execute("DELETE FROM __log WHERE txn = ?1", [transaction])?;
-        connection.execute("DELETE FROM __cdc_commits WHERE number = ?1", [number])?;
     }
-    tell_definitions(connection)?;
-    Ok(commits.len())
+    connection.execute_batch("DELETE FROM __cdc_commits; DELETE FROM __cdc_definitions")
+}
+
+fn commits(connection: &Connection) -> rusqlite::Result<Vec<(i64, Item)>> {
+    connection
+        .prepare("SELECT number, txn, begun, ended FROM __cdc_commits")?
+        .query_map([], |row| {
+            Ok((row.get(0)?, Item::Commit { transaction: row.get(1)?, begun: row.get(2)?, ended: row.get(3)? }))
+        })?
+        .collect()
+}
+
+fn definitions(connection: &Connection) -> rusqlite::Result<Vec<(i64, Item)>> {
+    connection
+        .prepare("SELECT number, source_object_id, command, time, column_id, declaration FROM __cdc_definitions")?
+        .query_map([], |row| {
+            let declaration: Option<String> = row.get(5)?;
+            let sql_type = declaration.as_deref().and_then(types::from_declaration);
+            let new_type = row.get::<_, Option<i64>>(4)?.zip(sql_type);
+            let definition = Definition { source: row.get(1)?, command: row.get(2)?, time: row.get(3)?, new_type };
+            Ok((row.get(0)?, Item::Definition(definition)))
+        })?
+        .collect()
+}
+
+/// Writes what a transaction has changed into the change tables. False where no instance takes any of it.
+fn capture(connection: &Connection, number: i64, transaction: i64, switches: Switches) -> rusqlite::Result<bool> {
+    let first: Option<i64> =
+        connection.query_row("SELECT MIN(seq) FROM __log WHERE txn = ?1", [transaction], |row| row.get(0))?;
+    let steps = steps(connection, transaction, switches)?;
+    write(connection, number, first.unwrap_or(number), &steps, switches)
 }
 
 /// New instances get their low end.
@@ -67,25 +100,39 @@ fn establish(connection: &Connection) -> rusqlite::Result<()> {
     for (id, enabled_at) in new {
         connection.execute(
             "UPDATE __cdc_instances SET start_lsn = ?2 WHERE object_id = ?1",
-            rusqlite::params![id, super::lsn(enabled_at)],
+            params![id, super::lsn(enabled_at)],
         )?;
     }
     Ok(())
 }
 
-fn tell_definitions(connection: &Connection) -> rusqlite::Result<()> {
-    let definitions: Vec<(i64, i64, String, i64)> = connection
-        .prepare("SELECT number, source_object_id, command, time FROM __cdc_definitions ORDER BY number")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    for (number, source, command, time) in definitions {
+/// A new type of a captured column reaches the change table when the scan reads of it ("cdc.<capture_instance>_CT").
+fn tell_definition(connection: &Connection, number: i64, definition: &Definition) -> rusqlite::Result<()> {
+    for instance in of_source(connection, definition.source)? {
+        let mut is_column_update = false;
+        if let Some((column, sql_type)) = definition.new_type
+            && let Some(captured) = instance.columns.iter().find(|captured| captured.id == column)
+        {
+            let column = super::COLUMNS_BEFORE + captured.ordinal;
+            define::change_type(connection, instance.id, column, captured.sql_type(), sql_type)?;
+            connection.execute(
+                "UPDATE __cdc_columns SET declaration = ?3, type_name = ?4 WHERE object_id = ?1 AND ordinal = ?2",
+                params![instance.id, captured.ordinal, types::declaration(sql_type), types::facts(sql_type).name],
+            )?;
+            is_column_update = true;
+        }
         connection.execute(
-            "INSERT INTO __cdc_ddl_history SELECT source_object_id, object_id, ?2, ?3, ?4 FROM __cdc_instances \
-             WHERE source_object_id = ?1",
-            rusqlite::params![source, command, super::lsn(number), time],
+            "INSERT INTO __cdc_ddl_history VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                definition.source,
+                instance.id,
+                definition.command,
+                super::lsn(number),
+                definition.time,
+                is_column_update
+            ],
         )?;
     }
-    connection.execute("DELETE FROM __cdc_definitions", [])?;
     Ok(())
 }
 
@@ -250,7 +297,7 @@ fn mask(instance: &Instance, row: &Change) -> Vec<u8> {
 
 /// Source: "cdc.<capture_instance>_CT", "Large object data types".
 fn captured_value(column: &Captured, row: &Change, switches: Switches) -> Stored {
-    let sql_type = types::from_declaration(&column.declaration).unwrap_or(SqlType::SqlVariant);
+    let sql_type = column.sql_type();
     let is_old_lob = matches!(sql_type, SqlType::Text | SqlType::NText | SqlType::Image);
     let is_max = types::length_of(sql_type) == Some(Length::Max) && !is_old_lob;
     let is_same = row.other.as_ref().is_some_and(|other| image::same(&row.image, other, column.id));

@@ -68,7 +68,7 @@ pub static VIEWS: &[SystemView] = &[
         columns: &[
             ("source_object_id", "int", true, "h.source_object_id"),
             ("object_id", "int", false, "h.object_id"),
-            ("required_column_update", "bit", true, "0"),
+            ("required_column_update", "bit", true, "h.is_column_update"),
             ("ddl_command", "nvarchar(max)", true, "h.command"),
             ("ddl_lsn", "binary(10)", false, "h.ddl_lsn"),
             ("ddl_time", "datetime", true, "h.time"),

@@ -114,6 +114,42 @@ pub fn add_column(connection: &Connection, object_id: i64, column: &CatalogColum
     Ok(())
 }
 
+/// Gives a column of a table another type, and its values with it.
+pub fn change_type(
+    connection: &Connection,
+    object_id: i64,
+    column_id: i64,
+    from: SqlType,
+    to: SqlType,
+) -> rusqlite::Result<()> {
+    let column = format!("c{column_id}");
+    let (declared, facts) = (types::declaration(to), types::facts(to));
+    connection.execute(
+        &format!(
+            "UPDATE t{object_id} SET {column} = t_convert({column}, '{}', '{declared}', NULL) WHERE {column} IS NOT NULL",
+            types::declaration(from)
+        ),
+        [],
+    )?;
+    connection.execute(
+        "UPDATE __columns SET declaration = ?3, type_name = ?4, system_type_id = ?5, user_type_id = ?6, max_length = ?7, \
+         precision = ?8, scale = ?9, is_text = ?10 WHERE object_id = ?1 AND column_id = ?2",
+        params![
+            object_id,
+            column_id,
+            declared,
+            facts.name,
+            facts.system_type_id,
+            facts.user_type_id,
+            facts.max_length,
+            facts.precision,
+            facts.scale,
+            types::is_text(to) && to != SqlType::Xml,
+        ],
+    )?;
+    Ok(())
+}
+
 /// Adds a key or index; index 1 is the clustered one, that of the primary key.
 pub fn add_index(connection: &Connection, object_id: i64, index: &NewIndex) -> rusqlite::Result<()> {
     let last: i64 = connection.query_row(

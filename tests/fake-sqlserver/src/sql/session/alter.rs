@@ -5,9 +5,11 @@ use sqlparser::ast::{AlterTable, AlterTableOperation, ColumnDef, ObjectName, Sta
 use super::SqlSession;
 use super::create::{create_physical_index, new_column, new_index, table_key};
 use crate::sql::bind::{name_parts, named_object};
+use crate::sql::capture::Definition;
 use crate::sql::catalog::{self, Object, ObjectKind, define};
+use crate::sql::switches::Capture;
 use crate::sql::{capture, collate, errors, log, parse, types};
-use crate::values::{SqlError, SqlType};
+use crate::values::SqlError;
 
 impl SqlSession {
     pub(super) fn alter_table(&mut self, alter: &AlterTable) -> Result<(), SqlError> {
@@ -17,8 +19,12 @@ impl SqlSession {
         }
         self.refuse_while_locked(&object)?;
         self.shared.defined(object.id);
-        capture::note_definition(&self.connection, object.id, &alter.to_string(), self.created())
-            .map_err(|error| self.write_error(&error))?;
+        self.tell_capture(&Definition {
+            source: object.id,
+            command: alter.to_string(),
+            time: self.created(),
+            new_type: None,
+        })?;
         for operation in &alter.operations {
             match operation {
                 AlterTableOperation::AddColumn { column_def, .. } => self.add_column(&mut object, column_def)?,
@@ -119,41 +125,37 @@ impl SqlSession {
         let new = new_column(old.id, defined.ok_or_else(|| errors::syntax_near(definition))?)?;
         let storage = |error: rusqlite::Error| self.write_error(&error);
         self.shared.defined(object.id);
-        let command = format!("ALTER TABLE {table} ALTER COLUMN {name} {definition}");
-        capture::note_definition(&self.connection, object.id, &command, self.created()).map_err(storage)?;
-        let (from, to) = (types::declaration(old.column.sql_type), types::declaration(new.column.sql_type));
-        let column = format!("c{}", old.id);
-        self.connection
-            .execute(
-                &format!(
-                    "UPDATE {} SET {column} = t_convert({column}, '{from}', '{to}', NULL) WHERE {column} IS NOT NULL",
-                    object.physical()
-                ),
-                [],
-            )
+        if !new.column.nullable {
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE c{} IS NULL)", object.physical(), old.id);
+            if self.connection.query_row(&sql, [], |row| row.get(0)).map_err(storage)? {
+                return Err(errors::null_insert(name, &object.full_name(), "UPDATE"));
+            }
+        }
+        self.tell_capture(&Definition {
+            source: object.id,
+            command: format!("ALTER TABLE {table} ALTER COLUMN {name} {definition}"),
+            time: self.created(),
+            new_type: Some((old.id, new.column.sql_type)),
+        })?;
+        define::change_type(&self.connection, object.id, old.id, old.column.sql_type, new.column.sql_type)
             .map_err(storage)?;
-        let (id, facts) = (old.id, types::facts(new.column.sql_type));
         self.connection
             .execute(
-                "UPDATE __columns SET declaration = ?3, type_name = ?4, system_type_id = ?5, user_type_id = ?6, \
-                 max_length = ?7, precision = ?8, scale = ?9, is_nullable = ?10, is_text = ?11 \
-                 WHERE object_id = ?1 AND column_id = ?2",
-                rusqlite::params![
-                    object.id,
-                    id,
-                    to,
-                    facts.name,
-                    facts.system_type_id,
-                    facts.user_type_id,
-                    facts.max_length,
-                    facts.precision,
-                    facts.scale,
-                    new.column.nullable,
-                    types::is_text(new.column.sql_type) && new.column.sql_type != SqlType::Xml,
-                ],
+                "UPDATE __columns SET is_nullable = ?3 WHERE object_id = ?1 AND column_id = ?2",
+                rusqlite::params![object.id, old.id, new.column.nullable],
             )
             .map(drop)
             .map_err(storage)
+    }
+
+    /// Change data capture hears of a definition.
+    fn tell_capture(&self, definition: &Definition) -> Result<(), SqlError> {
+        let is_captured =
+            capture::note_definition(&self.connection, definition).map_err(|error| self.write_error(&error))?;
+        match is_captured && self.shared.switches().capture == Capture::AtOnce {
+            true => self.scan(),
+            false => Ok(()),
+        }
     }
 
     /// `sys.sp_rename`: of a table (`schema.table`), or of a column (`schema.table.column`).

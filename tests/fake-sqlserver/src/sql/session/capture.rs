@@ -210,7 +210,7 @@ impl SqlSession {
 
     /// `sys.sp_cdc_scan`
     pub(super) fn scan(&self) -> Result<(), SqlError> {
-        capture::scan(&self.connection, self.shared.switches()).map(drop).map_err(|error| self.write_error(&error))
+        capture::scan(&self.connection, self.shared.switches()).map_err(|error| self.write_error(&error))
     }
 
     /// `sys.sp_cdc_cleanup_change_table`; without an instance, the clean-up of all.

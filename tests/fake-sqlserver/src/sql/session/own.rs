@@ -101,6 +101,15 @@ impl SqlSession {
                 self.engine().set_change_tracking_version(arguments.number("@version", 0)?)?;
             }
             "fake_set_row_version" => self.engine().set_last_row_version(arguments.number("@last", 0)?)?,
+            "fake_deny" => {
+                let (permission, table) = (arguments.needed("@permission", 0)?, arguments.needed("@table", 1)?);
+                let denied = arguments.number("@denied", 2)? != 0;
+                match permission.to_uppercase().as_str() {
+                    "SELECT" => self.engine().set_denied(&table, denied),
+                    "VIEW CHANGE TRACKING" => self.engine().set_tracking_denied(&table, denied),
+                    _ => return Err(errors::unsupported(format_args!("to deny {permission}"))),
+                }
+            }
             "fake_switch" => {
                 let (switch, value) = (arguments.needed("@switch", 0)?, arguments.needed("@value", 1)?);
                 let mut switches = self.shared.switches();

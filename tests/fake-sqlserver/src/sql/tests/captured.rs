@@ -125,6 +125,7 @@ fn ranges_that_are_not_valid_are_error_313() {
     assert_eq!(ask(&mut one, "@from", "@next", "'all'"), "error 208");
     engine.set_denied("dbo.t", true);
     assert_eq!(ask(&mut one, "@from", "@to", "'all'"), "error 229");
+    assert_eq!(one.ask("SELECT sys.fn_cdc_get_min_lsn('dbo_t') AS l"), "0x00000000000000000000");
 }
 
 #[test]
@@ -174,12 +175,12 @@ fn new_columns_are_for_a_second_instance() {
     let (_, mut one) = captured();
     one.run("ALTER TABLE dbo.t ADD n int NULL; UPDATE dbo.t SET n = 5 WHERE id = 100");
     assert_eq!(changes(&mut one, "all"), "");
+    assert_eq!(one.ask("SELECT ddl_command FROM cdc.ddl_history"), "ALTER TABLE dbo.t ADD n INT NULL");
     one.run("EXEC sys.sp_cdc_enable_table N'dbo', N't', NULL, @capture_instance = N'second', @captured_column_list = N'id, n'");
     assert_eq!(one.ask("EXEC sys.sp_cdc_enable_table N'dbo', N't', NULL, @capture_instance = N'third'"), "error 22962");
     one.run("UPDATE dbo.t SET n = 6, a = 6 WHERE id = 100");
     assert_eq!(changes(&mut one, "all"), "4 100 6");
     assert_eq!(one.ask("SELECT __$operation, id, n FROM cdc.second_CT"), "3 100 5; 4 100 6");
-    assert_eq!(one.ask("SELECT ddl_command FROM cdc.ddl_history"), "ALTER TABLE dbo.t ADD n INT NULL");
 }
 
 #[test]
@@ -246,4 +247,17 @@ fn a_dropped_column_is_null_from_then_on() {
     one.run("UPDATE dbo.t SET a = 5 WHERE id = 100");
     one.run("ALTER TABLE dbo.t DROP COLUMN a; INSERT INTO dbo.t (id) VALUES (1)");
     assert_eq!(changes(&mut one, "all"), "4 100 5; 2 1 NULL");
+}
+
+#[test]
+fn a_new_type_reaches_the_change_table_with_the_scan() {
+    let (engine, mut one) = captured();
+    engine.set_switches(|switches| switches.capture = Capture::OnCommand);
+    one.run("UPDATE dbo.t SET a = 2 WHERE id = 100; ALTER TABLE dbo.t ALTER COLUMN a decimal(20, 2); UPDATE dbo.t SET a = 2.5 WHERE id = 100");
+    const COLUMN: &str = "SELECT column_type FROM cdc.captured_columns WHERE column_name = 'a'";
+    assert_eq!(one.ask(COLUMN), "int");
+    one.run("EXEC sys.sp_cdc_scan");
+    assert_eq!(one.ask(COLUMN), "decimal");
+    assert_eq!(changes(&mut one, "all"), "4 100 2.00; 4 100 2.50");
+    assert_eq!(one.ask("SELECT required_column_update FROM cdc.ddl_history"), "1");
 }

@@ -47,6 +47,10 @@ fn operations_are_relative_to_the_version_asked_for() {
     assert_eq!(changes(&mut one, "2"), "2 U 5");
     one.run("UPDATE dbo.t SET id = 3 WHERE id = 2");
     assert_eq!(changes(&mut one, "5"), "2 D 6; 3 I 6");
+    // Keys that one row leaves and another takes.
+    one.run("INSERT INTO dbo.t VALUES (4, 4, 4); UPDATE dbo.t SET id = id + 1");
+    assert_eq!(one.ask("SELECT id FROM dbo.t ORDER BY id"), "2; 4; 5");
+    assert_eq!(changes(&mut one, "7"), "1 D 8; 2 I 8; 3 D 8; 4 U 8; 5 I 8");
 }
 
 #[test]
@@ -151,6 +155,13 @@ fn what_cannot_be_tracked_is_refused() {
     engine.set_denied("dbo.t", true);
     assert_eq!(one.ask("SELECT * FROM CHANGETABLE(CHANGES dbo.t, 0) AS ct"), "error 229");
     assert_eq!(one.ask(VALID), "NULL");
+    one.run("EXEC sys.fake_deny 'SELECT', 'dbo.t', 0; EXEC sys.fake_deny 'VIEW CHANGE TRACKING', 'dbo.t', 1");
+    assert_eq!(one.ask("SELECT * FROM CHANGETABLE(CHANGES dbo.t, 0) AS ct"), "error 229");
+    assert_eq!(one.ask(VALID), "NULL");
+    assert_eq!(
+        one.ask("SELECT HAS_PERMS_BY_NAME('dbo.t', 'OBJECT', 'VIEW CHANGE TRACKING') AS v, HAS_PERMS_BY_NAME('dbo.t', 'OBJECT', 'SELECT') AS s"),
+        "0 1"
+    );
 }
 
 #[test]

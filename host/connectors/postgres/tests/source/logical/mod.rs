@@ -69,8 +69,8 @@ pub async fn feed(source: &PostgresSource, run_id: &str, request: ChangeRequest)
 impl Fed {
     /// Why there is a gap.
     pub fn gap(&self) -> &str {
-        let Validity::Gap(reason) = &self.validity else { panic!("no gap: {self:?}") };
-        reason
+        assert!(matches!(self.validity, Validity::Gap(_)), "{self:?}");
+        if let Validity::Gap(reason) = &self.validity { reason } else { "" }
     }
 
     /// Operation and one column of each row.
@@ -157,7 +157,7 @@ impl Mirror {
             let is_new = ["read", "insert"].contains(&row.operation.as_str());
             assert_eq!(before.is_none(), is_new, "{}: {row:?}", self.table);
             for column in missing {
-                let kept = before.as_ref().map(|before| before[&column].clone()).expect("a value to keep");
+                let kept = before.as_ref().map(|before| before[&column].clone()).unwrap();
                 let key: Vec<_> = self.keys.iter().map(|key| row.values[*key].clone()).collect();
                 self.rows.get_mut(&key).unwrap().insert(column, kept);
             }

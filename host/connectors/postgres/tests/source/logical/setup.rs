@@ -159,6 +159,8 @@ async fn role_needs_replication_and_select_and_the_error_says_so() {
     );
     assert_eq!(feed(&source(), "run", request("fine", None)).await.unwrap_err().code(), "DK-SRC-431");
     each(&world, &["ALTER ROLE reader REPLICATION"]).await;
+    let found = source().check_logical().await.unwrap();
+    assert_eq!(found.as_deref(), Some("slot `shop` is made by the first copy, publication `shop`"));
     let first = feed(&source(), "first", request("fine", None)).await.unwrap();
     each(&world, &["INSERT INTO s.fine VALUES (1, 7)"]).await;
     // The log has what the role may not read: it is not told.

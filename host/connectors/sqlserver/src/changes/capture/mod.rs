@@ -23,7 +23,7 @@ use super::error::TrackingError;
 use super::feed::{Feed, Rows};
 use super::missing::{Missing, WithMissing};
 use super::position::{self, Bounds};
-use super::table::{Table, Whole};
+use super::table::{Column, Table, Whole};
 use super::unexpected;
 use super::verified::{Verified, Verify};
 use crate::SqlServerConnection;
@@ -51,7 +51,7 @@ pub(super) async fn open(
     let capture = CaptureTable { table, captures, net, strategy };
     match known.window(position.as_ref(), asked.as_ref()) {
         Window::Whole { upper } => capture.whole(&upper),
-        Window::Onward { segments, upper } => capture.onward(segments, &upper).await,
+        Window::Onward { segments, upper } => capture.onward(position.as_ref(), segments, &upper).await,
         Window::Gap(reason) => Ok(Feed::gap(reason)),
         Window::NotBegun { instance } => Err(TrackingError::NotBegun { table: capture.table.id, instance }.into()),
         Window::Refused(reason) => Err(capture.table.not_offered(strategy, reason)),
@@ -83,7 +83,12 @@ impl CaptureTable {
         Ok(self.feed(Validity::Whole, upper, |capture| Box::new(Whole(capture.table))))
     }
 
-    async fn onward(mut self, segments: Vec<Segment>, upper: &Position) -> Result<Box<dyn ChangeFeed>, Failure> {
+    async fn onward(
+        mut self,
+        position: Option<&Position>,
+        segments: Vec<Segment>,
+        upper: &Position,
+    ) -> Result<Box<dyn ChangeFeed>, Failure> {
         self.check_net(segments.iter().filter_map(|segment| self.captures.get(segment.instance)))?;
         for row in self.table.ask(query::columns(&self.table)).await? {
             let [Some(object_id), Some(id), Some(name)] = <[_; 3]>::try_from(row).map_err(|_| unexpected())? else {
@@ -92,7 +97,28 @@ impl CaptureTable {
             let of = self.captures.iter_mut().find(|capture| capture.instance.identity.object_id == object_id);
             of.into_iter().for_each(|capture| capture.columns.push((id.clone(), name.clone())));
         }
-        Ok(self.feed(Validity::Onward, upper, |capture| Box::new(Since { capture, segments })))
+        match self.newly_captured(position, &segments) {
+            Some(reason) => Ok(Feed::gap(reason)),
+            None => Ok(self.feed(Validity::Onward, upper, |capture| Box::new(Since { capture, segments }))),
+        }
+    }
+
+    /// Why an instance with more of the columns cannot go on from one with less: changes of such a column alone, and the values that
+    /// rows got with it, are in neither.
+    fn newly_captured(&self, position: Option<&Position>, segments: &[Segment]) -> Option<String> {
+        let before = position
+            .and_then(|position| self.captures.iter().find(|capture| capture.instance.identity == position.instance));
+        let read = segments.iter().filter_map(|segment| self.captures.get(segment.instance));
+        let used: Vec<&Capture> = before.into_iter().chain(read).collect();
+        used.windows(2).find_map(|pair| {
+            let [older, newer] = pair else { return None };
+            let is_new = |column: &&Column| newer.captured(column).is_some() && older.captured(column).is_none();
+            let (column, newer) = (&self.table.columns.iter().find(is_new)?.name, &newer.instance.identity.name);
+            let older = &older.instance.identity.name;
+            Some(format!(
+                "the capture instance `{newer}` captures the column `{column}`, and `{older}`, which was read before it, does not: changes of the column from before are not known"
+            ))
+        })
     }
 
     /// Refuses net changes where an instance does not have them.

@@ -82,7 +82,7 @@ pub(super) fn capture(row: Texts) -> Option<(Capture, Option<Lsn>)> {
 
 impl Capture {
     /// What a column of the table is called among the captured ones.
-    fn captured(&self, column: &Column) -> Option<&str> {
+    pub(super) fn captured(&self, column: &Column) -> Option<&str> {
         self.columns.iter().find(|(id, _)| *id == column.id).map(|(_, name)| name.as_str())
     }
 

@@ -10,6 +10,9 @@ pub enum LogicalError {
     /// The connection names no slot and no publication.
     #[error("the strategy `logical` needs a replication slot and a publication, and the connection names none")]
     NotConfigured,
+    /// The server or its role is not set up for it.
+    #[error("the strategy `logical` cannot be used: {0}")]
+    UnfitServer(String),
     /// The server, its role or the table is not set up for it.
     #[error("the strategy `logical` cannot read {table}: {reason}")]
     Unfit {
@@ -79,7 +82,7 @@ impl Diagnostic for LogicalError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::NotConfigured => "DK-SRC-430",
-            Self::Unfit { .. } => "DK-SRC-431",
+            Self::UnfitServer(_) | Self::Unfit { .. } => "DK-SRC-431",
             Self::SlotInUse { .. } => "DK-SRC-432",
             Self::NoReplication { .. } => "DK-SRC-433",
             Self::SlotWaits { .. } => "DK-SRC-434",
@@ -98,9 +101,11 @@ impl Diagnostic for LogicalError {
             }
             Self::OtherSnapshot { .. } => Kind::Datakit,
             Self::Spool(_) => Kind::Internal,
-            Self::Unfit { .. } | Self::SlotInUse { .. } | Self::NoReplication { .. } | Self::SlotWaits { .. } => {
-                Kind::Source
-            }
+            Self::UnfitServer(_)
+            | Self::Unfit { .. }
+            | Self::SlotInUse { .. }
+            | Self::NoReplication { .. }
+            | Self::SlotWaits { .. } => Kind::Source,
         }
     }
 
@@ -117,7 +122,9 @@ impl Diagnostic for LogicalError {
                 "set `slot` and `publication` of the connection; or choose another strategy of docs/changes.md"
                     .to_owned()
             }
-            Self::Unfit { .. } => "docs/changes.md says what `logical` needs; or choose another strategy".to_owned(),
+            Self::UnfitServer(_) | Self::Unfit { .. } => {
+                "docs/changes.md says what `logical` needs; or choose another strategy".to_owned()
+            }
             Self::SlotInUse { .. } => {
                 "another run, or another program, reads the slot: give each reader a slot of its own".to_owned()
             }

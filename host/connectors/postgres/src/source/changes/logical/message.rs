@@ -85,7 +85,7 @@ impl<'a> Message<'a> {
             b'R' => Self::Relation(rest.relation()?),
             b'I' => {
                 let relation = rest.u32()?;
-                let _new = rest.letter(b'N')?;
+                rest.letter(b'N')?;
                 Self::Insert { relation, new: rest.tuple()? }
             }
             b'U' => rest.update()?,

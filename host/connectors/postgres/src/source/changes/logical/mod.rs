@@ -84,6 +84,15 @@ pub(super) async fn offers(session: &PostgresSession, tables: &[TableId]) -> Res
     Ok(found.iter().map(reason).collect())
 }
 
+/// Whether server, role, slot and publication are set up; what there is of them, in words.
+pub(in crate::source) async fn check(session: &PostgresSession, names: &LogicalConfig) -> Result<String, Failure> {
+    let server = setup::server(session, names).await?;
+    match setup::unfit_server(&server, names, &session.shared.config.server.user) {
+        Some(reason) => Err(PostgresError::from(LogicalError::UnfitServer(reason)).into()),
+        None => Ok(setup::describe(&server, names)),
+    }
+}
+
 /// A request that is being opened.
 struct Opening {
     session: PostgresSession,

@@ -24,6 +24,8 @@ type Delivery = datakit_connect::delivery::Delivery<PostgresError>;
 
 /// What a row takes in the host's columns, about, in bytes.
 const ROLES_BYTES: usize = 64;
+/// Messages between two pauses.
+const STEP_MESSAGES: usize = 4096;
 
 /// Which changes of a table are read, and how.
 pub(super) struct Wanted {
@@ -38,19 +40,32 @@ pub(super) struct Wanted {
 /// Delivers the changes of a span.
 pub(super) async fn deliver(mut messages: Messages, wanted: Wanted, limits: ReadLimits, mut delivery: Delivery) {
     let mut rows = Rows::new(wanted, &limits);
-    let outcome = async {
-        loop {
-            let is_end = rows.fill(&mut messages).map_err(Stop::Failed)?;
-            if rows.rows > 0 {
-                delivery.ship(rows.finish().map_err(Stop::Failed)?, Vec::new()).await?;
-            }
-            if is_end {
-                return Ok(());
-            }
-        }
-    };
-    let outcome = outcome.await;
+    let outcome = ship(&mut messages, &mut rows, &mut delivery).await;
     delivery.finish(outcome).await;
+}
+
+async fn ship(messages: &mut Messages, rows: &mut Rows, delivery: &mut Delivery) -> Result<(), Stop<PostgresError>> {
+    let closing = delivery.closing();
+    loop {
+        let step = rows.fill(messages).map_err(Stop::Failed)?;
+        if rows.rows > 0 && !matches!(step, Step::Pause) {
+            delivery.ship(rows.finish().map_err(Stop::Failed)?, Vec::new()).await?;
+        }
+        match step {
+            Step::End => return Ok(()),
+            Step::Pause if closing.is_closed() => return Err(Stop::Dropped),
+            Step::Pause => tokio::task::yield_now().await,
+            Step::Full => {}
+        }
+    }
+}
+
+/// How far a step of reading came.
+enum Step {
+    Full,
+    /// Others may have the thread for a moment: changes before the span are passed over without a batch.
+    Pause,
+    End,
 }
 
 /// The shape of the rows: the columns, then those of the host.
@@ -125,19 +140,22 @@ impl Rows {
         self.rows >= self.max_batch_rows || self.rows * self.row_bytes + self.bytes >= self.max_batch_bytes
     }
 
-    /// Takes messages until the batch is full; says whether that was all of the span.
-    fn fill(&mut self, messages: &mut Messages) -> Result<bool, PostgresError> {
+    /// Takes messages until the batch is full, the span ends, or it is time for a pause.
+    fn fill(&mut self, messages: &mut Messages) -> Result<Step, PostgresError> {
         let (after, upto) = self.wanted.span;
-        while !self.is_full() {
+        for _ in 0..STEP_MESSAGES {
+            if self.is_full() {
+                return Ok(Step::Full);
+            }
             let next = messages.next().map_err(|error| LogicalError::Spool(error.to_string()))?;
-            let Some((place, bytes)) = next.filter(|(place, _)| place.commit < upto) else { return Ok(true) };
+            let Some((place, bytes)) = next.filter(|(place, _)| place.commit < upto) else { return Ok(Step::End) };
             match Message::parse(bytes).ok_or_else(|| malformed("a change that is none"))? {
                 Message::Relation(relation) => self.show(Layout::new(relation, &self.wanted.keys)),
                 _ if place.commit < after => {}
                 message => self.change(place, message)?,
             }
         }
-        Ok(false)
+        Ok(Step::Pause)
     }
 
     fn show(&mut self, layout: Layout) {

@@ -214,6 +214,17 @@ ORDER BY w.n"
     )
 }
 
+/// The slot and the publication in words.
+pub(super) fn describe(server: &Server, names: &LogicalConfig) -> String {
+    let LogicalConfig { slot: name, publication } = names;
+    let slot = match server.slot.as_ref().and_then(|slot| slot.confirmed_flush_lsn) {
+        Some(confirmed) => format!("slot `{name}` at {confirmed}"),
+        None => format!("slot `{name}` is made by the first copy"),
+    };
+    let lost = if server.slot.as_ref().is_some_and(Slot::is_lost) { ", lost" } else { "" };
+    format!("{slot}{lost}, publication `{publication}`")
+}
+
 /// Why no table of the server can be read, in one sentence; none: those that are set up can.
 pub(super) fn unfit_server(server: &Server, names: &LogicalConfig, user: &str) -> Option<String> {
     let LogicalConfig { slot: name, publication } = names;
