@@ -26,13 +26,15 @@ pub struct ChangeRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// Rows whose value of a column is greater than the position.
+    /// Rows whose value of a column is at least that of the position, less those that are loaded.
     Watermark {
         /// The column.
         column: String,
         /// How far the upper bound stays behind the newest value: milliseconds of a column of dates and times, else units of
         /// the column.
         lag: u64,
+        /// How far before the position rows are read again, and left out where they are loaded: as the lag.
+        overlap: u64,
     },
     /// Rows whose value of the table's rowversion column has grown.
     RowVersion,
@@ -47,6 +49,12 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// Whether its position says which rows were read, so that it is known when they have ended.
+    #[must_use]
+    pub fn remembers_rows(&self) -> bool {
+        matches!(self, Self::Watermark { .. })
+    }
+
     /// The strategy of this name, if it needs nothing but a table.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -93,7 +101,8 @@ pub enum Validity {
 pub struct Reach {
     /// Whether the position holds.
     pub validity: Validity,
-    /// The position that the changes reach; none: the table never had a row.
+    /// How far the changes reach; none: the table never had a row. It is the position too, unless the strategy
+    /// [remembers rows](Strategy::remembers_rows).
     pub upper: Option<String>,
 }
 
@@ -151,9 +160,10 @@ impl ChangeRequest {
 
     fn to_host(&self) -> host::ChangeRequest {
         let request = host::ChangeRequest::new(&self.table, self.strategy.name());
-        if let Strategy::Watermark { column, lag } = &self.strategy {
+        if let Strategy::Watermark { column, lag, overlap } = &self.strategy {
             request.set_watermark_column(column);
             request.set_lag(*lag);
+            request.set_overlap(*overlap);
         }
         self.columns.iter().for_each(|column| request.add_column(column));
         if let Some(position) = &self.position {

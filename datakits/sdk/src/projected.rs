@@ -13,7 +13,7 @@ pub struct ProjectedRows<S> {
     // Dropped in this order: the reader before what it belongs to.
     reader: Reader,
     projection: Projection,
-    _source: S,
+    source: S,
 }
 
 impl<S> ProjectedRows<S> {
@@ -23,7 +23,12 @@ impl<S> ProjectedRows<S> {
     /// What [`Projection::compile`] says.
     pub fn new(reader: Reader, columns: &[Column], source: S) -> Result<Self, Error> {
         let projection = Projection::compile(&reader.schema(), columns, None)?;
-        Ok(Self { reader, projection, _source: source })
+        Ok(Self { reader, projection, source })
+    }
+
+    /// What the reader belongs to.
+    pub fn source(&self) -> &S {
+        &self.source
     }
 }
 

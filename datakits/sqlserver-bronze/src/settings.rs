@@ -28,8 +28,8 @@ pub struct Settings {
     /// changes gets four columns more (`_bronze_operation` and those behind it), and the settings of queries count for its first
     /// load alone. Not set for a table: as `watermark` says, else `full`.
     pub strategy: BTreeMap<String, LoadStrategy>,
-    /// Tables that are loaded by a column, by a pattern of tables: rows whose watermark column is greater than what the last run
-    /// reached. Rows that are deleted in the source are not noticed.
+    /// Tables that are loaded by a column, by a pattern of tables: rows that came or changed since the last load, as the column
+    /// says. Rows that are deleted in the source are not noticed.
     pub watermark: BTreeMap<String, WatermarkRule>,
     /// Read with NOLOCK: faster on a busy server, but rows may be missing, doubled or never committed. Marks the run as
     /// approximate.

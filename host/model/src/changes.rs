@@ -63,13 +63,15 @@ pub struct ChangeRequest {
 /// How changes are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Strategy {
-    /// Rows whose value of a column is greater than the position.
+    /// Rows whose value of a column is at least that of the position, less those that are loaded.
     Watermark {
         /// The column.
         column: String,
         /// How far the upper bound stays behind the newest value: milliseconds of a column of dates and times, else units of
         /// the column.
         lag: u64,
+        /// How far before the position rows are read again, and left out where they are loaded: as the lag.
+        overlap: u64,
     },
     /// Rows whose value of the table's column of type rowversion has grown.
     RowVersion,
@@ -143,7 +145,8 @@ pub trait ChangeFeed: Send + Sync {
     /// Whether the position holds.
     fn validity(&self) -> &Validity;
 
-    /// The position that the changes reach; none: the table never had a row.
+    /// How far the changes reach; none: the table never had a row. Before the rows have ended it bounds them, afterwards it is the
+    /// position to go on from: a strategy that remembers rows says both in different texts.
     fn upper(&self) -> Option<&str>;
 
     /// The rows, once: the columns that were asked for, then those of the host, each with its [`ROLE_KEY`].

@@ -109,6 +109,7 @@ pub(crate) struct ChangeParts {
     pub(crate) columns: Vec<String>,
     pub(crate) watermark_column: Option<String>,
     pub(crate) lag: Option<u64>,
+    pub(crate) overlap: Option<u64>,
     pub(crate) position: Option<String>,
     pub(crate) upper: Option<String>,
 }

@@ -55,6 +55,42 @@ fn change_that_commits_late_is_loaded_by_a_lag_that_is_long_enough() {
 }
 
 #[test]
+fn change_that_commits_late_is_loaded_once_by_an_overlap() {
+    let world = PostgresWorld::new(
+        "CREATE TABLE orders (id int PRIMARY KEY, changed_at timestamp(3) NOT NULL);
+         INSERT INTO orders VALUES (1, '2026-01-01 00:00:00'), (2, '2026-01-01 00:10:00')",
+    );
+    let overlapping = r#"{"watermark": {"*.orders": {"column": "changed_at", "overlap": 300000}}}"#;
+    let load = |run_id: &str| world.run(&["--run-id", run_id, "--settings", overlapping])["rows"].clone();
+    assert_eq!(load("first"), 2);
+    world.execute(
+        "INSERT INTO orders VALUES (3, '2026-01-01 00:07:00'), (4, '2026-01-01 00:10:00'), (5, '2026-01-01 00:04:00')",
+    );
+    assert_eq!(load("second"), 2, "row 5 lies below the overlap");
+    assert_eq!(load("third"), 0);
+    world.execute("INSERT INTO orders VALUES (6, '2026-01-01 00:11:00')");
+    assert_eq!(load("fourth"), 1);
+    assert_eq!(values(&world.delta("SHOP/public/orders"), "id"), ["1", "2", "3", "4", "6"]);
+}
+
+#[test]
+fn many_rows_of_one_value_are_loaded_once() {
+    let world = PostgresWorld::new(
+        "CREATE TABLE orders (id int PRIMARY KEY, changed_at timestamptz NOT NULL DEFAULT now());
+         INSERT INTO orders SELECT generate_series(1, 15000)",
+    );
+    let load = |run_id: &str| world.run(&["--run-id", run_id, "--settings", BY_CHANGED_AT])["rows"].clone();
+    assert_eq!(load("first"), 15_000);
+    assert_eq!(load("second"), 0, "the position has a hash of each");
+    world.execute("INSERT INTO orders SELECT generate_series(15001, 25000), (SELECT max(changed_at) FROM orders)");
+    assert_eq!(load("third"), 10_000);
+    assert_eq!(load("fourth"), 0, "they are too many for that, and as they were");
+    world.execute("INSERT INTO orders VALUES (25001)");
+    assert_eq!(load("fifth"), 1);
+    assert_eq!(load("sixth"), 0);
+}
+
+#[test]
 fn changes_of_a_postgres_table_are_loaded_once_into_postgres() {
     let world = PostgresWorld::new(
         "CREATE TABLE orders (id bigint PRIMARY KEY, changed_at bigint); INSERT INTO orders VALUES (1, 10), (2, 20)",

@@ -65,7 +65,8 @@ pub(super) fn plan<D: Dialect>(
     };
     let reach = changes.reach(&state.request(id))?;
     state.upper = reach.upper;
-    let watermark = state.upper.clone();
+    // The position of a strategy that remembers rows is known when they have ended.
+    let watermark = state.upper.clone().filter(|_| !state.strategy.remembers_rows());
     let label = label(&state.strategy);
     let partitions = match reach.validity {
         Validity::Whole => first_copy::<D>(table, columns, state, cut)?,
@@ -94,7 +95,7 @@ fn first_copy<D: Dialect>(
 ) -> Result<Vec<PlannedPartition>, Error> {
     // A row's place in the order of a watermark is its own, which only the feed reads; without a position there is nothing that
     // later changes could be read after.
-    let is_cut = !matches!(state.strategy, Strategy::Watermark { .. }) && state.upper.is_some();
+    let is_cut = !state.strategy.remembers_rows() && state.upper.is_some();
     let parts = if is_cut { cut()? } else { Vec::new() };
     if parts.len() < 2 {
         return Ok(vec![partition::<D>(&State::Changes(state), table.size.rows)?]);

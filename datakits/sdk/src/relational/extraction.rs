@@ -21,8 +21,8 @@ pub enum TableRows {
     Changes {
         /// The rows.
         rows: ProjectedRows<ChangeFeed>,
-        /// How far they reach.
-        upper: Option<String>,
+        /// What the last commit reached.
+        position: Option<String>,
     },
 }
 
@@ -65,10 +65,9 @@ fn open_changes<D: Dialect>(
     let row_hash = run.settings.common().row_hash;
     let mut columns = bronze::columns(run, &partition.table, &state.columns, row_hash)?;
     let feed = state.request(&partition.table).open(ROLE)?;
-    let upper = feed.upper().or_else(|| state.position.clone());
     let reader = feed.rows()?;
     columns.extend(bronze::change_columns(&reader.schema())?);
-    Ok(TableRows::Changes { rows: ProjectedRows::new(reader, &columns, feed)?, upper })
+    Ok(TableRows::Changes { rows: ProjectedRows::new(reader, &columns, feed)?, position: state.position.clone() })
 }
 
 impl Extraction for TableRows {
@@ -86,11 +85,12 @@ impl Extraction for TableRows {
         }
     }
 
-    /// Of a table that had no row at planning: whatever came since is read, and counts as read.
+    /// Of a strategy that remembers rows, and of a table that had no row at planning: whatever came since is read, and counts as
+    /// read.
     fn watermark(&self) -> Option<String> {
         match self {
             Self::Query(_) => None,
-            Self::Changes { upper, .. } => upper.clone(),
+            Self::Changes { rows, position } => rows.source().upper().or_else(|| position.clone()),
         }
     }
 }

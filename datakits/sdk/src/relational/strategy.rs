@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn watermark() -> Strategy {
-        Strategy::Watermark { column: "at".into(), lag: 0 }
+        Strategy::Watermark { column: "at".into(), lag: 0, overlap: 0 }
     }
 
     /// The strategy and why.

@@ -23,6 +23,10 @@ pub struct WatermarkRule {
     /// else units of the column.
     #[serde(default)]
     pub lag: u64,
+    /// How far before the last load's newest value rows are read again, for writers that commit late: in units of the lag. Rows
+    /// that are loaded are left out.
+    #[serde(default)]
+    pub overlap: u64,
 }
 
 /// A rule whose column the table has.
@@ -31,6 +35,7 @@ pub(super) struct Rule<'a, D> {
     /// As the server spells it.
     column: &'a str,
     lag: u64,
+    overlap: u64,
     dialect: PhantomData<D>,
 }
 
@@ -57,12 +62,12 @@ impl<'a, D: Dialect> Rule<'a, D> {
         if column.fields(settings).iter().flat_map(|field| &field.metadata).any(|(key, _)| key == ALTERED_KEY) {
             return Err(altered::<D>(id, column.name()));
         }
-        Ok(Some(Self { column: column.name(), lag: rule.lag, dialect: PhantomData }))
+        Ok(Some(Self { column: column.name(), lag: rule.lag, overlap: rule.overlap, dialect: PhantomData }))
     }
 
     /// The strategy that the rule asks for.
     pub(super) fn strategy(&self) -> Strategy {
-        Strategy::Watermark { column: self.column.to_owned(), lag: self.lag }
+        Strategy::Watermark { column: self.column.to_owned(), lag: self.lag, overlap: self.overlap }
     }
 }
 

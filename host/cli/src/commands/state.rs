@@ -124,6 +124,16 @@ fn lines(entries: &[TableStateEntry]) -> String {
     aligned(&rows, &[3, 4])
 }
 
+/// Characters of a watermark that are shown: one may know thousands of rows or files. JSON has all of it.
+const MAX_SHOWN_CHARS: usize = 500;
+
+fn shown(watermark: String) -> String {
+    match watermark.char_indices().nth(MAX_SHOWN_CHARS) {
+        Some((end, _)) => format!("{}… ({} bytes)", &watermark[..end], grouped(watermark.len() as u64)),
+        None => watermark,
+    }
+}
+
 fn render(document: &StateDocument) -> String {
     let load = &document.load;
     let mut rows = vec![
@@ -136,7 +146,7 @@ fn render(document: &StateDocument) -> String {
         ("datakit", format!("{} {}", load.datakit, load.digest)),
     ];
     let watermarks = document.positions.iter().filter_map(|position| position.watermark.clone());
-    rows.extend(watermarks.map(|watermark| ("watermark", watermark)));
+    rows.extend(watermarks.map(|watermark| ("watermark", shown(watermark))));
     let types = document.schema.iter().map(|column| {
         let null = if column.nullable { "" } else { " not null" };
         ("column", format!("{} {}{null}", column.name, column.r#type))

@@ -122,7 +122,7 @@ mod tests {
     ) -> Result<Chosen, String> {
         let request = ChangeRequest {
             table: TableId::new("s", "t"),
-            strategy: Strategy::Watermark { column: watermark.into(), lag: 0 },
+            strategy: Strategy::Watermark { column: watermark.into(), lag: 0, overlap: 0 },
             columns: asked.map(|asked| asked.iter().map(|name| (*name).to_owned()).collect()),
             position: None,
             upper: None,

@@ -77,7 +77,20 @@ pub struct Unfit {
     pub reason: String,
 }
 
+/// Characters of a text that is not a position, as messages show it: a position may have some hundred thousand.
+const MAX_SHOWN_CHARS: usize = 100;
+
 impl ChangesError {
+    /// A text is not a position of the strategy.
+    #[must_use]
+    pub fn not_a_position(text: &str, strategy: &'static str) -> Self {
+        let mut position: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+        if position.len() < text.len() {
+            position.push('…');
+        }
+        Self::Position { position, strategy }
+    }
+
     /// A kind of source is asked for a strategy of another.
     #[must_use]
     pub fn no_strategy(strategy: &Strategy, kind: &'static str) -> Self {

@@ -6,6 +6,10 @@ use crate::calendar::{civil, days_from_civil};
 
 const MILLIS_PER_DAY: i128 = 86_400_000;
 const SECONDS_PER_DAY: i128 = 86_400;
+/// Digits of a second that a server's clock shows.
+const CLOCK_DIGITS: u8 = 7;
+/// Seconds that the first zone is ahead of UTC.
+const MAX_SECONDS_AHEAD: i128 = 14 * 3600;
 /// Days that a text may have: beyond them no server has a date.
 const MAX_DAYS: i128 = 10_000_000_000;
 
@@ -90,6 +94,29 @@ impl Measure {
             }
             Form::Bytes => format!("0x{value:016X}"),
         }
+    }
+
+    /// Whether values are dates or times, which a clock shows too.
+    #[must_use]
+    pub fn is_of_time(&self) -> bool {
+        matches!(self.form, Form::Date | Form::Moment { .. })
+    }
+
+    /// The greatest value that is not of the future while the server's clock shows this, in UTC: of values without a zone, the time
+    /// in the first zone that has it. None: the text is no time, or values are not dates or times.
+    #[must_use]
+    pub fn latest(&self, clock: &str) -> Option<i128> {
+        let ticks = moment(clock, CLOCK_DIGITS)?;
+        let ahead = ticks + MAX_SECONDS_AHEAD * power(CLOCK_DIGITS);
+        let latest = match self.form {
+            Form::Date => ahead.div_euclid(SECONDS_PER_DAY * power(CLOCK_DIGITS)),
+            Form::Moment { digits, of_utc } => {
+                let ticks = if of_utc { ticks } else { ahead };
+                ticks.div_euclid(power(CLOCK_DIGITS.saturating_sub(digits)))
+            }
+            Form::Integer | Form::Decimal { .. } | Form::Bytes => return None,
+        };
+        Some(latest - latest.rem_euclid(self.step))
     }
 
     /// The greatest value that is less than `newest` by at least the lag: milliseconds of dates and times, else units. Without a
@@ -281,6 +308,20 @@ mod tests {
             minutes.print(minutes.behind(minutes.parse("2026-01-01T10:05:00").unwrap(), 1)),
             "2026-01-01T10:04:00"
         );
+    }
+
+    #[test]
+    fn latest_value_is_that_of_the_clock_in_the_first_zone_that_has_it() {
+        let latest = |measure: Measure, clock: &str| measure.latest(clock).map(|value| measure.print(value));
+        let of_clock = |form: Form| latest(of(form), "2026-01-01T10:00:00.1234567").unwrap_or_default();
+        assert_eq!(of_clock(MICROS), "2026-01-01T10:00:00.123456Z");
+        assert_eq!(of_clock(TICKS), "2026-01-02T00:00:00.1234567");
+        assert_eq!(of_clock(Form::Moment { digits: 0, of_utc: false }), "2026-01-02T00:00:00");
+        assert_eq!(of_clock(Form::Date), "2026-01-02");
+        assert_eq!(of_clock(Form::Integer), "");
+        let minutes = Measure { step: 60, ..of(Form::Moment { digits: 0, of_utc: false }) };
+        assert_eq!(latest(minutes, "2026-01-01T10:00:59").unwrap(), "2026-01-02T00:00:00");
+        assert_eq!(latest(of(MICROS), "soon"), None);
     }
 
     proptest! {

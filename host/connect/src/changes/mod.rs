@@ -8,18 +8,25 @@
 //! | [`columns`] | which columns a table has and which are asked for |
 //! | [`roles`] | the columns that the host appends |
 //! | [`watermark`] | the strategy `watermark`: bounds, and a feed over what a connector asks its server |
+//! | [`window`], `loaded`, `fresh` | where its rows lie, which of them are loaded, and a reader of the others |
 
 pub mod columns;
 mod error;
+mod fresh;
+mod loaded;
 pub mod measure;
 mod position;
 pub mod roles;
 pub mod watermark;
+#[cfg(test)]
+mod watermark_tests;
+pub mod window;
 
 pub use self::columns::{Chosen, SourceColumn, WatermarkColumn};
 pub use self::error::ChangesError;
 pub use self::measure::{Form, Measure};
-pub use self::watermark::{Span, WatermarkTable};
+pub use self::watermark::{Distances, Span, WatermarkTable};
+pub use self::window::{Later, Range, RangeStart};
 
 use arrow::array::{Array as _, AsArray as _};
 use datakit_model::Failure;

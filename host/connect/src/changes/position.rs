@@ -1,35 +1,60 @@
-//! The text of a position: `w1:TYPE:COLUMN=VALUE`, for example `w1:datetime2(7):changed_at=2026-01-01T00:00:00.1234567`.
+//! The text of a position: `w2:TYPE:COLUMN=PLACE`, for example `w2:bigint:id=7/7/o8BvMOT4dDRHmSnFqhHhXg`.
 //!
-//! Column and type are in it since a value of another column says nothing of this one.
+//! Column and type are in it since a value of another column says nothing of this one. `w1` is of hosts that did not remember
+//! rows; its place is a value.
 
 use std::fmt;
 
-/// Strategy and version.
-const HEAD: &str = "w1:";
+/// What a place is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// A value: all rows up to it were read.
+    First,
+    /// As [`super::window::Reached`] writes it.
+    Second,
+}
 
-/// A value of a column of a type.
+impl Version {
+    const ALL: [Self; 2] = [Self::First, Self::Second];
+
+    fn head(self) -> &'static str {
+        match self {
+            Self::First => "w1:",
+            Self::Second => "w2:",
+        }
+    }
+}
+
+/// A place in the order of a column of a type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Position {
+    pub(super) version: Version,
     /// As the server declares it, without colons.
     pub(super) type_name: String,
     /// The column.
     pub(super) column: String,
-    /// As [`super::Measure::print`] writes it, without `=`.
-    pub(super) value: String,
+    /// Without `=`.
+    pub(super) place: String,
 }
 
 impl Position {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (type_name, rest) = text.strip_prefix(HEAD)?.split_once(':')?;
-        let (column, value) = rest.rsplit_once('=')?;
-        let is_whole = ![type_name, column, value].contains(&"");
-        is_whole.then(|| Self { type_name: type_name.to_owned(), column: column.to_owned(), value: value.to_owned() })
+        let version = Version::ALL.into_iter().find(|version| text.starts_with(version.head()))?;
+        let (type_name, rest) = text.strip_prefix(version.head())?.split_once(':')?;
+        let (column, place) = rest.rsplit_once('=')?;
+        let is_whole = ![type_name, column, place].contains(&"");
+        is_whole.then(|| Self {
+            version,
+            type_name: type_name.to_owned(),
+            column: column.to_owned(),
+            place: place.to_owned(),
+        })
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{HEAD}{}:{}={}", self.type_name, self.column, self.value)
+        write!(f, "{}{}:{}={}", self.version.head(), self.type_name, self.column, self.place)
     }
 }
 
@@ -41,16 +66,17 @@ mod tests {
 
     #[test]
     fn texts_of_others_are_refused() {
-        for text in ["", "w1:", "w1:int", "w1:int:a", "w1:int:=1", "w1::a=1", "w1:int:a=", "w2:int:a=1", "2026-01-01"] {
+        for text in ["", "w1:", "w1:int", "w1:int:a", "w1:int:=1", "w1::a=1", "w2:int:a=", "w3:int:a=1", "2026-01-01"] {
             assert_eq!(Position::parse(text), None, "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn position_of_any_column_comes_back(type_name in "[a-z0-9(),]{1,16}", column in any::<String>(), value in "[0-9A-Zx:.+ -]{1,32}") {
+        fn position_of_any_column_comes_back(first in any::<bool>(), type_name in "[a-z0-9(),]{1,16}", column in any::<String>(), place in "[0-9A-Za-z:.+ ~>/_-]{1,32}") {
             prop_assume!(!column.is_empty());
-            let position = Position { type_name, column, value };
+            let version = if first { Version::First } else { Version::Second };
+            let position = Position { version, type_name, column, place };
             prop_assert_eq!(Position::parse(&position.to_string()), Some(position));
         }
 

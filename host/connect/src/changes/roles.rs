@@ -25,6 +25,11 @@ pub const COMMIT_TIME_COLUMN: &str = "datakit:commit-time";
 /// The columns whose values a change does not carry, in a connector's query: a JSON array of their names.
 pub const MISSING_COLUMNS_COLUMN: &str = "datakit:missing-columns";
 
+/// Whether a row lies where rows are known from the last load, in a query of the strategy `watermark`.
+pub const KNOWN_COLUMN: &str = "datakit:known";
+/// Whether a row lies where rows are to be known by the next load, in a query of the strategy `watermark`.
+pub const KEPT_COLUMN: &str = "datakit:kept";
+
 /// The roles of a feed's rows, in their order.
 const ROLES: [ColumnRole; 4] =
     [ColumnRole::Operation, ColumnRole::ChangeVersion, ColumnRole::CommitTime, ColumnRole::MissingColumns];

@@ -1,4 +1,7 @@
-//! The strategy `watermark`: rows whose value of a column is greater than the position and not greater than the upper bound.
+//! The strategy `watermark`: rows whose value of a column is at least that of the position, less those that are loaded, and not
+//! greater than the upper bound.
+
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use datakit_model::Failure;
@@ -7,41 +10,58 @@ use datakit_model::source::Reader;
 
 use super::columns::WatermarkColumn;
 use super::error::ChangesError;
-use super::position::Position;
+use super::fresh::{Course, FreshRows};
+use super::position::{Position, Version};
 use super::roles::{ChangeReader, Common, Operation};
+use super::window::{Later, Range, Reached, Upto};
 
-/// The rows that a connector is to read, by texts of the watermark column as [`super::Measure::print`] writes them.
-///
-/// With `after`: rows whose value is greater than it and at most `upto`. Without: rows whose value is at most `upto`, and those
-/// without a value (NULL, and what the server has in the place of one: NaN, infinity).
+/// The rows that a connector is to read, and what it says of each of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// The position.
-    pub after: Option<String>,
-    /// The upper bound; none: no row has a value.
-    pub upto: Option<String>,
+    /// The rows; none: no row has a value.
+    pub rows: Option<Range>,
+    /// [`super::roles::KNOWN_COLUMN`] says whether a row is in this range.
+    pub known: Option<Range>,
+    /// [`super::roles::KEPT_COLUMN`] says whether a row is in this range.
+    pub kept: Option<Range>,
 }
 
 /// What a connector asks its server about one table.
 #[async_trait]
 pub trait WatermarkTable: Send + Sync {
-    /// The newest value of the watermark column, as the server writes it; none: no row has a value.
+    /// The server's clock in UTC, `2026-01-31T23:59:59.123`: at most seven digits of a second.
     ///
     /// # Errors
     /// What the server reports.
-    async fn newest(&self) -> Result<Option<String>, Failure>;
+    async fn clock(&self) -> Result<String, Failure>;
 
-    /// The rows of a span. The last column is [`super::roles::VERSION_COLUMN`].
+    /// The newest value of the watermark column that is not greater than a bound, as the server writes it; none: no row has one.
+    ///
+    /// # Errors
+    /// What the server reports.
+    async fn newest(&self, upto: Option<&str>) -> Result<Option<String>, Failure>;
+
+    /// The rows of a span. Behind the columns that were asked for come [`super::roles::VERSION_COLUMN`], a text, and
+    /// [`super::roles::KNOWN_COLUMN`] and [`super::roles::KEPT_COLUMN`], booleans.
     ///
     /// # Errors
     /// What the server reports.
     async fn rows(&self, span: &Span) -> Result<Box<dyn Reader>, Failure>;
 }
 
-/// How the bounds of a request relate to the column.
+/// How far upper bounds stay behind, in milliseconds of a column of dates and times, else in units of the column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Distances {
+    /// The upper bound stays so far behind the newest value.
+    pub lag: u64,
+    /// Rows so far before the position are read again, and left out where they are loaded.
+    pub overlap: u64,
+}
+
+/// What the texts of a request mean for a column.
 #[derive(Debug, PartialEq, Eq)]
 enum Bounds {
-    Hold { position: Option<i128>, upper: Option<i128> },
+    Hold { before: Option<Reached>, upto: Option<Upto> },
     Gap(String),
 }
 
@@ -53,42 +73,37 @@ pub async fn open<T: WatermarkTable + 'static>(
     table: T,
     column: &WatermarkColumn,
     request: &ChangeRequest,
-    lag: u64,
+    distances: Distances,
 ) -> Result<Box<dyn ChangeFeed>, Failure> {
-    let (position, asked) = match column.bounds(request)? {
-        Bounds::Hold { position, upper } => (position, upper),
-        Bounds::Gap(reason) => {
-            return Ok(Box::new(WatermarkFeed { table, span: None, validity: Validity::Gap(reason), upper: None }));
-        }
+    let (before, asked) = match column.bounds(request)? {
+        Bounds::Hold { before, upto } => (before, upto),
+        Bounds::Gap(reason) => return Ok(Box::new(WatermarkFeed::of(table, Validity::Gap(reason), None))),
     };
-    let reached = match asked {
+    let newest = match asked {
         Some(asked) => Some(asked),
-        None => table.newest().await?.map(|newest| column.reached(&newest, lag)).transpose()?,
+        None => column.newest(&table, distances.lag).await?,
     };
-    // Rows that had the position may be gone: what was read stays read.
-    let upper = reached.max(position);
-    let print = |value: i128| column.measure.print(value);
-    let span = Span { after: position.map(print), upto: upper.map(print) };
-    let validity = if position.is_some() { Validity::Onward } else { Validity::Whole };
-    let upper = upper.map(|value| column.position(value));
-    Ok(Box::new(WatermarkFeed { table, span: Some(span), validity, upper }))
+    let upto = before.as_ref().map_or(newest, |before| Some(before.upto(newest)));
+    let validity = if before.is_some() { Validity::Onward } else { Validity::Whole };
+    let course = Course { column: column.clone(), before, upto, overlap: distances.overlap };
+    Ok(Box::new(WatermarkFeed::of(table, validity, Some(course))))
 }
 
 impl WatermarkColumn {
-    /// What the texts of a request mean for this column.
     fn bounds(&self, request: &ChangeRequest) -> Result<Bounds, ChangesError> {
-        let mut values = [None, None];
-        for (text, value) in [&request.position, &request.upper].into_iter().zip(&mut values) {
+        let mut places = [None, None];
+        for (text, place) in [&request.position, &request.upper].into_iter().zip(&mut places) {
             let Some(text) = text else { continue };
-            let refused = || ChangesError::Position { position: text.clone(), strategy: "watermark" };
-            let position = Position::parse(text).ok_or_else(refused)?;
+            let position = Position::parse(text).ok_or_else(|| ChangesError::not_a_position(text, "watermark"))?;
             if position.column != self.name || position.type_name != self.type_name {
                 return Ok(Bounds::Gap(self.other(&position)));
             }
-            *value = Some(self.measure.parse(&position.value).ok_or_else(refused)?);
+            let reached = Reached::parse(position.version, &position.place, &self.measure);
+            *place = Some(reached.ok_or_else(|| ChangesError::not_a_position(text, "watermark"))?);
         }
-        let [position, upper] = values;
-        Ok(Bounds::Hold { position, upper })
+        let [before, upper] = places;
+        let upto = upper.map(|Reached { window, .. }| Upto { value: window.upto, later: window.later });
+        Ok(Bounds::Hold { before, upto })
     }
 
     fn other(&self, position: &Position) -> String {
@@ -98,40 +113,72 @@ impl WatermarkColumn {
         )
     }
 
-    /// The upper bound, from the newest value.
-    fn reached(&self, newest: &str, lag: u64) -> Result<i128, ChangesError> {
-        let value = self.measure.parse(newest);
-        let value = value.ok_or_else(|| {
-            ChangesError::Internal(format!(
-                "the server has `{newest}` in the column `{}` of type {}",
-                self.name, self.type_name
-            ))
-        })?;
-        Ok(self.measure.behind(value, lag))
+    /// How far a load reads: up to the newest value that is not of the future, less the lag. Values of the future do not move the
+    /// bound, and their rows are read all the same. None: no row has a value.
+    async fn newest(&self, table: &impl WatermarkTable, lag: u64) -> Result<Option<Upto>, Failure> {
+        let Some(newest) = table.newest(None).await? else { return Ok(None) };
+        let newest = self.value(&newest)?;
+        let now = if self.measure.is_of_time() { Some(self.latest(&table.clock().await?)?) } else { None };
+        let Some(now) = now.filter(|now| *now < newest) else {
+            return Ok(Some(Upto { value: self.measure.behind(newest, lag), later: None }));
+        };
+        let value = match table.newest(Some(&self.measure.print(now))).await? {
+            Some(newest) => self.measure.behind(self.value(&newest)?, lag),
+            None => self.measure.least,
+        };
+        Ok(Some(Upto { value, later: Some(Later { after: now, upto: newest }) }))
     }
 
-    fn position(&self, value: i128) -> String {
-        let value = self.measure.print(value);
-        Position { type_name: self.type_name.clone(), column: self.name.clone(), value }.to_string()
+    fn value(&self, text: &str) -> Result<i128, ChangesError> {
+        self.measure.parse(text).ok_or_else(|| {
+            ChangesError::Internal(format!(
+                "the server has `{text}` in the column `{}` of type {}",
+                self.name, self.type_name
+            ))
+        })
+    }
+
+    fn latest(&self, clock: &str) -> Result<i128, ChangesError> {
+        let latest = self.measure.latest(clock);
+        latest.ok_or_else(|| ChangesError::Internal(format!("the clock of the server shows `{clock}`")))
+    }
+
+    /// The position of a place.
+    pub(super) fn position(&self, place: String) -> String {
+        let (type_name, column) = (self.type_name.clone(), self.name.clone());
+        Position { version: Version::Second, type_name, column, place }.to_string()
     }
 }
 
 struct WatermarkFeed<T> {
-    table: T,
+    table: Arc<T>,
     /// None: a gap, or the rows were taken.
-    span: Option<Span>,
+    course: Option<Course>,
     validity: Validity,
+    /// How far the rows reach, which remembers none of them.
     upper: Option<String>,
+    /// The position, when all rows were read.
+    reached: Arc<OnceLock<String>>,
+}
+
+impl<T> WatermarkFeed<T> {
+    fn of(table: T, validity: Validity, course: Option<Course>) -> Self {
+        let upper = course.as_ref().and_then(|course| {
+            let upto = course.upto?.print(&course.column.measure);
+            Some(course.column.position(upto))
+        });
+        Self { table: Arc::new(table), course, validity, upper, reached: Arc::default() }
+    }
 }
 
 #[async_trait]
-impl<T: WatermarkTable> ChangeFeed for WatermarkFeed<T> {
+impl<T: WatermarkTable + 'static> ChangeFeed for WatermarkFeed<T> {
     fn validity(&self) -> &Validity {
         &self.validity
     }
 
     fn upper(&self) -> Option<&str> {
-        self.upper.as_deref()
+        self.reached.get().or(self.upper.as_ref()).map(String::as_str)
     }
 
     async fn rows(&mut self) -> Result<Box<dyn Reader>, Failure> {
@@ -140,104 +187,14 @@ impl<T: WatermarkTable> ChangeFeed for WatermarkFeed<T> {
             Validity::Onward => Operation::Upsert,
             Validity::Gap(_) => return Err(ChangesError::NoRows("a feed with a gap has no rows").into()),
         };
-        let span = self.span.take().ok_or(ChangesError::NoRows("the rows of the feed were taken already"))?;
+        let course = self.course.take().ok_or(ChangesError::NoRows("the rows of the feed were taken already"))?;
         let common = Common { operation, version: None };
-        Ok(Box::new(ChangeReader::new(self.table.rows(&span).await?, common)?))
+        let rows = FreshRows::start(Arc::clone(&self.table), course, Arc::clone(&self.reached)).await?;
+        Ok(Box::new(ChangeReader::new(Box::new(rows), common)?))
     }
 
     /// A row has its own value of the column as its version, which only the feed's query reads.
     fn copied(&self, _rows: Box<dyn Reader>) -> Result<Box<dyn Reader>, Failure> {
         Err(ChangesError::NoRows("the first copy by a watermark is read by the feed alone").into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use datakit_model::TableId;
-    use datakit_model::changes::Strategy;
-
-    use super::super::measure::{Form, Measure};
-    use super::*;
-
-    /// A table of numbers; its rows are the span that was asked for.
-    struct Numbers(Option<i64>, std::sync::Arc<Mutex<Vec<Span>>>);
-
-    #[async_trait]
-    impl WatermarkTable for Numbers {
-        async fn newest(&self) -> Result<Option<String>, Failure> {
-            Ok(self.0.map(|newest| newest.to_string()))
-        }
-
-        async fn rows(&self, span: &Span) -> Result<Box<dyn Reader>, Failure> {
-            self.1.lock().unwrap().push(span.clone());
-            Err(ChangesError::Internal("no rows here".to_owned()).into())
-        }
-    }
-
-    /// Validity, upper bound and the span of the rows.
-    async fn feed(newest: Option<i64>, lag: u64, bounds: [Option<&str>; 2]) -> Result<String, Failure> {
-        let [position, upper] = bounds.map(|bound| bound.map(str::to_owned));
-        let column = WatermarkColumn {
-            name: "id".into(),
-            type_name: "bigint".into(),
-            measure: Measure::new(Form::Integer, i64::MIN.into()),
-        };
-        let strategy = Strategy::Watermark { column: "id".into(), lag };
-        let request = ChangeRequest { table: TableId::new("s", "t"), strategy, columns: None, position, upper };
-        let spans = std::sync::Arc::default();
-        let mut feed = open(Numbers(newest, std::sync::Arc::clone(&spans)), &column, &request, lag).await?;
-        let refused = feed.rows().await.err().unwrap();
-        let again = feed.rows().await.err().unwrap();
-        assert_eq!(again.code(), "DK-SRC-405", "rows are taken once");
-        let upper = feed.upper().unwrap_or("-").to_owned();
-        Ok(match (feed.validity(), spans.lock().unwrap().pop()) {
-            (Validity::Gap(reason), None) => {
-                assert_eq!(refused.code(), "DK-SRC-405");
-                format!("gap: {reason}; {upper}")
-            }
-            (validity, span) => {
-                let Span { after, upto } = span.unwrap();
-                format!("{validity:?} {upper}: {} < id <= {}", after.unwrap_or_default(), upto.unwrap_or_default())
-            }
-        })
-    }
-
-    #[tokio::test]
-    async fn bounds_are_those_of_the_table_and_the_request() {
-        let at = |value: i64| format!("w1:bigint:id={value}");
-        let said = async |newest, lag, position: Option<i64>, upper: Option<i64>| {
-            let (position, upper) = (position.map(at), upper.map(at));
-            feed(newest, lag, [position.as_deref(), upper.as_deref()]).await.unwrap()
-        };
-        assert_eq!(said(Some(9), 0, None, None).await, "Whole w1:bigint:id=9:  < id <= 9");
-        assert_eq!(said(Some(9), 2, None, None).await, "Whole w1:bigint:id=7:  < id <= 7");
-        assert_eq!(said(None, 0, None, None).await, "Whole -:  < id <= ");
-        assert_eq!(said(Some(9), 0, Some(5), None).await, "Onward w1:bigint:id=9: 5 < id <= 9");
-        assert_eq!(said(Some(9), 0, Some(5), Some(7)).await, "Onward w1:bigint:id=7: 5 < id <= 7");
-        // The newest rows are gone, the lag reaches behind the position, the table is empty: the position stays.
-        assert_eq!(said(Some(3), 0, Some(5), None).await, "Onward w1:bigint:id=5: 5 < id <= 5");
-        assert_eq!(said(Some(9), 8, Some(5), None).await, "Onward w1:bigint:id=5: 5 < id <= 5");
-        assert_eq!(said(None, 0, Some(5), None).await, "Onward w1:bigint:id=5: 5 < id <= 5");
-        // A retry has the same span, whatever the table has by then.
-        assert_eq!(said(Some(3), 1, None, Some(7)).await, "Whole w1:bigint:id=7:  < id <= 7");
-    }
-
-    #[tokio::test]
-    async fn position_of_another_column_or_type_is_a_gap() {
-        assert_eq!(
-            feed(Some(9), 0, [Some("w1:int:id=5"), None]).await.unwrap(),
-            "gap: the position is of the column `id` of type int, and the watermark is now the column `id` of type bigint; -"
-        );
-        assert!(feed(Some(9), 0, [None, Some("w1:bigint:no=5")]).await.unwrap().starts_with("gap: "));
-    }
-
-    #[tokio::test]
-    async fn text_that_is_not_a_position_is_refused() {
-        for text in ["", "5", "w1:bigint:id=five", "w2:bigint:id=5", "lsn:0/1"] {
-            let failure = feed(Some(9), 0, [Some(text), None]).await.unwrap_err();
-            assert_eq!(failure.code(), "DK-SRC-400", "{text}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of the functions that clippy knows as tests")]
 
+mod boundary;
 mod changed_tables;
 mod changes;
 mod grants;

@@ -27,7 +27,7 @@ mod tracking;
 mod verified;
 mod watermark;
 
-use datakit_connect::changes::{ChangesError, Texts, texts};
+use datakit_connect::changes::{ChangesError, Distances, Texts, texts};
 use datakit_guard::tsql;
 use datakit_model::changes::{ChangeFeed, ChangeRequest, Strategy};
 use datakit_model::source::{QueryOptions, Reader, Value};
@@ -45,7 +45,10 @@ pub(super) async fn open(
 ) -> Result<Box<dyn ChangeFeed>, Failure> {
     let names = session.granted(&request.table).await?;
     match &request.strategy {
-        Strategy::Watermark { column, lag } => watermark::open(session, request, names, column, *lag).await,
+        Strategy::Watermark { column, lag, overlap } => {
+            let distances = Distances { lag: *lag, overlap: *overlap };
+            watermark::open(session, request, names, column, distances).await
+        }
         Strategy::RowVersion => row_version::open(session, request, names).await,
         Strategy::ChangeTracking => tracking::open(session, request, names).await,
         Strategy::Cdc { net } => capture::open(session, request, names, *net).await,

@@ -5,9 +5,9 @@
 
 use async_trait::async_trait;
 use datakit_connect::changes::columns::choose;
-use datakit_connect::changes::roles::VERSION_COLUMN;
+use datakit_connect::changes::roles::{KEPT_COLUMN, KNOWN_COLUMN, VERSION_COLUMN};
 use datakit_connect::changes::watermark;
-use datakit_connect::changes::{Chosen, Form, Span, WatermarkColumn, WatermarkTable, texts};
+use datakit_connect::changes::{Chosen, Distances, Form, Range, Span, Texts, WatermarkColumn, WatermarkTable, texts};
 use datakit_model::changes::{ChangeFeed, ChangeRequest};
 use datakit_model::source::{Isolation, QueryOptions, Reader, Value};
 use datakit_model::{Failure, NameRule, TableId};
@@ -23,7 +23,7 @@ pub(super) async fn open(
     request: &ChangeRequest,
     names: NameRule,
     column: &str,
-    lag: u64,
+    distances: Distances,
 ) -> Result<Box<dyn ChangeFeed>, Failure> {
     let table = request.table.clone();
     let knows_masks = session.catalog(catalog::KNOWS_MASKS.to_owned(), &[]).await?;
@@ -37,7 +37,7 @@ pub(super) async fn open(
     let Chosen { columns, watermark } = choose(&columns, request, column, names)?;
     let isolation = allows_snapshot.first().is_some_and(|allowed| *allowed).then_some(Isolation::Snapshot);
     let table = Table { session, table, columns, watermark: watermark.clone(), isolation };
-    watermark::open(table, &watermark, request, lag).await
+    watermark::open(table, &watermark, request, distances).await
 }
 
 struct Table {
@@ -55,41 +55,105 @@ impl Table {
     }
 }
 
+const CLOCK: &str = "SELECT CONVERT(nvarchar(41), SYSUTCDATETIME(), 126) AS clock";
+
 #[async_trait]
 impl WatermarkTable for Table {
-    async fn newest(&self) -> Result<Option<String>, Failure> {
-        let answer = texts(self.ask(newest(&self.table, &self.watermark), &[]).await?).await?;
-        Ok(answer.into_iter().flatten().next().flatten())
+    async fn clock(&self) -> Result<String, Failure> {
+        let clock = first(texts(self.ask(CLOCK.to_owned(), &[]).await?).await?);
+        Ok(clock.ok_or_else(|| SourceError::Internal("the server does not say what time it is".to_owned()))?)
+    }
+
+    async fn newest(&self, upto: Option<&str>) -> Result<Option<String>, Failure> {
+        let mut bounds = Bounds::of(&self.watermark);
+        let text = newest(&self.table, &mut bounds, upto);
+        Ok(first(texts(self.ask(text, &bounds.values()?).await?).await?))
     }
 
     async fn rows(&self, span: &Span) -> Result<Box<dyn Reader>, Failure> {
-        let bounds = span.after.iter().chain(&span.upto);
-        let values: Result<Vec<Value>, SourceError> = bounds.map(|bound| value(&self.watermark, bound)).collect();
-        self.ask(rows(&self.table, &self.columns, &self.watermark, span), &values?).await
+        let mut bounds = Bounds::of(&self.watermark);
+        let text = rows(&self.table, &self.columns, &mut bounds, span);
+        self.ask(text, &bounds.values()?).await
     }
 }
 
+/// The first value of an answer.
+fn first(answer: Vec<Texts>) -> Option<String> {
+    answer.into_iter().flatten().next().flatten()
+}
+
 /// By the order rather than MAX, which does not take a rowversion; an index of the column serves both.
-fn newest(table: &TableId, column: &WatermarkColumn) -> String {
-    let (name, text) = (quote(&column.name), text_of(column));
+fn newest(table: &TableId, bounds: &mut Bounds<'_>, upto: Option<&str>) -> String {
+    let (name, text) = (bounds.name(), text_of(bounds.column));
+    let upto = upto.map(|upto| format!(" AND {}", bounds.compared("<=", upto))).unwrap_or_default();
     format!(
-        "SELECT TOP (1) {text} AS newest FROM {} AS t WHERE t.{name} IS NOT NULL ORDER BY t.{name} DESC",
+        "SELECT TOP (1) {text} AS newest FROM {} AS t WHERE {name} IS NOT NULL{upto} ORDER BY {name} DESC",
         quote_table(table)
     )
 }
 
-fn rows(table: &TableId, columns: &[String], column: &WatermarkColumn, span: &Span) -> String {
-    let name = quote(&column.name);
+fn rows(table: &TableId, columns: &[String], bounds: &mut Bounds<'_>, span: &Span) -> String {
     let mut list: Vec<String> = columns.iter().map(|column| format!("t.{}", quote(column))).collect();
-    list.push(format!("ISNULL({}, N'') AS {}", text_of(column), quote(VERSION_COLUMN)));
-    let sql_type = if column.measure.form == Form::Bytes { "binary(8)" } else { &column.type_name };
-    let bound = |operator: &str, number: u8| format!("t.{name} {operator} CAST(@P{number} AS {sql_type})");
-    let condition = match (&span.after, &span.upto) {
-        (Some(_), _) => format!("{} AND {}", bound(">", 1), bound("<=", 2)),
-        (None, Some(_)) => format!("{} OR t.{name} IS NULL", bound("<=", 1)),
-        (None, None) => format!("t.{name} IS NULL"),
+    list.push(format!("ISNULL({}, N'') AS {}", text_of(bounds.column), quote(VERSION_COLUMN)));
+    for (range, flag) in [(&span.known, KNOWN_COLUMN), (&span.kept, KEPT_COLUMN)] {
+        let is_within = match range {
+            Some(range) => format!("CASE WHEN {} THEN 1 ELSE 0 END", bounds.within(range)),
+            None => "0".to_owned(),
+        };
+        list.push(format!("CAST({is_within} AS bit) AS {}", quote(flag)));
+    }
+    let condition = match &span.rows {
+        Some(range) => bounds.within(range),
+        None => format!("{} IS NULL", bounds.name()),
     };
     format!("SELECT {} FROM {} AS t WHERE {condition}", list.join(", "), quote_table(table))
+}
+
+/// Conditions on the watermark column, and the bounds that they name as parameters.
+struct Bounds<'a> {
+    column: &'a WatermarkColumn,
+    sql_type: &'a str,
+    /// Each once.
+    texts: Vec<String>,
+}
+
+impl<'a> Bounds<'a> {
+    fn of(column: &'a WatermarkColumn) -> Self {
+        let sql_type = if column.measure.form == Form::Bytes { "binary(8)" } else { &column.type_name };
+        Self { column, sql_type, texts: Vec::new() }
+    }
+
+    fn name(&self) -> String {
+        format!("t.{}", quote(&self.column.name))
+    }
+
+    fn compared(&mut self, operator: &str, bound: &str) -> String {
+        let place = self.texts.iter().position(|text| text == bound).unwrap_or_else(|| {
+            self.texts.push(bound.to_owned());
+            self.texts.len() - 1
+        });
+        format!("{} {operator} CAST(@P{} AS {})", self.name(), place + 1, self.sql_type)
+    }
+
+    fn within(&mut self, range: &Range) -> String {
+        let mut parts = Vec::new();
+        match &range.from {
+            Some(from) => {
+                let from = self.compared(if from.is_excluded { ">" } else { ">=" }, &from.value);
+                parts.push(format!("{from} AND {}", self.compared("<=", &range.upto)));
+            }
+            None => parts.extend([self.compared("<=", &range.upto), format!("{} IS NULL", self.name())]),
+        }
+        if let Some(later) = &range.later {
+            parts.push(format!("{} AND {}", self.compared(">", &later.after), self.compared("<=", &later.upto)));
+        }
+        parts.join(" OR ")
+    }
+
+    /// The parameters.
+    fn values(&self) -> Result<Vec<Value>, SourceError> {
+        self.texts.iter().map(|bound| value(self.column, bound)).collect()
+    }
 }
 
 /// The column's values as text, with all their digits, moments in UTC.

@@ -5,7 +5,7 @@ use datakit_model::changes::{ChangeRequest, ROLE_KEY, Strategy, Validity};
 use datakit_model::source::Source as _;
 
 use crate::common::{READERS, access, reported};
-use crate::feeds::{Fed, feed};
+use crate::feeds::{Fed, feed, place};
 use crate::world::World;
 
 /// The ids, sorted.
@@ -16,7 +16,7 @@ fn ids(fed: &Fed) -> String {
 fn request(table: &str, column: &str, position: Option<&str>) -> ChangeRequest {
     ChangeRequest {
         table: TableId::new("dbo", table),
-        strategy: Strategy::Watermark { column: column.to_owned(), lag: 0 },
+        strategy: Strategy::Watermark { column: column.to_owned(), lag: 0, overlap: 0 },
         columns: Some(vec!["id".to_owned()]),
         position: position.map(str::to_owned),
         upper: None,
@@ -76,7 +76,7 @@ async fn every_type_is_read_onward_from_its_last_digit() {
             assert_eq!(fed.texts("datakit:operation"), ["read"; 4]);
             positions.push(fed.upper.unwrap());
         }
-        insta::allow_duplicates! { insta::assert_snapshot!("positions-of-every-type", positions.join("\n")) };
+        insta::allow_duplicates! { insta::assert_snapshot!("positions-of-every-type", positions.iter().map(|position| place(position)).collect::<Vec<_>>().join("\n")) };
         world.engine.run_script(LATER).unwrap();
         for (column, position) in COLUMNS.iter().zip(&positions) {
             let fed = feed(&source, request("t", column, Some(position))).await.unwrap();
@@ -84,7 +84,7 @@ async fn every_type_is_read_onward_from_its_last_digit() {
             assert_eq!(fed.texts("datakit:operation"), ["upsert"]);
             let newest = fed.upper.unwrap();
             let again = feed(&source, request("t", column, Some(&newest))).await.unwrap();
-            assert_eq!((ids(&again).as_str(), again.upper.unwrap()), ("", newest), "{column}: nothing is read twice");
+            assert_eq!((ids(&again).as_str(), again.place()), ("", place(&newest)), "{column}: nothing is read twice");
         }
     }
 }
@@ -98,7 +98,7 @@ async fn rows_have_the_columns_of_the_host_and_a_place_with_all_digits() {
     for reader in READERS {
         let whole = ChangeRequest { columns: None, ..request("t", "AT", None) };
         let fed = feed(&world.source(reader), whole).await.unwrap();
-        assert_eq!(fed.upper.as_deref(), Some("w1:datetime2(7):at=2026-01-01T00:00:00.1234568"), "{reader:?}");
+        assert_eq!(fed.place(), "w2:datetime2(7):at=2026-01-01T00:00:00.1234568", "{reader:?}");
         assert_eq!(
             fed.texts("datakit:change-version"),
             ["2026-01-01T00:00:00.1234567", "2026-01-01T00:00:00.1234568"],
@@ -156,14 +156,14 @@ async fn lag_keeps_the_upper_bound_behind_and_the_rows_come_later() {
     );
     let source = world.source(READERS[0]);
     let lagging = |position: Option<&str>| ChangeRequest {
-        strategy: Strategy::Watermark { column: "at".to_owned(), lag: 5 },
+        strategy: Strategy::Watermark { column: "at".to_owned(), lag: 5, overlap: 0 },
         ..request("t", "at", position)
     };
     let first = feed(&source, lagging(None)).await.unwrap();
-    assert_eq!((ids(&first).as_str(), first.upper.as_deref()), ("1", Some("w1:datetime:at=2026-01-01T00:00:09.990")));
+    assert_eq!((ids(&first).as_str(), first.place()), ("1", "w2:datetime:at=2026-01-01T00:00:09.990"));
     world.engine.run_script("INSERT INTO dbo.t VALUES (4, '2026-01-01T00:00:20')").unwrap();
     let next = feed(&source, lagging(first.upper.as_deref())).await.unwrap();
-    assert_eq!((ids(&next).as_str(), next.upper.as_deref()), ("2 3", Some("w1:datetime:at=2026-01-01T00:00:19.990")));
+    assert_eq!((ids(&next).as_str(), next.place()), ("2 3", "w2:datetime:at=2026-01-01T00:00:19.990"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

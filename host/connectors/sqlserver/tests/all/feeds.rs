@@ -41,6 +41,11 @@ impl Fed {
         texts
     }
 
+    /// The position without what it knows of rows.
+    pub fn place(&self) -> &str {
+        place(self.upper.as_deref().unwrap_or("-"))
+    }
+
     /// Some columns of all rows, in their order: `delete 1, upsert 2`.
     pub fn rows(&self, columns: &[&str]) -> String {
         let columns: Vec<_> = columns.iter().map(|name| self.column(name)).collect();
@@ -50,16 +55,21 @@ impl Fed {
     }
 }
 
+/// A position without what it knows of rows.
+pub fn place(position: &str) -> &str {
+    position.split(['/', '~']).next().unwrap_or_default()
+}
+
 pub async fn feed(source: &SqlServerSource, request: ChangeRequest) -> Result<Fed, Failure> {
     let connection = source.connect(access(&["dbo.*"])).await?;
     let mut feed = connection.changes(request).await?;
-    let (validity, upper) = (feed.validity().clone(), feed.upper().map(str::to_owned));
     let mut reader = feed.rows().await?;
     let mut batches = Vec::new();
     while let Some(batch) = reader.next().await? {
         assert_eq!(batch.batch().schema(), reader.schema());
         batches.push(batch.batch().clone());
     }
+    let (validity, upper) = (feed.validity().clone(), feed.upper().map(str::to_owned));
     Ok(Fed { validity, upper, batch: concat_batches(&reader.schema(), &batches).unwrap() })
 }
 

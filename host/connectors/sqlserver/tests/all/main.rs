@@ -7,6 +7,7 @@
     reason = "helpers of tests, outside of the functions that clippy knows as tests"
 )]
 
+mod boundary;
 mod captured;
 mod catalog;
 mod certificates;

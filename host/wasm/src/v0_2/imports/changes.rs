@@ -54,6 +54,7 @@ impl HostChangeRequest for State {
             columns: Vec::new(),
             watermark_column: None,
             lag: None,
+            overlap: None,
             position: None,
             upper: None,
         };
@@ -72,6 +73,10 @@ impl HostChangeRequest for State {
 
     async fn set_lag(&mut self, request: Resource<ChangesHandle>, lag: u64) -> wasmtime::Result<()> {
         self.set(&request, 0, |it| it.lag = Some(lag))
+    }
+
+    async fn set_overlap(&mut self, request: Resource<ChangesHandle>, overlap: u64) -> wasmtime::Result<()> {
+        self.set(&request, 0, |it| it.overlap = Some(overlap))
     }
 
     async fn set_position(&mut self, request: Resource<ChangesHandle>, position: String) -> wasmtime::Result<()> {
@@ -174,7 +179,10 @@ impl HostChangeFeed for State {
 fn checked(parts: ChangeParts) -> Result<ChangeRequest, WasmError> {
     let bad = |problem: &str| WasmError::BadChangeRequest { problem: problem.to_owned() };
     let strategy = match (parts.strategy.as_str(), parts.watermark_column) {
-        ("watermark", Some(column)) => Strategy::Watermark { column, lag: parts.lag.unwrap_or_default() },
+        ("watermark", Some(column)) => {
+            let (lag, overlap) = (parts.lag.unwrap_or_default(), parts.overlap.unwrap_or_default());
+            Strategy::Watermark { column, lag, overlap }
+        }
         ("watermark", None) => return Err(bad("the strategy `watermark` needs `set-watermark-column`")),
         ("row-version", None) => Strategy::RowVersion,
         ("change-tracking", None) => Strategy::ChangeTracking,

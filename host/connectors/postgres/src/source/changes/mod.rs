@@ -10,7 +10,7 @@ mod watermark;
 
 use std::sync::Arc;
 
-use datakit_connect::changes::ChangesError;
+use datakit_connect::changes::{ChangesError, Distances};
 use datakit_connect::delivery::Message;
 use datakit_guard::postgres as guard;
 use datakit_model::changes::{ChangeFeed, ChangeRequest, Offer, Strategy};
@@ -27,7 +27,10 @@ use super::{Checked, PostgresSession};
 pub(super) async fn open(session: PostgresSession, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
     session.check_grant(&request.table)?;
     match &request.strategy {
-        Strategy::Watermark { column, lag } => watermark::open(session, &request, column, *lag).await,
+        Strategy::Watermark { column, lag, overlap } => {
+            let distances = Distances { lag: *lag, overlap: *overlap };
+            watermark::open(session, &request, column, distances).await
+        }
         Strategy::Logical => logical::open(session, request).await,
         Strategy::RowVersion => Err(PostgresError::from(LogicalError::RowVersion).into()),
         other => Err(ChangesError::no_strategy(other, "PostgreSQL").into()),
