@@ -237,13 +237,24 @@ impl Drop for LogLine<'_> {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.text);
         if self.terminal.json {
-            self.terminal.write_error(&printable::json(&text));
+            self.terminal.write_error(&printable::json(&with_message(&text)));
         } else {
             // An event is one line, whatever is in it.
             let line = harmless(text.trim_end_matches('\n'), self.terminal.error_style, false);
             self.terminal.write_error(&format!("{line}\n"));
         }
     }
+}
+
+/// A line of JSON with a message: some libraries have events of facts alone, which are told by their target then.
+fn with_message(line: &str) -> Cow<'_, str> {
+    let Ok(Value::Object(mut event)) = serde_json::from_str::<Value>(line) else { return Cow::Borrowed(line) };
+    if event.contains_key("message") {
+        return Cow::Borrowed(line);
+    }
+    let message = event.get("target").cloned().unwrap_or_default();
+    event.insert("message".to_owned(), message);
+    Cow::Owned(format!("{}\n", Value::Object(event)))
 }
 
 /// Rows of cells with aligned columns; the columns of `right` are numbers.
@@ -296,6 +307,14 @@ pub(crate) fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn event_without_a_message_is_told_by_its_target() {
+        assert_eq!(with_message("{\"message\":\"a\"}\n"), "{\"message\":\"a\"}\n");
+        let line: Value = serde_json::from_str(&with_message(r#"{"level":"INFO","target":"a::b","n":1}"#)).unwrap();
+        assert_eq!((&line["message"], &line["n"]), (&"a::b".into(), &1.into()));
+        assert_eq!(with_message("no JSON"), "no JSON");
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
