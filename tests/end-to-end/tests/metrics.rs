@@ -29,11 +29,11 @@ fn get(address: &str, path: &str) -> Option<String> {
     Some(body.to_owned())
 }
 
-/// What `promtool check metrics` says: nothing where all is well.
+/// What `promtool check metrics` (of the package prometheus) says: nothing where all is well.
 fn check(page: &str) -> String {
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut promtool = promtool.spawn().expect("promtool, of the package prometheus");
+    let mut promtool = promtool.spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
@@ -43,7 +43,8 @@ fn check(page: &str) -> String {
 
 fn value(page: &str, sample: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {sample} in\n{page}")).parse().unwrap()
+    assert!(line.is_some(), "no {sample} in\n{page}");
+    line.unwrap().parse().unwrap()
 }
 
 /// The labelled names of all samples.

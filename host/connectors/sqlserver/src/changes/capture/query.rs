@@ -87,7 +87,7 @@ impl Capture {
     }
 
     /// What changes of this instance lack: values of computed columns are NULL, those of columns that are not captured are nowhere;
-    /// of a deleted row the server does not give text, ntext and image, and at times leaves out others. (cdc.<instance>_CT)
+    /// of a deleted row the server does not give text, ntext and image, and at times leaves out others. (`cdc.<instance>_CT`)
     pub(super) fn missing(&self, table: &Table) -> Missing {
         let mut missing = Missing::default();
         for column in &table.columns {
