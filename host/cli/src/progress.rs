@@ -221,7 +221,7 @@ impl Progress {
                     grouped(per_second as u64)
                 )
             }
-            TableStatus::Unchanged => format!("{} {table}: this run committed it before{count}", style.green("✓")),
+            TableStatus::Unchanged => format!("{} {table}: unchanged since the last load{count}", style.green("✓")),
             TableStatus::Failed => {
                 let error = summary.error.as_ref();
                 let code = error.map(|error| printable::line(&error.code)).unwrap_or_default();
