@@ -48,6 +48,8 @@ pub struct FakeChanges {
     pub positions: HashMap<String, String>,
     /// How far changes reach, by `schema.name`.
     pub reaches: HashMap<String, Reach>,
+    /// The tables whose last commit was asked for.
+    pub looked_up: RefCell<Vec<String>>,
     /// The strategies of tables, by `schema.name`; a table that is not here has none.
     pub offers: HashMap<String, Vec<Offer>>,
     /// What was asked, in order.
@@ -72,6 +74,7 @@ impl Changes for FakeChanges {
     }
 
     fn position(&self, table: &TableId) -> Option<String> {
+        self.looked_up.borrow_mut().push(table.to_string());
         self.positions.get(&table.to_string()).cloned()
     }
 }

@@ -56,9 +56,12 @@ impl<'a> Strategies<'a> {
         offers: &'a [Offer],
     ) -> Result<Self, Error> {
         let rule = Rule::<D>::of(table, selection, settings)?;
-        let position = changes.position(&table.id);
+        let choice = settings.choice(selection, &table.id)?;
+        // Whoever asks reads the sink's state: not of tables that are read whole whatever it says.
+        let depends_on_last_load = matches!(choice, Some(Choice::Auto | Choice::By(_)));
+        let position = if depends_on_last_load { changes.position(&table.id) } else { None };
         Ok(Self {
-            choice: settings.choice(selection, &table.id)?,
+            choice,
             watermark: rule.map(|rule| rule.strategy()),
             committed: position.and_then(|position| changes.strategy_of(&position)),
             offers,
