@@ -39,3 +39,4 @@ pub use prepare::Prepared;
 pub use resolve::{Resolution, Resolved, resolve};
 pub use run::{Discovered, Preview, discover, plan, preview, run};
 pub use summary::{RejectedRows, RunStatus, Summary, TableCommit, TableError, TableStatus, TableSummary};
+pub use writing::commit_batch;

@@ -6,15 +6,16 @@ use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, Stri
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use datakit_model::datakit::TablePlan;
-use datakit_model::sink::{CommitNote, Target, WriteMode};
+use datakit_model::sink::{Target, WriteMode};
 use datakit_model::source::{Rejected, RejectedRow};
-use datakit_model::{Failure, RunIdentity, TableId, TableState, TrackedBatch};
+use datakit_model::{Failure, RunIdentity, TableId, TableState};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::RunError;
 use crate::partition::PartitionResult;
 use crate::summary::RejectedRows;
 use crate::table::TableContext;
+use crate::writing::commit_batch;
 
 /// When the run began, and the id of its load.
 const LOADED_AT: &str = "loaded_at";
@@ -56,20 +57,8 @@ pub(crate) async fn keep(
     let crash = |error: ArrowError| RunError::Crashed { table: table.clone(), message: error.to_string() };
     let batch = batch(rows, &run).map_err(crash)?;
     let target = Target::new(table.clone(), batch.schema(), mode, run);
-    let writer = sink.open(target).await?;
-    let written = async {
-        let mut partition = writer.partition(0).await?;
-        partition.write(TrackedBatch::untracked(batch)).await?;
-        partition.finish().await?;
-        writer.commit(CommitNote::default()).await
-    };
-    match written.await {
-        Ok(_) => Ok(Some(kept)),
-        Err(failure) => {
-            writer.abort().await;
-            Err(failure)
-        }
-    }
+    commit_batch(sink, target, batch).await?;
+    Ok(Some(kept))
 }
 
 /// The run, by a name that the same run has for the same plan alone: started again it may find other files.

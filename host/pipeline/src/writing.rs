@@ -1,11 +1,13 @@
 //! How a table is written: what the operator says, then what the plan proposes, then what the source says.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use datakit_model::RunIdentity;
 use datakit_model::datakit::{RoleColumns, TablePlan};
-use datakit_model::sink::{Target, WriteMode};
+use datakit_model::sink::{CommitNote, Sink, Target, WriteMode};
+use datakit_model::{Failure, RunIdentity, TrackedBatch};
 
 use crate::error::RunError;
 use crate::job::Destination;
@@ -60,6 +62,27 @@ pub(crate) fn expected_target(
     let target = target(destination, run, &plan, source_keys, SchemaRef::clone(columns))?;
     // The host fills columns of the output.
     Ok(Target { roles: RoleColumns::default(), ..target })
+}
+
+/// Writes one batch of the host's own and commits it.
+///
+/// # Errors
+/// What the sink says; nothing is visible then, unless the error leaves that open.
+pub async fn commit_batch(sink: &Arc<dyn Sink>, target: Target, batch: RecordBatch) -> Result<(), Failure> {
+    let writer = sink.open(target).await?;
+    let written = async {
+        let mut partition = writer.partition(0).await?;
+        partition.write(TrackedBatch::untracked(batch)).await?;
+        partition.finish().await?;
+        writer.commit(CommitNote::default()).await
+    };
+    match written.await {
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            writer.abort().await;
+            Err(failure)
+        }
+    }
 }
 
 /// The columns that the plan names for what the host fills are those that the host fills.

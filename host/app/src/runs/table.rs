@@ -8,9 +8,9 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
-use datakit_model::sink::{CommitNote, RecordName, Sink, Target, WriteMode};
-use datakit_model::{Failure, Retry, RunIdentity, TableId, TrackedBatch};
-use datakit_pipeline::{TableStatus, batch_id};
+use datakit_model::sink::{RecordName, Sink, Target, WriteMode};
+use datakit_model::{Failure, Retry, RunIdentity, TableId};
+use datakit_pipeline::{TableStatus, batch_id, commit_batch};
 
 use super::record::{RunRecord, micros, now_micros};
 use crate::error::AppError;
@@ -22,6 +22,8 @@ const TABLE: &str = "datakit_runs";
 
 /// The shortest and the longest pause before another attempt, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 20..400;
+/// Attempts to commit: about forty seconds, where the sink answers at once.
+const MAX_ATTEMPTS: u32 = 200;
 
 fn table() -> TableId {
     TableId::new(SCHEMA, TABLE)
@@ -37,7 +39,7 @@ pub(crate) fn place(sink: &Arc<dyn Sink>) -> Result<String, Failure> {
     sink.locate(SYSTEM, &table())
 }
 
-/// Adds the row of a record. The same record again adds none. Waits for other runs without end.
+/// Adds the row of a record. The same record again adds none. Tries again where other runs come first.
 pub(crate) async fn append(sink: &Arc<dyn Sink>, name: &RecordName, record: &RunRecord) -> Result<(), Failure> {
     let id = format!("{} {} {}", name.run_id, name.started_at_micros, name.ingest);
     commit(sink, id, std::slice::from_ref(record), WriteMode::Append).await
@@ -60,36 +62,21 @@ async fn commit(sink: &Arc<dyn Sink>, id: String, records: &[RunRecord], mode: W
     };
     let crash = |error: ArrowError| AppError::Crashed { message: error.to_string() };
     let batch = batch(records).map_err(crash)?;
+    let mut attempt = 1;
     loop {
         let target = Target::new(table(), batch.schema(), mode, run.clone());
-        let failure = match write(sink, target, batch.clone()).await {
+        let failure = match commit_batch(sink, target, batch.clone()).await {
             Ok(()) => return Ok(()),
-            Err(failure) if failure.retry() == Retry::Never => return Err(failure),
+            Err(failure) if failure.retry() == Retry::Never || attempt == MAX_ATTEMPTS => return Err(failure),
             Err(failure) => failure,
         };
-        tracing::debug!(target: "datakit", code = failure.code(), "the table of runs is written again");
+        tracing::debug!(target: "datakit", attempt, code = failure.code(), "the table of runs is written again");
+        attempt += 1;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(PAUSE_MS))).await;
         // An error can leave it open whether the row is there.
         let state = sink.state_for(SYSTEM, &table(), mode).await.ok().flatten();
         if state.is_some_and(|state| state.was_committed_by(&run.run_id)) {
             return Ok(());
-        }
-    }
-}
-
-async fn write(sink: &Arc<dyn Sink>, target: Target, batch: RecordBatch) -> Result<(), Failure> {
-    let writer = sink.open(target).await?;
-    let written = async {
-        let mut partition = writer.partition(0).await?;
-        partition.write(TrackedBatch::untracked(batch)).await?;
-        partition.finish().await?;
-        writer.commit(CommitNote::default()).await
-    };
-    match written.await {
-        Ok(_) => Ok(()),
-        Err(failure) => {
-            writer.abort().await;
-            Err(failure)
         }
     }
 }
