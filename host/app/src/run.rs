@@ -181,6 +181,9 @@ impl<'c> Run<'c> {
         let (mode, observer) = (ingest.mode.map(sink_mode), recorder.observer());
         let running = datakit_pipeline::run(job, sink, mode, observer, context.stop.clone());
         let summary = running.instrument(span).await.map_err(Reports::from)?;
+        if context.stop.is_cancelled() {
+            return Ok(summary);
+        }
         // What is committed stays committed, whatever the source says: the next run tells it again.
         if let Err(reports) = confirm::committed(context, &self.config, ingest, connections).await {
             context.warn(&format!("the source was not told what is committed, and keeps it: {reports}"));

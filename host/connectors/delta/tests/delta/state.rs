@@ -137,6 +137,18 @@ async fn appends_optimize_and_vacuum_of_others_keep_the_state() {
 }
 
 #[tokio::test]
+async fn forgotten_watermark_is_all_that_is_forgotten() {
+    let world = World::new().await;
+    let sink = sink(world.root.path());
+    let before = sink.document("ERP", &orders()).await.unwrap().unwrap();
+    let forgotten = sink.forget_watermark("ERP", &orders()).await.unwrap().unwrap();
+    assert_eq!(forgotten.positions, before.without_watermark(&before.positions[0].source).positions);
+    assert_eq!((forgotten.sequence, &forgotten.load), (before.sequence, &before.load));
+    assert_eq!(sink.document("ERP", &orders()).await.unwrap(), Some(forgotten));
+    world.goes_on().await;
+}
+
+#[tokio::test]
 async fn rows_that_the_operator_accepts_are_gone_on_from() {
     for change in [&["delete", "id = 0"][..], &["restore", "0"], &["replace"]] {
         let world = World::new().await;

@@ -67,8 +67,7 @@ pub(crate) async fn accept(
     config: &Server,
     key: &Key<'_>,
 ) -> Result<Option<StateDocument>, SinkError> {
-    begin(client, config, "BEGIN").await?;
-    transaction::lock(client, config, key.name).await?;
+    lock(client, config, key).await?;
     let held = ledger::held(client, config, key.source_system, key.table).await?;
     let last = ledger::committed(client, config, key.source_system, key.table).await?;
     let (Some(Lost::Replaced), Some(last)) = (held.lost, last) else {
@@ -91,8 +90,7 @@ pub(crate) async fn forget(
     config: &Server,
     key: &Key<'_>,
 ) -> Result<Option<StateDocument>, SinkError> {
-    begin(client, config, "BEGIN").await?;
-    transaction::lock(client, config, key.name).await?;
+    lock(client, config, key).await?;
     let last = ledger::committed(client, config, key.source_system, key.table).await?;
     let source = SourceTable::new(key.source_system, key.table);
     let document = last.map(|last| last.without_watermark(&source));
@@ -115,6 +113,12 @@ fn checked(held: Held, key: &Key<'_>) -> Result<Option<StateDocument>, SinkError
 
 fn table_of(source: &SourceTable) -> TableId {
     TableId { catalog: source.catalog.clone(), ..TableId::new(&source.schema, &source.table) }
+}
+
+/// Begins a transaction that no load of the target runs beside.
+async fn lock(client: &Client, config: &Server, key: &Key<'_>) -> Result<(), SinkError> {
+    begin(client, config, "BEGIN").await?;
+    transaction::lock(client, config, key.name).await
 }
 
 async fn begin(client: &Client, config: &Server, begin: &str) -> Result<(), SinkError> {

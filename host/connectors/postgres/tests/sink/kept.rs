@@ -71,6 +71,20 @@ async fn later_version_is_refused() {
 }
 
 #[tokio::test]
+async fn forgotten_watermark_is_all_that_is_forgotten() {
+    let config = database().await;
+    let sink = PostgresSink::new(config.clone());
+    let table = TableId::new("dbo", "t");
+    assert_eq!(sink.forget_watermark("ERP", &table).await.unwrap(), None);
+    load(&config, as_run("1", WriteMode::Append)).await.unwrap();
+    let before = sink.document("ERP", &table).await.unwrap().unwrap();
+    let forgotten = sink.forget_watermark("ERP", &table).await.unwrap().unwrap();
+    assert_eq!(forgotten, before.without_watermark(&before.positions[0].source));
+    assert_eq!(sink.document("ERP", &table).await.unwrap(), Some(forgotten));
+    assert_eq!(load(&config, as_run("2", WriteMode::Append)).await.unwrap().state.sequence, 2);
+}
+
+#[tokio::test]
 async fn states_are_listed_and_bound_to_the_table_that_is_there() {
     let config = database().await;
     let sink = PostgresSink::new(config.clone());
