@@ -60,21 +60,8 @@ mod tests {
     fn table(status: TableStatus, failure: Option<(Kind, Retry)>) -> TableSummary {
         let failure = failure.map(|(kind, retry)| Failure::new("DK-TST-001", kind, retry, "test"));
         TableSummary {
-            table: "dbo.t".into(),
-            status,
-            rows: 0,
-            bytes: 0,
-            seconds: 0.0,
-            target: String::new(),
-            partitions: 1,
-            holds: None,
-            consistent_snapshot: true,
-            approximate: false,
-            filtered: false,
-            adjustments: Vec::new(),
-            rejected: None,
             error: failure.as_ref().map(datakit_app::TableError::from),
-            commit: None,
+            ..TableSummary::new("dbo.t", status)
         }
     }
 

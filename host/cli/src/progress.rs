@@ -377,21 +377,10 @@ mod tests {
         let progress =
             Progress::new(Terminal::new(&BTreeMap::from([("TERM".into(), "dumb".into())]), LogFormat::Text), false);
         let mut summary = TableSummary {
-            table: "dbo.orders".into(),
-            status: TableStatus::Committed,
             rows: 1_234_567,
             bytes: 45_600_000,
             seconds: 2.5,
-            target: "/bronze/ERP/dbo/orders".into(),
-            partitions: 4,
-            holds: None,
-            consistent_snapshot: false,
-            approximate: false,
-            filtered: false,
-            adjustments: vec![],
-            rejected: None,
-            error: None,
-            commit: None,
+            ..TableSummary::new("dbo.orders", TableStatus::Committed)
         };
         let tables = Tables { ended: 3, selected: 82 };
         assert_eq!(

@@ -259,23 +259,7 @@ fn altered_columns(table: &Table) -> Vec<Adjustment> {
 }
 
 fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> TableSummary {
-    TableSummary {
-        table: table.to_string(),
-        status,
-        rows: 0,
-        bytes: 0,
-        seconds: 0.0,
-        target: String::new(),
-        partitions: 0,
-        holds: None,
-        consistent_snapshot: true,
-        approximate: false,
-        filtered: false,
-        adjustments: Vec::new(),
-        rejected: None,
-        error: Some(TableError::from(failure)),
-        commit: None,
-    }
+    TableSummary { error: Some(TableError::from(failure)), ..TableSummary::new(table.to_string(), status) }
 }
 
 fn summarise(job: &Job, mut tables: Vec<TableSummary>, started: Instant, stopped: bool) -> Summary {

@@ -100,6 +100,30 @@ pub struct TableSummary {
     pub commit: Option<Box<TableCommit>>,
 }
 
+impl TableSummary {
+    /// A table of which nothing is known but how it ended.
+    #[must_use]
+    pub fn new(table: impl Into<String>, status: TableStatus) -> Self {
+        Self {
+            table: table.into(),
+            status,
+            rows: 0,
+            bytes: 0,
+            seconds: 0.0,
+            target: String::new(),
+            partitions: 0,
+            holds: None,
+            consistent_snapshot: true,
+            approximate: false,
+            filtered: false,
+            adjustments: Vec::new(),
+            rejected: None,
+            error: None,
+            commit: None,
+        }
+    }
+}
+
 /// What is known of a commit besides its numbers.
 #[derive(Debug, Clone)]
 pub struct TableCommit {

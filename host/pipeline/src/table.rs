@@ -102,21 +102,8 @@ struct Finished {
 pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary {
     let started = Instant::now();
     let mut summary = TableSummary {
-        table: plan.table.to_string(),
-        status: TableStatus::Failed,
-        rows: 0,
-        bytes: 0,
-        seconds: 0.0,
-        target: String::new(),
         partitions: plan.partitions.len(),
-        holds: None,
-        consistent_snapshot: true,
-        approximate: false,
-        filtered: false,
-        adjustments: Vec::new(),
-        rejected: None,
-        error: None,
-        commit: None,
+        ..TableSummary::new(plan.table.to_string(), TableStatus::Failed)
     };
     match attempts(&context, &plan, &mut summary.target).await {
         Ok(Some(finished)) => {

@@ -313,8 +313,6 @@ mod tests {
     fn summary() -> Summary {
         let adjustment = |column: &str| Adjustment { column: column.into(), what: "cut".into(), values: 1_000 };
         let table = TableSummary {
-            table: "dbo.orders".into(),
-            status: TableStatus::Committed,
             rows: 5_000,
             bytes: 1_234_567,
             seconds: 0.5,
@@ -326,8 +324,7 @@ mod tests {
             filtered: true,
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
             rejected: Some(RejectedRows { rows: 3, target: "/bronze/ERP/dbo/orders__rejected".into() }),
-            error: None,
-            commit: None,
+            ..TableSummary::new("dbo.orders", TableStatus::Committed)
         };
         let error = TableError {
             code: "DK-SRC-032".into(),
@@ -338,19 +335,12 @@ mod tests {
             causes: vec!["error 229".into()],
         };
         let failed = TableSummary {
-            table: "dbo.secret".into(),
-            status: TableStatus::Failed,
-            rows: 0,
-            bytes: 0,
             seconds: 0.1,
+            target: table.target.clone(),
+            partitions: 2,
             holds: Some(TableRows { rows: 1_000_001, at_least: true }),
-            consistent_snapshot: true,
-            approximate: false,
-            filtered: false,
-            adjustments: vec![],
-            rejected: None,
             error: Some(error),
-            ..table.clone()
+            ..TableSummary::new("dbo.secret", TableStatus::Failed)
         };
         Summary {
             run_id: "r1".into(),
