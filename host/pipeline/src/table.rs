@@ -11,7 +11,7 @@ use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
 use datakit_model::source::Adjustment;
-use datakit_model::{Failure, TableId, TableState};
+use datakit_model::{ColumnOrigin, Failure, TableId, TableState};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -94,6 +94,7 @@ impl TableContext {
 struct Finished {
     committed: Committed,
     schema: Option<SchemaRef>,
+    origins: Vec<ColumnOrigin>,
     adjustments: Vec<Adjustment>,
     rejected: Option<RejectedRows>,
 }
@@ -102,6 +103,7 @@ struct Finished {
 pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary {
     let started = Instant::now();
     let mut summary = TableSummary {
+        id: Some(plan.table.clone()),
         partitions: plan.partitions.len(),
         ..TableSummary::new(plan.table.to_string(), TableStatus::Failed)
     };
@@ -121,7 +123,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.commit = finished.schema.map(|schema| {
                 let position_before = context.job.planned_from(&context.table).flatten();
                 let position_after = finished.committed.state.watermark;
-                Box::new(TableCommit { schema, position_before, position_after })
+                Box::new(TableCommit { schema, origins: finished.origins, position_before, position_after })
             });
         }
         Ok(None) => summary.status = TableStatus::Unchanged,
@@ -190,6 +192,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option
     // Nothing is written yet: trying again is safe for every sink.
     let (first, writer, permit) = open(context, plan).await.map_err(AttemptError::Again)?;
     let schema = first.as_ref().map(|extraction| extraction.schema());
+    let origins = first.as_ref().map(|extraction| extraction.origins()).unwrap_or_default();
     let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
         Ok(results) => results,
         Err(failure) => {
@@ -220,7 +223,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option
         }
     };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
-    Ok(Some(Finished { committed, schema, adjustments: merge_adjustments(results), rejected }))
+    Ok(Some(Finished { committed, schema, origins, adjustments: merge_adjustments(results), rejected }))
 }
 
 /// Whether a load that goes on from the last one has no row and reaches no further: a commit would say nothing. One that
