@@ -115,3 +115,23 @@ run_tests() {
     cargo run --quiet -p datakit-canary --bin search-canaries -- "$DATAKIT_TEST_KEPT" "$@" || status=1
     return "$status"
 }
+
+# What kills and cuts of runs need.
+need_exactly_once() {
+    need_build_tools
+    need_packages postgresql-15
+    need_python
+    build_datakits
+}
+
+# Kills and cuts runs, so many of both, in rounds from a seed on (docs/exactly-once.md). Prints the figures; LOG has a line a round.
+exactly_once() {
+    local seed=$1 kills=$2 cuts=$3 log=$4 status=0
+    say "exactly once: $kills kills and $cuts cuts from seed $seed on"
+    mkdir -p "$(dirname "$log")"
+    rm -f "$log"
+    DATAKIT_EXACTLY_ONCE_SEED=$seed DATAKIT_EXACTLY_ONCE_KILLS=$kills DATAKIT_EXACTLY_ONCE_CUTS=$cuts \
+        DATAKIT_EXACTLY_ONCE_LOG=$(realpath "$log") run_tests --workspace --bins --test exactly_once || status=$?
+    [ ! -e "$log" ] || sed '/^\(kills\|cuts\) /,$d' "$log"
+    return "$status"
+}

@@ -190,7 +190,7 @@ enum AttemptError {
 /// None: nothing has changed since the last load, and nothing is committed.
 async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
-    let (first, writer, permit) = open(context, plan).await.map_err(AttemptError::Again)?;
+    let Some((first, writer, permit)) = open(context, plan).await.map_err(AttemptError::Again)? else { return Ok(None) };
     let schema = first.as_ref().map(|extraction| extraction.schema());
     let origins = first.as_ref().map(|extraction| extraction.origins()).unwrap_or_default();
     let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
@@ -243,11 +243,11 @@ fn is_one_snapshot(results: &[PartitionResult]) -> bool {
     first.report.snapshot.is_some() && others.iter().all(|other| other.report.snapshot == first.report.snapshot)
 }
 
-/// Opens the first partition, whose schema is the table's, then the sink.
-async fn open(
-    context: &TableContext,
-    plan: &TablePlan,
-) -> Result<(Option<Box<dyn Extraction>>, Arc<dyn TableWriter>, OwnedSemaphorePermit), Failure> {
+/// A table that is ready to be written: its first partition, whose schema is the table's, and the sink.
+type Opened = (Option<Box<dyn Extraction>>, Arc<dyn TableWriter>, OwnedSemaphorePermit);
+
+/// Opens the first partition, then the sink. None: this very run has committed the table meanwhile, in another process.
+async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Opened>, Failure> {
     let permit = context.worker().await?;
     let Some(partition) = plan.partitions.first() else {
         let message = "a plan without partitions".to_owned();
@@ -258,27 +258,38 @@ async fn open(
     let target = writing::target(&context.destination, &context.job.run, plan, &context.keys, extraction.schema())?;
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
     let checked = async {
-        still_as_planned(context).await?;
-        may_add_rows(context, plan).await
+        let is_open = is_still_open(context).await?;
+        if is_open {
+            may_add_rows(context, plan).await?;
+        }
+        Ok(is_open)
     };
     match checked.await {
-        Ok(()) => Ok((Some(extraction), writer, permit)),
-        Err(failure) => {
+        Ok(true) => Ok(Some((Some(extraction), writer, permit))),
+        unopened => {
             writer.abort().await;
-            Err(failure)
+            unopened.map(|_| None)
         }
     }
 }
 
-/// A plan that was made from a watermark holds as long as the table keeps it: rows that another run has loaded since would
-/// be loaded again. Checked when the table is open: from then on the sink sees to it that nobody else commits first.
-async fn still_as_planned(context: &TableContext) -> Result<(), Failure> {
-    let Some(planned) = context.job.planned_from(&context.table) else { return Ok(()) };
-    let state = context.destination.sink.state(&context.job.run.source_system, &context.table).await?;
-    if state.and_then(|state| state.watermark) == planned {
-        return Ok(());
+/// Whether the table is still to be loaded. Checked when the table is open: from then on the sink sees to it that nobody else
+/// commits first. False: this very run has committed it in another process. A plan that was made from a watermark holds as long as
+/// the table keeps it: rows that another run has loaded since would be loaded again.
+async fn is_still_open(context: &TableContext) -> Result<bool, Failure> {
+    let (run, to) = (&context.job.run, &context.destination);
+    let planned = context.job.planned_from(&context.table);
+    let state = match planned {
+        Some(_) => to.sink.state(&run.source_system, &context.table).await?,
+        None => to.sink.state_for(&run.source_system, &context.table, to.mode.unwrap_or_default()).await?,
+    };
+    if state.as_ref().is_some_and(|state| state.was_committed_by(&run.run_id)) {
+        return Ok(false);
     }
-    Err(RunError::Outdated { table: context.table.clone(), run_id: context.job.run.run_id.clone() }.into())
+    if planned.is_none_or(|planned| state.and_then(|state| state.watermark) == planned) {
+        return Ok(true);
+    }
+    Err(RunError::Outdated { table: context.table.clone(), run_id: run.run_id.clone() }.into())
 }
 
 /// A full load doubles the rows that are there, or replaces them: which of both, the operator alone says. A load that goes on

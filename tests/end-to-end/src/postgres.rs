@@ -161,7 +161,8 @@ fn keys(server: &PostgresServer) -> String {
     )
 }
 
-fn ask(server: &PostgresServer, query: &str) -> String {
+/// One value that a query of the server answers, as text.
+pub fn ask(server: &PostgresServer, query: &str) -> String {
     let answer = async |client: tokio_postgres::Client| {
         client.query_one(query, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_else(|| "null".into())
     };
@@ -169,7 +170,7 @@ fn ask(server: &PostgresServer, query: &str) -> String {
 }
 
 /// Does something as the server's superuser.
-pub(crate) fn on<T>(server: &PostgresServer, step: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
+pub fn on<T>(server: &PostgresServer, step: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
     let config = server.config("postgres");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -33,6 +33,8 @@ use datakit_parquet::DataFile;
 
 /// So many times a commit is tried again behind commits of others.
 const MAX_ATTEMPTS: u32 = 20;
+/// So many of them may be without an answer from the store.
+const MAX_UNANSWERED: u32 = 3;
 /// The pause after the first attempt; each further one is longer by it.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Commits from one checkpoint to the next, where a table does not say.
@@ -205,8 +207,8 @@ impl Log {
     }
 
     /// Writes the document of the state and then the one log entry that names it, behind the commits that others have made
-    /// meanwhile, when these change neither the state nor what the table is. An error after the attempt is resolved by reading,
-    /// never by writing again.
+    /// meanwhile, when these change neither the state nor what the table is. An error after the attempt is resolved by reading.
+    /// Where a store did not answer, the same entry is written to the same version once more, which at most one of both writes is.
     pub(crate) async fn commit(&self, commit: Commit<'_>) -> Result<(TableState, TableRows), CommitError> {
         let mut prepared = self.prepare(self, &commit).await?;
         let outcome = self.attempt(&commit, &mut prepared).await;
@@ -219,6 +221,7 @@ impl Log {
 
     async fn attempt(&self, commit: &Commit<'_>, prepared: &mut Prepared) -> Result<TableRows, CommitError> {
         let mut newest: Option<Self> = None;
+        let mut unanswered = 0;
         for attempt in 1..=MAX_ATTEMPTS {
             let base = newest.as_ref().unwrap_or(self);
             let error = match base.write(commit, prepared).await {
@@ -228,19 +231,35 @@ impl Log {
                 }
                 Err(error) => error,
             };
-            let found = self.resolve(prepared, error).await?;
-            let Found::Others(log) = found else { return Ok(base.rows_after(commit)) };
+            let log = match self.resolve(prepared, error).await {
+                Ok(Found::Ours) => return Ok(base.rows_after(commit)),
+                Ok(Found::Others(log)) => log,
+                Ok(Found::Unanswered(log, error)) => {
+                    unanswered += 1;
+                    if unanswered == MAX_UNANSWERED {
+                        return Err(self.unknown(error));
+                    }
+                    log
+                }
+                // An earlier attempt may still take effect, unless another run has taken its place.
+                Err(CommitError::Nothing(error))
+                    if unanswered > 0 && !matches!(error, SinkError::Conflict { .. }) =>
+                {
+                    return Err(self.unknown(error));
+                }
+                Err(error) => return Err(error),
+            };
             log.check(commit.schema, commit.partition_columns, commit.target.mode).map_err(CommitError::Nothing)?;
             log.state(commit.target.mode).map_err(CommitError::Nothing)?;
             if let Some(merged) = commit.merged {
                 log.still_fits(self, merged).map_err(CommitError::Nothing)?;
             }
-            if log.id() != Some(prepared.table_id.as_str()) {
+            if log.exists() && log.id() != Some(prepared.table_id.as_str()) {
                 // Another writer has created the table meanwhile.
                 self.documents.discard(prepared.number).await;
                 *prepared = self.prepare(&log, commit).await?;
             }
-            tracing::info!(location = %self.location, attempt, "another writer has committed: committing behind it");
+            tracing::info!(location = %self.location, attempt, "another writer has committed, or the store has not answered: committing again");
             newest = Some(*log);
             tokio::time::sleep(PAUSE * attempt).await;
         }
@@ -356,17 +375,14 @@ impl Log {
 
     /// Finds out what a failed attempt left: our commit, or those of others.
     async fn resolve(&self, prepared: &Prepared, error: DeltaTableError) -> Result<Found, CommitError> {
-        let unknown = |error: DeltaTableError| {
-            CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source: Box::new(error) })
-        };
-        let Ok(now) = self.newest().await else { return Err(unknown(error)) };
+        let Ok(now) = self.newest().await else { return Err(self.unknown(error)) };
         // Another run may have committed after ours.
         if now.held.number == Some(prepared.number) || now.held.was_committed_by(&prepared.document.load.run_id) {
             tracing::warn!(location = %self.location, %error, "committed, though the attempt was reported as failed");
             return Ok(Found::Ours);
         }
         if now.held.has_forgotten(&prepared.document) {
-            return Err(unknown(error));
+            return Err(self.unknown(error));
         }
         if now.held.number != self.held.number {
             return Err(CommitError::Nothing(SinkError::Conflict { location: self.location.clone() }));
@@ -374,7 +390,16 @@ impl Log {
         if lost_the_race(&error) && now.exists() {
             return Ok(Found::Others(Box::new(now)));
         }
-        Err(CommitError::Nothing(log_error(&self.location, error)))
+        match log_error(&self.location, error) {
+            error @ (SinkError::Storage { transient: true, .. } | SinkError::Log { .. }) if self.directory.is_none() => {
+                Ok(Found::Unanswered(Box::new(now), error))
+            }
+            error => Err(CommitError::Nothing(error)),
+        }
+    }
+
+    fn unknown(&self, error: impl std::error::Error + Send + Sync + 'static) -> CommitError {
+        CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source: Box::new(error) })
     }
 
     /// Makes a commit on a local disk survive a power failure. The first entry is flushed before it has its name.
@@ -414,6 +439,8 @@ enum Found {
     Ours,
     /// Commits of others, and the state that was there before.
     Others(Box<Log>),
+    /// Nothing yet: the store has not answered, and what it was sent may still be on its way.
+    Unanswered(Box<Log>, SinkError),
 }
 
 /// Why a commit failed, and what may be done with its files.
