@@ -55,6 +55,7 @@ mod validate;
 
 pub use datakit_model::datakit::TableKind;
 pub use datakit_model::sink::{TableRows, WriteMode};
+pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
     EVENT_VERSION, NoticeLevel, Observer, Preview, RejectedRows, RunEvent, RunStatus, Summary, TableError, TableStatus,
     TableSummary, VersionedEvent, new_run_id,

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 use datakit_model::source::PoolStatistics;
-use datakit_pipeline::{Observer, RunEvent, RunStatus, TableStatus, TableSummary};
+use datakit_pipeline::{Observer, RunEvent, TableStatus, TableSummary};
 
 /// Upper bounds of the histogram of batches, in seconds.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
@@ -49,6 +49,7 @@ struct TableCounts {
     rows_committed: u64,
     bytes_committed: u64,
     rejected: u64,
+    changed_columns: u64,
     retries: u64,
     seconds: f64,
     rows_per_second: f64,
@@ -153,7 +154,7 @@ impl State {
             RunEvent::IngestFinished { status, .. } => {
                 let counts = self.ingest();
                 counts.last_end = Some(now());
-                counts.has_failed = *status != RunStatus::Done;
+                counts.has_failed = !status.is_done();
             }
             _ => {}
         }
@@ -177,6 +178,7 @@ impl State {
         counts.rows_committed += summary.rows;
         counts.bytes_committed += summary.bytes;
         counts.rejected += summary.rejected.as_ref().map_or(0, |rejected| rejected.rows);
+        counts.changed_columns += summary.drift.len() as u64;
         counts.seconds = summary.seconds;
         if summary.status == TableStatus::Committed {
             counts.rows_per_second = summary.rows as f64 / summary.seconds.max(0.001);
@@ -206,7 +208,7 @@ impl State {
     }
 
     fn tables(&self, page: &mut Page) {
-        let counters: [OfTables<u64>; 6] = [
+        let counters: [OfTables<u64>; 7] = [
             ("datakit_rows_read_total", "Rows handed to the sink, those of failed attempts included.", |it| {
                 it.rows_read
             }),
@@ -214,6 +216,9 @@ impl State {
             ("datakit_rows_committed_total", "Rows committed.", |it| it.rows_committed),
             ("datakit_bytes_committed_total", "Bytes committed, in the form of the sink.", |it| it.bytes_committed),
             ("datakit_rows_rejected_total", "Rows of files that were rejected.", |it| it.rejected),
+            ("datakit_drift_columns_total", "Columns of the source that were not those of the table.", |it| {
+                it.changed_columns
+            }),
             ("datakit_retries_total", "Units of retry that were started again.", |it| it.retries),
         ];
         for (name, help, value) in counters {

@@ -3,7 +3,7 @@
 use datakit_config::{NO_MODE, Overrides};
 use datakit_model::datakit::{Partition, Table, TablePlan};
 use datakit_model::sink::WriteMode;
-use datakit_model::{Failure, TableId, printable};
+use datakit_model::{ColumnChange, Failure, TableId, printable};
 use datakit_pipeline::{Destination, Prepared, TableError};
 use serde::Serialize;
 
@@ -46,6 +46,9 @@ pub struct PlannedTable {
     pub keys: Vec<String>,
     /// The columns by whose values the target would be partitioned, as the datakit proposes.
     pub partition_by: Vec<String>,
+    /// Columns of the source that are not those of the target, and what would become of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ColumnChange>,
     /// Why the table cannot be loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
@@ -69,7 +72,8 @@ pub async fn plan(context: &Context, request: &PlanRequest) -> Result<Tables<Pla
 }
 
 async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<PlannedTable>, Reports> {
-    let config = context.config(Overrides { mode: request.mode, ..request.ingest.overrides() })?;
+    let (mode, drift) = (request.mode, request.drift);
+    let config = context.config(Overrides { mode, drift, ..request.ingest.overrides() })?;
     let asking = JobRequest::new(request.ingest.locked);
     let (selection, asking) = asked(context, &config, &request.ingest, asking).await?;
     let ingest = config.ingest(&selection)?;
@@ -85,10 +89,16 @@ async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<
     let source_system = job.run().source_system.clone();
     let mut planned = Vec::new();
     let mut failures = Vec::new();
-    for Prepared { id, plan } in datakit_pipeline::plan(&job, sink.clone(), context.observer().as_ref()).await? {
+    for Prepared { id, plan, drift } in datakit_pipeline::plan(&job, sink.clone(), context.observer().as_ref()).await? {
         let target = |table: &Table| sink.as_ref().map(|to| to.sink.locate(&source_system, &table.id)).transpose();
         match plan.and_then(|(table, plan)| Ok((target(&table)?, table, plan))) {
-            Ok((target, table, plan)) => planned.push(fitting(table, plan, target)),
+            Ok((target, table, plan)) => {
+                let drift = drift.unwrap_or_else(|failure| {
+                    context.warn(&format!("{id} may fail: {}: {failure}", failure.code()));
+                    Vec::new()
+                });
+                planned.push(PlannedTable { drift, ..fitting(table, plan, target) });
+            }
             Err(failure) => {
                 planned.push(failing(&id, &failure));
                 failures.push((id, failure));
@@ -144,6 +154,7 @@ fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> PlannedTabl
         write: plan.write,
         keys: plan.keys,
         partition_by: plan.partition_by,
+        drift: Vec::new(),
         error: None,
     }
 }
@@ -162,6 +173,7 @@ fn failing(table: &TableId, failure: &Failure) -> PlannedTable {
         write: None,
         keys: Vec::new(),
         partition_by: Vec::new(),
+        drift: Vec::new(),
         error: Some(failure.into()),
     }
 }

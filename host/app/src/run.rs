@@ -86,9 +86,11 @@ impl<'c> Run<'c> {
     /// The configuration is invalid, the file is no datakit, no ingest is selected, the only ingest cannot be opened, the
     /// health endpoint cannot listen. With several ingests, one that cannot be opened fails when its turn comes.
     pub async fn prepare(context: &'c Context, request: RunRequest) -> Result<Self, Reports> {
-        let flags = Overrides { parallel: request.parallel, mode: request.mode, ..request.ingest.overrides() };
+        let (parallel, mode, drift) = (request.parallel, request.mode, request.drift);
+        let flags = Overrides { parallel, mode, drift, ..request.ingest.overrides() };
         let config = context.config(flags)?;
         let job = JobRequest::of_run(request.run_id.clone(), request.ingest.locked);
+        let job = job.replacing_columns(request.replaces_columns);
         let (selection, job) = context.unless_stopped(asked(context, &config, &request.ingest, job)).await?;
         let chosen = config.ingests_of(&selection)?;
         let is_alone = chosen.len() == 1;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::drift::DriftSetting;
 use crate::node::{Entry, Node, Value};
 use crate::problem::{Problem, Problems};
 use crate::reader::nearest;
@@ -65,6 +66,11 @@ pub struct Ingest {
     pub settings: serde_json::Value,
     /// What happens to the rows a table already has; where nobody says, a full load into a table that holds rows is refused.
     pub mode: Option<Mode>,
+    /// What happens where the columns of a table are not those of its source: one word, or a word for each pattern of tables
+    /// (`{ "dbo.*" = "freeze" }`); a pattern without wildcards counts before others, and tables that no pattern matches evolve.
+    #[serde(default)]
+    #[schemars(extend("x-expected" = "a word, or a table of words by patterns of tables"))]
+    pub drift: DriftSetting,
     /// Partitions worked on at one time; `limits.run.max_parallel_partitions` by default.
     #[schemars(range(min = 1, max = MAX_PARALLEL))]
     pub parallel: Option<u64>,
@@ -99,6 +105,7 @@ impl Ingest {
         check_name(at, "sink", "sink", &names.sinks);
         check_keys(at, &names.keys);
         check_tables(at);
+        check_drift(at);
     }
 }
 
@@ -130,6 +137,18 @@ fn check_tables(at: &Checks<'_>) {
     let patterns: Vec<Option<TablePattern>> = patterns.collect();
     if let Some(patterns) = patterns.into_iter().collect() {
         granting(patterns, origin, at.problems());
+    }
+}
+
+fn check_drift(at: &Checks<'_>) {
+    let Some(drift) = at.within("drift") else { return };
+    for text in drift.keys() {
+        let (path, origin) = (drift.path_of(text), drift.entry(text).map(|entry| &entry.key));
+        let Some(origin) = origin else { continue };
+        if parse_pattern(&path, text, origin, at.problems()).is_some_and(|pattern| pattern.is_exclusion()) {
+            let message = "a pattern that takes tables away has no rule".to_owned();
+            at.problems().at(Problem::Refused { path, message }, origin);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! A setting is a field of a type ([`Settings`]): reader, JSON Schema, documentation, variables and errors are derived from it. What a
 //! connector brings is a type with the word of its `kind` ([`SectionKind`], [`Kinds`]); nothing here knows one.
 
+mod drift;
 pub mod environment;
 mod file;
 mod files;
@@ -34,6 +35,7 @@ mod text;
 mod walk;
 
 pub use datakit_secrets::SecretRef;
+pub use drift::{Drift, DriftSetting};
 pub use environment::{Variable, variables};
 pub use file::{Lineage, RegistryPlace, Warehouse};
 pub use ingest::{Ingest, Mode};

@@ -24,6 +24,7 @@ pub mod canonical;
 pub mod changes;
 pub mod credential;
 pub mod datakit;
+pub mod drift;
 pub mod exit;
 pub mod failure;
 mod fault;
@@ -42,6 +43,7 @@ pub mod source;
 pub mod state;
 
 pub use credential::Credential;
+pub use drift::{ChangeKind, ColumnChange, DriftRule, DriftRules};
 pub use exit::Exit;
 pub use failure::{Diagnostic, Failure, Kind, Nature, Retry};
 pub use fault::Fault;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::datakit::RoleColumns;
-use crate::{Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
+use crate::{ColumnChange, DriftRule, Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
 
 /// What can be tried again by itself after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Target {
     /// The columns that the host fills. A merge goes by them: a row whose operation is `delete` removes the row of its key, and a
     /// column that a row names as missing keeps its value.
     pub roles: RoleColumns,
+    /// What happens where the table that is there has other columns.
+    pub drift: DriftRule,
     /// Who writes.
     pub run: RunIdentity,
 }
@@ -69,7 +71,17 @@ impl Target {
     /// A table that is not to be partitioned, of which no key is known.
     #[must_use]
     pub fn new(table: TableId, schema: SchemaRef, mode: WriteMode, run: RunIdentity) -> Self {
-        Self { table, schema, mode, keys: Vec::new(), partition_by: Vec::new(), roles: RoleColumns::default(), run }
+        let (keys, partition_by) = (Vec::new(), Vec::new());
+        Self {
+            table,
+            schema,
+            mode,
+            keys,
+            partition_by,
+            roles: RoleColumns::default(),
+            drift: DriftRule::default(),
+            run,
+        }
     }
 }
 
@@ -255,6 +267,16 @@ pub trait Sink: Send + Sync {
     /// cannot partition by.
     fn fits(&self, target: &Target) -> Result<(), Failure>;
 
+    /// What a load of these columns would find different in the table that is there, by the target's rule. The columns may be a part
+    /// of those of the rows: a column that only the table has is not looked at. Nothing is written.
+    ///
+    /// # Errors
+    /// The sink cannot be reached, or the columns do not fit under the rule.
+    async fn drift(&self, target: &Target) -> Result<Vec<ColumnChange>, Failure> {
+        let _ = target;
+        Ok(Vec::new())
+    }
+
     /// Whether the sink partitions tables by the values of columns. One that does not refuses a target with partition columns.
     fn writes_partitioned_tables(&self) -> bool;
 
@@ -276,8 +298,8 @@ pub trait Sink: Send + Sync {
     /// Gets ready to write: checks names and schema against what is there. Nothing becomes visible before `commit`.
     ///
     /// # Errors
-    /// A name the sink cannot hold, a type it cannot hold, a mode that it does not write, a table of another schema (naming the
-    /// columns) or of other partition columns.
+    /// A name the sink cannot hold, a type it cannot hold, a mode that it does not write, a table of another schema that the
+    /// target's rule does not allow (naming the columns), or of other partition columns.
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure>;
 }
 
@@ -298,6 +320,11 @@ pub trait TableWriter: Send + Sync {
 
     /// Takes back what was written. Errors are logged, since there is nobody to act on them.
     async fn abort(&self);
+
+    /// How the columns of the load differ from those of the table that was there: what the commit alters or leaves out.
+    fn drift(&self) -> &[ColumnChange] {
+        &[]
+    }
 }
 
 /// One partition being written, in order.

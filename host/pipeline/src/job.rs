@@ -7,7 +7,7 @@ use datakit_model::datakit::{Discovery, Info, RunLog, Session, Verdict, Watermar
 use datakit_model::memory::ByteLimit;
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
-use datakit_model::{Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_model::{DriftRules, Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
 use datakit_registry::{Reference, Selector};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
@@ -87,6 +87,8 @@ pub struct JobParts {
     pub settings: serde_json::Value,
     /// The run's limits.
     pub limits: RunLimits,
+    /// What happens where the columns of a table are not those of its source.
+    pub drift: DriftRules,
 }
 
 /// A datakit with its roles, grant and settings, all checked. Opens nothing by itself.
@@ -95,6 +97,7 @@ pub struct Job {
     pub(crate) run: RunIdentity,
     pub(crate) limits: RunLimits,
     pub(crate) tables: TablePatterns,
+    pub(crate) drift: DriftRules,
     keys: HashKeys,
     info: Info,
     roles: HashMap<String, Arc<dyn Source>>,
@@ -141,6 +144,7 @@ impl Job {
             log: RunLog::default(),
             limits: parts.limits,
             tables: parts.tables,
+            drift: parts.drift,
             keys: parts.keys,
             info,
             roles: parts.roles.into_iter().map(|(role, (source, _))| (role, source)).collect(),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
-use datakit_model::{ColumnOrigin, Failure, Kind, Retry, TableId};
+use datakit_model::{ColumnChange, ColumnOrigin, Failure, Kind, Retry, TableId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,6 +13,8 @@ use serde::Serialize;
 pub enum RunStatus {
     /// Every table is committed.
     Done,
+    /// Every table is committed, and the columns of some were not those of the source.
+    Drift,
     /// Some or all tables failed.
     Failed,
     /// The run was told to stop.
@@ -31,6 +33,14 @@ pub enum TableStatus {
     Failed,
     /// The run was told to stop first: nothing of it is visible.
     Stopped,
+}
+
+impl RunStatus {
+    /// Whether every table is committed.
+    #[must_use]
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Done | Self::Drift)
+    }
 }
 
 /// The one summary of a run: what `--output json` prints.
@@ -92,6 +102,9 @@ pub struct TableSummary {
     /// Values that were cut to fit their Arrow type, and columns whose values the source may have changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<Adjustment>,
+    /// Columns of the source that were not those of the table, and what became of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ColumnChange>,
     /// Rows of files that were rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RejectedRows>,
@@ -121,6 +134,7 @@ impl TableSummary {
             approximate: false,
             filtered: false,
             adjustments: Vec::new(),
+            drift: Vec::new(),
             rejected: None,
             error: None,
             commit: None,

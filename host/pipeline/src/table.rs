@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
-use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
+use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target, WriteMode};
 use datakit_model::source::Adjustment;
-use datakit_model::{ColumnOrigin, Failure, TableId, TableState};
+use datakit_model::{ColumnChange, ColumnOrigin, Failure, TableId, TableState};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -107,7 +107,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         partitions: plan.partitions.len(),
         ..TableSummary::new(plan.table.to_string(), TableStatus::Failed)
     };
-    match attempts(&context, &plan, &mut summary.target).await {
+    match attempts(&context, &plan, &mut summary).await {
         Ok(Some(finished)) => {
             summary.status = TableStatus::Committed;
             summary.rows = finished.committed.written.rows;
@@ -128,6 +128,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         }
         Ok(None) => summary.status = TableStatus::Unchanged,
         Err(failure) => {
+            summary.drift.clear();
             // Whatever broke while the run was being stopped broke because of that.
             if context.stop.is_cancelled() {
                 summary.status = TableStatus::Stopped;
@@ -145,9 +146,13 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
 }
 
 /// None: a run of the same id has committed the table before, or nothing has changed since the last load.
-async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String) -> Result<Option<Finished>, Failure> {
+async fn attempts(
+    context: &TableContext,
+    plan: &TablePlan,
+    summary: &mut TableSummary,
+) -> Result<Option<Finished>, Failure> {
     let source_system = &context.job.run.source_system;
-    *target = context.destination.sink.locate(source_system, &plan.table)?;
+    summary.target = context.destination.sink.locate(source_system, &plan.table)?;
     if committed_state(context).await?.is_some() {
         return Ok(None);
     }
@@ -155,14 +160,14 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
     let estimates: Vec<u64> = plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
     context.observer.event(RunEvent::TableStarted {
         table: plan.table.to_string(),
-        target: target.clone(),
+        target: summary.target.clone(),
         partitions: plan.partitions.len(),
         estimated_rows: (!estimates.is_empty())
             .then(|| estimates.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows))),
     });
     let mut attempt = 1;
     loop {
-        let failure = match attempt_copy(context, plan).await {
+        let failure = match attempt_copy(context, plan, &mut summary.drift).await {
             Ok(finished) => return Ok(finished),
             Err(AttemptError::Fatal(failure)) => return Err(failure),
             Err(AttemptError::Again(failure)) => failure,
@@ -188,11 +193,16 @@ enum AttemptError {
 }
 
 /// None: nothing has changed since the last load, and nothing is committed.
-async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option<Finished>, AttemptError> {
+async fn attempt_copy(
+    context: &TableContext,
+    plan: &TablePlan,
+    drift: &mut Vec<ColumnChange>,
+) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
     let Some((first, writer, permit)) = open(context, plan).await.map_err(AttemptError::Again)? else { return Ok(None) };
     let schema = first.as_ref().map(|extraction| extraction.schema());
     let origins = first.as_ref().map(|extraction| extraction.origins()).unwrap_or_default();
+    *drift = writer.drift().to_vec();
     let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
         Ok(results) => results,
         Err(failure) => {
@@ -210,7 +220,9 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
     };
-    if nothing_changed(context, plan, &note, &results) {
+    // A commit without rows alters the columns, and has the next load compare with those of this one.
+    let columns_changed = drift.iter().any(ColumnChange::is_settled_by_commit);
+    if !columns_changed && nothing_changed(context, plan, &note, &results) {
         writer.abort().await;
         return Ok(None);
     }
@@ -256,6 +268,7 @@ async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Opened>
     let extraction = context.unless_stopped(context.extract(partition)).await?;
     writing::check_roles(plan, extraction.roles())?;
     let target = writing::target(&context.destination, &context.job.run, plan, &context.keys, extraction.schema())?;
+    let target = Target { drift: context.job.drift.of(&plan.table), ..target };
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
     let checked = async {
         let is_open = is_still_open(context).await?;

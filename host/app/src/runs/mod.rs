@@ -256,6 +256,7 @@ impl TableRecord {
             approximate: state.load.approximate,
             filtered: state.load.filtered,
             schema: state.schema.clone(),
+            drift: Vec::new(),
             position_before: None,
             position_after: watermark.map(RecordedPosition::of),
             error: None,

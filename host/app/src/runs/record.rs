@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use datakit_config::{Config, Ingest};
 use datakit_model::sink::{RecordName, TableRows};
 use datakit_model::state::StateColumn;
-use datakit_model::{Kind, Retry, RunIdentity};
+use datakit_model::{ColumnChange, Kind, Retry, RunIdentity};
 use datakit_pipeline::{RejectedRows, RunStatus, TableError, TableStatus, TableSummary};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,8 @@ pub enum RecordStatus {
     Started,
     /// Every table is committed.
     Done,
+    /// Every table is committed, and the columns of some were not those of the source.
+    Drift,
     /// Some or all tables failed, or it could not start.
     Failed,
     /// It was told to stop.
@@ -155,6 +157,9 @@ pub struct TableRecord {
     pub filtered: bool,
     /// The columns as the commit wrote them; empty: nothing was committed.
     pub schema: Vec<StateColumn>,
+    /// Columns of the source that were not those of the table, and what became of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ColumnChange>,
     /// Where the load began.
     pub position_before: Option<RecordedPosition>,
     /// Where the next load goes on.
@@ -273,6 +278,7 @@ impl From<RunStatus> for RecordStatus {
     fn from(status: RunStatus) -> Self {
         match status {
             RunStatus::Done => Self::Done,
+            RunStatus::Drift => Self::Drift,
             RunStatus::Failed => Self::Failed,
             RunStatus::Stopped => Self::Stopped,
         }
@@ -285,6 +291,7 @@ impl std::fmt::Display for RecordStatus {
         f.write_str(match self {
             Self::Started => "started",
             Self::Done => "done",
+            Self::Drift => "drift",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
             Self::Rebuilt => "rebuilt",
@@ -326,6 +333,7 @@ impl TableRecord {
             schema: commit
                 .map(|commit| commit.schema.fields().iter().map(|field| StateColumn::from(field.as_ref())).collect())
                 .unwrap_or_default(),
+            drift: summary.drift.clone(),
             position_before: commit.and_then(|commit| position(&commit.position_before)),
             position_after: commit.and_then(|commit| position(&commit.position_after)),
             error: summary.error.as_ref().map(RecordedError::from),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use datakit_config::Overrides;
 use datakit_model::sink::KeptState;
-use datakit_model::{Failure, SourceTable, TableId};
+use datakit_model::{ColumnChange, Failure, SourceTable, TableId};
 use datakit_pipeline::TableError;
 use serde::Serialize;
 
@@ -64,6 +64,9 @@ pub struct LastRun {
     pub started_at: String,
     /// How the table ended; where the run has not ended or could not start, how that is.
     pub status: String,
+    /// Columns of the source that were not those of the table, and what became of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ColumnChange>,
 }
 
 /// The tables of all sinks, or of one, by name. A table that no run has committed yet is in the list when a record names it.
@@ -183,6 +186,7 @@ fn with_last_run(mut table: TableFreshness, records: &[RunRecord]) -> TableFresh
         ingest: record.ingest.clone(),
         started_at: record.started_at.clone(),
         status: of_table.map_or_else(|| record.status.to_string(), |it| it.status.clone()),
+        drift: of_table.map(|it| it.drift.clone()).unwrap_or_default(),
     });
     let error = of_table.map_or_else(|| record.first_error(), |it| it.error.as_ref()).cloned();
     table.last_error = table.last_error.or(error);

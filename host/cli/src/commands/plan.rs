@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use datakit_app::{PlanRequest, PlannedTable, Reports, Tables};
+use datakit_app::{ColumnChange, PlanRequest, PlannedTable, Reports, Tables};
 
 use datakit_model::printable;
 
-use super::{Session, failures, ingest_of, mode_of};
+use super::{Session, drift_of, failures, ingest_of, mode_of};
 use crate::arguments::{OutputFormat, Plan};
 use crate::terminal::{aligned, grouped};
 
 pub(super) async fn plan(arguments: Plan, session: &Session) -> Result<(), Reports> {
     let output = arguments.ingest.output;
-    let request = PlanRequest { mode: mode_of(&arguments.mode), ingest: ingest_of(arguments.ingest) };
+    let (mode, drift) = (mode_of(&arguments.mode), drift_of(&arguments.drift));
+    let request = PlanRequest { mode, drift, ingest: ingest_of(arguments.ingest) };
     let Tables { tables, failures: failed } = session.answer(datakit_app::plan(&session.context, &request)).await?;
     match output {
         OutputFormat::Json => session.terminal.print_json(&tables)?,
@@ -29,7 +30,7 @@ fn render(tables: Vec<PlannedTable>) -> String {
     let has_mode = tables.iter().any(|table| table.write.is_some());
     let has_strategy = tables.iter().any(|table| table.strategy.as_ref().is_some_and(|strategy| strategy != FULL));
     let is_partitioned = tables.iter().any(|table| !table.partition_by.is_empty());
-    let reasons = reasons(&tables);
+    let below = reasons(&tables) + &drift(&tables);
     let mut heading = vec!["table", "columns", "about rows", "partitions", "key"];
     heading.extend(has_strategy.then_some("strategy"));
     heading.extend(has_mode.then_some("proposed mode"));
@@ -51,7 +52,7 @@ fn render(tables: Vec<PlannedTable>) -> String {
         row.push(table.target.or(table.error.map(|error| format!("fails with {}", error.code))).unwrap_or_default());
         rows.push(row);
     }
-    aligned(&rows, &[1, 2, 3]) + &reasons
+    aligned(&rows, &[1, 2, 3]) + &below
 }
 
 /// Tables of which a reason is shown by name.
@@ -69,6 +70,14 @@ fn reasons(tables: &[PlannedTable]) -> String {
         format!("{strategy} for {}: {why}\n", printable::some(&tables, MAX_NAMED))
     };
     by_reason.into_iter().map(line).collect()
+}
+
+/// Columns that a load would find different, a line each.
+fn drift(tables: &[PlannedTable]) -> String {
+    let line = |table: &PlannedTable, change: &ColumnChange| {
+        format!("{}\n", printable::line(&format!("drift: {}: {change}", table.table)))
+    };
+    tables.iter().flat_map(|table| table.drift.iter().map(move |change| line(table, change))).collect()
 }
 
 #[cfg(test)]
@@ -91,6 +100,7 @@ mod tests {
             write: None,
             keys: Vec::new(),
             partition_by: Vec::new(),
+            drift: Vec::new(),
             error: None,
         }
     }

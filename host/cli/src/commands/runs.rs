@@ -1,8 +1,8 @@
 //! `host runs`: what each run did. `host status`: each table with its last run.
 
 use datakit_app::{
-    RebuiltRuns, RecordStatus, Reports, RunRecord, RunsRequest, StatusRequest, TableFreshness, Tables, rebuild_runs,
-    run_records,
+    ColumnChange, RebuiltRuns, RecordStatus, Reports, RunRecord, RunsRequest, StatusRequest, TableFreshness,
+    TableRecord, Tables, rebuild_runs, run_records,
 };
 use datakit_model::printable;
 
@@ -119,6 +119,7 @@ fn render(record: &RunRecord) -> String {
     if !record.tables.is_empty() {
         text.push('\n');
         text.push_str(&tables(record));
+        text.push_str(&drift(record));
     }
     text
 }
@@ -138,7 +139,7 @@ fn tables(record: &RunRecord) -> String {
         let error = table.error.as_ref().map(|error| format!("{}: {}", error.code, error.message));
         rows.push(vec![
             table.table.clone(),
-            table.status.clone(),
+            status_of(&table.status, &table.drift),
             grouped(table.rows),
             grouped(table.rejected),
             megabytes(table.bytes),
@@ -149,6 +150,20 @@ fn tables(record: &RunRecord) -> String {
         ]);
     }
     aligned(&rows, &[2, 3, 4, 5, 6])
+}
+
+/// How a table ended, or that its columns were not those of its source.
+fn status_of(status: &str, drift: &[ColumnChange]) -> String {
+    match drift.len() {
+        0 => status.to_owned(),
+        columns => format!("drift ({columns})"),
+    }
+}
+
+/// What became of columns that were not those of the table, a line each.
+fn drift(record: &RunRecord) -> String {
+    let line = |table: &TableRecord, change: &ColumnChange| format!("drift: {}: {change}\n", table.table);
+    record.tables.iter().flat_map(|table| table.drift.iter().map(move |change| line(table, change))).collect()
 }
 
 fn short(text: Option<String>, max_chars: usize) -> String {
@@ -172,7 +187,7 @@ fn freshness(tables: &[TableFreshness]) -> String {
             table.loads.to_string(),
             table.lag_seconds.map(age).unwrap_or_default(),
             table.fresh_as_of.as_deref().map(to_seconds).unwrap_or_default(),
-            table.last_run.as_ref().map(|run| run.status.clone()).unwrap_or_default(),
+            table.last_run.as_ref().map(|run| status_of(&run.status, &run.drift)).unwrap_or_default(),
             short(table.next_position.as_ref().map(ToString::to_string), MAX_POSITION_CHARS),
             short(error, MAX_ERROR_CHARS),
         ]);
@@ -195,7 +210,6 @@ fn age(seconds: f64) -> String {
 mod tests {
     use datakit_app::{
         LastRun, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink, RecordedSource,
-        TableRecord,
     };
 
     use super::*;
@@ -228,6 +242,7 @@ mod tests {
             approximate: false,
             filtered: false,
             schema: Vec::new(),
+            drift: Vec::new(),
             position_before: None,
             position_after: Some(RecordedPosition::Text("w1:int:id=7".into())),
             error: None,
@@ -314,6 +329,7 @@ mod tests {
                 ingest: "erp".into(),
                 started_at: "2026-11-21T01:00:00.123456Z".into(),
                 status: "committed".into(),
+                drift: Vec::new(),
             }),
             last_error: None,
         };

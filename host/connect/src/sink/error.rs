@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Diagnostic, Failure, Kind, Retry, StateError};
+use datakit_model::{Diagnostic, DriftRule, Failure, Kind, Retry, StateError};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -169,13 +169,29 @@ pub enum SinkError {
         /// The root of all tables.
         location: String,
     },
-    /// The table that is there has another schema.
+    /// The table that is there has another schema, which the rule of the load does not allow.
     #[error("{location} has another schema: {}", .differences.join("; "))]
     SchemaMismatch {
         /// Where the table is.
         location: String,
         /// One text a difference, each naming its column.
         differences: Vec<String>,
+        /// The rule.
+        rule: DriftRule,
+    },
+    /// Another writer has changed the columns of the table while a load was written.
+    #[error("another writer has changed the columns of {location} since this load began")]
+    SchemaConflict {
+        /// Where the table is.
+        location: String,
+    },
+    /// Others use a table whose columns are to be changed.
+    #[error("cannot change the columns of {location}: other sessions have used it for {seconds} s")]
+    Locked {
+        /// Where the table is.
+        location: String,
+        /// How long it was waited for, in seconds.
+        seconds: u32,
     },
     /// The table that is there cannot be written by us.
     #[error("{location} exists, and this sink does not write to such a table: {reason}")]
@@ -458,6 +474,8 @@ impl SinkError {
             Self::MergeConflict { .. } => (52, Kind::Sink),
             Self::Spool { .. } => (53, Kind::Sink),
             Self::DataFile { .. } => (54, Kind::Sink),
+            Self::SchemaConflict { .. } => (65, Kind::Sink),
+            Self::Locked { .. } => (66, Kind::Sink),
         }
     }
 }
@@ -490,8 +508,11 @@ impl Diagnostic for SinkError {
             Self::Storage { transient: true, .. }
             | Self::Log { .. }
             | Self::Connect { .. }
+            | Self::Locked { .. }
             | Self::Server { transient: true, .. } => Retry::AfterBackoff,
-            Self::Conflict { .. } | Self::Unknown { .. } | Self::MergeConflict { .. } => Retry::NextRun,
+            Self::Conflict { .. } | Self::Unknown { .. } | Self::MergeConflict { .. } | Self::SchemaConflict { .. } => {
+                Retry::NextRun
+            }
             _ => Retry::Never,
         }
     }
@@ -541,8 +562,20 @@ impl Diagnostic for SinkError {
             Self::Unconditional { .. } => {
                 "commits of runs at the same time would replace each other there: use a store that honours conditional writes, as S3, Azure, MinIO and Ceph do".into()
             }
+            Self::SchemaMismatch { rule: DriftRule::Fail, .. } => {
+                "`drift = \"evolve\"` of the ingest lets the table follow its source; `host run --full-refresh` replaces rows and columns".into()
+            }
+            Self::SchemaMismatch { rule: DriftRule::Replace, .. } => "move the table aside, or write to another sink".into(),
             Self::SchemaMismatch { .. } => {
-                "move the table aside or write to another sink; schemas are not changed by a load".into()
+                "`host run --full-refresh` replaces the rows of the table and gives it the columns of the source; or exclude the column in the \
+                 datakit's settings"
+                    .into()
+            }
+            Self::SchemaConflict { .. } => {
+                "nothing of this run is in the table; run again with the same --run-id".into()
+            }
+            Self::Locked { .. } => {
+                "nothing of this run is in the table; end long queries of the table, and run again with the same --run-id".into()
             }
             Self::ForeignTable { .. } => "move the table aside, or write to another sink".into(),
             Self::Replaced { row, .. } => format!(
@@ -630,6 +663,8 @@ impl Diagnostic for SinkError {
                 vec![("table", table.clone())]
             }
             Self::SchemaMismatch { location, .. }
+            | Self::SchemaConflict { location }
+            | Self::Locked { location, .. }
             | Self::ForeignTable { location, .. }
             | Self::OtherPartitions { location, .. }
             | Self::Replaced { location, .. }

@@ -1,6 +1,7 @@
 //! The log entry that makes a table's new rows visible, and what an earlier one left.
 
 mod accept;
+mod check;
 mod merged;
 
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use datakit_model::state::{SourceTable, StateDocument, TargetTable, WrittenRows}
 use datakit_model::{TableId, TableState};
 use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake::kernel::transaction::{CommitData, TransactionError};
-use deltalake::kernel::{Action, Add, MetadataExt as _, SchemaRef, Transaction, new_metadata};
+use deltalake::kernel::{Action, Add, MetadataExt as _, SchemaRef, StructType, Transaction, new_metadata};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use super::config::Root;
 use super::merge::{Merged, TableFile};
-use super::schema::{TableSchema, column_with_invariant};
+use super::schema::TableSchema;
 use super::state::{self, Documents, Held, STATE_KEY};
 use super::{first_entry, protocol};
 use crate::storage::{classify, system_error};
@@ -172,40 +173,6 @@ impl Log {
         if proposed.is_empty() || is_same { there.to_vec() } else { proposed }
     }
 
-    /// Refuses a table that we cannot write, that holds other columns, or that is partitioned by others.
-    pub(crate) fn check(
-        &self,
-        schema: &TableSchema,
-        partition_columns: &[String],
-        mode: WriteMode,
-    ) -> Result<(), SinkError> {
-        let Some(snapshot) = &self.snapshot else { return Ok(()) };
-        let foreign = |reason: String| SinkError::ForeignTable { location: self.location.clone(), reason };
-        if let Some(column) = column_with_invariant(&snapshot.schema()) {
-            return Err(foreign(format!("its column `{column}` has an invariant")));
-        }
-        let needs = protocol::not_honoured(snapshot.protocol(), snapshot.metadata(), &snapshot.schema());
-        let needs = needs.map_err(|error| foreign(error.to_string()))?;
-        if !needs.is_empty() {
-            return Err(foreign(format!("it needs table features that are not supported here: {}", needs.join(", "))));
-        }
-        let there = snapshot.metadata().partition_columns();
-        if there != partition_columns {
-            let (location, wanted) = (self.location.clone(), partition_columns.to_vec());
-            return Err(SinkError::OtherPartitions { location, there: there.to_vec(), wanted });
-        }
-        if mode != WriteMode::Append && snapshot.table_config().append_only == Some(true) {
-            let does = if mode == WriteMode::Merge { "merges" } else { "overwrites" };
-            return Err(foreign(format!("it is append-only, and the load {does}")));
-        }
-        let differences = schema.differences(&snapshot.schema(), mode);
-        if differences.is_empty() {
-            Ok(())
-        } else {
-            Err(SinkError::SchemaMismatch { location: self.location.clone(), differences })
-        }
-    }
-
     /// Writes the document of the state and then the one log entry that names it, behind the commits that others have made
     /// meanwhile, when these change neither the state nor what the table is. An error after the attempt is resolved by reading.
     /// Where a store did not answer, the same entry is written to the same version once more, which at most one of both writes is.
@@ -249,7 +216,8 @@ impl Log {
                 }
                 Err(error) => return Err(error),
             };
-            log.check(commit.schema, commit.partition_columns, commit.target.mode).map_err(CommitError::Nothing)?;
+            log.check(commit.partition_columns, commit.target.mode).map_err(CommitError::Nothing)?;
+            log.check_columns(self, commit.target, commit.schema).map_err(CommitError::Nothing)?;
             log.state(commit.target.mode).map_err(CommitError::Nothing)?;
             if let Some(merged) = commit.merged {
                 log.still_fits(self, merged).map_err(CommitError::Nothing)?;
@@ -298,7 +266,10 @@ impl Log {
     async fn write(&self, commit: &Commit<'_>, prepared: &Prepared) -> Result<u64, DeltaTableError> {
         let (version, mut actions) = match &self.snapshot {
             None => (0, Self::creation(commit, &prepared.table_id)?),
-            Some(snapshot) => (snapshot.version() + 1, Self::continuation(snapshot, commit.target.mode)?),
+            Some(snapshot) => {
+                let altered = commit.schema.altered.as_ref();
+                (snapshot.version() + 1, Self::continuation(snapshot, altered, commit.target.mode)?)
+            }
         };
         let replaced = commit.merged.iter().flat_map(|merged| &merged.replaced);
         actions.extend(replaced.map(|file| Action::Remove(file.remove())));
@@ -328,12 +299,23 @@ impl Log {
 
     /// What comes before the rows in every later version. Metadata only where it changes: whoever appends at the same time would
     /// fail.
-    fn continuation(snapshot: &DeltaTableState, mode: WriteMode) -> Result<Vec<Action>, DeltaTableError> {
-        let metadata = snapshot.metadata();
-        let upgraded = protocol::upgraded(snapshot.protocol(), metadata, &snapshot.schema())?;
+    fn continuation(
+        snapshot: &DeltaTableState,
+        altered: Option<&StructType>,
+        mode: WriteMode,
+    ) -> Result<Vec<Action>, DeltaTableError> {
+        let mut metadata = snapshot.metadata().clone();
+        let has_state = metadata.configuration().contains_key(STATE_KEY);
+        if has_state {
+            metadata = metadata.remove_config_key(STATE_KEY)?;
+        }
+        if let Some(altered) = altered {
+            metadata = metadata.with_schema(altered)?;
+        }
+        let upgraded = protocol::upgraded(snapshot.protocol(), &metadata, altered.unwrap_or(&snapshot.schema()))?;
         let mut actions: Vec<Action> = upgraded.map(Action::Protocol).into_iter().collect();
-        if metadata.configuration().contains_key(STATE_KEY) {
-            actions.push(Action::Metadata(metadata.clone().remove_config_key(STATE_KEY)?));
+        if has_state || altered.is_some() {
+            actions.push(Action::Metadata(metadata));
         }
         if mode == WriteMode::Overwrite {
             actions.extend(snapshot.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));

@@ -5,7 +5,7 @@
 //!
 //! - [`config`]: where and how;
 //! - [`names`]: columns and directories, reversibly;
-//! - `schema`: Arrow columns as Delta columns, and whether they fit the table that is there;
+//! - `schema`: Arrow columns as Delta columns; `drift`: columns of a load that are not those of the table;
 //! - `encode`: the few columns that change their form, a column at a time;
 //! - `partitioning`: tables that are partitioned by the values of columns;
 //! - `commit`: the log entry;
@@ -20,6 +20,7 @@
 mod commit;
 pub mod config;
 mod connector;
+mod drift;
 mod encode;
 mod first_entry;
 mod merge;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use datakit_model::{Failure, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
+use datakit_model::{ColumnChange, Failure, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use datakit_parquet::{DataFile, EncodingMemory, FilePlan, Message, WriterOptions, write_partition};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Sender};
@@ -17,9 +17,10 @@ use super::merge::{MergeMemory, MergeWriter};
 use super::partitioning::Partitioning;
 use super::records::Records;
 use super::schema::TableSchema;
-use super::{names, probe, tables};
+use super::{drift, names, probe, tables};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
+use datakit_connect::sink::drift::Fit;
 use datakit_model::sink::{
     CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
     Target, WriteMode, Written,
@@ -94,14 +95,22 @@ impl DeltaSink {
         self.root.table(&segments)
     }
 
-    /// How a target's files are written, and the table's log, after all checks.
-    pub(crate) async fn prepare(&self, target: &Target) -> Result<(FilePlan<DeltaRows>, Log), SinkError> {
+    /// The table's log, its partition columns, and how the columns of a target go into it; `is_part`: the rows have more columns.
+    async fn fitted(&self, target: &Target, is_part: bool) -> Result<(Log, Vec<String>, Fit, TableSchema), SinkError> {
         check_mode(target, "delta")?;
         let root = self.table_root(&target.run.source_system, &target.table)?;
-        let schema = TableSchema::new(&target.table, &target.schema)?;
+        TableSchema::new(&target.table, &target.schema)?;
         let log = Log::open(&root, &target.run.source_system, &target.table).await?;
         let columns = log.partition_columns(partition_columns(target));
-        log.check(&schema, &columns, target.mode)?;
+        log.check(&columns, target.mode)?;
+        let (fit, schema) = drift::fit(target, &log, &columns, is_part)?;
+        Ok((log, columns, fit, schema))
+    }
+
+    /// How a target's files are written, the table's log, and how the rows are made to fit, after all checks.
+    pub(crate) async fn prepare(&self, target: &Target) -> Result<(FilePlan<DeltaRows>, Log, Fit), SinkError> {
+        let (log, columns, fit, schema) = self.fitted(target, false).await?;
+        let root = self.table_root(&target.run.source_system, &target.table)?;
         let schema = match log.columns().filter(|_| target.mode == WriteMode::Merge) {
             Some(there) => schema.merged_into(&there),
             None => schema,
@@ -121,7 +130,7 @@ impl DeltaSink {
             },
             memory: Arc::clone(&self.memory),
         };
-        Ok((plan, log))
+        Ok((plan, log, fit))
     }
 
     /// A writer for a target that merges.
@@ -216,6 +225,10 @@ impl Sink for DeltaSink {
         Ok(())
     }
 
+    async fn drift(&self, target: &Target) -> Result<Vec<ColumnChange>, Failure> {
+        Ok(self.fitted(target, true).await?.2.changes)
+    }
+
     fn writes_partitioned_tables(&self) -> bool {
         true
     }
@@ -233,12 +246,15 @@ impl Sink for DeltaSink {
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
-        let (plan, log) = self.prepare(&target).await?;
-        if target.mode == WriteMode::Merge {
-            return Ok(Arc::new(self.merge_writer(plan, log, target)?));
-        }
-        let checkpoint_interval = self.config.checkpoint_interval;
-        Ok(Arc::new(DeltaWriter { plan: Arc::new(plan), log, target, checkpoint_interval, partitions: Arc::default() }))
+        let (plan, log, fit) = self.prepare(&target).await?;
+        let (target, location) = (fit.written(target), log.location.clone());
+        let writer: Arc<dyn TableWriter> = if target.mode == WriteMode::Merge {
+            Arc::new(self.merge_writer(plan, log, target)?)
+        } else {
+            let checkpoint_interval = self.config.checkpoint_interval;
+            Arc::new(DeltaWriter { plan: Arc::new(plan), log, target, checkpoint_interval, partitions: Arc::default() })
+        };
+        Ok(fit.around(writer, location))
     }
 }
 

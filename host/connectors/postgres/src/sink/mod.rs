@@ -6,7 +6,7 @@
 //! the connection rolls it back. The unit of retry is the table.
 //!
 //! - [`names`]: schemas, tables, columns;
-//! - `types`: Arrow columns as Postgres columns, and whether they fit the table that is there;
+//! - `types`: Arrow columns as Postgres columns; `drift`: columns of a load that are not those of the table;
 //! - `encode`: rows in the binary form of COPY;
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
@@ -18,6 +18,7 @@
 //! - `writer`: the traits.
 
 mod connection;
+mod drift;
 mod encode;
 mod kept;
 mod ledger;

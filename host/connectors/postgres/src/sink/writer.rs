@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use datakit_model::{Failure, RunLimits, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
+use datakit_model::{ColumnChange, Failure, RunLimits, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::connection::connect;
+use super::drift;
 use super::encode::encode;
 use super::kept::{self, Key};
 use super::ledger;
@@ -155,6 +156,17 @@ impl Sink for PostgresSink {
         Ok(())
     }
 
+    async fn drift(&self, target: &Target) -> Result<Vec<ColumnChange>, Failure> {
+        let name = TableName::new(&target.run.source_system, &target.table)?;
+        TableSchema::new(&target.table, &target.schema)?;
+        let client = connect(&self.config).await?;
+        let Some(existing) = ledger::existing_columns(&client, &self.config, &name).await? else {
+            return Ok(Vec::new());
+        };
+        let last = ledger::committed(&client, &self.config, &target.run.source_system, &target.table).await?;
+        Ok(drift::fit(target, &existing, last.as_ref(), (&name.to_string(), true))?.0.changes)
+    }
+
     fn writes_partitioned_tables(&self) -> bool {
         false
     }
@@ -179,15 +191,17 @@ impl Sink for PostgresSink {
         let schema = TableSchema::new(&target.table, &target.schema)?;
         let location = name.to_string();
         let plan = Plan { config: self.config.clone(), name, location, schema, target, failure: OnceLock::new() };
-        let plan = Arc::new(plan);
-        let transaction = Transaction::begin(Arc::clone(&plan)).await?;
+        let (transaction, plan, fit) = Transaction::begin(plan).await?;
         let (commands, receiver) = mpsc::channel(WAITING_BATCHES);
         tokio::spawn(transaction.run(receiver));
-        if plan.target.mode == WriteMode::Merge {
+        let location = plan.location.clone();
+        let writer: Arc<dyn TableWriter> = if plan.target.mode == WriteMode::Merge {
             let memory = MergeMemory { max_bytes: self.max_merge_bytes, turn: Arc::clone(&self.turn) };
-            return Ok(Arc::new(MergeWriter::new(plan, commands, memory)?));
-        }
-        Ok(Arc::new(PostgresWriter { plan, commands, partitions: Arc::default() }))
+            Arc::new(MergeWriter::new(plan, commands, memory)?)
+        } else {
+            Arc::new(PostgresWriter { plan, commands, partitions: Arc::default() })
+        };
+        Ok(fit.around(writer, location))
     }
 }
 
