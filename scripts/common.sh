@@ -89,6 +89,21 @@ need_languages() {
     export DATAKIT_TEST_LANGUAGES=$home
 }
 
+# Readers of changes that are not ours, 240 MB: for scripts/third-witness alone.
+need_third_witness() {
+    need_packages python3 python3-venv openjdk-17-jre-headless
+    local wanted home=$datakit_cache/third-witness requirements=tests/third-witness/requirements.txt
+    wanted=$(sha256sum <$requirements)
+    if [ "$(cat "$home/complete" 2>/dev/null)" != "$wanted" ]; then
+        say "installing Debezium"
+        rm -rf "$home"
+        python3 -m venv "$home"
+        "$home/bin/pip" install --quiet --disable-pip-version-check -r $requirements
+        printf '%s\n' "$wanted" >"$home/complete"
+    fi
+    export DATAKIT_TEST_WITNESS=$home/bin/python
+}
+
 build_datakits() {
     say "building the datakits"
     cargo xtask build-datakits
