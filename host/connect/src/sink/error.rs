@@ -386,6 +386,14 @@ pub enum SinkError {
         #[source]
         source: Cause,
     },
+    /// A table without a column that is to be read.
+    #[error("{location} has no column `{column}` that can be compared")]
+    NoColumn {
+        /// Where the table is.
+        location: String,
+        /// The column, or several.
+        column: String,
+    },
     /// The Postgres server takes no writes.
     #[error("the Postgres server {server} is read-only")]
     ReadOnly {
@@ -458,6 +466,7 @@ impl SinkError {
             Self::MergeConflict { .. } => (52, Kind::Sink),
             Self::Spool { .. } => (53, Kind::Sink),
             Self::DataFile { .. } => (54, Kind::Sink),
+            Self::NoColumn { .. } => (75, Kind::User),
         }
     }
 }
@@ -543,6 +552,9 @@ impl Diagnostic for SinkError {
             }
             Self::SchemaMismatch { .. } => {
                 "move the table aside or write to another sink; schemas are not changed by a load".into()
+            }
+            Self::NoColumn { .. } => {
+                "correct the columns of the rule in `quality` of the ingest, or load the column into the table".into()
             }
             Self::ForeignTable { .. } => "move the table aside, or write to another sink".into(),
             Self::Replaced { row, .. } => format!(

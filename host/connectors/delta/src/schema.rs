@@ -128,7 +128,7 @@ fn has_default(field: &StructField) -> bool {
 }
 
 /// The Arrow type in which a column of the table is read; none: it is nested.
-fn arrow_type(data_type: &DeltaType) -> Option<DataType> {
+pub(crate) fn arrow_type(data_type: &DeltaType) -> Option<DataType> {
     let DeltaType::Primitive(primitive) = data_type else { return None };
     Some(match primitive {
         PrimitiveType::Boolean => DataType::Boolean,

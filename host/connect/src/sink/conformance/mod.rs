@@ -5,6 +5,7 @@
 
 mod commits;
 mod fixture;
+mod held;
 mod merges;
 mod records;
 mod schemas;
@@ -18,6 +19,7 @@ use datakit_model::{Failure, TableId};
 
 pub use commits::*;
 pub use fixture::{batch, field, identity};
+pub use held::*;
 pub use merges::*;
 pub use records::*;
 pub use schemas::*;
@@ -166,6 +168,7 @@ macro_rules! conformance_tests {
             every_value_reads_back
             refuses_what_it_cannot_hold
             keeps_records_of_runs
+            gives_the_values_of_columns
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {
