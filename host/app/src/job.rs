@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use std::sync::Arc;
 
-use datakit_config::{Config, Connection, Ingest, Mode};
+use datakit_config::{Config, Connection, Ingest, Mode, QualityRule};
 use datakit_connect::connector::ConnectedSource;
 use datakit_model::RunLimits;
 use datakit_model::sink::WriteMode;
@@ -89,6 +89,7 @@ pub(crate) async fn job_of(
         roles: roles(context, config, ingest, connections),
         tables: ingest.tables.clone(),
         keys,
+        quality: ingest.quality.iter().map(QualityRule::said).collect(),
         settings: ingest.settings.clone(),
         limits: run_limits(config, ingest),
     };

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
+use datakit_model::quality::RuleResult;
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId, TableState};
+use datakit_quality::Checks;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
 use crate::job::{Destination, Job};
 use crate::partition::{self, PartitionResult};
+use crate::quality;
 use crate::rejected;
 use crate::retry;
 use crate::summary::{RejectedRows, TableCommit, TableError, TableStatus, TableSummary, seconds};
@@ -45,6 +48,8 @@ pub(crate) struct TableContext {
     pub(crate) unit: RetryUnit,
     /// The plan bounds the rows by no watermark: the datakit may say at their end which they reach.
     pub(crate) asks_watermark: bool,
+    /// The rules of quality, compiled for the table's rows; none: there are none, or the table is not open yet.
+    pub(crate) checks: Option<Arc<Checks>>,
     /// Rows reported to the observer in this attempt.
     pub(crate) reported_rows: Arc<AtomicU64>,
 }
@@ -105,7 +110,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         partitions: plan.partitions.len(),
         ..TableSummary::new(plan.table.to_string(), TableStatus::Failed)
     };
-    match attempts(&context, &plan, &mut summary.target).await {
+    match attempts(&context, &plan, &mut summary.target, &mut summary.quality).await {
         Ok(Some(finished)) => {
             summary.status = TableStatus::Committed;
             summary.rows = finished.committed.written.rows;
@@ -143,7 +148,12 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
 }
 
 /// None: a run of the same id has committed the table before, or nothing has changed since the last load.
-async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String) -> Result<Option<Finished>, Failure> {
+async fn attempts(
+    context: &TableContext,
+    plan: &TablePlan,
+    target: &mut String,
+    found: &mut Vec<RuleResult>,
+) -> Result<Option<Finished>, Failure> {
     let source_system = &context.job.run.source_system;
     *target = context.destination.sink.locate(source_system, &plan.table)?;
     if committed_state(context).await?.is_some() {
@@ -160,7 +170,7 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
     });
     let mut attempt = 1;
     loop {
-        let failure = match attempt_copy(context, plan).await {
+        let failure = match attempt_copy(context, plan, found).await {
             Ok(finished) => return Ok(finished),
             Err(AttemptError::Fatal(failure)) => return Err(failure),
             Err(AttemptError::Again(failure)) => failure,
@@ -186,11 +196,21 @@ enum AttemptError {
 }
 
 /// None: nothing has changed since the last load, and nothing is committed.
-async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option<Finished>, AttemptError> {
+async fn attempt_copy(
+    context: &TableContext,
+    plan: &TablePlan,
+    found: &mut Vec<RuleResult>,
+) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
-    let (first, writer, permit) = open(context, plan).await.map_err(AttemptError::Again)?;
+    let (first, writer, permit, checks) = open(context, plan).await.map_err(AttemptError::Again)?;
+    let context = &TableContext { checks, ..context.clone() };
     let schema = first.as_ref().map(|extraction| extraction.schema());
-    let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
+    let copied = async {
+        let mut results = copy_partitions(context, plan, &writer, first, permit).await?;
+        quality::examine(context, plan, &mut results, found).await?;
+        Ok::<_, Failure>(results)
+    };
+    let mut results = match copied.await {
         Ok(results) => results,
         Err(failure) => {
             writer.abort().await;
@@ -244,7 +264,7 @@ fn is_one_snapshot(results: &[PartitionResult]) -> bool {
 async fn open(
     context: &TableContext,
     plan: &TablePlan,
-) -> Result<(Option<Box<dyn Extraction>>, Arc<dyn TableWriter>, OwnedSemaphorePermit), Failure> {
+) -> Result<(Option<Box<dyn Extraction>>, Arc<dyn TableWriter>, OwnedSemaphorePermit, Option<Arc<Checks>>), Failure> {
     let permit = context.worker().await?;
     let Some(partition) = plan.partitions.first() else {
         let message = "a plan without partitions".to_owned();
@@ -253,13 +273,14 @@ async fn open(
     let extraction = context.unless_stopped(context.extract(partition)).await?;
     writing::check_roles(plan, extraction.roles())?;
     let target = writing::target(&context.destination, &context.job.run, plan, &context.keys, extraction.schema())?;
+    let checks = quality::compile(context, plan, &target, extraction.roles())?;
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
     let checked = async {
         still_as_planned(context).await?;
         may_add_rows(context, plan).await
     };
     match checked.await {
-        Ok(()) => Ok((Some(extraction), writer, permit)),
+        Ok(()) => Ok((Some(extraction), writer, permit, checks)),
         Err(failure) => {
             writer.abort().await;
             Err(failure)

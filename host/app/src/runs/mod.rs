@@ -258,6 +258,7 @@ impl TableRecord {
             schema: state.schema.clone(),
             position_before: None,
             position_after: watermark.map(RecordedPosition::of),
+            quality: Vec::new(),
             error: None,
         }
     }
