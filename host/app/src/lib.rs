@@ -11,6 +11,7 @@
 //! | `job` | an ingest of the configuration becomes a job |
 //! | `run`, `plan`, `preview`, `discover` | what can be asked of a job |
 //! | `metrics` | what a run counts, for Prometheus |
+//! | `lineage` | what a run read and wrote, for OpenLineage |
 //! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
 //! | `packages`, `inspect`, `lock` | datakits and the registry |
 //! | `kerberos` | ticket caches |
@@ -35,6 +36,7 @@ mod health;
 mod inspect;
 mod job;
 mod kerberos;
+mod lineage;
 mod lock;
 mod metrics;
 mod packages;

@@ -84,7 +84,7 @@ pub fn variables(kinds: &Kinds) -> Vec<Variable> {
 }
 
 /// The tables of the file that are no sections of a kind, and whose keys variables set.
-const FIXED: &[(&str, Option<&str>)] = &[("warehouse", None), ("limits", Some("run"))];
+const FIXED: &[(&str, Option<&str>)] = &[("warehouse", None), ("lineage", None), ("limits", Some("run"))];
 
 fn fixed<'k>(kinds: &'k Kinds, (first, within): &(&str, Option<&str>)) -> Option<View<'k>> {
     let table = kinds.schema().root().property(first)?;

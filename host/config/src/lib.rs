@@ -36,7 +36,7 @@ mod walk;
 
 pub use datakit_secrets::SecretRef;
 pub use environment::{Variable, variables};
-pub use file::{RegistryPlace, Warehouse};
+pub use file::{Lineage, RegistryPlace, Warehouse};
 pub use ingest::{Ingest, Mode};
 pub use kerberos::{Kerberos, TicketCache, TicketSource};
 pub use kinds::{

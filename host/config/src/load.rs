@@ -8,7 +8,7 @@ use datakit_model::TablePatterns;
 use serde_json::Value as Json;
 
 use crate::environment::{self, Environment, put, put_table};
-use crate::file::{Server, Warehouse, WarehouseFile, server_address};
+use crate::file::{Lineage, Server, Warehouse, WarehouseFile, server_address};
 use crate::files;
 use crate::handed::Handed;
 use crate::ingest::{self, Ingest, Mode, Names};
@@ -76,6 +76,8 @@ pub struct Config {
     pub ingests: Vec<Ingest>,
     /// Every key of keyed hashes by name.
     pub keys: BTreeMap<String, SecretSetting>,
+    /// `[lineage]`
+    pub lineage: Lineage,
     /// `[limits]`
     pub limits: Limits,
     /// What works but should be known.
@@ -287,6 +289,7 @@ fn check(root: &Checks<'_>, tree: &Table, kinds: &Kinds) -> Vec<(Role, String, S
         Ingest::check(&ingest, &names);
     }
     root.within("servers").iter().for_each(Server::check);
+    root.within("lineage").iter().for_each(Lineage::check);
     overruled
 }
 
@@ -309,8 +312,13 @@ fn decode(value: Json, kinds: &Kinds, handed: &Handed, problems: &Problems) -> C
             return Config::default();
         }
     };
-    let mut config =
-        Config { warehouse: file.warehouse, ingests: file.ingest, limits: file.limits, ..Config::default() };
+    let mut config = Config {
+        warehouse: file.warehouse,
+        ingests: file.ingest,
+        lineage: file.lineage,
+        limits: file.limits,
+        ..Config::default()
+    };
     for (name, section) in file.connections {
         let kind = kinds.find(Role::Connection, section.0[TAG].as_str().unwrap_or_default());
         match kind.map(|kind| kind.read_connection(&name, section.0, handed)) {

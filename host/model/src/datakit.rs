@@ -11,7 +11,7 @@ use crate::memory::ByteLimit;
 use crate::quality::Rule;
 use crate::sink::WriteMode;
 use crate::source::{ReadReport, Source};
-use crate::{Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
+use crate::{ColumnOrigin, Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
@@ -283,6 +283,11 @@ pub trait Extraction: Send {
 
     /// The columns that the host fills, by the datakit's names for them.
     fn roles(&self) -> &RoleColumns;
+
+    /// Which columns of the source each column is made of, as far as the datakit has said it by now.
+    fn origins(&self) -> Vec<ColumnOrigin> {
+        Vec::new()
+    }
 
     /// What is known of the rows read so far, of all queries together.
     fn report(&mut self) -> ReadReport;

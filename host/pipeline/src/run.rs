@@ -260,7 +260,11 @@ fn altered_columns(table: &Table) -> Vec<Adjustment> {
 }
 
 fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> TableSummary {
-    TableSummary { error: Some(TableError::from(failure)), ..TableSummary::new(table.to_string(), status) }
+    TableSummary {
+        id: Some(table.clone()),
+        error: Some(TableError::from(failure)),
+        ..TableSummary::new(table.to_string(), status)
+    }
 }
 
 fn summarise(job: &Job, mut tables: Vec<TableSummary>, started: Instant, stopped: bool) -> Summary {

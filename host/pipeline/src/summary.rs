@@ -4,7 +4,7 @@ use arrow::datatypes::SchemaRef;
 use datakit_model::quality::RuleResult;
 use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
-use datakit_model::{Failure, Kind, Retry};
+use datakit_model::{ColumnOrigin, Failure, Kind, Retry, TableId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -62,6 +62,9 @@ pub struct Summary {
 pub struct TableSummary {
     /// `schema.name`.
     pub table: String,
+    /// The same in its parts; none: nobody has said. It does not leave the process.
+    #[serde(skip)]
+    pub id: Option<TableId>,
     /// How it ended.
     pub status: TableStatus,
     /// Rows committed.
@@ -110,6 +113,7 @@ impl TableSummary {
     pub fn new(table: impl Into<String>, status: TableStatus) -> Self {
         Self {
             table: table.into(),
+            id: None,
             status,
             rows: 0,
             bytes: 0,
@@ -134,6 +138,8 @@ impl TableSummary {
 pub struct TableCommit {
     /// The columns as the sink got them.
     pub schema: SchemaRef,
+    /// What they are made of, as far as it is known.
+    pub origins: Vec<ColumnOrigin>,
     /// The datakit's position that the plan was made from; none: the first load, or a full one.
     pub position_before: Option<String>,
     /// The position that is in the state now.

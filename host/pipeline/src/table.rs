@@ -12,7 +12,7 @@ use datakit_model::datakit::{Partition, Session, TablePlan};
 use datakit_model::quality::RuleResult;
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
 use datakit_model::source::Adjustment;
-use datakit_model::{Failure, TableId, TableState};
+use datakit_model::{ColumnOrigin, Failure, TableId, TableState};
 use datakit_quality::Checks;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -99,6 +99,7 @@ impl TableContext {
 struct Finished {
     committed: Committed,
     schema: Option<SchemaRef>,
+    origins: Vec<ColumnOrigin>,
     adjustments: Vec<Adjustment>,
     rejected: Option<RejectedRows>,
 }
@@ -107,6 +108,7 @@ struct Finished {
 pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary {
     let started = Instant::now();
     let mut summary = TableSummary {
+        id: Some(plan.table.clone()),
         partitions: plan.partitions.len(),
         ..TableSummary::new(plan.table.to_string(), TableStatus::Failed)
     };
@@ -126,7 +128,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.commit = finished.schema.map(|schema| {
                 let position_before = context.job.planned_from(&context.table).flatten();
                 let position_after = finished.committed.state.watermark;
-                Box::new(TableCommit { schema, position_before, position_after })
+                Box::new(TableCommit { schema, origins: finished.origins, position_before, position_after })
             });
         }
         Ok(None) => summary.status = TableStatus::Unchanged,
@@ -205,6 +207,7 @@ async fn attempt_copy(
     let (first, writer, permit, checks) = open(context, plan).await.map_err(AttemptError::Again)?;
     let context = &TableContext { checks, ..context.clone() };
     let schema = first.as_ref().map(|extraction| extraction.schema());
+    let origins = first.as_ref().map(|extraction| extraction.origins()).unwrap_or_default();
     let copied = async {
         let mut results = copy_partitions(context, plan, &writer, first, permit).await?;
         quality::examine(context, plan, &mut results, found).await?;
@@ -240,7 +243,7 @@ async fn attempt_copy(
         }
     };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
-    Ok(Some(Finished { committed, schema, adjustments: merge_adjustments(results), rejected }))
+    Ok(Some(Finished { committed, schema, origins, adjustments: merge_adjustments(results), rejected }))
 }
 
 /// Whether a load that goes on from the last one has no row and reaches no further: a commit would say nothing. One that

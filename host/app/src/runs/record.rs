@@ -402,6 +402,11 @@ pub(crate) fn rfc3339(micros: i64) -> String {
     DateTime::from_timestamp_micros(micros).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
+/// Now, as records write it.
+pub(crate) fn now() -> String {
+    rfc3339(now_micros())
+}
+
 /// The microseconds of a time that [`rfc3339`] wrote; none: it is no time.
 pub(crate) fn micros(text: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros())
