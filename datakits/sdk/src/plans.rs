@@ -3,6 +3,7 @@
 use crate::bindings::datakit::kit::plans as host;
 pub use crate::bindings::datakit::kit::plans::WriteMode;
 use crate::bindings::datakit::kit::types::{Schema, TableId};
+use crate::quality::QualityRule;
 
 /// What a datakit is, but for its settings, which [`crate::Datakit::Settings`] describes.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +95,8 @@ pub struct TablePlan {
     pub commit_time_column: Option<String>,
     /// The output's column of the role `missing-columns`.
     pub missing_columns_column: Option<String>,
+    /// What must hold of the rows before they are committed.
+    pub rules: Vec<QualityRule>,
 }
 
 /// A part of a table that is read on its own.
@@ -134,6 +137,7 @@ impl TablePlan {
             version_column: None,
             commit_time_column: None,
             missing_columns_column: None,
+            rules: Vec::new(),
         }
     }
 
@@ -157,6 +161,7 @@ impl TablePlan {
         self.version_column.iter().for_each(|name| plan.set_version_column(name));
         self.commit_time_column.iter().for_each(|name| plan.set_commit_time_column(name));
         self.missing_columns_column.iter().for_each(|name| plan.set_missing_columns_column(name));
+        self.rules.iter().for_each(|rule| plan.add_rule(rule.to_host()));
         plan
     }
 }

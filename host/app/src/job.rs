@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use std::sync::Arc;
 
-use datakit_config::{Config, Connection, Ingest, Mode};
+use datakit_config::{Config, Connection, Ingest, Mode, QualityRule};
 use datakit_connect::connector::ConnectedSource;
 use datakit_model::sink::WriteMode;
 use datakit_model::{DriftRule, DriftRules, RunLimits};
@@ -96,6 +96,7 @@ pub(crate) async fn job_of(
         roles: roles(context, config, ingest, connections),
         tables: ingest.tables.clone(),
         keys,
+        quality: ingest.quality.iter().map(QualityRule::said).collect(),
         settings: ingest.settings.clone(),
         limits: run_limits(config, ingest),
         drift: match request.replaces_columns {

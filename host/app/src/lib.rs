@@ -54,6 +54,7 @@ mod state;
 mod validate;
 
 pub use datakit_model::datakit::TableKind;
+pub use datakit_model::quality::{DeclaredBy, RuleResult, RuleStatus, Severity};
 pub use datakit_model::sink::{TableRows, WriteMode};
 pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
@@ -73,7 +74,7 @@ pub use inspect::{InspectedDatakit, InspectedRole, inspect};
 pub use kerberos::{keep_fresh, ticket_status};
 pub use lock::{LockedDatakit, lock};
 pub use packages::{ListedDatakit, Published, Pulled, list, publish, pull};
-pub use plan::{PlannedPartition, PlannedTable, plan};
+pub use plan::{PlannedPartition, PlannedRule, PlannedTable, plan};
 pub use preview::preview;
 pub use reports::{Report, Reports, Tables};
 pub use requests::{

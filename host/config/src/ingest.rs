@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer};
 use crate::drift::DriftSetting;
 use crate::node::{Entry, Node, Value};
 use crate::problem::{Problem, Problems};
+use crate::quality::QualityRule;
 use crate::reader::nearest;
-use crate::settings::Checks;
+use crate::settings::{Checks, Settings as _};
 use crate::text::Origin;
 
 /// The most partitions worked on at one time, of one ingest.
@@ -64,6 +65,10 @@ pub struct Ingest {
     #[serde(default = "no_settings")]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub settings: serde_json::Value,
+    /// What must hold of a load before its commit, and what becomes of the datakit's rules.
+    #[serde(default)]
+    #[schemars(extend("default" = [], "x-expected" = "an array of tables, [[ingest.quality]]"))]
+    pub quality: Vec<QualityRule>,
     /// What happens to the rows a table already has; where nobody says, a full load into a table that holds rows is refused.
     pub mode: Option<Mode>,
     /// What happens where the columns of a table are not those of its source: one word, or a word for each pattern of tables
@@ -80,7 +85,7 @@ fn no_settings() -> serde_json::Value {
     serde_json::Value::Object(serde_json::Map::new())
 }
 
-fn read_tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TablePatterns, D::Error> {
+pub(crate) fn read_tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TablePatterns, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     let patterns: Result<Vec<TablePattern>, _> = texts.iter().map(|text| text.parse()).collect();
     patterns.map(TablePatterns::new).map_err(D::Error::custom)
@@ -106,6 +111,7 @@ impl Ingest {
         check_keys(at, &names.keys);
         check_tables(at);
         check_drift(at);
+        at.elements("quality").iter().for_each(QualityRule::check);
     }
 }
 
@@ -126,7 +132,7 @@ fn unknown(path: String, what: &'static str, name: String, known: &[&str]) -> Pr
     Problem::UnknownName { path, what, meant, name, known: known.iter().map(|name| (*name).to_owned()).collect() }
 }
 
-fn check_tables(at: &Checks<'_>) {
+pub(crate) fn check_tables(at: &Checks<'_>) {
     let Some(Entry { node: Node { value: Value::Array(nodes), origin }, .. }) = at.entry("tables") else { return };
     let path = at.path_of("tables");
     // Each is parsed before any is given up, so that all bad ones are reported.

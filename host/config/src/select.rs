@@ -261,6 +261,7 @@ impl Config {
             tables: TablePatterns::default(),
             keys: Vec::new(),
             settings: Json::Object(serde_json::Map::new()),
+            quality: Vec::new(),
             mode: None,
             drift: DriftSetting::default(),
             parallel: None,

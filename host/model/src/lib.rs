@@ -15,6 +15,7 @@
 //! - [`limits`]: every bound a run or a guest is held to, with its unit;
 //! - [`memory`]: the run-wide byte budget that batches are charged to;
 //! - [`printable`]: the one sanitizer of what is printed;
+//! - [`quality`]: what must hold of a load, and what was found;
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`sink`]: what a sink offers to whoever writes to it;
 //! - [`run`]: who is running, and what a commit must remember;
@@ -36,6 +37,7 @@ pub mod memory;
 pub mod names;
 mod origin;
 pub mod printable;
+pub mod quality;
 pub mod run;
 pub mod secret;
 pub mod sink;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::Serialize;
@@ -259,6 +260,18 @@ pub trait Sink: Send + Sync {
     /// The sink cannot be reached or the table cannot be read.
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure>;
 
+    /// The values of some columns of all rows that the table holds now, by their names in the source; none where there is no
+    /// table. Types may be those of the sink: a UUID may come as text.
+    ///
+    /// # Errors
+    /// The sink cannot be reached, the table cannot be read or lacks a column.
+    async fn values(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        columns: &[String],
+    ) -> Result<Option<Box<dyn TableValues>>, Failure>;
+
     /// Whether such a table could be written, as far as its names, types, number of columns, mode and partition columns say.
     /// Asks nobody.
     ///
@@ -301,6 +314,16 @@ pub trait Sink: Send + Sync {
     /// A name the sink cannot hold, a type it cannot hold, a mode that it does not write, a table of another schema that the
     /// target's rule does not allow (naming the columns), or of other partition columns.
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure>;
+}
+
+/// Values of a table on their way, of one state of the table.
+#[async_trait]
+pub trait TableValues: Send {
+    /// The next rows, in batches of bounded size; none at the end.
+    ///
+    /// # Errors
+    /// The sink cannot be read.
+    async fn next(&mut self) -> Result<Option<RecordBatch>, Failure>;
 }
 
 /// One table being written. Dropped without `commit` or `abort`, it leaves no trace a reader can see.

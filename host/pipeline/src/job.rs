@@ -3,8 +3,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use datakit_model::datakit::Datakit;
-use datakit_model::datakit::{Discovery, Info, RunLog, Session, Verdict, Watermarks};
+use datakit_model::datakit::{Discovery, Info, RunLog, Session, TablePlan, Verdict, Watermarks};
 use datakit_model::memory::ByteLimit;
+use datakit_model::quality::{OperatorRule, TableRule};
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
 use datakit_model::{DriftRules, Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
+use crate::quality;
 
 /// What a component has to say it is.
 #[derive(Debug, Clone)]
@@ -83,6 +85,8 @@ pub struct JobParts {
     pub tables: TablePatterns,
     /// The keys of keyed hashes that the operator granted.
     pub keys: HashKeys,
+    /// What the operator says about quality.
+    pub quality: Vec<OperatorRule>,
     /// The datakit's settings, a JSON object.
     pub settings: serde_json::Value,
     /// The run's limits.
@@ -98,6 +102,7 @@ pub struct Job {
     pub(crate) limits: RunLimits,
     pub(crate) tables: TablePatterns,
     pub(crate) drift: DriftRules,
+    pub(crate) quality: Vec<OperatorRule>,
     keys: HashKeys,
     info: Info,
     roles: HashMap<String, Arc<dyn Source>>,
@@ -145,6 +150,7 @@ impl Job {
             limits: parts.limits,
             tables: parts.tables,
             drift: parts.drift,
+            quality: parts.quality,
             keys: parts.keys,
             info,
             roles: parts.roles.into_iter().map(|(role, (source, _))| (role, source)).collect(),
@@ -164,6 +170,14 @@ impl Job {
     #[must_use]
     pub fn run(&self) -> &RunIdentity {
         &self.run
+    }
+
+    /// The rules of quality of a planned table: the datakit's, as the operator changes them, and the operator's own.
+    ///
+    /// # Errors
+    /// Two rules of one name, a rule that refers to its own table.
+    pub fn rules(&self, plan: &TablePlan) -> Result<Vec<TableRule>, Failure> {
+        Ok(quality::rules_of(&self.quality, &plan.table, &plan.rules)?)
     }
 
     /// Tells what the pools of the job's sources have done so far, each once.

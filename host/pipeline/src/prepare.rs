@@ -7,6 +7,7 @@ use datakit_model::{ColumnChange, Failure, TableId};
 
 use crate::event::{Observer, RunEvent};
 use crate::job::Job;
+use crate::quality;
 use crate::select::{Selected, select};
 
 /// A selected table: how it is read, or why it cannot be.
@@ -61,6 +62,7 @@ pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observe
         .collect();
     prepared.extend(failures.into_iter().map(|(id, failure)| Prepared::new(id, Err(failure))));
     prepared.sort_by(|a, b| a.id.cmp(&b.id));
+    quality::report_unused(job, &prepared, observer);
     Ok(prepared)
 }
 

@@ -211,6 +211,7 @@ pub async fn run(
                 altered: Arc::new(altered),
                 unit: sink.retry_unit(),
                 asks_watermark: false,
+                checks: None,
                 reported_rows: Arc::default(),
             };
             let table = plan.table.clone();

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use datakit_model::quality::RuleResult;
 use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
 use datakit_model::{ColumnChange, ColumnOrigin, Failure, Kind, Retry, TableId};
@@ -108,6 +109,9 @@ pub struct TableSummary {
     /// Rows of files that were rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RejectedRows>,
+    /// What was found of each rule of quality.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quality: Vec<RuleResult>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
@@ -136,6 +140,7 @@ impl TableSummary {
             adjustments: Vec::new(),
             drift: Vec::new(),
             rejected: None,
+            quality: Vec::new(),
             error: None,
             commit: None,
         }

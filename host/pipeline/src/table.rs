@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
+use datakit_model::quality::RuleResult;
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target, WriteMode};
 use datakit_model::source::Adjustment;
 use datakit_model::{ColumnChange, ColumnOrigin, Failure, TableId, TableState};
+use datakit_quality::Checks;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
 use crate::job::{Destination, Job};
 use crate::partition::{self, PartitionResult};
+use crate::quality;
 use crate::rejected;
 use crate::retry;
 use crate::summary::{RejectedRows, TableCommit, TableError, TableStatus, TableSummary, seconds};
@@ -45,6 +48,8 @@ pub(crate) struct TableContext {
     pub(crate) unit: RetryUnit,
     /// The plan bounds the rows by no watermark: the datakit may say at their end which they reach.
     pub(crate) asks_watermark: bool,
+    /// The rules of quality, compiled for the table's rows; none: there are none, or the table is not open yet.
+    pub(crate) checks: Option<Arc<Checks>>,
     /// Rows reported to the observer in this attempt.
     pub(crate) reported_rows: Arc<AtomicU64>,
 }
@@ -167,7 +172,7 @@ async fn attempts(
     });
     let mut attempt = 1;
     loop {
-        let failure = match attempt_copy(context, plan, &mut summary.drift).await {
+        let failure = match attempt_copy(context, plan, &mut summary.drift, &mut summary.quality).await {
             Ok(finished) => return Ok(finished),
             Err(AttemptError::Fatal(failure)) => return Err(failure),
             Err(AttemptError::Again(failure)) => failure,
@@ -197,13 +202,20 @@ async fn attempt_copy(
     context: &TableContext,
     plan: &TablePlan,
     drift: &mut Vec<ColumnChange>,
+    found: &mut Vec<RuleResult>,
 ) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
-    let Some((first, writer, permit)) = open(context, plan).await.map_err(AttemptError::Again)? else { return Ok(None) };
-    let schema = first.as_ref().map(|extraction| extraction.schema());
-    let origins = first.as_ref().map(|extraction| extraction.origins()).unwrap_or_default();
+    let Some(opened) = open(context, plan).await.map_err(AttemptError::Again)? else { return Ok(None) };
+    let Opened { first, writer, permit, checks } = opened;
+    let context = &TableContext { checks, ..context.clone() };
+    let (schema, origins) = (Some(first.schema()), first.origins());
     *drift = writer.drift().to_vec();
-    let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
+    let copied = async {
+        let mut results = copy_partitions(context, plan, &writer, Some(first), permit).await?;
+        quality::examine(context, plan, &mut results, found).await?;
+        Ok::<_, Failure>(results)
+    };
+    let mut results = match copied.await {
         Ok(results) => results,
         Err(failure) => {
             writer.abort().await;
@@ -255,8 +267,14 @@ fn is_one_snapshot(results: &[PartitionResult]) -> bool {
     first.report.snapshot.is_some() && others.iter().all(|other| other.report.snapshot == first.report.snapshot)
 }
 
-/// A table that is ready to be written: its first partition, whose schema is the table's, and the sink.
-type Opened = (Option<Box<dyn Extraction>>, Arc<dyn TableWriter>, OwnedSemaphorePermit);
+/// A table that is ready to be written.
+struct Opened {
+    /// Its first partition, whose schema is the table's.
+    first: Box<dyn Extraction>,
+    writer: Arc<dyn TableWriter>,
+    permit: OwnedSemaphorePermit,
+    checks: Option<Arc<Checks>>,
+}
 
 /// Opens the first partition, then the sink. None: this very run has committed the table meanwhile, in another process.
 async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Opened>, Failure> {
@@ -269,6 +287,7 @@ async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Opened>
     writing::check_roles(plan, extraction.roles())?;
     let target = writing::target(&context.destination, &context.job.run, plan, &context.keys, extraction.schema())?;
     let target = Target { drift: context.job.drift.of(&plan.table), ..target };
+    let checks = quality::compile(context, plan, &target, extraction.roles())?;
     let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
     let checked = async {
         let is_open = is_still_open(context).await?;
@@ -278,7 +297,7 @@ async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Opened>
         Ok(is_open)
     };
     match checked.await {
-        Ok(true) => Ok(Some((Some(extraction), writer, permit))),
+        Ok(true) => Ok(Some(Opened { first: extraction, writer, permit, checks })),
         unopened => {
             writer.abort().await;
             unopened.map(|_| None)

@@ -259,6 +259,7 @@ impl TableRecord {
             drift: Vec::new(),
             position_before: None,
             position_after: watermark.map(RecordedPosition::of),
+            quality: Vec::new(),
             error: None,
         }
     }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use datakit_config::{Config, Ingest};
+use datakit_model::quality::RuleResult;
 use datakit_model::sink::{RecordName, TableRows};
 use datakit_model::state::StateColumn;
 use datakit_model::{ColumnChange, Kind, Retry, RunIdentity};
@@ -164,6 +165,9 @@ pub struct TableRecord {
     pub position_before: Option<RecordedPosition>,
     /// Where the next load goes on.
     pub position_after: Option<RecordedPosition>,
+    /// What was found of each rule of quality.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quality: Vec<RuleResult>,
     /// Why it failed.
     pub error: Option<RecordedError>,
 }
@@ -336,6 +340,7 @@ impl TableRecord {
             drift: summary.drift.clone(),
             position_before: commit.and_then(|commit| position(&commit.position_before)),
             position_after: commit.and_then(|commit| position(&commit.position_after)),
+            quality: summary.quality.clone(),
             error: summary.error.as_ref().map(RecordedError::from),
         }
     }

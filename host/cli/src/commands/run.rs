@@ -263,6 +263,9 @@ fn notes(summary: &Summary) -> String {
         if let Some(rejected) = &table.rejected {
             note(table, &format!("{} rows were rejected: {}", grouped(rejected.rows), rejected.target));
         }
+        for found in table.quality.iter().filter(|found| found.fails()) {
+            note(table, &format!("quality: {found}"));
+        }
         if table.approximate {
             note(table, "dirty reads, rows may be missing or doubled");
         }
@@ -311,10 +314,24 @@ fn status(table: &TableSummary) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use datakit_app::RejectedRows;
+    use datakit_app::{DeclaredBy, RejectedRows, RuleResult, RuleStatus, Severity};
     use datakit_model::source::Adjustment;
 
     use super::*;
+
+    fn rule(status: RuleStatus, failed: u64) -> RuleResult {
+        RuleResult {
+            rule: "amounts".into(),
+            kind: "range".into(),
+            declared_by: DeclaredBy::Operator,
+            severity: Severity::Warn,
+            columns: vec!["amount".into()],
+            checked: 5_000,
+            failed,
+            status,
+            reason: None,
+        }
+    }
 
     fn summary() -> Summary {
         let adjustment = |column: &str| Adjustment { column: column.into(), what: "cut".into(), values: 1_000 };
@@ -330,6 +347,7 @@ mod tests {
             filtered: true,
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
             rejected: Some(RejectedRows { rows: 3, target: "/bronze/ERP/dbo/orders__rejected".into() }),
+            quality: vec![rule(RuleStatus::Warned, 2), rule(RuleStatus::Passed, 0)],
             ..TableSummary::new("dbo.orders", TableStatus::Committed)
         };
         let error = TableError {

@@ -192,7 +192,10 @@ fn freshness(tables: &[TableFreshness]) -> String {
             short(error, MAX_ERROR_CHARS),
         ]);
     }
-    aligned(&rows, &[3, 4])
+    let broken = tables.iter().flat_map(|table| table.failing_rules.iter().map(move |rule| (&table.table, rule)));
+    let broken =
+        broken.map(|(table, rule)| printable::line(&format!("quality of {table}: {rule}")).into_owned() + "\n");
+    aligned(&rows, &[3, 4]) + &broken.collect::<String>()
 }
 
 /// A span of time in its two largest units.
@@ -209,7 +212,8 @@ fn age(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use datakit_app::{
-        LastRun, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink, RecordedSource,
+        DeclaredBy, LastRun, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink,
+        RecordedSource, RuleResult, RuleStatus, Severity, TableRecord,
     };
 
     use super::*;
@@ -245,6 +249,7 @@ mod tests {
             drift: Vec::new(),
             position_before: None,
             position_after: Some(RecordedPosition::Text("w1:int:id=7".into())),
+            quality: Vec::new(),
             error: None,
         };
         let failed = TableRecord {
@@ -312,6 +317,17 @@ mod tests {
 
     #[test]
     fn status_of_tables_reads_well() {
+        let rule = RuleResult {
+            rule: "amounts".into(),
+            kind: "range".into(),
+            declared_by: DeclaredBy::Operator,
+            severity: Severity::Warn,
+            columns: vec!["amount".into()],
+            checked: 5,
+            failed: 2,
+            status: RuleStatus::Warned,
+            reason: None,
+        };
         let loaded = TableFreshness {
             sink: "bronze".into(),
             source_system: "ERP".into(),
@@ -331,6 +347,7 @@ mod tests {
                 status: "committed".into(),
                 drift: Vec::new(),
             }),
+            failing_rules: vec![rule],
             last_error: None,
         };
         let failing = TableFreshness {
@@ -342,6 +359,7 @@ mod tests {
             freshness_seconds: None,
             last_rows: None,
             next_position: None,
+            failing_rules: Vec::new(),
             last_run: loaded.last_run.clone().map(|run| LastRun { status: "failed".into(), ..run }),
             last_error: Some(error()),
             ..loaded.clone()

@@ -402,6 +402,14 @@ pub enum SinkError {
         #[source]
         source: Cause,
     },
+    /// A table without a column that is to be read.
+    #[error("{location} has no column `{column}` that can be compared")]
+    NoColumn {
+        /// Where the table is.
+        location: String,
+        /// The column, or several.
+        column: String,
+    },
     /// The Postgres server takes no writes.
     #[error("the Postgres server {server} is read-only")]
     ReadOnly {
@@ -476,6 +484,7 @@ impl SinkError {
             Self::DataFile { .. } => (54, Kind::Sink),
             Self::SchemaConflict { .. } => (65, Kind::Sink),
             Self::Locked { .. } => (66, Kind::Sink),
+            Self::NoColumn { .. } => (75, Kind::User),
         }
     }
 }
@@ -576,6 +585,9 @@ impl Diagnostic for SinkError {
             }
             Self::Locked { .. } => {
                 "nothing of this run is in the table; end long queries of the table, and run again with the same --run-id".into()
+            }
+            Self::NoColumn { .. } => {
+                "correct the columns of the rule in `quality` of the ingest, or load the column into the table".into()
             }
             Self::ForeignTable { .. } => "move the table aside, or write to another sink".into(),
             Self::Replaced { row, .. } => format!(

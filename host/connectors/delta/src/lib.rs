@@ -13,6 +13,7 @@
 //! - `first_entry`: the first of a table on a disk, which comes with its folder;
 //! - `state`: the documents of a table's state;
 //! - `tables`: the tables below the root; `records`: the records of runs there;
+//! - `values`: the values of columns of a table that is there;
 //! - `protocol`: table features;
 //! - `stores`: logs in S3 and Azure; `storage`: what stores and file systems say, as errors;
 //! - `sink`: the traits.
@@ -36,6 +37,7 @@ mod state;
 mod storage;
 mod stores;
 mod tables;
+mod values;
 
 pub use config::DeltaConfig;
 pub use connector::Delta;

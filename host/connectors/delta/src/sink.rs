@@ -17,13 +17,13 @@ use super::merge::{MergeMemory, MergeWriter};
 use super::partitioning::Partitioning;
 use super::records::Records;
 use super::schema::TableSchema;
-use super::{drift, names, probe, tables};
+use super::{drift, names, probe, tables, values};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
 use datakit_connect::sink::drift::Fit;
 use datakit_model::sink::{
-    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
-    Target, WriteMode, Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableValues,
+    TableWriter, Target, WriteMode, Written,
 };
 
 /// Delta tables under one root.
@@ -215,6 +215,16 @@ impl Sink for DeltaSink {
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let root = self.table_root(source_system, table)?;
         Ok(Log::look(&root, source_system, table).await?.rows())
+    }
+
+    async fn values(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        columns: &[String],
+    ) -> Result<Option<Box<dyn TableValues>>, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(values::read(&Log::look(&root, source_system, table).await?, columns)?)
     }
 
     fn fits(&self, target: &Target) -> Result<(), Failure> {

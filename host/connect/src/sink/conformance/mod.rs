@@ -6,6 +6,7 @@
 mod commits;
 mod drift;
 mod fixture;
+mod held;
 mod merges;
 mod records;
 mod schemas;
@@ -20,6 +21,7 @@ use datakit_model::{Failure, TableId};
 pub use commits::*;
 pub use drift::*;
 pub use fixture::{batch, field, identity};
+pub use held::*;
 pub use merges::*;
 pub use records::*;
 pub use schemas::*;
@@ -179,6 +181,7 @@ macro_rules! conformance_tests {
             every_value_reads_back
             refuses_what_it_cannot_hold
             keeps_records_of_runs
+            gives_the_values_of_columns
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {

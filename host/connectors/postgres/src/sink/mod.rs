@@ -15,6 +15,7 @@
 //! - `records`: the records of runs;
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
+//! - `values`: the values of columns of a table that is there;
 //! - `writer`: the traits.
 
 mod connection;
@@ -29,6 +30,7 @@ mod records;
 mod rows;
 mod transaction;
 mod types;
+mod values;
 mod writer;
 
 pub use writer::PostgresSink;

@@ -21,13 +21,14 @@ use super::records;
 use super::rows;
 use super::transaction::{Command, Plan, Transaction};
 use super::types::{MAX_COLUMNS, TableSchema};
+use super::values;
 use crate::server::Server;
 use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
-    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
-    Target, WriteMode, Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableValues,
+    TableWriter, Target, WriteMode, Written,
 };
 
 /// Encoded batches that wait for the connection, of all partitions of a table.
@@ -146,6 +147,16 @@ impl Sink for PostgresSink {
         let name = TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
         Ok(rows::count(&client, &self.config, &name).await?)
+    }
+
+    async fn values(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        columns: &[String],
+    ) -> Result<Option<Box<dyn TableValues>>, Failure> {
+        let name = TableName::new(source_system, table)?;
+        Ok(values::read(&self.config, &name, columns).await?)
     }
 
     fn fits(&self, target: &Target) -> Result<(), Failure> {
