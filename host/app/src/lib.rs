@@ -58,8 +58,8 @@ pub use datakit_model::quality::{DeclaredBy, RuleResult, RuleStatus, Severity};
 pub use datakit_model::sink::{TableRows, WriteMode};
 pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
-    EVENT_VERSION, NoticeLevel, Observer, Preview, RejectedRows, RunEvent, RunStatus, Summary, TableError, TableStatus,
-    TableSummary, VersionedEvent, new_run_id,
+    EVENT_VERSION, NoticeLevel, Observer, Preview, RejectedRows, RunEvent, RunStatus, Summary, TRACE, TableError,
+    TableStatus, TableSummary, VersionedEvent, new_run_id,
 };
 
 pub use connectors::Connectors;

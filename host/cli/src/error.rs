@@ -38,6 +38,12 @@ pub enum CliError {
     /// A question that has to be answered with yes was not.
     #[error("nothing was done: the question was not answered with `yes`")]
     NotConfirmed,
+    /// Traces cannot be sent as the environment says.
+    #[error("traces cannot be sent: {message}")]
+    Traces {
+        /// Why not.
+        message: String,
+    },
     /// A value that could not be written as JSON.
     #[error("cannot write the answer as JSON")]
     Json(#[source] serde_json::Error),
@@ -54,6 +60,7 @@ impl Diagnostic for CliError {
             Self::LogFilter { .. } => "DK-CLI-006",
             Self::Start { .. } => "DK-CLI-011",
             Self::NotConfirmed => "DK-CLI-021",
+            Self::Traces { .. } => "DK-CLI-022",
             Self::Json(_) => "DK-CLI-013",
             Self::Show(_) => "DK-CLI-014",
         }
@@ -73,6 +80,7 @@ impl Diagnostic for CliError {
             Self::Usage { advice, .. } => advice.clone(),
             Self::Output(_) => "check the path, who may write there, and the space left".into(),
             Self::LogFilter { .. } => "for example `info`, or `warn,datakit=debug`".into(),
+            Self::Traces { .. } => "check OTEL_EXPORTER_OTLP_ENDPOINT and its siblings, or unset them".into(),
             Self::NotConfirmed => "answer `yes`, or give --yes where there is no terminal".into(),
             Self::Start { .. } => "the machine may be out of threads or memory".into(),
             Self::Json(_) | Self::Show(_) => "please report it, with the command and the log of -vv".into(),

@@ -13,6 +13,7 @@ mod progress;
 mod report;
 mod signals;
 mod terminal;
+mod traces;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -67,7 +68,7 @@ fn parse_and_run(
         Err(error) => return usage(&error, terminal),
     };
     let verbose = global.verbose.max(command.least_verbosity(&environment));
-    logging::start(verbose, global.log_format, &environment, terminal)?;
+    let traces = logging::start(verbose, global.log_format, &environment, terminal)?;
     let start = |what| move |source| CliError::Start { what, source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(start("the worker threads"))?;
@@ -79,6 +80,7 @@ fn parse_and_run(
     });
     // A thread that still waits for a KDC nobody waits for any more would keep the process.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    drop(traces);
     result
 }
 

@@ -15,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::arguments::LogFormat;
 use crate::error::CliError;
 use crate::terminal::Terminal;
+use crate::traces::Traces;
 
 /// Crates that show packets, headers or rows below INFO: rows, and the trivially coded login password. No filter of the
 /// operator's reaches below INFO for them.
@@ -37,18 +38,20 @@ const WIRE_CRATES: [&str; 16] = [
     "want",
 ];
 
-/// Sets up logging for the process.
+/// Sets up logging for the process, and traces for as long as the answer lives.
 pub(crate) fn start(
     verbose: u8,
     format: LogFormat,
     environment: &BTreeMap<String, String>,
     terminal: &Terminal,
-) -> Result<(), CliError> {
+) -> Result<Option<Traces>, CliError> {
     let filter = filter(verbose, environment)?;
     let color = terminal.error_style.color && format == LogFormat::Text;
+    let traces = Traces::start(environment)?;
+    let lines = layer(filter, format, color, terminal.clone());
     // A second start in one process (tests) keeps the first.
-    let _ = tracing_subscriber::registry().with(layer(filter, format, color, terminal.clone())).try_init();
-    Ok(())
+    let _ = tracing_subscriber::registry().with(lines).with(traces.as_ref().map(Traces::layer)).try_init();
+    Ok(traces)
 }
 
 /// `-v` wins over `DATAKIT_LOG`, which wins over `RUST_LOG`.
@@ -87,6 +90,9 @@ where
 
 fn is_harmless(metadata: &Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
+    if metadata.target() == datakit_app::TRACE {
+        return false;
+    }
     // Levels compare by how much they say.
     *metadata.level() <= LevelFilter::INFO || !WIRE_CRATES.contains(&root)
 }

@@ -32,6 +32,7 @@ mod run;
 mod select;
 mod summary;
 mod table;
+mod trace;
 mod writing;
 
 pub use error::RunError;
@@ -41,4 +42,5 @@ pub use prepare::Prepared;
 pub use resolve::{Resolution, Resolved, resolve};
 pub use run::{Discovered, Preview, discover, plan, preview, run};
 pub use summary::{RejectedRows, RunStatus, Summary, TableCommit, TableError, TableStatus, TableSummary};
+pub use trace::TRACE;
 pub use writing::commit_batch;

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
@@ -21,6 +22,7 @@ use crate::job::{Destination, Job};
 use crate::prepare::{Prepared, prepare};
 use crate::summary::{RunStatus, Summary, TableError, TableStatus, TableSummary, seconds};
 use crate::table::{self, TableContext};
+use crate::trace;
 use crate::writing;
 
 /// Pools are reported on so often.
@@ -215,7 +217,11 @@ pub async fn run(
                 reported_rows: Arc::default(),
             };
             let table = plan.table.clone();
-            unfinished.insert(running.spawn(table::copy(context, plan)).id(), table);
+            let copying = async move {
+                let id = plan.table.clone();
+                trace::table(&id, table::copy(context, plan)).await
+            };
+            unfinished.insert(running.spawn(copying.in_current_span()).id(), table);
         }
         let ended = tokio::select! {
             ended = running.join_next_with_id() => ended,

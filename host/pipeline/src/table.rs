@@ -27,6 +27,7 @@ use crate::quality;
 use crate::rejected;
 use crate::retry;
 use crate::summary::{RejectedRows, TableCommit, TableError, TableStatus, TableSummary, seconds};
+use crate::trace;
 use crate::writing;
 
 /// So long is a sink asked what a table holds that this run has not committed.
@@ -372,13 +373,13 @@ async fn copy_partitions(
     for partition in plan.partitions.clone() {
         let (context, writer, schema) = (context.clone(), Arc::clone(writer), Arc::clone(&schema));
         let (opened, permit) = (first.take(), permit.take());
-        tasks.spawn(async move {
+        tasks.spawn(trace::partition(partition.ordinal, async move {
             let _permit = match permit {
                 Some(permit) => permit,
                 None => context.worker().await?,
             };
             partition::copy(&context, &writer, &partition, &schema, opened).await
-        });
+        }));
     }
     let mut results = Vec::with_capacity(plan.partitions.len());
     let mut failure = None;

@@ -80,6 +80,8 @@ def shown(made: event_v2.RunEvent) -> dict:
         "rows": [each.outputFacets["outputStatistics"].rowCount for each in made.outputs],
         "columns": [field.name for each in made.outputs if "schema" in each.facets for field in each.facets["schema"].fields],
         "lineage": lineage,
+        "assertions": [[check.name, check.column, check.success] for each in made.inputs if "dataQualityAssertions" in each.inputFacets
+                       for check in each.inputFacets["dataQualityAssertions"].assertions],
     }
 
 

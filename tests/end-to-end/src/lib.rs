@@ -8,6 +8,7 @@
 // Tests that fail should say where, and a harness has nobody to return an error to.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "code of tests")]
 
+mod collector;
 mod delta_reader;
 mod elsewhere;
 mod files;
@@ -22,6 +23,7 @@ mod random;
 mod started;
 mod world;
 
+pub use collector::Collector;
 pub use delta_reader::DeltaReader;
 pub use elsewhere::run_again_elsewhere;
 pub use files::FilesWorld;

@@ -2,14 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
-use datakit_tests::{PostgresWorld, World, python};
+use datakit_tests::{Collector, PostgresWorld, World, python};
 use serde_json::Value;
 
 const TABLE: &str = "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, email nvarchar(60) NULL)\nGO\n\
@@ -38,6 +34,9 @@ fn steps(events: &[Value]) -> Vec<(&str, &str)> {
 fn run_reports_each_table_with_its_columns_and_where_they_come_from() {
     let world = World::new(TABLE);
     add(&world, "[lineage]\nfile = \"lineage.ndjson\"\nnamespace = \"finance\"");
+    let rule = "[[ingest.quality]]\nname = \"email\"\ntables = [\"*.*\"]\nrule = \"not_null\"\ncolumns = [\"email\"]\nseverity = \"warn\"";
+    let file = std::fs::read_to_string(world.path().join("warehouse.toml")).unwrap();
+    std::fs::write(world.path().join("warehouse.toml"), format!("{file}\n{rule}\n")).unwrap();
     world.run(&["--run-id", "first"]);
     let all = events(&world.path().join("lineage.ndjson"));
     let (ingest, table) = ("finance sqlserver-bronze@0.1.0", "finance sqlserver-bronze@0.1.0.dbo.orders");
@@ -49,6 +48,7 @@ fn run_reports_each_table_with_its_columns_and_where_they_come_from() {
     assert_eq!((&done["rows"][0], &done["parent"]), (&Value::from(2), &all[0]["run"]));
     let columns = done["columns"].as_array().unwrap();
     assert!(columns.contains(&"_bronze_row_hash".into()) && columns.contains(&"email".into()), "{done}");
+    assert_eq!(done["assertions"], serde_json::json!([["email", "email", false]]), "one is null");
     assert_eq!(done["lineage"]["email"], serde_json::json!(["email"]));
     assert_eq!(done["lineage"]["_bronze_row_hash"], serde_json::json!(["id", "email"]));
     assert_eq!(done["lineage"]["_bronze_loaded_at"], Value::Null, "a constant is made of no column");
@@ -86,63 +86,32 @@ fn names_of_datasets_hold_no_secret_and_are_the_same_for_source_and_sink() {
     assert!(input.starts_with("postgres://") && input.ends_with(" postgres.public.t"), "{input}");
 }
 
-/// A server that takes what is posted and answers with this status; what it got, head and body.
-fn server(status: &'static str) -> (u16, Arc<Mutex<Vec<(String, String)>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (port, got) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
-    let keeps = Arc::clone(&got);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut text = String::new();
-            let mut part = [0; 65_536];
-            loop {
-                let length = stream.read(&mut part).unwrap();
-                text += &String::from_utf8_lossy(&part[..length]);
-                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let expected = head.to_lowercase();
-                let expected =
-                    expected.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().to_owned();
-                if length == 0 || body.len() >= expected.parse::<usize>().unwrap() {
-                    keeps.lock().unwrap().push((head.to_owned(), body.to_owned()));
-                    break;
-                }
-            }
-            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
-        }
-    });
-    (port, got)
-}
-
 #[test]
 fn events_are_posted_with_the_key_that_the_server_asks_for() {
     let world = World::new(TABLE);
-    let (port, got) = server("201 Created");
+    let collector = Collector::answering("201 Created");
     let mut command = world.command(&["run", "--run-id", "first"]);
-    command
-        .env("OPENLINEAGE_URL", format!("http://127.0.0.1:{port}"))
-        .env("OPENLINEAGE_API_KEY", "Pl4nted-lineage-key");
+    command.env("OPENLINEAGE_URL", collector.url()).env("OPENLINEAGE_API_KEY", "Pl4nted-lineage-key");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let got = got.lock().unwrap();
-    assert_eq!(got.len(), 4);
-    for (head, body) in got.iter() {
+    assert_eq!(collector.heads().len(), 4);
+    for head in collector.heads() {
         assert!(head.starts_with("POST /api/v1/lineage HTTP/1.1\r\n"), "{head}");
         assert!(head.contains("authorization: Bearer Pl4nted-lineage-key"), "{head}");
-        assert!(serde_json::from_str::<Value>(body).is_ok(), "{body}");
     }
+    assert!(collector.bodies().iter().all(|body| serde_json::from_slice::<Value>(body).is_ok()));
 }
 
 #[test]
 fn server_that_refuses_events_fails_no_run() {
     let world = World::new(TABLE);
-    let (port, got) = server("503 Service Unavailable");
+    let collector = Collector::answering("503 Service Unavailable");
     let mut command = world.command(&["run", "--run-id", "first"]);
-    let output = command.env("OPENLINEAGE_URL", format!("http://127.0.0.1:{port}")).output().unwrap();
+    let output = command.env("OPENLINEAGE_URL", collector.url()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(said.contains("4 events of OpenLineage were not delivered: DK-RUN-032"), "{said}");
-    assert_eq!(got.lock().unwrap().len(), 3, "no more are tried after three failures in a row");
+    assert_eq!(collector.heads().len(), 3, "no more are tried after three failures in a row");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::Field;
 use datakit_connect::dataset::DatasetName;
+use datakit_model::quality::{RuleResult, RuleStatus, Severity};
 use datakit_model::{ColumnOrigin, Derivation};
 use datakit_pipeline::{RunStatus, TableError, TableStatus, TableSummary};
 use serde_json::{Map, Value as Json, json};
@@ -107,13 +108,34 @@ impl Event<'_> {
 
 /// The source's table, as it was read.
 pub(crate) fn input(of: &DatasetName, summary: &TableSummary) -> Json {
+    let mut facets = Map::new();
     let read = json!({ "rowCount": summary.rows });
-    json!({
-        "namespace": of.namespace,
-        "name": of.name,
-        "facets": {},
-        "inputFacets": { "inputStatistics": facet("1-0-0/InputStatisticsInputDatasetFacet", read) },
-    })
+    facets.insert("inputStatistics".into(), facet("1-0-0/InputStatisticsInputDatasetFacet", read));
+    if !summary.quality.is_empty() {
+        let assertions: Vec<Json> = summary.quality.iter().flat_map(assertions).collect();
+        let assertions = json!({ "assertions": assertions });
+        facets.insert("dataQualityAssertions".into(), facet("1-1-0/DataQualityAssertionsDatasetFacet", assertions));
+    }
+    json!({ "namespace": of.namespace, "name": of.name, "facets": {}, "inputFacets": facets })
+}
+
+/// What was found of a rule of quality: of each of its columns, or of the load as a whole.
+fn assertions(found: &RuleResult) -> Vec<Json> {
+    let assertion = |column: Option<&String>| {
+        json!({
+            "name": found.rule,
+            "assertion": found.kind,
+            "success": found.status == RuleStatus::Passed,
+            "column": column,
+            "severity": if found.severity == Severity::Stop { "error" } else { "warn" },
+            "expected": "0",
+            "actual": found.failed.to_string(),
+        })
+    };
+    match found.columns.as_slice() {
+        [] => vec![assertion(None)],
+        columns => columns.iter().map(|column| assertion(Some(column))).collect(),
+    }
 }
 
 /// The sink's table, as it was written.

@@ -12,7 +12,7 @@ use datakit_config::{
 use datakit_connectors::kinds;
 use datakit_delta::DeltaSettings;
 use datakit_files::FilesSettings;
-use datakit_model::{Diagnostic, DriftRule, DriftRules, TableId};
+use datakit_model::{Diagnostic, DriftRule, DriftRules, ReceiptLevel, TableId};
 use datakit_postgres::PostgresServer;
 use datakit_secrets::aws::{AccessKeys, AwsSecret};
 use datakit_secrets::delinea::{self, DelineaField};
@@ -196,6 +196,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
         parallel: Some(7),
         mode: Some(Mode::Overwrite),
         drift: Some(Drift::Freeze),
+        receipt: Some(ReceiptLevel::Full),
     };
     let config = load_in(folder.path(), environment, flags);
     assert_eq!((config.warehouse.registry.as_deref(), config.warehouse.plain_http), (Some("oci:here"), true));
@@ -205,6 +206,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
     assert_eq!(ingest.settings["maxdop"], 1);
     assert_eq!(ingest.tables.to_string(), "hr.*, !hr.secret");
     assert_eq!((ingest.parallel, ingest.mode), (Some(7), Some(Mode::Overwrite)));
+    assert_eq!(ingest.receipt, Some(ReceiptLevel::Full));
     assert_eq!(ingest.drift.rules(), DriftRules::all(DriftRule::Freeze));
 }
 
