@@ -188,7 +188,9 @@ enum AttemptError {
 /// None: nothing has changed since the last load, and nothing is committed.
 async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
-    let Some((first, writer, permit)) = open(context, plan).await.map_err(AttemptError::Again)? else { return Ok(None) };
+    let Some((first, writer, permit)) = open(context, plan).await.map_err(AttemptError::Again)? else {
+        return Ok(None);
+    };
     let schema = first.as_ref().map(|extraction| extraction.schema());
     let mut results = match copy_partitions(context, plan, &writer, first, permit).await {
         Ok(results) => results,

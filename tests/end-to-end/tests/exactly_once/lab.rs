@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use datakit_fake_sqlserver::server::Options;
-use datakit_fake_sqlserver::sql::SqlEngineOptions;
+use datakit_fake_sqlserver::sql::{SqlEngine, SqlEngineOptions};
 use datakit_postgres::testing::{PASSWORD, PostgresServer};
 use datakit_tests::{DeltaReader, Mssql, PostgresWorld, Proxy, World, ask, on};
 use serde_json::Value;
@@ -93,6 +93,14 @@ impl Lab {
             ),
         }
         fs::write(self.path().join("warehouse.toml"), self.warehouse(kind.sink)).unwrap();
+    }
+
+    /// The engine of the fake SQL Server.
+    pub(crate) fn engine(&self) -> Option<&SqlEngine> {
+        match &self.place {
+            Place::SqlServer(world) => Some(world.mssql.engine()),
+            Place::Postgres(_) => None,
+        }
     }
 
     /// What makes the planner see rows that were just written.
@@ -271,7 +279,9 @@ impl Lab {
             log.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "json")).collect();
         files.sort();
         let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
-        texts.flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()).collect()
+        texts
+            .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>())
+            .collect()
     }
 
     /// What the sink holds beside the table and its state, and what the table's log names that is not there.

@@ -47,7 +47,9 @@ const SAMPLE: (u64, u64) = (20, 8);
 const FIRST_SEED: u64 = 1;
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")))
+    std::env::var(variable)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")))
 }
 
 #[test]
@@ -60,7 +62,7 @@ fn killed_and_cut_off_runs_lose_and_double_no_row() {
     let cuts = number("DATAKIT_EXACTLY_ONCE_CUTS").unwrap_or(SAMPLE.1);
     let has_failed = AtomicBool::new(false);
     let figures = std::thread::scope(|scope| {
-        let threads = figures::sources().map(|source| {
+        let threads = Source::ALL.map(|source| {
             let has_failed = &has_failed;
             scope.spawn(move || rounds(source, seed, kills.div_ceil(2), cuts.div_ceil(2), has_failed))
         });
