@@ -53,6 +53,8 @@ pub enum Effect {
         /// How long nobody can connect.
         away: Duration,
     },
+    /// The connection ends for the client at once. What it has sent reaches the server after this time.
+    Late(Duration),
     /// The connection carries nothing for this time.
     Stall(Duration),
     /// From now on, each chunk of the connection waits so long.
@@ -218,6 +220,7 @@ fn pass_on(way: Way, mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, 
                     lock(said).is_reset = reset;
                     return;
                 }
+                Effect::Late(time) => return late(bytes.to_vec(), from, to, time),
                 Effect::Stall(time) => thread::sleep(time),
                 Effect::Slow(time) => pause = Some(time),
                 Effect::Note(mut call) => call(),
@@ -235,6 +238,20 @@ fn pass_on(way: Way, mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, 
             return;
         }
     }
+}
+
+/// Lets go of the client, and gives the server later what it has sent.
+fn late(mut bytes: Vec<u8>, mut client: &TcpStream, mut server: &TcpStream, time: Duration) {
+    let _ = client.set_read_timeout(Some(Duration::from_millis(50)));
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while let Ok(count @ 1..) = client.read(&mut chunk) {
+        bytes.extend_from_slice(&chunk[..count]);
+    }
+    let _ = client.shutdown(Shutdown::Both);
+    thread::sleep(time);
+    let _ = server.write_all(&bytes);
+    // Until it has done what it was asked for.
+    thread::sleep(Duration::from_secs(1));
 }
 
 /// The effects of the rules that a chunk meets. They are rules no more.

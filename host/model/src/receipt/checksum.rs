@@ -139,6 +139,8 @@ fn canonical_type(data_type: &DataType) -> DataType {
         // A moment is the same whatever zone its type names.
         DataType::Timestamp(unit, _) => DataType::Timestamp(*unit, None),
         DataType::Decimal128(_, scale) => DataType::Decimal128(PRECISION, *scale),
+        DataType::Utf8 | DataType::Utf8View => DataType::LargeUtf8,
+        DataType::Binary | DataType::BinaryView => DataType::LargeBinary,
         other => other.clone(),
     }
 }
@@ -148,19 +150,17 @@ fn canonical_columns(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>, ArrowError> 
 }
 
 fn canonical(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let expected = canonical_type(column.data_type());
     match column.data_type() {
-        DataType::Int8 | DataType::Int16 | DataType::Int32 => cast(column, &DataType::Int64),
-        DataType::Time32(_) | DataType::Time64(TimeUnit::Microsecond) => {
-            cast(column, &canonical_type(column.data_type()))
-        }
-        DataType::Timestamp(unit, Some(_)) => {
+        DataType::Timestamp(_, Some(_)) => {
             // Casting to a type without a zone would shift the values.
-            cast(&cast(column, &DataType::Int64)?, &DataType::Timestamp(*unit, None))
+            cast(&cast(column, &DataType::Int64)?, &expected)
         }
         DataType::Decimal128(_, scale) => {
             let decimals = column.as_primitive::<Decimal128Type>().clone();
             Ok(Arc::new(decimals.with_precision_and_scale(PRECISION, *scale)?))
         }
+        found if *found != expected => cast(column, &expected),
         _ => Ok(one_zero(column)),
     }
 }
@@ -189,6 +189,7 @@ mod tests {
         TimestampMicrosecondArray, UInt32Array,
     };
     use arrow::compute::{concat_batches, take_record_batch};
+    use arrow::datatypes::Field;
     use proptest::prelude::*;
 
     use super::*;
@@ -223,6 +224,9 @@ mod tests {
             sum(vec![Arc::new(StringViewArray::from(vec![Some("ab"), None, Some("")]))]),
         ];
         assert!(texts.iter().all(|sum| *sum == texts[0]), "{texts:?}");
+        let mut checksum = RowChecksum::new(&Schema::new(vec![Field::new("c", DataType::LargeUtf8, true)])).unwrap();
+        checksum.add(&[text(vec![Some("ab"), None, Some("")])]).unwrap();
+        assert_eq!(checksum.sum(), texts[0], "columns may have another type of the same values");
         let micros = sum(vec![Arc::new(Time64MicrosecondArray::from(vec![7]))]);
         assert_eq!(micros, sum(vec![Arc::new(Time64NanosecondArray::from(vec![7000]))]));
         let at = TimestampMicrosecondArray::from(vec![1_700_000_000_000_000]);

@@ -1,13 +1,16 @@
 //! Several hosts that load one table at the same moment: one commits a position, the others find nothing new or fail cleanly.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
+use datakit_fake_sqlserver::sql::{Hook, Place};
 use datakit_tests::{Output, Random, Started};
 
 use super::check::{Findings, Load, Row, check};
 use super::history::History;
 use super::kinds::{Kind, Mode, Sink, Source, Strategy};
-use super::lab::Lab;
+use super::lab::{Lab, Seen};
 
 /// What a host says that comes second: another run writes the table, or has written it since this one was planned.
 const SECOND: [&str; 2] = ["DK-SNK-010", "DK-RUN-013"];
@@ -72,7 +75,8 @@ fn assert_exact(lab: &mut Lab, table: &Table, expected_loads: usize) {
     let kind = table.kind;
     let rows = lab.rows(kind);
     let loads = loads(table, &rows);
-    assert_eq!(check(kind, true, &table.history, &loads, &rows), Findings::default(), "{kind}");
+    let Findings { lost, doubled, wrong } = check(kind, true, &table.history, &loads, &rows);
+    assert!(wrong.is_empty(), "{kind}: lost {lost}, doubled {doubled}: {:?}", &wrong[..wrong.len().min(5)]);
     if kind.mode == Mode::Append {
         assert_eq!(loads.len(), expected_loads, "{kind}");
     }
@@ -114,6 +118,36 @@ fn of_hosts_with_one_run_id_one_loads_the_table() {
         assert_exact(&mut lab, &table, 1);
         let again = Started::new(lab.command(table.kind, "same", 2)).end().success().json();
         assert_eq!(again["tables"][0]["status"], "unchanged", "{}", table.kind);
+    }
+}
+
+/// The slow host has found no commit of its run, and waits for its rows; then the other one commits.
+#[test]
+fn run_that_another_host_has_committed_meanwhile_loads_nothing() {
+    let Some(mut lab) = Lab::start(Source::SqlServer) else { return };
+    for sink in [Sink::Delta, Sink::Postgres] {
+        let table = table(&lab, kind(Strategy::Full, Mode::Append, sink), false);
+        let (waits, may_go_on) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
+        let (reached, released) = (Arc::clone(&waits), Arc::clone(&may_go_on));
+        let hook: Hook = Arc::new(move |moment| {
+            let reads = moment.place == Place::Before && moment.statement.contains("[note]");
+            if reads && !reached.is_set() {
+                reached.set();
+                while !released.is_set() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        lab.engine().unwrap().set_hook(Some(hook));
+        let mut slow = Started::new(lab.command(table.kind, "same", 1));
+        slow.wait_until("it reads", |_| waits.is_set());
+        let quick = Started::new(lab.command(table.kind, "same", 1)).end().success().json();
+        assert_eq!(quick["tables"][0]["status"], "committed");
+        may_go_on.set();
+        let slow = slow.end().success().json();
+        lab.engine().unwrap().set_hook(None);
+        assert_eq!(slow["tables"][0]["status"], "unchanged", "{sink}");
+        assert_exact(&mut lab, &table, 1);
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::disturb::Phase;
-use super::kinds::Source;
 use super::round::{About, Round};
 
 /// Sums over rounds.
@@ -42,7 +41,7 @@ impl Figures {
         self.doubled += round.findings.doubled;
         self.wrong += round.findings.wrong.len() as u64;
         let phases: Vec<String> = round.kills.iter().map(|phase| format!("{phase:?}").to_lowercase()).collect();
-        self.lines.push(format!(
+        let line = format!(
             "{about} {}: {name}; {} rows; killed in [{}]; {} cut off; lost {}, doubled {}, wrong {}; {:.1} s",
             round.seed,
             round.rows,
@@ -52,7 +51,10 @@ impl Figures {
             round.findings.doubled,
             round.findings.wrong.len(),
             round.time.as_secs_f64()
-        ));
+        );
+        // Seen as it goes on, and kept where the rest does not come to its end.
+        eprintln!("{line}");
+        self.lines.push(line);
     }
 
     /// Adds those of another thread.
@@ -142,9 +144,4 @@ pub(crate) fn again(about: About, round: &Round) -> String {
         doubled = round.findings.doubled,
         found = found.join("\n"),
     )
-}
-
-/// The source of a thread of rounds.
-pub(crate) fn sources() -> [Source; 2] {
-    [Source::SqlServer, Source::Postgres]
 }

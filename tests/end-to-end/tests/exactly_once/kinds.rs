@@ -148,6 +148,11 @@ impl Kind {
     }
 }
 
+impl Source {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::SqlServer, Self::Postgres];
+}
+
 impl Mode {
     /// As `--mode` has it.
     pub(crate) fn word(self) -> &'static str {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use datakit_fake_sqlserver::server::Options;
-use datakit_fake_sqlserver::sql::SqlEngineOptions;
+use datakit_fake_sqlserver::sql::{SqlEngine, SqlEngineOptions};
 use datakit_postgres::testing::{PASSWORD, PostgresServer};
 use datakit_tests::{DeltaReader, Mssql, PostgresWorld, Proxy, World, ask, on};
 use serde_json::Value;
@@ -93,6 +93,14 @@ impl Lab {
             ),
         }
         fs::write(self.path().join("warehouse.toml"), self.warehouse(kind.sink)).unwrap();
+    }
+
+    /// The engine of the fake SQL Server.
+    pub(crate) fn engine(&self) -> Option<&SqlEngine> {
+        match &self.place {
+            Place::SqlServer(world) => Some(world.mssql.engine()),
+            Place::Postgres(_) => None,
+        }
     }
 
     /// What makes the planner see rows that were just written.

@@ -62,7 +62,7 @@ fn killed_and_cut_off_runs_lose_and_double_no_row() {
     let cuts = number("DATAKIT_EXACTLY_ONCE_CUTS").unwrap_or(SAMPLE.1);
     let has_failed = AtomicBool::new(false);
     let figures = std::thread::scope(|scope| {
-        let threads = figures::sources().map(|source| {
+        let threads = Source::ALL.map(|source| {
             let has_failed = &has_failed;
             scope.spawn(move || rounds(source, seed, kills.div_ceil(2), cuts.div_ceil(2), has_failed))
         });
