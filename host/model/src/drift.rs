@@ -97,7 +97,7 @@ impl fmt::Display for ColumnChange {
         let (from, to) = (from.as_deref().unwrap_or_default(), to.as_deref().unwrap_or_default());
         match change {
             ChangeKind::Added => write!(f, "`{column}` added ({to}), null in the rows that were there"),
-            ChangeKind::Dropped => write!(f, "`{column}` dropped in the source, null in new rows"),
+            ChangeKind::Dropped => write!(f, "`{column}` dropped in the source"),
             ChangeKind::Widened => write!(f, "`{column}` widened from {from} to {to}"),
             ChangeKind::Relaxed => write!(f, "`{column}` relaxed, it may be null now"),
             ChangeKind::Kept => write!(f, "`{column}` kept as {from}, it is {to} in the source"),

@@ -28,6 +28,9 @@ use crate::writing;
 /// Pools are reported on so often.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
 
+/// Of so many tables a sink is asked at one time while a run is planned.
+const ASKED_AT_ONCE: usize = 16;
+
 /// A table the datakit sees.
 #[derive(Debug)]
 pub struct Discovered {
@@ -71,14 +74,35 @@ pub async fn plan(job: &Job, sink: Option<Destination>, observer: &dyn Observer)
         destination.sink.fits(&target)?;
         Ok(target)
     };
-    for table in &mut prepared {
+    let mut targets = Vec::new();
+    for (at, table) in prepared.iter_mut().enumerate() {
         let Ok((described, plan)) = &table.plan else { continue };
         match fits(expected_target(job, &destination, described, plan)) {
-            Ok(target) => table.drift = destination.sink.drift(&target).await,
+            Ok(target) => targets.push((at, target)),
             Err(failure) => table.plan = Err(failure),
         }
     }
+    ask_for_drift(&mut prepared, targets, &destination.sink).await;
     Ok(prepared)
+}
+
+/// Asks the sink how the columns of each target differ from those of its table, of several tables at one time.
+async fn ask_for_drift(prepared: &mut [Prepared], targets: Vec<(usize, Target)>, sink: &Arc<dyn Sink>) {
+    let (mut waiting, mut asking) = (targets.into_iter(), JoinSet::new());
+    loop {
+        while asking.len() < ASKED_AT_ONCE
+            && let Some((at, target)) = waiting.next()
+        {
+            let sink = Arc::clone(sink);
+            asking.spawn(async move { (at, sink.drift(&target).await) });
+        }
+        match asking.join_next().await {
+            None => break,
+            Some(Ok((at, drift))) => prepared[at].drift = drift,
+            // A task that crashed has no answer.
+            Some(Err(_)) => {}
+        }
+    }
 }
 
 /// The target of a table's load, as far as its description says it.
