@@ -14,7 +14,7 @@ use crate::debezium::Debezium;
 use crate::story::{self, Lists, Source};
 use crate::tap::{Tap, without_unread};
 use crate::workload::{Dialect, Step, TABLES, Table, WRITERS, Workload};
-use crate::{SAMPLE, assert_same_lists, shown, transactions};
+use crate::{SAMPLE, assert_recorded, assert_same_lists, shown, transactions};
 
 type Client = tiberius::Client<tokio_util::compat::Compat<tokio::net::TcpStream>>;
 
@@ -47,7 +47,7 @@ impl Server {
                 "name = \"appended\"\n{tables}\nsettings = {{ strategy = {{ \"*.*\" = \"cdc\" }} }}\n\n[sinks.lake]\nkind = \"delta\"\n\
                  uri = \"./bronze\"\n\n[[ingest]]\nname = \"merged\"\ndatakit = \"sqlserver-bronze@0.1.0\"\n\
                  roles = {{ source = \"erp\" }}\nsink = \"lake\"\nmode = \"merge\"\n{tables}\n\
-                 settings = {{ strategy = {{ \"*.*\" = \"change-tracking\" }} }}"
+                 settings = {{ strategy = {{ \"*.*\" = \"change_tracking\" }} }}"
             ),
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -78,7 +78,7 @@ impl Source for Server {
             "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'items', @role_name = NULL, \
              @capture_instance = N'dbo_items_2'",
         ]);
-        for strategy in ["cdc", "change-tracking"] {
+        for strategy in ["cdc", "change_tracking"] {
             let without = "columns = { \"dbo.items\" = { exclude = [\"extra\"] } }";
             self.world.edit(&format!("\"{strategy}\" }} }}"), &format!("\"{strategy}\" }}, {without} }}"));
         }
@@ -197,6 +197,12 @@ fn recorded_changes_of_sql_server_are_those_of_debezium() {
     let debezium = debezium.unwrap();
     assert_same_lists(&debezium, &host, true);
     insta::assert_snapshot!("changes", shown(&debezium, true));
+}
+
+#[test]
+fn host_reads_the_changes_of_sql_server_that_debezium_has_read() {
+    let (_, host) = read(1, SAMPLE, true, None);
+    assert_recorded(include_str!("snapshots/third_witness__sqlserver__changes.snap"), &shown(&host, true));
 }
 
 #[test]
