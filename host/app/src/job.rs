@@ -91,6 +91,7 @@ pub(crate) async fn job_of(
         keys,
         settings: ingest.settings.clone(),
         limits: run_limits(config, ingest),
+        receipt: ingest.receipt.unwrap_or_default(),
     };
     Ok(Job::new(parts).await?)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use datakit_config::{Mode, Overrides, Selection};
+use datakit_model::ReceiptLevel;
 use datakit_pipeline::new_run_id;
 
 /// Which ingest of the configuration, and what replaces its settings.
@@ -42,6 +43,8 @@ pub struct RunRequest {
     pub ingest: IngestRequest,
     /// What happens to the rows that a table already has; none: what the configuration says.
     pub mode: Option<Mode>,
+    /// What is compared between source and sink before rows become visible; none: what the configuration says.
+    pub receipt: Option<ReceiptLevel>,
     /// Partitions read at the same time; none: what the configuration says.
     pub parallel: Option<u64>,
     /// Where the health endpoint answers during the run.
@@ -57,6 +60,7 @@ impl Default for RunRequest {
             run_id: new_run_id(),
             ingest: IngestRequest::default(),
             mode: None,
+            receipt: None,
             parallel: None,
             health: None,
             metrics_file: None,

@@ -80,7 +80,12 @@ impl<'c> Run<'c> {
     /// The configuration is invalid, the file is no datakit, no ingest is selected, the only ingest cannot be opened, the
     /// health endpoint cannot listen. With several ingests, one that cannot be opened fails when its turn comes.
     pub async fn prepare(context: &'c Context, request: RunRequest) -> Result<Self, Reports> {
-        let flags = Overrides { parallel: request.parallel, mode: request.mode, ..request.ingest.overrides() };
+        let flags = Overrides {
+            parallel: request.parallel,
+            mode: request.mode,
+            receipt: request.receipt,
+            ..request.ingest.overrides()
+        };
         let config = context.config(flags)?;
         let job = JobRequest::of_run(request.run_id.clone(), request.ingest.locked);
         let (selection, job) = context.unless_stopped(asked(context, &config, &request.ingest, job)).await?;

@@ -39,6 +39,8 @@ variables! {
     DATAKIT_TABLES
     /// What happens to the rows a table already has: `append`, `overwrite` or `merge`
     DATAKIT_MODE
+    /// What is compared between source and sink before rows become visible: `off`, `count` or `full`
+    DATAKIT_RECEIPT
     /// What is logged, as in `info,datakit=debug`; drivers never log below `info`
     DATAKIT_LOG
     /// Certificate authorities (PEM) besides the system's; for registries and object stores instead of them, unless SSL_CERT_DIR names the system's folder

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use datakit_model::{TablePattern, TablePatterns};
+use datakit_model::{ReceiptLevel, TablePattern, TablePatterns};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -65,6 +65,8 @@ pub struct Ingest {
     pub settings: serde_json::Value,
     /// What happens to the rows a table already has; where nobody says, a full load into a table that holds rows is refused.
     pub mode: Option<Mode>,
+    /// What is compared between source and sink before rows become visible; `count` by default.
+    pub receipt: Option<ReceiptLevel>,
     /// Partitions worked on at one time; `limits.run.max_parallel_partitions` by default.
     #[schemars(range(min = 1, max = MAX_PARALLEL))]
     pub parallel: Option<u64>,

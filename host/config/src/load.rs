@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use datakit_model::TablePatterns;
+use datakit_model::{ReceiptLevel, TablePatterns};
 use serde_json::Value as Json;
 
 use crate::environment::{self, Environment, put, put_table};
@@ -57,6 +57,8 @@ pub struct Overrides {
     pub parallel: Option<u64>,
     /// `--mode`
     pub mode: Option<Mode>,
+    /// `--receipt`
+    pub receipt: Option<ReceiptLevel>,
 }
 
 /// A configuration without errors.
@@ -101,6 +103,7 @@ pub(crate) struct IngestOverrides {
     pub(crate) settings: Vec<Json>,
     pub(crate) parallel: Option<u64>,
     pub(crate) mode: Option<Mode>,
+    pub(crate) receipt: Option<ReceiptLevel>,
 }
 
 /// Reads the configuration, with these kinds of connections and sinks.
@@ -190,20 +193,32 @@ fn ingest_overrides(
         }
         fine
     });
-    let mode = flags.mode.or_else(|| mode_of(environment, kinds, problems));
-    IngestOverrides { tables, settings, parallel, mode }
+    let word = Words { environment, kinds, problems };
+    let mode = flags.mode.or_else(|| word.of("mode", environment::DATAKIT_MODE));
+    let receipt = flags.receipt.or_else(|| word.of("receipt", environment::DATAKIT_RECEIPT));
+    IngestOverrides { tables, settings, parallel, mode, receipt }
 }
 
-fn mode_of(environment: &Environment<'_>, kinds: &Kinds, problems: &Problems) -> Option<Mode> {
-    let found = environment.get(environment::DATAKIT_MODE)?;
-    if let Ok(mode) = serde_json::from_value(found.into()) {
-        return Some(mode);
+/// Variables that say a word of an ingest.
+struct Words<'w> {
+    environment: &'w Environment<'w>,
+    kinds: &'w Kinds,
+    problems: &'w Problems,
+}
+
+impl Words<'_> {
+    /// The word of a key. One that is not allowed is reported.
+    fn of<T: serde::de::DeserializeOwned>(&self, key: &str, variable: &str) -> Option<T> {
+        let found = self.environment.get(variable)?;
+        if let Ok(word) = serde_json::from_value(found.into()) {
+            return Some(word);
+        }
+        let ingest = self.kinds.schema().root().property("ingest").and_then(|ingests| ingests.items());
+        let words = ingest.and_then(|ingest| ingest.property(key)?.words()).unwrap_or_default();
+        let problem = not_allowed(key, found, &words, &[]);
+        self.problems.at(problem, &Origin::Variable(variable.to_owned()));
+        None
     }
-    let ingest = kinds.schema().root().property("ingest").and_then(|ingests| ingests.items());
-    let words = ingest.and_then(|ingest| ingest.property("mode")?.words()).unwrap_or_default();
-    let problem = not_allowed("mode", found, &words, &[]);
-    problems.at(problem, &Origin::Variable(environment::DATAKIT_MODE.to_owned()));
-    None
 }
 
 /// Commas part patterns, except within brackets and quotes.

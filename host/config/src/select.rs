@@ -84,6 +84,7 @@ impl Config {
         }
         ingest.parallel = self.over.parallel.or(ingest.parallel);
         ingest.mode = self.over.mode.or(ingest.mode);
+        ingest.receipt = self.over.receipt.or(ingest.receipt);
         if ingest.tables.patterns().is_empty() {
             if !selection.all_tables {
                 return Err(error(Problem::NoTables));
@@ -258,6 +259,7 @@ impl Config {
             keys: Vec::new(),
             settings: Json::Object(serde_json::Map::new()),
             mode: None,
+            receipt: None,
             parallel: None,
         })
     }

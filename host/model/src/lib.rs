@@ -17,6 +17,7 @@
 //! - [`printable`]: the one sanitizer of what is printed;
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`sink`]: what a sink offers to whoever writes to it;
+//! - [`receipt`]: what was delivered against what a sink holds;
 //! - [`run`]: who is running, and what a commit must remember;
 //! - [`state`]: the state document, in which a sink keeps it.
 
@@ -34,6 +35,7 @@ pub mod limits;
 pub mod memory;
 pub mod names;
 pub mod printable;
+pub mod receipt;
 pub mod run;
 pub mod secret;
 pub mod sink;
@@ -48,6 +50,7 @@ pub use keys::{HashKey, HashKeys, KeyLength};
 pub use limits::{GuestLimits, ReadLimits, RunLimits};
 pub use memory::{MemoryBudget, Reservation, TrackedBatch};
 pub use names::{NameRule, TableId, TablePattern, TablePatterns};
+pub use receipt::ReceiptLevel;
 pub use run::{RunIdentity, TableState};
 pub use secret::{Secret, SecretBytes};
 pub use state::{SourceTable, StateDocument, StateError};

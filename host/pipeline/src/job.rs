@@ -7,7 +7,7 @@ use datakit_model::datakit::{Discovery, Info, RunLog, Session, Verdict, Watermar
 use datakit_model::memory::ByteLimit;
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
-use datakit_model::{Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_model::{Failure, HashKeys, MemoryBudget, ReceiptLevel, RunIdentity, RunLimits, TableId, TablePatterns};
 use datakit_registry::{Reference, Selector};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
@@ -87,6 +87,8 @@ pub struct JobParts {
     pub settings: serde_json::Value,
     /// The run's limits.
     pub limits: RunLimits,
+    /// What is compared between source and sink before rows become visible.
+    pub receipt: ReceiptLevel,
 }
 
 /// A datakit with its roles, grant and settings, all checked. Opens nothing by itself.
@@ -95,6 +97,7 @@ pub struct Job {
     pub(crate) run: RunIdentity,
     pub(crate) limits: RunLimits,
     pub(crate) tables: TablePatterns,
+    pub(crate) receipt: ReceiptLevel,
     keys: HashKeys,
     info: Info,
     roles: HashMap<String, Arc<dyn Source>>,
@@ -140,6 +143,7 @@ impl Job {
             rejected: ByteLimit::new(parts.limits.max_rejected_bytes),
             log: RunLog::default(),
             limits: parts.limits,
+            receipt: parts.receipt,
             tables: parts.tables,
             keys: parts.keys,
             info,

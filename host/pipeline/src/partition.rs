@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::Partition;
+use datakit_model::receipt::{Delivered, Tally};
 use datakit_model::sink::{PartitionWriter, RetryUnit, TableWriter, Written};
 use datakit_model::source::ReadReport;
 use datakit_model::{Failure, TrackedBatch};
@@ -22,6 +23,8 @@ use crate::table::TableContext;
 #[derive(Debug, Default)]
 pub(crate) struct PartitionResult {
     pub(crate) written: Written,
+    /// What was handed to the writer; none: it was not counted.
+    pub(crate) delivered: Option<Delivered>,
     /// What is known of its rows.
     pub(crate) report: ReadReport,
     /// The watermark that they reach, where the plan could not say it.
@@ -97,17 +100,23 @@ async fn pump(
     rows: &mut u64,
 ) -> Result<PartitionResult, Failure> {
     let (sender, mut receiver) = mpsc::channel::<TrackedBatch>(1);
+    let crashed = |message: String| RunError::Crashed { table: partition.table.clone(), message };
+    let tally = Tally::new(context.job.receipt, &extraction.schema());
+    let mut tally = tally.map_err(|error| crashed(error.to_string()))?;
     let producer = AbortOnDropHandle::new(tokio::spawn(produce(extraction, sender, context.asks_watermark)));
     while let Some(batch) = receiver.recv().await {
         let (count, bytes) = (batch.batch().num_rows() as u64, batch.batch().get_array_memory_size() as u64);
+        if let Some(tally) = &mut tally {
+            tally.add(batch.batch()).map_err(|error| crashed(error.to_string()))?;
+        }
         writer.write(batch).await?;
         *rows += count;
         context.reported_rows.fetch_add(count, Ordering::Relaxed);
         context.observer.event(RunEvent::BatchWritten { table: partition.table.to_string(), rows: count, bytes });
     }
     match producer.await {
-        Ok(read) => read,
-        Err(crash) => Err(RunError::Crashed { table: partition.table.clone(), message: crash.to_string() }.into()),
+        Ok(read) => Ok(PartitionResult { delivered: tally.as_ref().map(Tally::delivered), ..read? }),
+        Err(crash) => Err(crashed(crash.to_string()).into()),
     }
 }
 
@@ -126,5 +135,5 @@ async fn produce(
         }
     }
     let watermark = if asks_watermark { extraction.watermark().await? } else { None };
-    Ok(PartitionResult { written: Written::default(), report: extraction.report(), watermark })
+    Ok(PartitionResult { report: extraction.report(), watermark, ..PartitionResult::default() })
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use datakit_model::receipt::Receipt;
 use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, Kind, Retry};
@@ -92,6 +93,9 @@ pub struct TableSummary {
     /// Rows of files that were rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RejectedRows>,
+    /// What was delivered and held; none: nothing was compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
@@ -118,6 +122,7 @@ impl TableSummary {
             filtered: false,
             adjustments: Vec::new(),
             rejected: None,
+            receipt: None,
             error: None,
             commit: None,
         }
@@ -165,6 +170,9 @@ pub struct TableError {
     pub kind: Kind,
     /// Whether trying again can help.
     pub retry: Retry,
+    /// The sink does not hold what the source delivered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_mismatch: bool,
     /// What happened.
     pub message: String,
     /// What to do.
@@ -181,6 +189,7 @@ impl From<&Failure> for TableError {
             code: failure.code().to_owned(),
             kind: failure.kind(),
             retry: failure.retry(),
+            is_mismatch: failure.is_mismatch(),
             message: failure.message().to_owned(),
             hint: failure.hint().map(ToOwned::to_owned),
             causes: failure.causes().to_vec(),

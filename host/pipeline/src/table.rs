@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
+use datakit_model::receipt::{Delivered, Tally};
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId, TableState};
@@ -117,7 +118,9 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.adjustments = finished.adjustments;
             let altered = context.altered.iter().map(|it| Adjustment { values: summary.rows, ..it.clone() });
             summary.adjustments.extend(altered);
+            let rejected = finished.rejected.as_ref().map_or(0, |rejected| rejected.rows);
             summary.rejected = finished.rejected;
+            summary.receipt = finished.committed.receipt.map(|receipt| receipt.with_rejected(rejected));
             summary.commit = finished.schema.map(|schema| {
                 let position_before = context.job.planned_from(&context.table).flatten();
                 let position_after = finished.committed.state.watermark;
@@ -206,6 +209,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option
         consistent_snapshot: plan.partitions.len() <= 1 || is_one_snapshot(&results),
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
+        delivered: delivered(context, &results),
     };
     if nothing_changed(context, plan, &note, &results) {
         writer.abort().await;
@@ -221,6 +225,12 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option
     };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
     Ok(Some(Finished { committed, schema, adjustments: merge_adjustments(results), rejected }))
+}
+
+/// What all partitions handed to the sink; none: it was not counted.
+fn delivered(context: &TableContext, results: &[PartitionResult]) -> Option<Delivered> {
+    let none = Tally::new(context.job.receipt, &Schema::empty()).ok()??.delivered();
+    results.iter().try_fold(none, |sum, result| Some(sum.and(result.delivered?)))
 }
 
 /// Whether a load that goes on from the last one has no row and reaches no further: a commit would say nothing. One that
@@ -367,7 +377,7 @@ async fn commit(
             written.bytes += result.written.bytes;
         }
         let holds = context.rows().await.unwrap_or(TableRows { rows: written.rows, at_least: true });
-        return Ok(Committed { written, state, holds });
+        return Ok(Committed { written, state, holds, receipt: None });
     }
     writer.abort().await;
     Err(failure)

@@ -258,6 +258,7 @@ impl TableRecord {
             schema: state.schema.clone(),
             position_before: None,
             position_after: watermark.map(RecordedPosition::of),
+            receipt: None,
             error: None,
         }
     }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use datakit_config::{Config, Ingest};
+use datakit_model::receipt::Receipt;
 use datakit_model::sink::{RecordName, TableRows};
 use datakit_model::state::StateColumn;
 use datakit_model::{Kind, Retry, RunIdentity};
@@ -159,6 +160,9 @@ pub struct TableRecord {
     pub position_before: Option<RecordedPosition>,
     /// Where the next load goes on.
     pub position_after: Option<RecordedPosition>,
+    /// What was delivered and held; none: nothing was compared.
+    #[serde(default)]
+    pub receipt: Option<Receipt>,
     /// Why it failed.
     pub error: Option<RecordedError>,
 }
@@ -328,6 +332,7 @@ impl TableRecord {
                 .unwrap_or_default(),
             position_before: commit.and_then(|commit| position(&commit.position_before)),
             position_after: commit.and_then(|commit| position(&commit.position_after)),
+            receipt: summary.receipt.clone(),
             error: summary.error.as_ref().map(RecordedError::from),
         }
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use datakit_app::{Connectors, Context, IngestRequest, Reports, ServeHealthRequest, Settings, serve_health};
 use datakit_config::Mode;
-use datakit_model::Exit;
+use datakit_model::{Exit, ReceiptLevel};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{self, Arguments, Command, Global, IngestArguments, ModeArgument, ServeHealth};
@@ -119,6 +119,15 @@ fn mode_of(argument: &ModeArgument) -> Option<Mode> {
         arguments::WriteMode::Append => Mode::Append,
         arguments::WriteMode::Overwrite => Mode::Overwrite,
         arguments::WriteMode::Merge => Mode::Merge,
+    })
+}
+
+/// What --receipt says.
+fn receipt_of(argument: Option<arguments::ReceiptLevel>) -> Option<ReceiptLevel> {
+    argument.map(|level| match level {
+        arguments::ReceiptLevel::Off => ReceiptLevel::Off,
+        arguments::ReceiptLevel::Count => ReceiptLevel::Count,
+        arguments::ReceiptLevel::Full => ReceiptLevel::Full,
     })
 }
 

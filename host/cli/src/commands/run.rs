@@ -11,7 +11,7 @@ use datakit_config::Mode;
 use datakit_model::{Exit, printable};
 use serde::Serialize;
 
-use super::{Session, ingest_of, mode_of};
+use super::{Session, ingest_of, mode_of, receipt_of};
 use crate::arguments::{OutputFormat, Run};
 use crate::exit;
 use crate::report::{Style, render_one};
@@ -110,6 +110,7 @@ fn request(arguments: Run) -> RunRequest {
     RunRequest {
         run_id: arguments.run_id.unwrap_or_else(new_run_id),
         mode: if arguments.full_refresh { Some(Mode::Overwrite) } else { mode_of(&arguments.mode) },
+        receipt: receipt_of(arguments.receipt),
         parallel: arguments.parallel,
         health: arguments.health,
         metrics_file: arguments.metrics_file,
@@ -306,6 +307,7 @@ fn status(status: TableStatus) -> &'static str {
 #[cfg(test)]
 mod tests {
     use datakit_app::RejectedRows;
+    use datakit_model::receipt::{Delivered, Receipt};
     use datakit_model::source::Adjustment;
 
     use super::*;
@@ -324,12 +326,14 @@ mod tests {
             filtered: true,
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
             rejected: Some(RejectedRows { rows: 3, target: "/bronze/ERP/dbo/orders__rejected".into() }),
+            receipt: Some(Receipt::new(&Delivered { rows: 5_000, checksum: None }).with_rejected(3)),
             ..TableSummary::new("dbo.orders", TableStatus::Committed)
         };
         let error = TableError {
             code: "DK-SRC-032".into(),
             kind: datakit_model::Kind::Source,
             retry: datakit_model::Retry::Never,
+            is_mismatch: false,
             message: "SELECT is denied".into(),
             hint: Some("GRANT SELECT".into()),
             causes: vec!["error 229".into()],

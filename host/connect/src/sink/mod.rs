@@ -5,5 +5,6 @@ pub mod columns;
 pub mod conformance;
 mod error;
 pub mod merge;
+pub mod receipt;
 
 pub use error::SinkError;

@@ -17,9 +17,10 @@ use super::merge::{MergeMemory, MergeWriter};
 use super::partitioning::Partitioning;
 use super::records::Records;
 use super::schema::TableSchema;
-use super::{names, probe, tables};
+use super::{names, probe, receipt, tables};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
+use datakit_model::receipt::Receipt;
 use datakit_model::sink::{
     CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
     Target, WriteMode, Written,
@@ -336,6 +337,13 @@ impl TableWriter for DeltaWriter {
 
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
         let files = self.settle()?;
+        let receipt = note.delivered.as_ref().map(Receipt::new);
+        if let Some(delivered) = &note.delivered
+            && let Err(error) = receipt::check(&self.plan, &files, delivered, receipt::As::Source).await
+        {
+            lock(&self.partitions).settled = false;
+            return Err(error.into());
+        }
         let commit = Commit {
             schema: &self.plan.form.schema,
             partition_columns: &self.plan.form.partitioning.columns,
@@ -358,7 +366,7 @@ impl TableWriter for DeltaWriter {
             let _ = tokio::task::spawn_blocking(move || Log::sync(&directory)).await;
         }
         let written = Written { rows: state.rows, bytes: files.iter().map(|f| f.bytes).sum() };
-        Ok(Committed { written, state, holds })
+        Ok(Committed { written, state, holds, receipt })
     }
 
     async fn abort(&self) {

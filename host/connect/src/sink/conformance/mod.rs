@@ -6,6 +6,7 @@
 mod commits;
 mod fixture;
 mod merges;
+mod receipts;
 mod records;
 mod schemas;
 mod text;
@@ -19,6 +20,7 @@ use datakit_model::{Failure, TableId};
 pub use commits::*;
 pub use fixture::{batch, field, identity};
 pub use merges::*;
+pub use receipts::*;
 pub use records::*;
 pub use schemas::*;
 pub use text::{cell, rows_of, trimmed_time};
@@ -166,6 +168,9 @@ macro_rules! conformance_tests {
             every_value_reads_back
             refuses_what_it_cannot_hold
             keeps_records_of_runs
+            says_what_it_was_held_against
+            commits_nothing_that_differs_from_what_was_delivered
+            holds_every_value_against_what_was_delivered
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {

@@ -11,6 +11,7 @@
 //! | `types`, `copy` | from the wire's types to Arrow's |
 //! | `task` | a query on its connection |
 //! | `changes`, `catalog` | changes of a table, a module a strategy |
+//! | `own_rows` | rows that the sink wrote |
 //! | `replication` | a login as a client of replication |
 
 mod catalog;
@@ -21,6 +22,7 @@ pub mod config;
 mod connect;
 mod copy;
 pub mod error;
+pub(crate) mod own_rows;
 mod parameters;
 mod replication;
 mod server_errors;

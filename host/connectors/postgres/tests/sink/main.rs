@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod kept;
+mod receipts;
 
 use std::sync::{Arc, OnceLock};
 
