@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::changes::ColumnRole;
 use crate::memory::ByteLimit;
+use crate::resume::FixedRows;
 use crate::sink::WriteMode;
 use crate::source::{ReadReport, Source};
 use crate::{Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
@@ -141,6 +142,8 @@ pub struct TablePlan {
     pub why: Option<String>,
     /// How the datakit names the columns that the host fills.
     pub roles: RoleColumns,
+    /// What fixes the rows of each partition; none: the moment at which it is read.
+    pub fixed: Option<FixedRows>,
 }
 
 /// The columns of a table that the host fills, by the names that the datakit gives them; none: the table has no such column.

@@ -17,6 +17,7 @@
 //! - [`printable`]: the one sanitizer of what is printed;
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`sink`]: what a sink offers to whoever writes to it;
+//! - [`resume`]: what a load keeps for a run that is started again;
 //! - [`run`]: who is running, and what a commit must remember;
 //! - [`state`]: the state document, in which a sink keeps it.
 
@@ -34,6 +35,7 @@ pub mod limits;
 pub mod memory;
 pub mod names;
 pub mod printable;
+pub mod resume;
 pub mod run;
 pub mod secret;
 pub mod sink;

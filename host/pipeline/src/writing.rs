@@ -152,6 +152,7 @@ mod tests {
             strategy: None,
             why: None,
             roles: named("batch"),
+            fixed: None,
         };
         assert!(check_roles(&plan, &named("batch")).is_ok());
         for found in [RoleColumns::default(), named("other")] {
@@ -175,6 +176,7 @@ mod tests {
             strategy: None,
             why: None,
             roles: RoleColumns::default(),
+            fixed: None,
         };
         let check = |columns: &[&str]| {
             let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();

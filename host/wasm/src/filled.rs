@@ -2,6 +2,7 @@
 
 use datakit_columnar::{ColumnExpression, WireField};
 use datakit_model::TableId;
+use datakit_model::resume::FixedRows;
 use datakit_model::sink::WriteMode;
 
 /// What the datakit is.
@@ -64,6 +65,7 @@ pub(crate) struct TablePlan {
     pub(crate) version_column: Option<String>,
     pub(crate) commit_time_column: Option<String>,
     pub(crate) missing_columns_column: Option<String>,
+    pub(crate) fixed: Option<FixedRows>,
 }
 
 impl TablePlan {
@@ -82,6 +84,7 @@ impl TablePlan {
             version_column: None,
             commit_time_column: None,
             missing_columns_column: None,
+            fixed: None,
         }
     }
 }
