@@ -2,6 +2,7 @@
 
 mod accept;
 mod merged;
+mod named;
 
 use std::collections::HashMap;
 use std::fs::File;

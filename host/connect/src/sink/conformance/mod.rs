@@ -9,6 +9,7 @@ mod merges;
 mod records;
 mod schemas;
 mod text;
+mod unfinished;
 mod values;
 
 use arrow::datatypes::Schema;
@@ -22,6 +23,7 @@ pub use merges::*;
 pub use records::*;
 pub use schemas::*;
 pub use text::{cell, rows_of, trimmed_time};
+pub use unfinished::*;
 pub use values::*;
 
 use datakit_model::sink::Sink;
@@ -166,6 +168,10 @@ macro_rules! conformance_tests {
             every_value_reads_back
             refuses_what_it_cannot_hold
             keeps_records_of_runs
+            goes_on_with_a_load
+            kept_partitions_stay_after_an_abort
+            unfinished_load_belongs_to_one_process
+            leftovers_of_live_and_resumable_loads_stay
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {

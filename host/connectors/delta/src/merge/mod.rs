@@ -27,6 +27,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 pub(crate) use apply::Merged;
+pub(crate) use stored_file::StoredFile;
 pub(crate) use table_file::TableFile;
 
 use crate::commit::{Commit, CommitError, Log};

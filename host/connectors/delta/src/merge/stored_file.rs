@@ -14,10 +14,10 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 /// A file of which the log says the size.
-pub(super) struct StoredFile {
-    pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) path: Path,
-    pub(super) bytes: u64,
+pub(crate) struct StoredFile {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) path: Path,
+    pub(crate) bytes: u64,
 }
 
 fn failed(error: object_store::Error) -> ParquetError {
