@@ -7,7 +7,7 @@
 //!
 //! - [`names`]: schemas, tables, columns;
 //! - `types`: Arrow columns as Postgres columns, and whether they fit the table that is there;
-//! - `encode`: rows in the binary form of COPY;
+//! - `copy`: rows on their way by COPY; `encode`: rows in the binary form of COPY;
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
 //! - `kept`: the states of all tables, for people;
@@ -15,9 +15,11 @@
 //! - `records`: the records of runs;
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
+//! - `unfinished`: loads that a run goes on with;
 //! - `writer`: the traits.
 
 mod connection;
+mod copy;
 mod encode;
 mod kept;
 mod ledger;
@@ -28,6 +30,7 @@ mod records;
 mod rows;
 mod transaction;
 mod types;
+mod unfinished;
 mod writer;
 
 pub use writer::PostgresSink;

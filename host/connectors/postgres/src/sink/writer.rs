@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use datakit_model::resume::{Leftover, LoadPlan, Unfinished};
 use datakit_model::{Failure, RunLimits, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Semaphore, oneshot};
@@ -18,8 +20,9 @@ use super::names::TableName;
 use super::probe;
 use super::records;
 use super::rows;
-use super::transaction::{Command, Plan, Transaction};
+use super::transaction::{Command, Loaded, Plan, Transaction};
 use super::types::{MAX_COLUMNS, TableSchema};
+use super::unfinished::{self, StagedWriter};
 use crate::server::Server;
 use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
@@ -29,6 +32,8 @@ use datakit_model::sink::{
     Target, WriteMode, Written,
 };
 
+/// Partitions of a load that wait in tables of their own: the commit locks all of them.
+const MAX_STAGED_PARTITIONS: usize = 1_000;
 /// Encoded batches that wait for the connection, of all partitions of a table.
 const WAITING_BATCHES: usize = 2;
 
@@ -37,6 +42,7 @@ const WAITING_BATCHES: usize = 2;
 pub struct PostgresSink {
     config: Server,
     max_merge_bytes: u64,
+    keep_partitions: bool,
     /// One table is merged at a time.
     turn: Arc<Semaphore>,
 }
@@ -46,7 +52,13 @@ impl PostgresSink {
     #[must_use]
     pub fn new(config: Server) -> Self {
         let max_merge_bytes = RunLimits::default().max_merge_bytes;
-        Self { config, max_merge_bytes, turn: Arc::new(Semaphore::new(1)) }
+        Self { config, max_merge_bytes, keep_partitions: false, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Whether finished partitions of a load wait in tables of their own, for a run that is started again: each row is written twice.
+    #[must_use]
+    pub fn with_keep_partitions(self, keep_partitions: bool) -> Self {
+        Self { keep_partitions, ..self }
     }
 
     /// With another bound of what the rows of a load that is merged hold in memory, about, in bytes.
@@ -141,6 +153,29 @@ impl Sink for PostgresSink {
         Ok(records::newest(&client, &self.config, run_id, newest).await?)
     }
 
+    fn keeps_loads(&self, mode: WriteMode) -> bool {
+        // A merge waits in a file that ends with the process.
+        self.keep_partitions && mode != WriteMode::Merge
+    }
+
+    async fn unfinished(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        run_id: &str,
+        fingerprint: &str,
+    ) -> Result<Unfinished, Failure> {
+        Ok(unfinished::unfinished(&self.config, source_system, table, run_id, fingerprint).await?)
+    }
+
+    async fn leftovers(&self, older_than: Duration) -> Result<Vec<Leftover>, Failure> {
+        Ok(unfinished::leftovers(&self.config, older_than).await?)
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, Failure> {
+        Ok(unfinished::remove(&self.config, leftover).await?)
+    }
+
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let name = TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
@@ -181,8 +216,18 @@ impl Sink for PostgresSink {
         let plan = Plan { config: self.config.clone(), name, location, schema, target, failure: OnceLock::new() };
         let plan = Arc::new(plan);
         let transaction = Transaction::begin(Arc::clone(&plan)).await?;
+        let is_kept =
+            |load: &Arc<LoadPlan>| self.keeps_loads(plan.target.mode) && load.partitions.len() <= MAX_STAGED_PARTITIONS;
+        let load = plan.target.load.clone().filter(is_kept);
+        let finished = match &load {
+            Some(load) => transaction.finished(load).await?,
+            None => Vec::new(),
+        };
         let (commands, receiver) = mpsc::channel(WAITING_BATCHES);
         tokio::spawn(transaction.run(receiver));
+        if let Some(load) = load {
+            return Ok(Arc::new(StagedWriter::new(plan, load, commands, finished)));
+        }
         if plan.target.mode == WriteMode::Merge {
             let memory = MergeMemory { max_bytes: self.max_merge_bytes, turn: Arc::clone(&self.turn) };
             return Ok(Arc::new(MergeWriter::new(plan, commands, memory)?));
@@ -262,7 +307,7 @@ impl TableWriter for PostgresWriter {
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
         let written = self.written()?;
         let (answer, answered) = oneshot::channel();
-        let command = Command::Commit { note, rows: written.rows, merge: None, answer };
+        let command = Command::Commit { note, rows: written.rows, loaded: Loaded::Copied, answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
         let (state, holds) = answered.await.map_err(|_| self.plan.ended())??;
         Ok(Committed { written, state, holds })
@@ -292,7 +337,7 @@ impl Drop for OpenSlot {
 }
 
 /// The body of a partition's thread: encodes until the channel closes, and counts. None: nobody takes the rows any more.
-fn encode_partition(
+pub(crate) fn encode_partition(
     plan: &Plan,
     mut batches: Receiver<TrackedBatch>,
     commands: &Sender<Command>,
