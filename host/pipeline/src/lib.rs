@@ -25,6 +25,7 @@ mod partition;
 mod prepare;
 mod rejected;
 mod resolve;
+mod resume;
 mod retry;
 mod run;
 mod select;

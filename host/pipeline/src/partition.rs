@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::Partition;
+use datakit_model::resume::FinishedPartition;
 use datakit_model::sink::{PartitionWriter, RetryUnit, TableWriter, Written};
 use datakit_model::source::ReadReport;
 use datakit_model::{Failure, TrackedBatch};
@@ -21,11 +22,19 @@ use crate::table::TableContext;
 /// What a partition leaves.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionResult {
+    pub(crate) ordinal: u32,
     pub(crate) written: Written,
     /// What is known of its rows.
     pub(crate) report: ReadReport,
     /// The watermark that they reach, where the plan could not say it.
     pub(crate) watermark: Option<String>,
+}
+
+impl From<FinishedPartition> for PartitionResult {
+    fn from(finished: FinishedPartition) -> Self {
+        let (ordinal, written) = (finished.ordinal, finished.written());
+        Self { ordinal, written, report: finished.report(), watermark: None }
+    }
 }
 
 /// Reads and writes one partition, again after a failure that may pass when the sink's unit of retry is a partition.
@@ -80,7 +89,7 @@ async fn attempt_copy(
     }
     let mut writer = writer.partition(partition.ordinal).await?;
     match context.unless_stopped(pump(context, partition, extraction, writer.as_mut(), rows)).await {
-        Ok(read) => Ok(PartitionResult { written: writer.finish().await?, ..read }),
+        Ok(read) => Ok(PartitionResult { ordinal: partition.ordinal, written: writer.finish().await?, ..read }),
         Err(failure) => {
             writer.abort().await;
             Err(failure)
@@ -126,5 +135,5 @@ async fn produce(
         }
     }
     let watermark = if asks_watermark { extraction.watermark().await? } else { None };
-    Ok(PartitionResult { written: Written::default(), report: extraction.report(), watermark })
+    Ok(PartitionResult { report: extraction.report(), watermark, ..PartitionResult::default() })
 }
