@@ -11,6 +11,7 @@ import tempfile
 from benchmarks import machine, measure, picture, report
 from benchmarks.bars import bars
 from benchmarks.cases import CASES, Case, chosen
+from benchmarks.changes import ChangesContest
 from benchmarks.contest import Contest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> dict:
             report.say(f"{case.name}: {case.title}")
             runs = options.runs or (2 if options.quick else 5)
             runs = max(case.least_runs, min(runs, case.most_runs))
-            contest = Contest(case, folder, options, ROOT, peers(case, options.peers))
+            contest = (ChangesContest if case.changes else Contest)(case, folder, options, ROOT, peers(case, options.peers))
             try:
                 results["cases"][case.name] = contest.run(runs)
             finally:

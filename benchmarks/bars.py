@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from benchmarks.cases import BOUNDARY, DATAKIT, DECODE, HOST, HOST_HASH, HOST_PSQL, HOST_TLS, NATIVE, OWN, PSQL, THROUGH_GUEST
+from benchmarks.cases import (BOUNDARY, DATAKIT, DECODE, DELTALAKE_INCREMENTAL, HOST, HOST_HASH, HOST_LOGICAL, HOST_PSQL, HOST_TLS, NATIVE, OWN, PSQL,
+                              THROUGH_GUEST)
 
 MEGABYTE = 1_000_000
 
@@ -58,6 +59,10 @@ def bars(cases: dict[str, dict]) -> list[Bar]:
     def of_native(contestant: str) -> float | None:
         return ratio(figure("paths", contestant, "inside_cpu_seconds"), figure("paths", NATIVE, "inside_cpu_seconds"))
 
+    def merged(case: str) -> float | None:
+        return ratio(figure(case, DELTALAKE_INCREMENTAL, "wall_seconds"), figure(case, HOST, "wall_seconds"))
+
+    merge_peak = figure("merge", HOST, "peak_bytes")
     decode_rate = ratio(cases.get("paths", {}).get("rows"), figure("paths", DECODE, "inside_cpu_seconds"))
     return [
         Bar("decode of 11 columns to Arrow, rows a processor second", 2_000_000, decode_rate, True, "rows/s"),
@@ -75,5 +80,10 @@ def bars(cases: dict[str, dict]) -> list[Bar]:
         Bar("Postgres sink against psql \\copy", 0.9,
             ratio(figure("sink", PSQL, "wall_seconds"), figure("sink", HOST_PSQL, "wall_seconds")), True, "×"),
         Bar("Postgres source → Delta against the best peer", 2, over_best("postgres", HOST), True, "×"),
+        Bar("1,000 changed rows of 10 million, by a watermark: processor time", 0.2, figure("changes", HOST, "cpu_seconds"), False, "s"),
+        Bar("the same by logical decoding", 0.2, figure("changes", HOST_LOGICAL, "cpu_seconds"), False, "s"),
+        Bar("merge of 1,000 rows into 10 million: peak memory", 300, merge_peak and merge_peak / MEGABYTE, False, "MB"),
+        Bar("the same, keys of all parts: wall against deltalake's merge", 1, merged("merge"), True, "×"),
+        Bar("the same, keys of one part", 1, merged("merge_near"), True, "×"),
         Bar("TLS on instead of off: wall", 1.15, ratio(figure("orders", HOST_TLS, "wall_seconds"), figure("orders", HOST, "wall_seconds")), False, "×"),
     ]

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 SQLSERVER_PEERS = ["mssql_python_arrow", "arrow_odbc_reader", "connectorx_reader", "pandas_pyodbc", "dlt_connectorx", "dlt_pyarrow"]
 # The same for Postgres.
 POSTGRES_PEERS = ["connectorx_reader", "adbc_reader", "dlt_connectorx", "dlt_pyarrow"]
+# Peers that read from Postgres what changed since their last run.
+DELTALAKE_INCREMENTAL, DLT_INCREMENTAL = "deltalake_incremental", "dlt_incremental"
 
-HOST, HOST_HASH, HOST_TLS = "host", "host, row hash", "host, TLS"
+HOST, HOST_HASH, HOST_TLS, HOST_LOGICAL = "host", "host, row hash", "host, TLS", "host, logical"
 HOST_PSQL, PSQL = "host to Postgres", "psql \\copy"
 # Of bench-paths, by the name of its way.
 DECODE, NATIVE, DATAKIT, THROUGH_GUEST, BOUNDARY = "decode alone", "native", "datakit", "rows through the guest", "calls alone"
 PATHS = {DECODE: "decode", NATIVE: "native", DATAKIT: "datakit", THROUGH_GUEST: "through-guest", BOUNDARY: "boundary"}
-OWN = {HOST, HOST_HASH, HOST_TLS, HOST_PSQL, *PATHS}
+OWN = {HOST, HOST_HASH, HOST_TLS, HOST_LOGICAL, HOST_PSQL, *PATHS}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Case:
     most_runs: int = 9
     # Tables whose start is all there is to measure need more.
     least_runs: int = 1
+    # Rows that change in the source before each turn; 0: each run reads the whole table.
+    changes: int = 0
+    # What becomes of the rows of the target.
+    mode: str = "overwrite"
+    # Whether the changed rows are spread over the whole table, or are neighbours by key.
+    spread: bool = True
 
     def table_names(self) -> list[str]:
         if self.tables == 1:
@@ -58,6 +66,12 @@ CASES = [
     Case("sink", "11 columns into Postgres", "orders", 1, 1_000_000, 200_000, sink="postgres", hosts=(HOST_PSQL,), peers=(PSQL,)),
     Case("postgres", "11 columns out of Postgres", None, 1, 1_000_000, 200_000, source="postgres", hosts=(HOST, HOST_HASH),
          peers=tuple(POSTGRES_PEERS)),
+    Case("changes", "1,000 changed rows of a large table", None, 1, 10_000_000, 1_000_000, source="postgres", hosts=(HOST, HOST_LOGICAL),
+         peers=(DELTALAKE_INCREMENTAL, DLT_INCREMENTAL), quick=False, changes=1000, mode="append"),
+    Case("merge", "1,000 rows merged into a large table, keys of all parts", None, 1, 10_000_000, 1_000_000, source="postgres", hosts=(HOST,),
+         peers=(DELTALAKE_INCREMENTAL, DLT_INCREMENTAL), quick=False, most_runs=3, changes=1000, mode="merge"),
+    Case("merge_near", "the same, keys of one part", None, 1, 10_000_000, 1_000_000, source="postgres", hosts=(HOST,),
+         peers=(DELTALAKE_INCREMENTAL,), quick=False, most_runs=3, changes=1000, mode="merge", spread=False),
 ]
 
 

@@ -66,6 +66,7 @@ class Contest:
         taken: dict[str, list[measure.Run]] = {name: [] for name in contestants}
         order = random.Random(7)
         for turn in range(runs):
+            self._before(turn)
             order.shuffle(contestants)
             for name in [name for name in contestants if name not in failed]:
                 run = self._attempt(name, expected, failed, check=turn == runs - 1)
@@ -73,6 +74,9 @@ class Contest:
         figures = {name: measure.summary(taken[name]) for name in [*self.hosts, *self.peers] if name in taken and name not in failed}
         return {"title": self.case.title, "tables": self.case.tables, "rows": self.rows * self.case.tables, "checksum": expected["checksum"],
                 "contestants": figures | failed}
+
+    def _before(self, turn: int) -> None:
+        """What happens at the source before a turn: nothing, where each run reads whole tables."""
 
     def _attempt(self, name: str, expected: dict, failed: dict, check: bool = True) -> measure.Run | None:
         """One run; whoever fails, or moves other rows, is out and said to be, and the others go on."""
@@ -90,7 +94,7 @@ class Contest:
     def _job(self, target: str) -> str:
         source = self.source
         return json.dumps({"source": self.case.source, "port": source.port, "user": source.user, "database": source.database,
-                           "tables": self.case.table_names(), "target": target})
+                           "tables": self.case.table_names(), "target": target, "mode": self.case.mode})
 
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, "SOURCE_PASSWORD": PASSWORD, "HOME": self.folder}

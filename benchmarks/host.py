@@ -5,10 +5,17 @@ import os
 import subprocess
 
 import benchmarks.peers.shapes as shapes
-from benchmarks.cases import BOUNDARY, DATAKIT, HOST_HASH, HOST_PSQL, HOST_TLS, PATHS, Case
+from benchmarks.cases import BOUNDARY, DATAKIT, HOST, HOST_HASH, HOST_LOGICAL, HOST_PSQL, HOST_TLS, PATHS, Case
 from benchmarks.servers import PASSWORD, FakeSqlServer, Postgres
 
 DATAKITS = {"sqlserver": "sqlserver-bronze", "postgres": "postgres-bronze"}
+# The ingest of each contestant.
+WAYS = {HOST: "plain", HOST_HASH: "plain", HOST_TLS: "tls", HOST_PSQL: "psql", HOST_LOGICAL: "logical"}
+
+
+def _postgres(server: Postgres, password: str) -> str:
+    return (f'host = "127.0.0.1"\nport = {server.port}\ndatabase = "{server.database}"\nuser = "{server.user}"\n'
+            f'password = {{ env = "{password}" }}\n')
 
 
 class HostFolder:
@@ -35,10 +42,7 @@ class HostFolder:
                      f'auth = {{ user = "{source.user}", password = {{ env = "SOURCE_PASSWORD" }} }}\n')
             secure = plain + f'certificate_file = "{source.certificate_file}"\n'
         else:
-            kind = "postgres"
-            plain = (f'host = "127.0.0.1"\nport = {source.port}\ndatabase = "{source.database}"\nuser = "{source.user}"\n'
-                     'password = { env = "SOURCE_PASSWORD" }\n')
-            secure = None
+            kind, plain, secure = "postgres", _postgres(source, "SOURCE_PASSWORD"), None
         datakit = f"{DATAKITS[kind]}@0.1.0"
         text = '[warehouse]\nname = "bench"\nregistry = "oci:registry"\n\n'
         text += f'[connections.plain]\nkind = "{kind}"\nsource_system = "SRC"\n{plain}encrypt = "off"\n\n'
@@ -47,17 +51,31 @@ class HostFolder:
         text += '[sinks.lake]\nkind = "delta"\nuri = "./bronze"\n\n'
         ways = [("plain", "plain", "lake")] + ([("tls", "tls", "lake")] if secure else [])
         if sink:
-            text += (f'[sinks.warehouse]\nkind = "postgres"\nhost = "127.0.0.1"\nport = {sink.port}\ndatabase = "{sink.database}"\n'
-                     f'user = "{sink.user}"\npassword = {{ env = "SINK_PASSWORD" }}\nencrypt = "off"\n\n')
+            text += f'[sinks.warehouse]\nkind = "postgres"\n{_postgres(sink, "SINK_PASSWORD")}encrypt = "off"\n\n'
             ways.append(("psql", "plain", "warehouse"))
         for name, connection, target in ways:
             text += (f'[[ingest]]\nname = "{name}"\ndatakit = "{datakit}"\nroles = {{ source = "{connection}" }}\n'
                      f'sink = "{target}"\ntables = ["*.*"]\nmode = "overwrite"\n\n')
+        self._publish(kind, text)
+        self.source = source
+
+    def prepare_changes(self, source: Postgres, mode: str) -> None:
+        """The same for runs that read what changed: one ingest by the watermark, one by logical decoding, each into tables of its own."""
+        text = '[warehouse]\nname = "bench"\nregistry = "oci:registry"\n\n'
+        text += f'[connections.plain]\nkind = "postgres"\nsource_system = "SRC"\n{_postgres(source, "SOURCE_PASSWORD")}encrypt = "off"\n'
+        text += 'slot = "bench"\npublication = "bench"\n\n'
+        strategies = {HOST: '{ watermark = { "*.*" = { column = "changed_at" } }, row_hash = false }', HOST_LOGICAL: '{ strategy = { "*.*" = "logical" }, row_hash = false }'}
+        for contestant, settings in strategies.items():
+            way = WAYS[contestant]
+            text += (f'[sinks.{way}]\nkind = "delta"\nuri = "./{way}"\n\n[[ingest]]\nname = "{way}"\ndatakit = "{DATAKITS["postgres"]}@0.1.0"\n'
+                     f'roles = {{ source = "plain" }}\nsink = "{way}"\ntables = ["*.*"]\nmode = "{mode}"\nsettings = {settings}\n\n')
+        self._publish("postgres", text)
+
+    def _publish(self, kind: str, warehouse: str) -> None:
         with open(os.path.join(self.directory, "warehouse.toml"), "w") as file:
-            file.write(text)
+            file.write(warehouse)
         self._run("publish", self.component(kind))
         self._run("lock")
-        self.source = source
 
     def _run(self, *arguments: str) -> None:
         done = subprocess.run([self.binary, *arguments], cwd=self.directory, env=self.environment(), capture_output=True, text=True)
@@ -68,11 +86,13 @@ class HostFolder:
         """`host run` as the contestant's name has it, or one way of bench-paths."""
         if contestant in PATHS:
             return self._path(contestant, case)
-        way = {HOST_TLS: "tls", HOST_PSQL: "psql"}.get(contestant, "plain")
+        way = WAYS[contestant]
         schema = "public" if case.source == "postgres" else "dbo"
         tables = [f"{schema}.{case.name}" if case.tables == 1 else f"{schema}.{case.name}_*"]
-        settings = json.dumps({"row_hash": contestant == HOST_HASH})
-        return [self.binary, "run", "--locked", "--ingest", way, "--output", "json", "--settings", settings, "--tables", *tables]
+        command = [self.binary, "run", "--locked", "--ingest", way, "--output", "json"]
+        if not case.changes:
+            command += ["--settings", json.dumps({"row_hash": contestant == HOST_HASH})]
+        return [*command, "--tables", *tables]
 
     def _path(self, contestant: str, case: Case) -> list[str]:
         component = self.component(case.source) if contestant == DATAKIT else os.path.join(self.components, "bench-passthrough.wasm")

@@ -22,6 +22,22 @@ SELECT i, hashint8extended(i, 1), 'é' || left(md5(i::text), 12 + i % 20), (hash
 FROM generate_series(1, {rows}) AS i
 """
 
+# The same with the moment of each row's last change, indexed, and a publication of it.
+CHANGING_TABLE = SOURCE_TABLE.replace("CREATE TABLE", "CREATE UNLOGGED TABLE").format(table="made", rows="{rows}") + """;
+CREATE TABLE {table} AS SELECT *, timestamp '2026-01-01' + id * interval '1 millisecond' AS changed_at FROM made;
+DROP TABLE made;
+ALTER TABLE {table} ADD PRIMARY KEY (id);
+ALTER TABLE {table} ALTER changed_at SET NOT NULL;
+CREATE INDEX ON {table} (changed_at);
+CREATE PUBLICATION bench FOR TABLE {table}
+"""
+
+# So many rows get another quantity: every so many-th key from an offset on, or neighbours.
+CHANGE = """
+UPDATE {table} SET quantity = coalesce(quantity, 0) + 1, changed_at = timezone('UTC', clock_timestamp())
+WHERE id IN (SELECT {first} + i * {step} FROM generate_series(0, {changes} - 1) AS i)
+"""
+
 
 def copy_file(postgres: Postgres, host: HostFolder, case: Case, folder: str) -> str:
     """The rows that the host writes, in binary COPY, from one run of it; made once. `copied_shape` is a table of their columns."""

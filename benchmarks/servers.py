@@ -46,7 +46,7 @@ class FakeSqlServer:
 class Postgres:
     """A cluster of its own, as fast as a durable one can be on this disk: nothing is turned off that a warehouse has on."""
 
-    def __init__(self):
+    def __init__(self, settings: str = ""):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
         if not found:
             raise RuntimeError("there is no Postgres: install postgresql-15")
@@ -66,7 +66,7 @@ class Postgres:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         options = (f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories='' "
-                   "-c max_wal_size=8GB -c shared_buffers=512MB -c checkpoint_timeout=30min")
+                   f"-c max_wal_size=8GB -c shared_buffers=512MB -c checkpoint_timeout=30min {settings}")
         self._as_postgres("pg_ctl", "-D", data, "-w", "-s", "-l", os.path.join(self.directory, "log"), "-o", options, "start")
 
     def _as_postgres(self, program: str, *arguments: str) -> None:

@@ -45,7 +45,7 @@ class Programs(unittest.TestCase):
             cases.chosen(["bigger"], quick=False)
 
     def test_tables_are_described_as_they_are_generated(self):
-        counts = {"narrow": 4, "orders": 11, "wide": 120, "text": 3, "small_007": 11}
+        counts = {"narrow": 4, "orders": 11, "wide": 120, "text": 3, "small_007": 11, "changes": 12, "merge_near": 12}
         self.assertEqual({name: len(shapes.columns(name)) for name in counts}, counts)
         self.assertEqual(len(next(c for c in cases.CASES if c.name == "small").table_names()), 500)
 

@@ -89,6 +89,21 @@ need_languages() {
     export DATAKIT_TEST_LANGUAGES=$home
 }
 
+# Readers of changes that are not ours, 240 MB: for scripts/third-witness alone.
+need_third_witness() {
+    need_packages python3 python3-venv openjdk-17-jre-headless
+    local wanted home=$datakit_cache/third-witness requirements=tests/third-witness/requirements.txt
+    wanted=$(sha256sum <$requirements)
+    if [ "$(cat "$home/complete" 2>/dev/null)" != "$wanted" ]; then
+        say "installing Debezium"
+        rm -rf "$home"
+        python3 -m venv "$home"
+        "$home/bin/pip" install --quiet --disable-pip-version-check -r $requirements
+        printf '%s\n' "$wanted" >"$home/complete"
+    fi
+    export DATAKIT_TEST_WITNESS=$home/bin/python
+}
+
 build_datakits() {
     say "building the datakits"
     cargo xtask build-datakits
@@ -113,5 +128,25 @@ run_tests() {
     [ ! -e "$report" ] || set -- "$report"
     [ -e "$report" ] || set --
     cargo run --quiet -p datakit-canary --bin search-canaries -- "$DATAKIT_TEST_KEPT" "$@" || status=1
+    return "$status"
+}
+
+# What kills and cuts of runs need.
+need_exactly_once() {
+    need_build_tools
+    need_packages postgresql-15
+    need_python
+    build_datakits
+}
+
+# Kills and cuts runs, so many of both, in rounds from a seed on (docs/exactly-once.md). Prints the figures; LOG has a line a round.
+exactly_once() {
+    local seed=$1 kills=$2 cuts=$3 log=$4 status=0
+    say "exactly once: $kills kills and $cuts cuts from seed $seed on"
+    mkdir -p "$(dirname "$log")"
+    rm -f "$log"
+    DATAKIT_EXACTLY_ONCE_SEED=$seed DATAKIT_EXACTLY_ONCE_KILLS=$kills DATAKIT_EXACTLY_ONCE_CUTS=$cuts \
+        DATAKIT_EXACTLY_ONCE_LOG=$(realpath "$log") run_tests --workspace --bins --test exactly_once || status=$?
+    [ ! -e "$log" ] || sed '/^\(kills\|cuts\) /,$d' "$log"
     return "$status"
 }

@@ -24,6 +24,8 @@ class Job:
     database: str
     tables: list[str]
     target: str
+    # What becomes of the rows of the target: `overwrite`, or of a peer that reads changes `append` or `merge`.
+    mode: str = "overwrite"
 
     @staticmethod
     def read() -> "Job":

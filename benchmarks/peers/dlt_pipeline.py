@@ -16,6 +16,7 @@ import sqlalchemy
 from dlt.sources.sql_database import sql_table
 from sqlalchemy.dialects import mssql, postgresql
 
+import shapes
 from common import Job, finish
 
 logging.disable(logging.WARNING)
@@ -32,15 +33,15 @@ def described(job: Job, table: str, columns: list[tuple[str, str]]) -> sqlalchem
     return metadata
 
 
-def run(backend: str) -> None:
-    import shapes
-
-    job, start, rows = Job.read(), time.perf_counter(), 0
+def engine_of(job: Job) -> sqlalchemy.Engine:
     if job.source == "postgres":
-        engine = sqlalchemy.create_engine(job.url().replace("postgresql:", "postgresql+psycopg2:"))
-    else:
-        engine = sqlalchemy.create_engine("mssql+pyodbc:///?odbc_connect=" + urllib.parse.quote_plus(job.odbc_with_driver()))
-    options = {}
+        return sqlalchemy.create_engine(job.url().replace("postgresql:", "postgresql+psycopg2:"))
+    return sqlalchemy.create_engine("mssql+pyodbc:///?odbc_connect=" + urllib.parse.quote_plus(job.odbc_with_driver()))
+
+
+def run(backend: str) -> None:
+    job, start = Job.read(), time.perf_counter()
+    engine, options = engine_of(job), {}
     if backend == "connectorx":
         options["backend_kwargs"] = {"conn": job.url(), "return_type": "arrow"}
         if len(job.tables) == 1:
@@ -50,9 +51,24 @@ def run(backend: str) -> None:
         metadata = described(job, table, shapes.columns(table))
         resources.append(sql_table(engine, table=table, schema=job.schema(), metadata=metadata, backend=backend,
                                    chunk_size=100_000, **options))
+    load(job, resources, start, table_format="delta", write_disposition="replace")
+
+
+def run_incremental() -> None:
+    """Only rows whose `changed_at` is greater than in the last run, by dlt's incremental cursor."""
+    job, start = Job.read(), time.perf_counter()
+    (table,) = job.tables
+    resource = sql_table(engine_of(job), table=table, schema=job.schema(), metadata=described(job, table, shapes.columns(table)), backend="pyarrow",
+                         chunk_size=100_000, incremental=dlt.sources.incremental("changed_at", primary_key="id"))
+    resource.apply_hints(primary_key="id")
+    disposition = {"disposition": "merge", "strategy": "upsert"} if job.mode == "merge" else "append"
+    load(job, [resource], start, table_format="delta", write_disposition=disposition)
+
+
+def load(job: Job, resources: list, start: float, **options) -> None:
     destination = dlt.destinations.filesystem("file://" + job.target)
     pipeline = dlt.pipeline("bench", destination=destination, dataset_name="delta", pipelines_dir=job.target + ".state")
-    pipeline.run(resources, table_format="delta", write_disposition="replace")
+    pipeline.run(resources, **options)
     counts = pipeline.last_trace.last_normalize_info.row_counts
     rows = sum(counts.get(table, 0) for table in job.tables)
     finish(start, rows)

@@ -46,6 +46,8 @@ pub struct Settings {
     pub partition_by: PartitionBy,
     /// Fill `_bronze_row_hash`. Without it the column stays, and is null.
     pub row_hash: bool,
+    /// Declare rules of quality for each table with a primary key, which warn: `key_is_unique` and `key_is_not_null`.
+    pub key_rules: bool,
     /// A numeric without a declared precision, or of more than 38 digits.
     pub numeric: NumericPolicy,
     /// NaN in a numeric.
@@ -143,6 +145,7 @@ impl Default for Settings {
             max_partitions: 64,
             partition_by: PartitionBy::default(),
             row_hash: true,
+            key_rules: false,
             numeric: NumericPolicy::default(),
             nan: SpecialValues::default(),
             infinity: SpecialValues::default(),

@@ -14,6 +14,7 @@
 //! - [`masking`]: columns that give away less than their source columns;
 //! - [`names`]: names of tables; [`patterns`]: names with wildcards;
 //! - [`selection`]: which tables and columns the settings select;
+//! - [`quality`]: what must hold of the rows, checked by the host;
 //! - [`ranges`]: parts of a large table, by its key; [`state`]: the state of partitions;
 //! - [`relational`]: what datakits of relational databases share; [`sqlserver`], [`postgres`]: names in their SQL;
 //! - [`errors`], [`log`]: what the operator gets to see; [`testing`]: what tests share.
@@ -38,6 +39,7 @@ pub mod plans;
 pub mod postgres;
 pub mod projected;
 pub mod projections;
+pub mod quality;
 pub mod queries;
 pub mod ranges;
 pub mod relational;
@@ -57,6 +59,7 @@ pub use plans::{
 };
 pub use projected::ProjectedRows;
 pub use projections::{Column, Expression};
+pub use quality::{Check, QualityRule};
 pub use queries::{Queries, QueryOptions};
 pub use rows::Rows;
 // For the derives of a datakit's settings.

@@ -3,6 +3,7 @@
 use crate::bindings::datakit::kit::plans as host;
 pub use crate::bindings::datakit::kit::plans::{FixedRows, WriteMode};
 use crate::bindings::datakit::kit::types::{Schema, TableId};
+use crate::quality::QualityRule;
 
 /// What a datakit is, but for its settings, which [`crate::Datakit::Settings`] describes.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +97,8 @@ pub struct TablePlan {
     pub missing_columns_column: Option<String>,
     /// What fixes the rows of each partition; none: the moment at which it is read.
     pub fixed_rows: Option<FixedRows>,
+    /// What must hold of the rows before they are committed.
+    pub rules: Vec<QualityRule>,
 }
 
 /// A part of a table that is read on its own.
@@ -137,6 +140,7 @@ impl TablePlan {
             commit_time_column: None,
             missing_columns_column: None,
             fixed_rows: None,
+            rules: Vec::new(),
         }
     }
 
@@ -161,6 +165,7 @@ impl TablePlan {
         self.commit_time_column.iter().for_each(|name| plan.set_commit_time_column(name));
         self.missing_columns_column.iter().for_each(|name| plan.set_missing_columns_column(name));
         self.fixed_rows.iter().for_each(|by| plan.set_fixed_rows(*by));
+        self.rules.iter().for_each(|rule| plan.add_rule(rule.to_host()));
         plan
     }
 }

@@ -53,6 +53,8 @@ pub struct Settings {
     pub max_partitions: u32,
     /// Fill `_bronze_row_hash`. Without it the column stays, and is null.
     pub row_hash: bool,
+    /// Declare rules of quality for each table with a primary key, which warn: `key_is_unique` and `key_is_not_null`.
+    pub key_rules: bool,
     /// Beside every column of type datetimeoffset, which is loaded as UTC, load `NAME_offset_minutes`: the offset the value
     /// was stored with.
     pub datetimeoffset_offset: bool,
@@ -110,6 +112,7 @@ impl Default for Settings {
             partition_rows: 500_000,
             max_partitions: 64,
             row_hash: true,
+            key_rules: false,
             datetimeoffset_offset: false,
             datetime2_as_text: false,
         }

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use datakit_app::{
-    Connectors, Context, Observer, Run, RunEvent, RunRequest, RunStatus, Settings, VersionedEvent, bounded_work,
-};
+use datakit_app::{Connectors, Context, Observer, Run, RunEvent, RunRequest, Settings, VersionedEvent, bounded_work};
 use tokio_util::sync::CancellationToken;
 
 /// Prints each event as one line of JSON.
@@ -55,7 +53,7 @@ async fn run(context: &Context) -> Result<ExitCode, Box<dyn Error>> {
     let mut run = Run::prepare(context, RunRequest::default()).await?;
     let mut all_done = true;
     while let Some(ended) = run.next().await {
-        all_done &= ended.status() == RunStatus::Done;
+        all_done &= ended.status().is_done();
     }
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -99,6 +99,14 @@ pub enum AppError {
         /// The time there.
         now: String,
     },
+    /// An event of OpenLineage was not delivered.
+    #[error("cannot report to {place}: {message}")]
+    Lineage {
+        /// A URL or a file.
+        place: String,
+        /// Why.
+        message: String,
+    },
     /// A query got no turn.
     #[error("a query of `{connection}` waited {seconds} s for its turn: at most {max_queries} are read at one time")]
     NoTurn {
@@ -160,6 +168,7 @@ impl Diagnostic for AppError {
             Self::InvalidRecord { .. } => "DK-CLI-031",
             Self::OutsideHours { .. } => "DK-RUN-030",
             Self::NoTurn { .. } => "DK-RUN-031",
+            Self::Lineage { .. } => "DK-RUN-032",
             Self::Listen { .. } => "DK-CLI-040",
             Self::NoAnswer { .. } => "DK-CLI-041",
             Self::NothingToCheck => "DK-CLI-042",
@@ -178,7 +187,7 @@ impl Diagnostic for AppError {
     fn retry(&self) -> Retry {
         match self {
             Self::Stopped | Self::OutsideHours { .. } => Retry::NextRun,
-            Self::NoAnswer { .. } => Retry::AfterBackoff,
+            Self::NoAnswer { .. } | Self::Lineage { .. } => Retry::AfterBackoff,
             _ => Retry::Never,
         }
     }
@@ -210,6 +219,7 @@ impl Diagnostic for AppError {
             Self::NoTurn { .. } => {
                 "raise `protection.max_queries`, if the datakit reads more than one query at one time; else find the query that does not end".into()
             }
+            Self::Lineage { .. } => "check `[lineage]` of the warehouse file; tables are loaded whether or not it is reported".into(),
             Self::NoRun { .. } => "`host runs list` shows the runs that have one".into(),
             Self::InvalidRecord { .. } => {
                 "a later release may have written it; a record that is damaged can be deleted: no load depends on it".into()

@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use std::sync::Arc;
 
-use datakit_config::{Config, Connection, Ingest, Mode};
+use datakit_config::{Config, Connection, Ingest, Mode, QualityRule};
 use datakit_connect::connector::ConnectedSource;
-use datakit_model::RunLimits;
 use datakit_model::sink::WriteMode;
+use datakit_model::{DriftRule, DriftRules, RunLimits};
 use datakit_pipeline::{Artifact, Job, JobParts, Resolution, Resolved, RoleSources, RunRequest, new_run_id, resolve};
 use datakit_registry::Reference;
 use datakit_wasm::Datakit;
@@ -31,6 +31,8 @@ pub(crate) fn sink_mode(mode: Mode) -> WriteMode {
 pub(crate) struct JobRequest {
     run: RunRequest,
     locked: bool,
+    /// Tables get the columns of their sources, whatever the ingest says.
+    replaces_columns: bool,
     /// The component of a file; none: what the ingest names comes from the registry.
     pub(crate) loaded: Option<Loaded>,
 }
@@ -48,7 +50,12 @@ impl JobRequest {
             // Good for 292,000 years.
             started_at_micros: i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX),
         };
-        Self { run, locked, loaded: None }
+        Self { run, locked, replaces_columns: false, loaded: None }
+    }
+
+    /// The same for tables that get the columns of their sources, whatever the ingest says.
+    pub(crate) fn replacing_columns(self, replaces_columns: bool) -> Self {
+        Self { replaces_columns, ..self }
     }
 
     /// The run's id.
@@ -89,8 +96,13 @@ pub(crate) async fn job_of(
         roles: roles(context, config, ingest, connections),
         tables: ingest.tables.clone(),
         keys,
+        quality: ingest.quality.iter().map(QualityRule::said).collect(),
         settings: ingest.settings.clone(),
         limits: run_limits(config, ingest),
+        drift: match request.replaces_columns {
+            true => DriftRules::all(DriftRule::Replace),
+            false => ingest.drift.rules(),
+        },
     };
     Ok(Job::new(parts).await?)
 }

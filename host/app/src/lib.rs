@@ -11,6 +11,7 @@
 //! | `job` | an ingest of the configuration becomes a job |
 //! | `run`, `plan`, `preview`, `discover` | what can be asked of a job |
 //! | `metrics` | what a run counts, for Prometheus |
+//! | `lineage` | what a run read and wrote, for OpenLineage |
 //! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
 //! | `packages`, `inspect`, `lock` | datakits and the registry |
 //! | `kerberos` | ticket caches |
@@ -37,6 +38,7 @@ mod health;
 mod inspect;
 mod job;
 mod kerberos;
+mod lineage;
 mod lock;
 mod metrics;
 mod packages;
@@ -55,7 +57,9 @@ mod validate;
 
 pub use datakit_model::datakit::TableKind;
 pub use datakit_model::resume::{Leftover, Stays};
+pub use datakit_model::quality::{DeclaredBy, RuleResult, RuleStatus, Severity};
 pub use datakit_model::sink::{TableRows, WriteMode};
+pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
     EVENT_VERSION, NoticeLevel, Observer, Preview, RejectedRows, RunEvent, RunStatus, Summary, TableError, TableStatus,
     TableSummary, VersionedEvent, new_run_id,
@@ -74,7 +78,7 @@ pub use inspect::{InspectedDatakit, InspectedRole, inspect};
 pub use kerberos::{keep_fresh, ticket_status};
 pub use lock::{LockedDatakit, lock};
 pub use packages::{ListedDatakit, Published, Pulled, list, publish, pull};
-pub use plan::{PlannedPartition, PlannedTable, plan};
+pub use plan::{PlannedPartition, PlannedRule, PlannedTable, plan};
 pub use preview::preview;
 pub use reports::{Report, Reports, Tables};
 pub use requests::{

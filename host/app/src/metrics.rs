@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 use datakit_model::source::PoolStatistics;
-use datakit_pipeline::{Observer, RunEvent, RunStatus, TableStatus, TableSummary};
+use datakit_pipeline::{Observer, RunEvent, TableStatus, TableSummary};
 
 /// Upper bounds of the histogram of batches, in seconds.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
@@ -49,12 +49,24 @@ struct TableCounts {
     rows_committed: u64,
     bytes_committed: u64,
     rejected: u64,
+    changed_columns: u64,
     retries: u64,
     seconds: f64,
     rows_per_second: f64,
     last_commit: Option<f64>,
     /// When the last batch was written, or the table begun.
     last_batch: Option<Instant>,
+    /// By the names of rules of quality.
+    rules: BTreeMap<String, RuleCounts>,
+}
+
+/// Counts of a rule of quality.
+#[derive(Default)]
+struct RuleCounts {
+    checked: u64,
+    failed: u64,
+    /// The last load broke it.
+    is_broken: bool,
 }
 
 #[derive(Default)]
@@ -153,7 +165,7 @@ impl State {
             RunEvent::IngestFinished { status, .. } => {
                 let counts = self.ingest();
                 counts.last_end = Some(now());
-                counts.has_failed = *status != RunStatus::Done;
+                counts.has_failed = !status.is_done();
             }
             _ => {}
         }
@@ -177,7 +189,14 @@ impl State {
         counts.rows_committed += summary.rows;
         counts.bytes_committed += summary.bytes;
         counts.rejected += summary.rejected.as_ref().map_or(0, |rejected| rejected.rows);
+        counts.changed_columns += summary.drift.len() as u64;
         counts.seconds = summary.seconds;
+        for found in &summary.quality {
+            let rule = counts.rules.entry(found.rule.clone()).or_default();
+            rule.checked += found.checked;
+            rule.failed += found.failed;
+            rule.is_broken = found.fails();
+        }
         if summary.status == TableStatus::Committed {
             counts.rows_per_second = summary.rows as f64 / summary.seconds.max(0.001);
             counts.last_commit = Some(now());
@@ -206,7 +225,7 @@ impl State {
     }
 
     fn tables(&self, page: &mut Page) {
-        let counters: [OfTables<u64>; 6] = [
+        let counters: [OfTables<u64>; 7] = [
             ("datakit_rows_read_total", "Rows handed to the sink, those of failed attempts included.", |it| {
                 it.rows_read
             }),
@@ -214,6 +233,9 @@ impl State {
             ("datakit_rows_committed_total", "Rows committed.", |it| it.rows_committed),
             ("datakit_bytes_committed_total", "Bytes committed, in the form of the sink.", |it| it.bytes_committed),
             ("datakit_rows_rejected_total", "Rows of files that were rejected.", |it| it.rejected),
+            ("datakit_drift_columns_total", "Columns of the source that were not those of the table.", |it| {
+                it.changed_columns
+            }),
             ("datakit_retries_total", "Units of retry that were started again.", |it| it.retries),
         ];
         for (name, help, value) in counters {
@@ -228,6 +250,31 @@ impl State {
         ];
         for (name, help, value) in gauges {
             self.of_tables(page, Family { name, kind: "gauge", help }, value);
+        }
+        self.rules(page);
+    }
+
+    /// A sample for each rule of each table.
+    fn rules(&self, page: &mut Page) {
+        let values: [OfRules; 3] = [
+            ("datakit_quality_rows_checked_total", "counter", "Rows that a rule of quality looked at.", |it| {
+                it.checked
+            }),
+            ("datakit_quality_rows_failed_total", "counter", "Rows that break a rule of quality.", |it| it.failed),
+            ("datakit_quality_rule_broken", "gauge", "1: the last load breaks the rule of quality.", |it| {
+                u64::from(it.is_broken)
+            }),
+        ];
+        for (name, kind, help, value) in values {
+            page.family(Family { name, kind, help });
+            for (ingest, counts) in &self.ingests {
+                for (table, counts) in &counts.tables {
+                    for (rule, counts) in &counts.rules {
+                        let labels = [("ingest", ingest.as_str()), ("table", table), ("rule", rule)];
+                        page.sample(name, &labels, value(counts) as f64);
+                    }
+                }
+            }
         }
     }
 
@@ -320,6 +367,8 @@ fn word_of(status: TableStatus) -> &'static str {
 
 /// A metric with a sample for each table: its name, its help, its value.
 type OfTables<V> = (&'static str, &'static str, fn(&TableCounts) -> V);
+/// One with a sample for each rule: its name, its type, its help, its value.
+type OfRules = (&'static str, &'static str, &'static str, fn(&RuleCounts) -> u64);
 /// One with a sample for each pool: its name, its type, its help, its value.
 type OfPools = (&'static str, &'static str, &'static str, fn(&Pool) -> f64);
 
@@ -353,6 +402,8 @@ fn escaped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use datakit_model::quality::{DeclaredBy, RuleResult, RuleStatus, Severity};
+
     use super::*;
 
     fn event(metrics: &Metrics, event: RunEvent) {
@@ -403,6 +454,32 @@ mod tests {
         assert_eq!(value(&page, r#"datakit_rows_read_total{ingest="erp",table="dbo.a"}"#), Some(15.0));
         assert_eq!(value(&page, r#"datakit_batch_duration_seconds_count{ingest="erp"}"#), Some(3.0));
         assert_eq!(page.lines().count(), samples);
+    }
+
+    #[test]
+    fn rules_are_counted_by_name_and_the_last_load_decides() {
+        let metrics = begun();
+        let found = |failed: u64| RuleResult {
+            rule: "key".into(),
+            kind: "not_null".into(),
+            declared_by: DeclaredBy::Operator,
+            severity: Severity::Warn,
+            columns: vec!["id".into()],
+            checked: 5,
+            failed,
+            status: if failed == 0 { RuleStatus::Passed } else { RuleStatus::Warned },
+            reason: None,
+        };
+        for failed in [2, 0] {
+            let summary =
+                TableSummary { quality: vec![found(failed)], ..TableSummary::new("dbo.a", TableStatus::Committed) };
+            event(&metrics, RunEvent::TableFinished { summary: Box::new(summary) });
+        }
+        let sample =
+            |name: &str| value(&metrics.page(), &format!("{name}{{ingest=\"erp\",table=\"dbo.a\",rule=\"key\"}}"));
+        assert_eq!(sample("datakit_quality_rows_checked_total"), Some(10.0));
+        assert_eq!(sample("datakit_quality_rows_failed_total"), Some(2.0));
+        assert_eq!(sample("datakit_quality_rule_broken"), Some(0.0));
     }
 
     #[test]

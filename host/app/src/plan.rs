@@ -2,8 +2,9 @@
 
 use datakit_config::{NO_MODE, Overrides};
 use datakit_model::datakit::{Partition, Table, TablePlan};
+use datakit_model::quality::{DeclaredBy, Severity, TableRule};
 use datakit_model::sink::WriteMode;
-use datakit_model::{Failure, TableId, printable};
+use datakit_model::{ColumnChange, Failure, TableId, printable};
 use datakit_pipeline::{Destination, Prepared, TableError};
 use serde::Serialize;
 
@@ -46,9 +47,39 @@ pub struct PlannedTable {
     pub keys: Vec<String>,
     /// The columns by whose values the target would be partitioned, as the datakit proposes.
     pub partition_by: Vec<String>,
+    /// Columns of the source that are not those of the target, and what would become of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ColumnChange>,
+    /// The rules of quality that its loads are checked by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quality: Vec<PlannedRule>,
     /// Why the table cannot be loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
+}
+
+/// A rule of quality.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedRule {
+    /// Its name.
+    pub rule: String,
+    /// What it checks, and of which columns: `range of amount`.
+    pub summary: String,
+    /// What happens when it does not hold; none: the operator switched it off.
+    pub severity: Option<Severity>,
+    /// Who wrote it.
+    pub declared_by: DeclaredBy,
+}
+
+impl From<TableRule> for PlannedRule {
+    fn from(rule: TableRule) -> Self {
+        Self {
+            summary: rule.rule.summary(),
+            severity: (!rule.is_off).then_some(rule.rule.severity),
+            rule: rule.rule.name,
+            declared_by: rule.declared_by,
+        }
+    }
 }
 
 /// A part of a table.
@@ -69,7 +100,8 @@ pub async fn plan(context: &Context, request: &PlanRequest) -> Result<Tables<Pla
 }
 
 async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<PlannedTable>, Reports> {
-    let config = context.config(Overrides { mode: request.mode, ..request.ingest.overrides() })?;
+    let (mode, drift) = (request.mode, request.drift);
+    let config = context.config(Overrides { mode, drift, ..request.ingest.overrides() })?;
     let asking = JobRequest::new(request.ingest.locked);
     let (selection, asking) = asked(context, &config, &request.ingest, asking).await?;
     let ingest = config.ingest(&selection)?;
@@ -85,10 +117,16 @@ async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<
     let source_system = job.run().source_system.clone();
     let mut planned = Vec::new();
     let mut failures = Vec::new();
-    for Prepared { id, plan } in datakit_pipeline::plan(&job, sink.clone(), context.observer().as_ref()).await? {
+    for Prepared { id, plan, drift } in datakit_pipeline::plan(&job, sink.clone(), context.observer().as_ref()).await? {
         let target = |table: &Table| sink.as_ref().map(|to| to.sink.locate(&source_system, &table.id)).transpose();
-        match plan.and_then(|(table, plan)| Ok((target(&table)?, table, plan))) {
-            Ok((target, table, plan)) => planned.push(fitting(table, plan, target)),
+        match plan.and_then(|(table, plan)| Ok((target(&table)?, job.rules(&plan)?, table, plan))) {
+            Ok((target, rules, table, plan)) => {
+                let drift = drift.unwrap_or_else(|failure| {
+                    context.warn(&format!("{id} may fail: {}: {failure}", failure.code()));
+                    Vec::new()
+                });
+                planned.push(PlannedTable { drift, ..fitting(table, plan, rules, target) });
+            }
             Err(failure) => {
                 planned.push(failing(&id, &failure));
                 failures.push((id, failure));
@@ -129,7 +167,7 @@ fn nearly_too_wide(PlannedTable { table, columns, .. }: &PlannedTable, limit: us
     )
 }
 
-fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> PlannedTable {
+fn fitting(table: Table, plan: TablePlan, rules: Vec<TableRule>, target: Option<String>) -> PlannedTable {
     let partition = |p: &Partition| PlannedPartition { ordinal: p.ordinal, estimated_rows: p.estimated_rows };
     PlannedTable {
         table: table.id.to_string(),
@@ -144,6 +182,8 @@ fn fitting(table: Table, plan: TablePlan, target: Option<String>) -> PlannedTabl
         write: plan.write,
         keys: plan.keys,
         partition_by: plan.partition_by,
+        drift: Vec::new(),
+        quality: rules.into_iter().map(PlannedRule::from).collect(),
         error: None,
     }
 }
@@ -162,6 +202,8 @@ fn failing(table: &TableId, failure: &Failure) -> PlannedTable {
         write: None,
         keys: Vec::new(),
         partition_by: Vec::new(),
+        drift: Vec::new(),
+        quality: Vec::new(),
         error: Some(failure.into()),
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use datakit_config::{Mode, Overrides, Selection};
+use datakit_config::{Drift, Mode, Overrides, Selection};
 use datakit_pipeline::new_run_id;
 
 /// Which ingest of the configuration, and what replaces its settings.
@@ -42,6 +42,10 @@ pub struct RunRequest {
     pub ingest: IngestRequest,
     /// What happens to the rows that a table already has; none: what the configuration says.
     pub mode: Option<Mode>,
+    /// What happens where the columns of a table are not those of its source; none: what the configuration says.
+    pub drift: Option<Drift>,
+    /// Whether tables get the columns of their sources, whatever `drift` says: with the mode that replaces all rows.
+    pub replaces_columns: bool,
     /// Partitions read at the same time; none: what the configuration says.
     pub parallel: Option<u64>,
     /// Where the health endpoint answers during the run.
@@ -57,6 +61,8 @@ impl Default for RunRequest {
             run_id: new_run_id(),
             ingest: IngestRequest::default(),
             mode: None,
+            drift: None,
+            replaces_columns: false,
             parallel: None,
             health: None,
             metrics_file: None,
@@ -71,6 +77,8 @@ pub struct PlanRequest {
     pub ingest: IngestRequest,
     /// What happens to the rows that a table already has; none: what the configuration says.
     pub mode: Option<Mode>,
+    /// What happens where the columns of a table are not those of its source; none: what the configuration says.
+    pub drift: Option<Drift>,
 }
 
 /// Show the first rows of each table.

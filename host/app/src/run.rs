@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datakit_config::{Config, Ingest, Overrides};
+use datakit_connect::connector::ConnectedSink;
 use datakit_http::Endpoint;
-use datakit_model::sink::Sink;
 use datakit_pipeline::{Observer, RunEvent, RunStatus, Summary, TableSummary};
 use tracing::Instrument;
 
@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::error::AppError;
 use crate::health::{self, Checks, Health};
 use crate::job::{Connections, JobRequest, connections, job_of, sink_mode};
+use crate::lineage::{Datasets, Lineage, Watch};
 use crate::metrics::Metrics;
 use crate::reports::Reports;
 use crate::requests::RunRequest;
@@ -33,6 +34,8 @@ pub struct Run<'c> {
     metrics: Arc<Metrics>,
     /// Where the metrics are written after each ingest.
     metrics_file: Option<PathBuf>,
+    /// Where the run is reported; none after its last ingest.
+    lineage: Option<Lineage>,
     /// The metrics, which hand on to the context's.
     observer: Arc<dyn Observer>,
 }
@@ -69,8 +72,11 @@ impl EndedIngest {
 struct Prepared {
     label: String,
     ingest: Ingest,
-    opened: Result<(Connections, Arc<dyn Sink>), Reports>,
+    opened: Result<Opened, Reports>,
 }
+
+/// What an ingest reads from, and what it writes to.
+type Opened = (Connections, Arc<dyn ConnectedSink>);
 
 impl<'c> Run<'c> {
     /// Reads the configuration, and every secret that needs no vault: a missing one should not wait for a download. Loads the
@@ -80,9 +86,11 @@ impl<'c> Run<'c> {
     /// The configuration is invalid, the file is no datakit, no ingest is selected, the only ingest cannot be opened, the
     /// health endpoint cannot listen. With several ingests, one that cannot be opened fails when its turn comes.
     pub async fn prepare(context: &'c Context, request: RunRequest) -> Result<Self, Reports> {
-        let flags = Overrides { parallel: request.parallel, mode: request.mode, ..request.ingest.overrides() };
+        let (parallel, mode, drift) = (request.parallel, request.mode, request.drift);
+        let flags = Overrides { parallel, mode, drift, ..request.ingest.overrides() };
         let config = context.config(flags)?;
         let job = JobRequest::of_run(request.run_id.clone(), request.ingest.locked);
+        let job = job.replacing_columns(request.replaces_columns);
         let (selection, job) = context.unless_stopped(asked(context, &config, &request.ingest, job)).await?;
         let chosen = config.ingests_of(&selection)?;
         let is_alone = chosen.len() == 1;
@@ -94,6 +102,7 @@ impl<'c> Run<'c> {
                 opened => prepared.push(Prepared { label, ingest, opened }),
             }
         }
+        let lineage = Lineage::open(context, &config)?;
         let labels = prepared.iter().map(|prepared| prepared.label.as_str());
         let metrics = Arc::new(Metrics::new(labels, Arc::clone(context.observer())));
         let health = match request.health {
@@ -109,6 +118,7 @@ impl<'c> Run<'c> {
             waiting: prepared.into_iter(),
             health,
             metrics_file: request.metrics_file.or(set),
+            lineage,
             observer: Arc::clone(&metrics) as Arc<dyn Observer>,
             metrics,
         })
@@ -139,19 +149,34 @@ impl<'c> Run<'c> {
         {
             self.context.warn(&format!("cannot write the metrics to {}: {source}", file.display()));
         }
+        if let Some(lineage) = self.lineage.take_if(|_| self.waiting.len() == 0) {
+            lineage.end(self.context).await;
+        }
         Some(ended)
     }
 
-    async fn ingest(
+    async fn ingest(&self, label: &str, ingest: &Ingest, opened: Result<Opened, Reports>) -> Result<Summary, Reports> {
+        let run_id = self.request.run_id();
+        let watch = self.lineage.as_ref().map(|lineage| lineage.watch(label, run_id, Arc::clone(&self.observer)));
+        let outcome = self.recorded(label, ingest, opened, watch.as_ref()).await;
+        if let Some(watch) = watch {
+            watch.ended(&outcome);
+        }
+        outcome
+    }
+
+    async fn recorded(
         &self,
         label: &str,
         ingest: &Ingest,
-        opened: Result<(Connections, Arc<dyn Sink>), Reports>,
+        opened: Result<Opened, Reports>,
+        watch: Option<&Arc<Watch>>,
     ) -> Result<Summary, Reports> {
-        let (connections, sink) = opened?;
-        let recorder =
-            Recorder::new(self.context, &self.config, (self.request.run_id(), label), ingest, (&sink, &self.observer));
-        let outcome = self.copy(ingest, &connections, sink, &recorder).await;
+        let opened = opened?;
+        let observer = watch.map_or_else(|| Arc::clone(&self.observer), |watch| Arc::clone(watch) as Arc<dyn Observer>);
+        let (run_id, sink) = (self.request.run_id(), opened.1.sink());
+        let recorder = Recorder::new(self.context, &self.config, (run_id, label), ingest, (&sink, &observer));
+        let outcome = self.copy(ingest, &opened, watch, &recorder).await;
         recorder.end(&outcome).await;
         outcome
     }
@@ -159,8 +184,8 @@ impl<'c> Run<'c> {
     async fn copy(
         &self,
         ingest: &Ingest,
-        connections: &Connections,
-        sink: Arc<dyn Sink>,
+        (connections, sink): &Opened,
+        watch: Option<&Arc<Watch>>,
         recorder: &Recorder<'_>,
     ) -> Result<Summary, Reports> {
         let context = self.context;
@@ -172,6 +197,11 @@ impl<'c> Run<'c> {
         let job = context.unless_stopped(preparing).await?;
         let run = job.run().clone();
         recorder.begin(&run).await;
+        let first = job.info().roles.first().and_then(|role| connections.get(ingest.roles.get(&role.name)?));
+        if let (Some(watch), Some(source)) = (watch, first) {
+            let (source_system, source) = (run.source_system.clone(), Arc::clone(source));
+            watch.loaded(Datasets { source_system, source, sink: Arc::clone(sink) });
+        }
         let span = tracing::error_span!("run", run_id = %run.run_id);
         let (datakit, version, digest, run_id) = (run.datakit, run.version, run.digest, run.run_id);
         context.emit(RunEvent::Loaded { datakit, datakit_version: version, digest, file, run_id });
@@ -179,7 +209,7 @@ impl<'c> Run<'c> {
             checks.start();
         }
         let (mode, observer) = (ingest.mode.map(sink_mode), recorder.observer());
-        let running = datakit_pipeline::run(job, sink, mode, observer, context.stop.clone());
+        let running = datakit_pipeline::run(job, sink.sink(), mode, observer, context.stop.clone());
         let summary = running.instrument(span).await.map_err(Reports::from)?;
         if context.stop.is_cancelled() {
             return Ok(summary);
@@ -192,8 +222,8 @@ impl<'c> Run<'c> {
     }
 }
 
-fn open(context: &Context, config: &Config, ingest: &Ingest) -> Result<(Connections, Arc<dyn Sink>), Reports> {
-    let sink = context.sink(config.sink_of(ingest)?, config)?.sink();
+fn open(context: &Context, config: &Config, ingest: &Ingest) -> Result<Opened, Reports> {
+    let sink = context.sink(config.sink_of(ingest)?, config)?;
     Ok((connections(context, config, ingest)?, sink))
 }
 
@@ -208,7 +238,7 @@ async fn serve_health(
     for Prepared { ingest, opened, .. } in ingests {
         let Ok((opened, sink)) = opened else { continue };
         connections.extend(opened.iter().map(|(name, connected)| (name.clone(), connected.clone())));
-        sinks.insert(ingest.sink.clone().unwrap_or_default(), Arc::clone(sink));
+        sinks.insert(ingest.sink.clone().unwrap_or_default(), sink.sink());
     }
     let checks = Arc::new(Checks::new(connections, sinks));
     let endpoint = health::serve(address, Arc::clone(&checks) as Arc<dyn Health>, Some(Arc::clone(metrics))).await?;

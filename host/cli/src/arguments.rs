@@ -7,6 +7,7 @@
 
 mod checks;
 mod clean;
+mod drift;
 mod runs;
 mod state;
 
@@ -20,6 +21,7 @@ use clap_complete::Shell;
 
 pub(crate) use checks::{Doctor, ServeHealth};
 pub(crate) use clean::Clean;
+pub(crate) use drift::{DriftArgument, DriftWord};
 pub(crate) use runs::{Runs, RunsList, RunsRebuild, RunsShow, Status};
 pub(crate) use state::{State, StateAccept, StateExport, StateList, StateReset, StateShow, StateTable};
 
@@ -34,7 +36,7 @@ Environment:
     BRONZE_HOST, BRONZE_PORT, BRONZE_DATABASE, BRONZE_USER,
     BRONZE_PASSWORD                                          a Postgres database
     DATAKIT_REGISTRY, DATAKIT_PLAIN_HTTP, DATAKIT_SETTINGS,
-    DATAKIT_TABLES, DATAKIT_MODE                             what flags of these names say
+    DATAKIT_TABLES, DATAKIT_MODE, DATAKIT_DRIFT              what flags of these names say
     DATAKIT_CACHE, DATAKIT_LOG, NO_COLOR                     this program itself
   Flags win over the environment, which wins over the file. docs/warehouse-file.md has the whole list.
 
@@ -296,8 +298,11 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) mode: ModeArgument,
 
-    /// Read whole tables and replace their rows, whatever the file says: the way on where changes are lost. Each table is
-    /// replaced by one commit
+    #[command(flatten)]
+    pub(crate) drift: DriftArgument,
+
+    /// Read whole tables and replace their rows and columns, whatever the file says: the way on where changes are lost. Each
+    /// table is replaced by one commit
     #[arg(long, conflicts_with = "mode")]
     pub(crate) full_refresh: bool,
 
@@ -322,6 +327,9 @@ pub(crate) struct Plan {
 
     #[command(flatten)]
     pub(crate) mode: ModeArgument,
+
+    #[command(flatten)]
+    pub(crate) drift: DriftArgument,
 }
 
 /// `host discover`

@@ -219,7 +219,10 @@ impl Progress {
                     megabytes(summary.bytes),
                     summary.seconds,
                     grouped(per_second as u64)
-                )
+                ) + &drift(summary)
+            }
+            TableStatus::Unchanged if !summary.drift.is_empty() => {
+                format!("{} {table}: unchanged since the last load{count}{}", style.yellow("!"), drift(summary))
             }
             TableStatus::Unchanged => format!("{} {table}: unchanged since the last load{count}", style.green("✓")),
             TableStatus::Failed => {
@@ -238,6 +241,15 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// The number of columns that were not those of the table; the summary names them.
+fn drift(summary: &TableSummary) -> String {
+    match summary.drift.len() {
+        0 => String::new(),
+        1 => ", drift of 1 column".to_owned(),
+        columns => format!(", drift of {columns} columns"),
     }
 }
 

@@ -39,6 +39,8 @@ variables! {
     DATAKIT_TABLES
     /// What happens to the rows a table already has: `append`, `overwrite` or `merge`
     DATAKIT_MODE
+    /// What happens where the columns of a table are not those of its source: `evolve`, `freeze` or `fail`
+    DATAKIT_DRIFT
     /// What is logged, as in `info,datakit=debug`; drivers never log below `info`
     DATAKIT_LOG
     /// Certificate authorities (PEM) besides the system's; for registries and object stores instead of them, unless SSL_CERT_DIR names the system's folder
@@ -84,7 +86,7 @@ pub fn variables(kinds: &Kinds) -> Vec<Variable> {
 }
 
 /// The tables of the file that are no sections of a kind, and whose keys variables set.
-const FIXED: &[(&str, Option<&str>)] = &[("warehouse", None), ("limits", Some("run"))];
+const FIXED: &[(&str, Option<&str>)] = &[("warehouse", None), ("lineage", None), ("limits", Some("run"))];
 
 fn fixed<'k>(kinds: &'k Kinds, (first, within): &(&str, Option<&str>)) -> Option<View<'k>> {
     let table = kinds.schema().root().property(first)?;

@@ -39,6 +39,9 @@ pub(crate) struct WarehouseFile {
     /// Keys of keyed hashes, by the names that datakits know them by.
     #[serde(default)]
     pub(crate) keys: BTreeMap<String, Key>,
+    /// Where runs report what they read and wrote, for catalogs of data.
+    #[serde(default)]
+    pub(crate) lineage: Lineage,
     /// Bounds on servers, by `HOST:PORT`, whatever the connections that name them.
     #[serde(default)]
     pub(crate) servers: BTreeMap<String, Server>,
@@ -105,6 +108,56 @@ pub struct Warehouse {
     /// Where a run writes its metrics after each ingest, relative to this file: text of Prometheus, for a collector of text files.
     #[schemars(extend("x-env" = ["DATAKIT_METRICS_FILE", "Where a run writes its metrics, as text of Prometheus"]))]
     pub metrics_file: Option<SettingPath>,
+}
+
+/// Where runs report what they read and wrote: events of OpenLineage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Lineage {
+    /// The server that events are posted to, by `http` or `https`: its root, to which `endpoint` is added.
+    #[schemars(extend("x-env" = ["OPENLINEAGE_URL", "OpenLineage: the server that events are posted to"]))]
+    pub url: Option<String>,
+    /// The path of events on the server; `api/v1/lineage` by default.
+    #[schemars(extend("x-env" = ["OPENLINEAGE_ENDPOINT", "OpenLineage: the path of events on the server (`api/v1/lineage`)"]))]
+    pub endpoint: Option<String>,
+    /// The key that the server asks for (`Authorization: Bearer`). By `http` it is sent to this machine only.
+    #[schemars(extend("x-env" = ["OPENLINEAGE_API_KEY", "OpenLineage: the key that the server asks for"]))]
+    pub api_key: Option<SecretSetting>,
+    /// A file that each event is appended to, a line an event, relative to this file.
+    pub file: Option<SettingPath>,
+    /// The namespace of jobs; the name of the warehouse by default, else `datakit`.
+    #[schemars(extend("x-env" = ["OPENLINEAGE_NAMESPACE", "OpenLineage: the namespace of jobs"]))]
+    pub namespace: Option<String>,
+}
+
+impl Lineage {
+    /// Reports an address that is not one, and a key that others could read on its way.
+    pub(crate) fn check(at: &Checks<'_>) {
+        let Some(url) = at.get::<String>("url") else { return };
+        let after_scheme = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+        let authority = after_scheme.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+        let report = |problem: &'static str, hint: &'static str| {
+            at.report("url", |path| Problem::Server { path, problem, hint })
+        };
+        if authority.is_empty() {
+            report("is not an address of a server", "write `url = \"https://HOST\"` or `url = \"http://HOST:PORT\"`");
+        } else if authority.contains('@') {
+            report(
+                "holds a user or a password",
+                "write the key that the server asks for as `api_key = { env = \"NAME\" }`",
+            );
+        } else if at.is_set("api_key") && url.starts_with("http://") && !is_this_machine(authority) {
+            report("would send `api_key` without encryption", "use `https`");
+        }
+    }
+}
+
+/// Whether `host[:port]` is an address of this machine.
+fn is_this_machine(authority: &str) -> bool {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `host[:port]/prefix`, or `oci:PATH` with the path resolved.

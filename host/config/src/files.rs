@@ -94,7 +94,8 @@ pub(crate) fn parse(mut text: SourceText, is_extended: bool, problems: &Problems
 }
 
 /// The tables and keys at the top of a warehouse file.
-const TOP: [&str; 8] = ["connections", "extends", "ingest", "keys", "limits", "servers", "sinks", "warehouse"];
+const TOP: [&str; 9] =
+    ["connections", "extends", "ingest", "keys", "limits", "lineage", "servers", "sinks", "warehouse"];
 
 /// Whether what could be parsed of a file is of a warehouse file, and nothing else is.
 fn is_warehouse_file(root: &DeTable<'_>) -> bool {

@@ -7,10 +7,12 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::drift::DriftSetting;
 use crate::node::{Entry, Node, Value};
 use crate::problem::{Problem, Problems};
+use crate::quality::QualityRule;
 use crate::reader::nearest;
-use crate::settings::Checks;
+use crate::settings::{Checks, Settings as _};
 use crate::text::Origin;
 
 /// The most partitions worked on at one time, of one ingest.
@@ -63,8 +65,17 @@ pub struct Ingest {
     #[serde(default = "no_settings")]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub settings: serde_json::Value,
+    /// What must hold of a load before its commit, and what becomes of the datakit's rules.
+    #[serde(default)]
+    #[schemars(extend("default" = [], "x-expected" = "an array of tables, [[ingest.quality]]"))]
+    pub quality: Vec<QualityRule>,
     /// What happens to the rows a table already has; where nobody says, a full load into a table that holds rows is refused.
     pub mode: Option<Mode>,
+    /// What happens where the columns of a table are not those of its source: one word, or a word for each pattern of tables
+    /// (`{ "dbo.*" = "freeze" }`); a pattern without wildcards counts before others, and tables that no pattern matches evolve.
+    #[serde(default)]
+    #[schemars(extend("x-expected" = "a word, or a table of words by patterns of tables"))]
+    pub drift: DriftSetting,
     /// Partitions worked on at one time; `limits.run.max_parallel_partitions` by default.
     #[schemars(range(min = 1, max = MAX_PARALLEL))]
     pub parallel: Option<u64>,
@@ -74,7 +85,7 @@ fn no_settings() -> serde_json::Value {
     serde_json::Value::Object(serde_json::Map::new())
 }
 
-fn read_tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TablePatterns, D::Error> {
+pub(crate) fn read_tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TablePatterns, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     let patterns: Result<Vec<TablePattern>, _> = texts.iter().map(|text| text.parse()).collect();
     patterns.map(TablePatterns::new).map_err(D::Error::custom)
@@ -99,6 +110,8 @@ impl Ingest {
         check_name(at, "sink", "sink", &names.sinks);
         check_keys(at, &names.keys);
         check_tables(at);
+        check_drift(at);
+        at.elements("quality").iter().for_each(QualityRule::check);
     }
 }
 
@@ -119,7 +132,7 @@ fn unknown(path: String, what: &'static str, name: String, known: &[&str]) -> Pr
     Problem::UnknownName { path, what, meant, name, known: known.iter().map(|name| (*name).to_owned()).collect() }
 }
 
-fn check_tables(at: &Checks<'_>) {
+pub(crate) fn check_tables(at: &Checks<'_>) {
     let Some(Entry { node: Node { value: Value::Array(nodes), origin }, .. }) = at.entry("tables") else { return };
     let path = at.path_of("tables");
     // Each is parsed before any is given up, so that all bad ones are reported.
@@ -130,6 +143,18 @@ fn check_tables(at: &Checks<'_>) {
     let patterns: Vec<Option<TablePattern>> = patterns.collect();
     if let Some(patterns) = patterns.into_iter().collect() {
         granting(patterns, origin, at.problems());
+    }
+}
+
+fn check_drift(at: &Checks<'_>) {
+    let Some(drift) = at.within("drift") else { return };
+    for text in drift.keys() {
+        let (path, origin) = (drift.path_of(text), drift.entry(text).map(|entry| &entry.key));
+        let Some(origin) = origin else { continue };
+        if parse_pattern(&path, text, origin, at.problems()).is_some_and(|pattern| pattern.is_exclusion()) {
+            let message = "a pattern that takes tables away has no rule".to_owned();
+            at.problems().at(Problem::Refused { path, message }, origin);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! A setting is a field of a type ([`Settings`]): reader, JSON Schema, documentation, variables and errors are derived from it. What a
 //! connector brings is a type with the word of its `kind` ([`SectionKind`], [`Kinds`]); nothing here knows one.
 
+mod drift;
 pub mod environment;
 mod file;
 mod files;
@@ -21,6 +22,7 @@ mod node;
 mod pool;
 mod problem;
 mod protection;
+mod quality;
 mod reader;
 mod schema;
 mod secret;
@@ -34,8 +36,9 @@ mod text;
 mod walk;
 
 pub use datakit_secrets::SecretRef;
+pub use drift::{Drift, DriftSetting};
 pub use environment::{Variable, variables};
-pub use file::{RegistryPlace, Warehouse};
+pub use file::{Lineage, RegistryPlace, Warehouse};
 pub use ingest::{Ingest, Mode};
 pub use kerberos::{Kerberos, TicketCache, TicketSource};
 pub use kinds::{
@@ -47,6 +50,7 @@ pub use load::{Config, Layers, Overrides, load};
 pub use pool::{Pool, Timeouts};
 pub use problem::{ConfigError, ConfigErrors, Problem};
 pub use protection::{Hours, Protection, TimeZone};
+pub use quality::{Bound, QualityRule, RuleKind, RuleSeverity};
 pub use secret::{ResolvedSecret, SecretSetting};
 pub use select::{NO_MODE, Selection};
 pub use settings::{Checks, Layer, Relative, SettingPath, SettingUri, Settings};

@@ -5,10 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use datakit_model::TablePatterns;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
+use crate::drift::Drift;
 use crate::environment::{self, Environment, put, put_table};
-use crate::file::{Server, Warehouse, WarehouseFile, server_address};
+use crate::file::{Lineage, Server, Warehouse, WarehouseFile, server_address};
 use crate::files;
 use crate::handed::Handed;
 use crate::ingest::{self, Ingest, Mode, Names};
@@ -57,6 +59,8 @@ pub struct Overrides {
     pub parallel: Option<u64>,
     /// `--mode`
     pub mode: Option<Mode>,
+    /// `--drift`
+    pub drift: Option<Drift>,
 }
 
 /// A configuration without errors.
@@ -76,6 +80,8 @@ pub struct Config {
     pub ingests: Vec<Ingest>,
     /// Every key of keyed hashes by name.
     pub keys: BTreeMap<String, SecretSetting>,
+    /// `[lineage]`
+    pub lineage: Lineage,
     /// `[limits]`
     pub limits: Limits,
     /// What works but should be known.
@@ -101,6 +107,7 @@ pub(crate) struct IngestOverrides {
     pub(crate) settings: Vec<Json>,
     pub(crate) parallel: Option<u64>,
     pub(crate) mode: Option<Mode>,
+    pub(crate) drift: Option<Drift>,
 }
 
 /// Reads the configuration, with these kinds of connections and sinks.
@@ -190,19 +197,26 @@ fn ingest_overrides(
         }
         fine
     });
-    let mode = flags.mode.or_else(|| mode_of(environment, kinds, problems));
-    IngestOverrides { tables, settings, parallel, mode }
+    let mode = flags.mode.or_else(|| word_of(environment, (environment::DATAKIT_MODE, "mode"), kinds, problems));
+    let drift = flags.drift.or_else(|| word_of(environment, (environment::DATAKIT_DRIFT, "drift"), kinds, problems));
+    IngestOverrides { tables, settings, parallel, mode, drift }
 }
 
-fn mode_of(environment: &Environment<'_>, kinds: &Kinds, problems: &Problems) -> Option<Mode> {
-    let found = environment.get(environment::DATAKIT_MODE)?;
-    if let Ok(mode) = serde_json::from_value(found.into()) {
-        return Some(mode);
+/// The word that a variable says for a key of the ingest.
+fn word_of<W: DeserializeOwned>(
+    environment: &Environment<'_>,
+    (variable, key): (&str, &str),
+    kinds: &Kinds,
+    problems: &Problems,
+) -> Option<W> {
+    let found = environment.get(variable)?;
+    if let Ok(word) = serde_json::from_value(found.into()) {
+        return Some(word);
     }
     let ingest = kinds.schema().root().property("ingest").and_then(|ingests| ingests.items());
-    let words = ingest.and_then(|ingest| ingest.property("mode")?.words()).unwrap_or_default();
-    let problem = not_allowed("mode", found, &words, &[]);
-    problems.at(problem, &Origin::Variable(environment::DATAKIT_MODE.to_owned()));
+    let words = ingest.and_then(|ingest| ingest.property(key)).map(|property| property.words_of_choice());
+    let problem = not_allowed(key, found, &words.unwrap_or_default(), &[]);
+    problems.at(problem, &Origin::Variable(variable.to_owned()));
     None
 }
 
@@ -287,6 +301,7 @@ fn check(root: &Checks<'_>, tree: &Table, kinds: &Kinds) -> Vec<(Role, String, S
         Ingest::check(&ingest, &names);
     }
     root.within("servers").iter().for_each(Server::check);
+    root.within("lineage").iter().for_each(Lineage::check);
     overruled
 }
 
@@ -309,8 +324,13 @@ fn decode(value: Json, kinds: &Kinds, handed: &Handed, problems: &Problems) -> C
             return Config::default();
         }
     };
-    let mut config =
-        Config { warehouse: file.warehouse, ingests: file.ingest, limits: file.limits, ..Config::default() };
+    let mut config = Config {
+        warehouse: file.warehouse,
+        ingests: file.ingest,
+        lineage: file.lineage,
+        limits: file.limits,
+        ..Config::default()
+    };
     for (name, section) in file.connections {
         let kind = kinds.find(Role::Connection, section.0[TAG].as_str().unwrap_or_default());
         match kind.map(|kind| kind.read_connection(&name, section.0, handed)) {

@@ -166,6 +166,11 @@ pub(crate) enum Shape<'s> {
         table: View<'s>,
         words: Vec<&'s str>,
     },
+    /// A table of names of the operator's choice, or a word instead.
+    NamedOrWord {
+        values: View<'s>,
+        words: Vec<&'s str>,
+    },
     Words(Vec<&'s str>),
     Text,
     Boolean,
@@ -263,6 +268,19 @@ impl<'s> View<'s> {
         (!words.is_empty()).then_some((table, words))
     }
 
+    /// The values of a table of names and the words of a choice between both.
+    fn named_or_word(&self) -> Option<(Self, Vec<&'s str>)> {
+        let named = |variant: View<'s>| variant.get("additionalProperties").filter(|schema| schema.is_object());
+        let values = self.variants("anyOf").find_map(named)?;
+        let words: Vec<&str> = self.variants("anyOf").filter_map(|variant| variant.words()).flatten().collect();
+        (!words.is_empty()).then_some((self.view(values), words))
+    }
+
+    /// The words that the value may be, also where it may be something else.
+    pub(crate) fn words_of_choice(&self) -> Vec<&'s str> {
+        self.words().or_else(|| self.named_or_word().map(|(_, words)| words)).unwrap_or_default()
+    }
+
     pub(crate) fn is_secret(&self) -> bool {
         self.get("x-secret").is_some()
     }
@@ -279,6 +297,9 @@ impl<'s> View<'s> {
         }
         if let Some((table, words)) = self.table_or_word() {
             return Shape::TableOrWord { table, words };
+        }
+        if let Some((values, words)) = self.named_or_word() {
+            return Shape::NamedOrWord { values, words };
         }
         if let Some(words) = self.words() {
             return Shape::Words(words);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use datakit_model::{TablePattern, TablePatterns};
 use serde_json::Value as Json;
 
+use crate::drift::DriftSetting;
 use crate::ingest::{Ingest, is_reference};
 use crate::kinds::{Connection, SinkConfig};
 use crate::load::Config;
@@ -84,6 +85,9 @@ impl Config {
         }
         ingest.parallel = self.over.parallel.or(ingest.parallel);
         ingest.mode = self.over.mode.or(ingest.mode);
+        if let Some(drift) = self.over.drift {
+            ingest.drift = DriftSetting::All(drift);
+        }
         if ingest.tables.patterns().is_empty() {
             if !selection.all_tables {
                 return Err(error(Problem::NoTables));
@@ -257,7 +261,9 @@ impl Config {
             tables: TablePatterns::default(),
             keys: Vec::new(),
             settings: Json::Object(serde_json::Map::new()),
+            quality: Vec::new(),
             mode: None,
+            drift: DriftSetting::default(),
             parallel: None,
         })
     }

@@ -77,7 +77,8 @@ impl<'a> Walk<'a> {
                 Some(self.table(schema, path, &entry.key, table))
             }
             (Shape::Tagged, Value::Table(table)) => self.tagged(schema, path, &entry.key, table),
-            (Shape::Named(values), Value::Table(table)) => {
+            (Shape::NamedOrWord { words, .. }, Value::String(word)) => self.word(words, word, path, &node.origin),
+            (Shape::Named(values) | Shape::NamedOrWord { values, .. }, Value::Table(table)) => {
                 let entries = table.iter();
                 let valid = entries
                     .filter_map(|(name, entry)| Some((name.clone(), self.value(values, &join(path, name), entry)?)));
@@ -204,9 +205,13 @@ fn expected(shape: &Shape<'_>) -> &'static str {
         Shape::Boolean => "true or false",
         Shape::Integer { .. } => "an integer",
         Shape::Array(_) => "an array",
-        Shape::Secret | Shape::Tagged | Shape::TableOrWord { .. } | Shape::Table | Shape::Named(_) | Shape::Any => {
-            "a table"
-        }
+        Shape::Secret
+        | Shape::Tagged
+        | Shape::TableOrWord { .. }
+        | Shape::NamedOrWord { .. }
+        | Shape::Table
+        | Shape::Named(_)
+        | Shape::Any => "a table",
     }
 }
 

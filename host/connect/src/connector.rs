@@ -11,9 +11,10 @@ use datakit_config::{ConfigError, Connection, Limits, SecretSetting, SectionKind
 use datakit_kerberos::{KeytabPlace, Tickets};
 use datakit_model::sink::Sink;
 use datakit_model::source::Source;
-use datakit_model::{Credential, Diagnostic, Failure, Kind, Retry, Secret};
+use datakit_model::{Credential, Diagnostic, Failure, Kind, Retry, Secret, TableId};
 
 use crate::config::ServerLimit;
+use crate::dataset::DatasetName;
 use crate::permissions::Permissions;
 use crate::probe::{Broken, Walk};
 
@@ -75,6 +76,9 @@ pub trait ConnectedSource: Send + Sync {
     /// The source.
     fn source(&self) -> Arc<dyn Source>;
 
+    /// The name of a table outside of the host.
+    fn dataset(&self, table: &TableId) -> DatasetName;
+
     /// What it logs in with, if with Kerberos.
     fn tickets(&self) -> Option<&Arc<Tickets>> {
         None
@@ -104,6 +108,12 @@ pub trait ConnectedSource: Send + Sync {
 pub trait ConnectedSink: Send + Sync {
     /// The sink.
     fn sink(&self) -> Arc<dyn Sink>;
+
+    /// The name of the table that a source's table goes to, outside of the host.
+    ///
+    /// # Errors
+    /// A name that the sink cannot hold.
+    fn dataset(&self, source_system: &str, table: &TableId) -> Result<DatasetName, Failure>;
 
     /// Walks the links of [`Connector::sink_outline`].
     ///

@@ -4,7 +4,7 @@
 //!   handshake failed), [`presented`] (the certificate that a server shows), [`arrays`] (vectors that become Arrow),
 //!   [`config`], [`permissions`] (which tables may be read), [`meaning`] (of what a server reports), [`changes`] (of tables),
 //!   [`calendar`];
-//! - of both: [`probe`] (links of `host doctor`), [`store`] (how an object store is reached);
+//! - of both: [`dataset`] (names of tables for other tools), [`probe`] (links of `host doctor`), [`store`] (how an object store is reached);
 //! - of sinks: [`sink`], its errors, the rules for column names, and the suite that every sink passes (feature `testing`).
 
 pub mod arrays;
@@ -12,6 +12,7 @@ pub mod calendar;
 pub mod changes;
 pub mod config;
 pub mod connector;
+pub mod dataset;
 pub mod delivery;
 pub mod meaning;
 pub mod permissions;

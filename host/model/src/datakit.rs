@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::changes::ColumnRole;
 use crate::memory::ByteLimit;
 use crate::resume::FixedRows;
+use crate::quality::Rule;
 use crate::sink::WriteMode;
 use crate::source::{ReadReport, Source};
-use crate::{Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
+use crate::{ColumnOrigin, Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
@@ -144,6 +145,8 @@ pub struct TablePlan {
     pub roles: RoleColumns,
     /// What fixes the rows of each partition; none: the moment at which it is read.
     pub fixed: Option<FixedRows>,
+    /// What must hold of the rows, as the datakit proposes; the operator may change severities and switch rules off.
+    pub rules: Vec<Rule>,
 }
 
 /// The columns of a table that the host fills, by the names that the datakit gives them; none: the table has no such column.
@@ -283,6 +286,11 @@ pub trait Extraction: Send {
 
     /// The columns that the host fills, by the datakit's names for them.
     fn roles(&self) -> &RoleColumns;
+
+    /// Which columns of the source each column is made of, as far as the datakit has said it by now.
+    fn origins(&self) -> Vec<ColumnOrigin> {
+        Vec::new()
+    }
 
     /// What is known of the rows read so far, of all queries together.
     fn report(&mut self) -> ReadReport;

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::datakit::RoleColumns;
 use crate::resume::{FinishedPartition, Leftover, LoadPlan, Unfinished};
-use crate::{Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
+use crate::{ColumnChange, DriftRule, Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
 
 /// What can be tried again by itself after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Target {
     /// The columns that the host fills. A merge goes by them: a row whose operation is `delete` removes the row of its key, and a
     /// column that a row names as missing keeps its value.
     pub roles: RoleColumns,
+    /// What happens where the table that is there has other columns.
+    pub drift: DriftRule,
     /// Who writes.
     pub run: RunIdentity,
     /// The plan of a load whose finished partitions are to be kept, where the sink can; none: nothing is kept.
@@ -73,8 +76,18 @@ impl Target {
     /// A table that is not to be partitioned, of which no key is known.
     #[must_use]
     pub fn new(table: TableId, schema: SchemaRef, mode: WriteMode, run: RunIdentity) -> Self {
-        let roles = RoleColumns::default();
-        Self { table, schema, mode, keys: Vec::new(), partition_by: Vec::new(), roles, run, load: None }
+        let (keys, partition_by) = (Vec::new(), Vec::new());
+        Self {
+            table,
+            schema,
+            mode,
+            keys,
+            partition_by,
+            roles: RoleColumns::default(),
+            drift: DriftRule::default(),
+            run,
+            load: None,
+        }
     }
 }
 
@@ -292,6 +305,18 @@ pub trait Sink: Send + Sync {
     /// The sink cannot be reached or the table cannot be read.
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure>;
 
+    /// The values of some columns of all rows that the table holds now, by their names in the source; none where there is no
+    /// table. Types may be those of the sink: a UUID may come as text.
+    ///
+    /// # Errors
+    /// The sink cannot be reached, the table cannot be read or lacks a column.
+    async fn values(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        columns: &[String],
+    ) -> Result<Option<Box<dyn TableValues>>, Failure>;
+
     /// Whether such a table could be written, as far as its names, types, number of columns, mode and partition columns say.
     /// Asks nobody.
     ///
@@ -299,6 +324,16 @@ pub trait Sink: Send + Sync {
     /// A name or a type the sink cannot hold, more columns than it takes, a mode that it does not write, a column that it
     /// cannot partition by.
     fn fits(&self, target: &Target) -> Result<(), Failure>;
+
+    /// What a load of these columns would find different in the table that is there, by the target's rule. The columns may be a part
+    /// of those of the rows: a column that only the table has is not looked at. Nothing is written.
+    ///
+    /// # Errors
+    /// The sink cannot be reached, or the columns do not fit under the rule.
+    async fn drift(&self, target: &Target) -> Result<Vec<ColumnChange>, Failure> {
+        let _ = target;
+        Ok(Vec::new())
+    }
 
     /// Whether the sink partitions tables by the values of columns. One that does not refuses a target with partition columns.
     fn writes_partitioned_tables(&self) -> bool;
@@ -321,9 +356,19 @@ pub trait Sink: Send + Sync {
     /// Gets ready to write: checks names and schema against what is there. Nothing becomes visible before `commit`.
     ///
     /// # Errors
-    /// A name the sink cannot hold, a type it cannot hold, a mode that it does not write, a table of another schema (naming the
-    /// columns) or of other partition columns.
+    /// A name the sink cannot hold, a type it cannot hold, a mode that it does not write, a table of another schema that the
+    /// target's rule does not allow (naming the columns), or of other partition columns.
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure>;
+}
+
+/// Values of a table on their way, of one state of the table.
+#[async_trait]
+pub trait TableValues: Send {
+    /// The next rows, in batches of bounded size; none at the end.
+    ///
+    /// # Errors
+    /// The sink cannot be read.
+    async fn next(&mut self) -> Result<Option<RecordBatch>, Failure>;
 }
 
 /// One table being written. Dropped without `commit` or `abort`, it leaves no trace a reader can see.
@@ -357,6 +402,11 @@ pub trait TableWriter: Send + Sync {
 
     /// Takes back what was written. Errors are logged, since there is nobody to act on them.
     async fn abort(&self);
+
+    /// How the columns of the load differ from those of the table that was there: what the commit alters or leaves out.
+    fn drift(&self) -> &[ColumnChange] {
+        &[]
+    }
 }
 
 /// One partition being written, in order.

@@ -3,11 +3,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use datakit_model::datakit::Datakit;
-use datakit_model::datakit::{Discovery, Info, RunLog, Session, Verdict, Watermarks};
+use datakit_model::datakit::{Discovery, Info, RunLog, Session, TablePlan, Verdict, Watermarks};
 use datakit_model::memory::ByteLimit;
+use datakit_model::quality::{OperatorRule, TableRule};
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
-use datakit_model::{Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_model::{DriftRules, Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
 use datakit_registry::{Reference, Selector};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
+use crate::quality;
 
 /// What a component has to say it is.
 #[derive(Debug, Clone)]
@@ -83,10 +85,14 @@ pub struct JobParts {
     pub tables: TablePatterns,
     /// The keys of keyed hashes that the operator granted.
     pub keys: HashKeys,
+    /// What the operator says about quality.
+    pub quality: Vec<OperatorRule>,
     /// The datakit's settings, a JSON object.
     pub settings: serde_json::Value,
     /// The run's limits.
     pub limits: RunLimits,
+    /// What happens where the columns of a table are not those of its source.
+    pub drift: DriftRules,
 }
 
 /// A datakit with its roles, grant and settings, all checked. Opens nothing by itself.
@@ -95,6 +101,8 @@ pub struct Job {
     pub(crate) run: RunIdentity,
     pub(crate) limits: RunLimits,
     pub(crate) tables: TablePatterns,
+    pub(crate) drift: DriftRules,
+    pub(crate) quality: Vec<OperatorRule>,
     keys: HashKeys,
     info: Info,
     roles: HashMap<String, Arc<dyn Source>>,
@@ -141,6 +149,8 @@ impl Job {
             log: RunLog::default(),
             limits: parts.limits,
             tables: parts.tables,
+            drift: parts.drift,
+            quality: parts.quality,
             keys: parts.keys,
             info,
             roles: parts.roles.into_iter().map(|(role, (source, _))| (role, source)).collect(),
@@ -160,6 +170,14 @@ impl Job {
     #[must_use]
     pub fn run(&self) -> &RunIdentity {
         &self.run
+    }
+
+    /// The rules of quality of a planned table: the datakit's, as the operator changes them, and the operator's own.
+    ///
+    /// # Errors
+    /// Two rules of one name, a rule that refers to its own table.
+    pub fn rules(&self, plan: &TablePlan) -> Result<Vec<TableRule>, Failure> {
+        Ok(quality::rules_of(&self.quality, &plan.table, &plan.rules)?)
     }
 
     /// Tells what the pools of the job's sources have done so far, each once.

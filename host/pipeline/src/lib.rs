@@ -13,6 +13,7 @@
 //! - [`resolve()`]: lock file, cache, registry: which bytes run;
 //! - [`Job`]: a loaded datakit with its roles, sink, grant and settings, checked before anything is opened;
 //! - [`discover`], [`plan`], [`preview`], [`run()`]: what a person can ask of a job;
+//! - `quality`: the rules of a table, checked before its commit;
 //! - [`RunEvent`] and [`Observer`]: what happens, as it happens; [`Summary`]: what has happened.
 //!
 //! A table fails by itself: its partitions stop, nothing of it is visible, the other tables go on. The unit of retry is the
@@ -23,6 +24,7 @@ mod event;
 mod job;
 mod partition;
 mod prepare;
+mod quality;
 mod rejected;
 mod resolve;
 mod resume;

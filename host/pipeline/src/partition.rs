@@ -10,6 +10,7 @@ use datakit_model::resume::FinishedPartition;
 use datakit_model::sink::{PartitionWriter, RetryUnit, TableWriter, Written};
 use datakit_model::source::ReadReport;
 use datakit_model::{Failure, TrackedBatch};
+use datakit_quality::{PartitionChecks, PartitionOutcome};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -28,12 +29,14 @@ pub(crate) struct PartitionResult {
     pub(crate) report: ReadReport,
     /// The watermark that they reach, where the plan could not say it.
     pub(crate) watermark: Option<String>,
+    /// What its rows are worth, where the table has rules.
+    pub(crate) quality: Option<PartitionOutcome>,
 }
 
 impl From<FinishedPartition> for PartitionResult {
     fn from(finished: FinishedPartition) -> Self {
         let (ordinal, written) = (finished.ordinal, finished.written());
-        Self { ordinal, written, report: finished.report(), watermark: None }
+        Self { ordinal, written, report: finished.report(), ..Self::default() }
     }
 }
 
@@ -106,7 +109,8 @@ async fn pump(
     rows: &mut u64,
 ) -> Result<PartitionResult, Failure> {
     let (sender, mut receiver) = mpsc::channel::<TrackedBatch>(1);
-    let producer = AbortOnDropHandle::new(tokio::spawn(produce(extraction, sender, context.asks_watermark)));
+    let checks = context.checks.as_ref().map(PartitionChecks::new);
+    let producer = AbortOnDropHandle::new(tokio::spawn(produce(extraction, sender, context.asks_watermark, checks)));
     while let Some(batch) = receiver.recv().await {
         let (count, bytes) = (batch.batch().num_rows() as u64, batch.batch().get_array_memory_size() as u64);
         writer.write(batch).await?;
@@ -124,10 +128,14 @@ async fn produce(
     mut extraction: Box<dyn Extraction>,
     batches: mpsc::Sender<TrackedBatch>,
     asks_watermark: bool,
+    mut checks: Option<PartitionChecks>,
 ) -> Result<PartitionResult, Failure> {
     while let Some(batch) = extraction.next().await? {
         if batch.batch().num_rows() == 0 {
             continue;
+        }
+        if let Some(checks) = &mut checks {
+            checks.add(batch.batch())?;
         }
         // The writer failed and has its own error to report.
         if batches.send(batch).await.is_err() {
@@ -135,5 +143,6 @@ async fn produce(
         }
     }
     let watermark = if asks_watermark { extraction.watermark().await? } else { None };
-    Ok(PartitionResult { report: extraction.report(), watermark, ..PartitionResult::default() })
+    let quality = checks.map(PartitionChecks::finish).transpose()?;
+    Ok(PartitionResult { report: extraction.report(), watermark, quality, ..PartitionResult::default() })
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use datakit_model::datakit::{Session, Table, TablePlan};
-use datakit_model::{Failure, TableId};
+use datakit_model::{ColumnChange, Failure, TableId};
 
 use crate::event::{Observer, RunEvent};
 use crate::job::Job;
+use crate::quality;
 use crate::select::{Selected, select};
 
 /// A selected table: how it is read, or why it cannot be.
@@ -16,6 +17,15 @@ pub struct Prepared {
     pub id: TableId,
     /// The description and the plan.
     pub plan: Result<(Table, TablePlan), Failure>,
+    /// How its columns differ from those of its target, as far as its description says it; an error: why a load would fail, or
+    /// why it is not known.
+    pub drift: Result<Vec<ColumnChange>, Failure>,
+}
+
+impl Prepared {
+    fn new(id: TableId, plan: Result<(Table, TablePlan), Failure>) -> Self {
+        Self { id, plan, drift: Ok(Vec::new()) }
+    }
 }
 
 /// Every selected table, by name.
@@ -48,10 +58,11 @@ pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observe
         .into_iter()
         .filter(|table| !failures.contains_key(&table.id))
         .filter_map(|table| Some((plans.remove(&table.id)?, table)))
-        .map(|(plan, table)| Prepared { id: table.id.clone(), plan: Ok((table, plan)) })
+        .map(|(plan, table)| Prepared::new(table.id.clone(), Ok((table, plan))))
         .collect();
-    prepared.extend(failures.into_iter().map(|(id, failure)| Prepared { id, plan: Err(failure) }));
+    prepared.extend(failures.into_iter().map(|(id, failure)| Prepared::new(id, Err(failure))));
     prepared.sort_by(|a, b| a.id.cmp(&b.id));
+    quality::report_unused(job, &prepared, observer);
     Ok(prepared)
 }
 

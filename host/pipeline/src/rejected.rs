@@ -56,7 +56,8 @@ pub(crate) async fn keep(
     }
     let crash = |error: ArrowError| RunError::Crashed { table: table.clone(), message: error.to_string() };
     let batch = batch(rows, &run).map_err(crash)?;
-    let target = Target::new(table.clone(), batch.schema(), mode, run);
+    let drift = context.job.drift.of(&plan.table);
+    let target = Target { drift, ..Target::new(table.clone(), batch.schema(), mode, run) };
     commit_batch(sink, target, batch).await?;
     Ok(Some(kept))
 }

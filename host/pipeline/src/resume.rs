@@ -64,7 +64,8 @@ impl Load {
     }
 }
 
-/// Looks for what a process of the same run has left of this load. A plan of one partition is not looked for.
+/// Looks for what a process of the same run has left of this load. A plan of one partition is not looked for, and neither is the load
+/// of a table with rules, which are about all of its rows.
 pub(crate) async fn look(context: &TableContext, plan: &TablePlan) -> Result<Load, Failure> {
     let mut load = Load::new(context, plan);
     let sink = &context.destination.sink;
@@ -72,6 +73,9 @@ pub(crate) async fn look(context: &TableContext, plan: &TablePlan) -> Result<Loa
     let Some(fixed) = plan.fixed.filter(|_| plan.partitions.len() > 1 && sink.keeps_loads(mode)) else {
         return Ok(load);
     };
+    if !context.job.rules(plan)?.is_empty() {
+        return Ok(load);
+    }
     let fingerprint = fingerprint(context, plan, fixed, mode);
     let run = &context.job.run;
     let found = sink.unfinished(&run.source_system, &context.table, &run.run_id, &fingerprint).await?;
@@ -287,6 +291,7 @@ mod tests {
             why: None,
             roles: RoleColumns::default(),
             fixed: Some(FixedRows::Ranges),
+            rules: Vec::new(),
         }
     }
 

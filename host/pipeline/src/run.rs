@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datakit_model::datakit::{Discovery, Session, Table, TablePlan};
-use datakit_model::sink::{Sink, WriteMode};
+use datakit_model::sink::{Sink, Target, WriteMode};
 use datakit_model::source::Adjustment;
 use datakit_model::{Failure, TableId, TablePatterns};
 use tokio::sync::Semaphore;
@@ -64,18 +64,31 @@ pub async fn discover(job: &Job, observer: &dyn Observer) -> Result<Vec<Discover
 pub async fn plan(job: &Job, sink: Option<Destination>, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
     let mut prepared = prepare(job, &job.planning_session(sink.clone()), observer).await?;
     let Some(destination) = sink else { return Ok(prepared) };
-    let fits = |(described, plan): &(Table, TablePlan)| -> Result<(), Failure> {
-        let keys = &described.primary_key;
-        let target = writing::expected_target(&destination, &job.run, plan, keys, &described.columns)?;
-        destination.sink.fits(&target)
+    let fits = |target: Result<Target, Failure>| -> Result<Target, Failure> {
+        let target = target?;
+        destination.sink.fits(&target)?;
+        Ok(target)
     };
     for table in &mut prepared {
-        let refused = table.plan.as_ref().ok().and_then(|plan| fits(plan).err());
-        if let Some(failure) = refused {
-            table.plan = Err(failure);
+        let Ok((described, plan)) = &table.plan else { continue };
+        match fits(expected_target(job, &destination, described, plan)) {
+            Ok(target) => table.drift = destination.sink.drift(&target).await,
+            Err(failure) => table.plan = Err(failure),
         }
     }
     Ok(prepared)
+}
+
+/// The target of a table's load, as far as its description says it.
+fn expected_target(
+    job: &Job,
+    destination: &Destination,
+    described: &Table,
+    plan: &TablePlan,
+) -> Result<Target, Failure> {
+    let keys = &described.primary_key;
+    let target = writing::expected_target(destination, &job.run, plan, keys, &described.columns)?;
+    Ok(Target { drift: job.drift.of(&plan.table), ..target })
 }
 
 /// The first rows of a table, as the sink would get them.
@@ -99,7 +112,7 @@ pub async fn preview(
 ) -> Result<Vec<(TableId, Result<Preview, Failure>)>, Failure> {
     let mut previews = Vec::new();
     let session = job.session(None);
-    for Prepared { id, plan } in plan(job, None, observer).await? {
+    for Prepared { id, plan, .. } in plan(job, None, observer).await? {
         let preview = match plan {
             Ok((table, plan)) => first_rows(job, &session, table, &plan, rows).await,
             Err(failure) => Err(failure),
@@ -159,7 +172,7 @@ pub async fn run(
     };
     let (mut plans, mut tables) = (Vec::new(), Vec::new());
     let mut known: HashMap<TableId, (Arc<[String]>, Vec<Adjustment>, Option<SchemaRef>)> = HashMap::new();
-    for Prepared { id, plan } in prepared? {
+    for Prepared { id, plan, .. } in prepared? {
         match plan {
             Ok((table, plan)) => {
                 let altered = altered_columns(&table);
@@ -201,6 +214,7 @@ pub async fn run(
                 resume: Arc::default(),
                 unit: sink.retry_unit(),
                 asks_watermark: false,
+                checks: None,
                 reported_rows: Arc::default(),
             };
             let table = plan.table.clone();
@@ -262,16 +276,21 @@ fn altered_columns(table: &Table) -> Vec<Adjustment> {
 }
 
 fn without_result(table: &TableId, status: TableStatus, failure: &Failure) -> TableSummary {
-    TableSummary { error: Some(TableError::from(failure)), ..TableSummary::new(table.to_string(), status) }
+    TableSummary {
+        id: Some(table.clone()),
+        error: Some(TableError::from(failure)),
+        ..TableSummary::new(table.to_string(), status)
+    }
 }
 
 fn summarise(job: &Job, mut tables: Vec<TableSummary>, started: Instant, stopped: bool) -> Summary {
     tables.sort_by(|a, b| a.table.cmp(&b.table));
     let done = tables.iter().all(|t| matches!(t.status, TableStatus::Committed | TableStatus::Unchanged));
+    let ended = if tables.iter().any(|table| !table.drift.is_empty()) { RunStatus::Drift } else { RunStatus::Done };
     // A stop that came after the last commit stopped nothing.
     let status = match (done, stopped) {
-        (true, false) => RunStatus::Done,
-        (true, true) if !tables.is_empty() => RunStatus::Done,
+        (true, false) => ended,
+        (true, true) if !tables.is_empty() => ended,
         (_, true) => RunStatus::Stopped,
         (false, false) => RunStatus::Failed,
     };

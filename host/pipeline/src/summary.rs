@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use datakit_model::quality::RuleResult;
 use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
-use datakit_model::{Failure, Kind, Retry};
+use datakit_model::{ColumnChange, ColumnOrigin, Failure, Kind, Retry, TableId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,6 +14,8 @@ use serde::Serialize;
 pub enum RunStatus {
     /// Every table is committed.
     Done,
+    /// Every table is committed, and the columns of some were not those of the source.
+    Drift,
     /// Some or all tables failed.
     Failed,
     /// The run was told to stop.
@@ -31,6 +34,14 @@ pub enum TableStatus {
     Failed,
     /// The run was told to stop first: nothing of it is visible.
     Stopped,
+}
+
+impl RunStatus {
+    /// Whether every table is committed.
+    #[must_use]
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Done | Self::Drift)
+    }
 }
 
 /// The one summary of a run: what `--output json` prints.
@@ -61,6 +72,9 @@ pub struct Summary {
 pub struct TableSummary {
     /// `schema.name`.
     pub table: String,
+    /// The same in its parts; none: nobody has said. It does not leave the process.
+    #[serde(skip)]
+    pub id: Option<TableId>,
     /// How it ended.
     pub status: TableStatus,
     /// Rows committed.
@@ -92,9 +106,15 @@ pub struct TableSummary {
     /// Values that were cut to fit their Arrow type, and columns whose values the source may have changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<Adjustment>,
+    /// Columns of the source that were not those of the table, and what became of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ColumnChange>,
     /// Rows of files that were rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RejectedRows>,
+    /// What was found of each rule of quality.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quality: Vec<RuleResult>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
@@ -109,6 +129,7 @@ impl TableSummary {
     pub fn new(table: impl Into<String>, status: TableStatus) -> Self {
         Self {
             table: table.into(),
+            id: None,
             status,
             rows: 0,
             bytes: 0,
@@ -121,7 +142,9 @@ impl TableSummary {
             approximate: false,
             filtered: false,
             adjustments: Vec::new(),
+            drift: Vec::new(),
             rejected: None,
+            quality: Vec::new(),
             error: None,
             commit: None,
         }
@@ -133,6 +156,8 @@ impl TableSummary {
 pub struct TableCommit {
     /// The columns as the sink got them.
     pub schema: SchemaRef,
+    /// What they are made of, as far as it is known.
+    pub origins: Vec<ColumnOrigin>,
     /// The datakit's position that the plan was made from; none: the first load, or a full one.
     pub position_before: Option<String>,
     /// The position that is in the state now.

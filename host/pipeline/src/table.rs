@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
+use datakit_model::quality::RuleResult;
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target, WriteMode};
 use datakit_model::source::Adjustment;
-use datakit_model::{Failure, TableId, TableState};
+use datakit_model::{ColumnChange, ColumnOrigin, Failure, TableId, TableState};
+use datakit_quality::Checks;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
 use crate::job::{Destination, Job};
 use crate::partition::{self, PartitionResult};
+use crate::quality;
 use crate::rejected;
 use crate::resume::{self, Keeper, Load, Resume};
 use crate::retry;
@@ -50,6 +53,8 @@ pub(crate) struct TableContext {
     pub(crate) unit: RetryUnit,
     /// The plan bounds the rows by no watermark: the datakit may say at their end which they reach.
     pub(crate) asks_watermark: bool,
+    /// The rules of quality, compiled for the table's rows; none: there are none, or the table is not open yet.
+    pub(crate) checks: Option<Arc<Checks>>,
     /// Rows reported to the observer in this attempt.
     pub(crate) reported_rows: Arc<AtomicU64>,
 }
@@ -99,6 +104,7 @@ impl TableContext {
 struct Finished {
     committed: Committed,
     schema: Option<SchemaRef>,
+    origins: Vec<ColumnOrigin>,
     adjustments: Vec<Adjustment>,
     rejected: Option<RejectedRows>,
     /// Partitions of the plan.
@@ -111,10 +117,11 @@ struct Finished {
 pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary {
     let started = Instant::now();
     let mut summary = TableSummary {
+        id: Some(plan.table.clone()),
         partitions: plan.partitions.len(),
         ..TableSummary::new(plan.table.to_string(), TableStatus::Failed)
     };
-    match attempts(&context, &plan, &mut summary.target).await {
+    match attempts(&context, &plan, &mut summary).await {
         Ok(Some(finished)) => {
             summary.status = TableStatus::Committed;
             summary.rows = finished.committed.written.rows;
@@ -131,11 +138,12 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.commit = finished.schema.map(|schema| {
                 let position_before = context.job.planned_from(&context.table).flatten();
                 let position_after = finished.committed.state.watermark;
-                Box::new(TableCommit { schema, position_before, position_after })
+                Box::new(TableCommit { schema, origins: finished.origins, position_before, position_after })
             });
         }
         Ok(None) => summary.status = TableStatus::Unchanged,
         Err(failure) => {
+            summary.drift.clear();
             // Whatever broke while the run was being stopped broke because of that.
             if context.stop.is_cancelled() {
                 summary.status = TableStatus::Stopped;
@@ -153,9 +161,13 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
 }
 
 /// None: a run of the same id has committed the table before, or nothing has changed since the last load.
-async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String) -> Result<Option<Finished>, Failure> {
+async fn attempts(
+    context: &TableContext,
+    plan: &TablePlan,
+    summary: &mut TableSummary,
+) -> Result<Option<Finished>, Failure> {
     let source_system = &context.job.run.source_system;
-    *target = context.destination.sink.locate(source_system, &plan.table)?;
+    summary.target = context.destination.sink.locate(source_system, &plan.table)?;
     if committed_state(context).await?.is_some() {
         return Ok(None);
     }
@@ -164,14 +176,15 @@ async fn attempts(context: &TableContext, plan: &TablePlan, target: &mut String)
     let estimates: Vec<u64> = load.plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
     context.observer.event(RunEvent::TableStarted {
         table: plan.table.to_string(),
-        target: target.clone(),
+        target: summary.target.clone(),
         partitions: load.plan.partitions.len(),
         estimated_rows: (!estimates.is_empty())
             .then(|| estimates.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows))),
     });
     let mut attempt = 1;
     loop {
-        let failure = match attempt_copy(&load.context, &load.plan).await {
+        let attempted = attempt_copy(&load.context, &load.plan, &mut summary.drift, &mut summary.quality);
+        let failure = match attempted.await {
             Ok(finished) => return Ok(finished),
             Err(AttemptError::Fatal(failure)) => return Err(failure),
             Err(AttemptError::Again(failure)) => failure,
@@ -214,12 +227,25 @@ struct Opened {
 }
 
 /// None: nothing has changed since the last load, and nothing is committed.
-async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option<Finished>, AttemptError> {
+async fn attempt_copy(
+    context: &TableContext,
+    plan: &TablePlan,
+    drift: &mut Vec<ColumnChange>,
+    found: &mut Vec<RuleResult>,
+) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
-    let opened = open(context, plan).await?;
+    let Some((opened, checks)) = open(context, plan).await? else { return Ok(None) };
+    let context = &TableContext { checks, ..context.clone() };
     let (schema, writer) = (Arc::clone(&opened.schema), Arc::clone(&opened.writer));
+    let origins = opened.first.as_ref().map(|(_, first)| first.origins()).unwrap_or_default();
     let resumed = writer.finished().len();
-    let mut results = match copy_partitions(context, plan, opened).await {
+    *drift = writer.drift().to_vec();
+    let copied = async {
+        let mut results = copy_partitions(context, plan, opened).await?;
+        quality::examine(context, plan, &mut results, found).await?;
+        Ok::<_, Failure>(results)
+    };
+    let mut results = match copied.await {
         Ok(results) => results,
         Err(failure) => {
             writer.abort().await;
@@ -236,7 +262,9 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
     };
-    if nothing_changed(context, plan, &note, &results) {
+    // A commit without rows alters the columns, and has the next load compare with those of this one.
+    let columns_changed = drift.iter().any(ColumnChange::is_settled_by_commit);
+    if !columns_changed && nothing_changed(context, plan, &note, &results) {
         writer.abort().await;
         return Ok(None);
     }
@@ -251,7 +279,7 @@ async fn attempt_copy(context: &TableContext, plan: &TablePlan) -> Result<Option
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
     let partitions = plan.partitions.len();
     let adjustments = merge_adjustments(results);
-    Ok(Some(Finished { committed, schema: Some(schema), adjustments, rejected, partitions, resumed }))
+    Ok(Some(Finished { committed, schema: Some(schema), origins, adjustments, rejected, partitions, resumed }))
 }
 
 /// Whether a load that goes on from the last one has no row and reaches no further: a commit would say nothing. One that
@@ -271,24 +299,33 @@ fn is_one_snapshot(results: &[PartitionResult]) -> bool {
     first.report.snapshot.is_some() && others.iter().all(|other| other.report.snapshot == first.report.snapshot)
 }
 
-/// Opens the first partition that is to be read, whose schema is the table's, then the sink.
-async fn open(context: &TableContext, plan: &TablePlan) -> Result<Opened, AttemptError> {
+/// A table with the checks of its rules.
+type Checked = (Opened, Option<Arc<Checks>>);
+
+/// Opens the first partition that is to be read, whose schema is the table's, then the sink. None: this very run has committed the
+/// table meanwhile, in another process.
+async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Checked>, AttemptError> {
     let permit = context.worker().await.map_err(AttemptError::Again)?;
     let (first, schema) = open_first(context, plan).await?;
     let (run, resume) = (&context.job.run, &context.resume);
     let target = writing::target(&context.destination, run, plan, &context.keys, Arc::clone(&schema));
     let target = target.map_err(|error| AttemptError::Again(error.into()))?;
-    let target = Target { load: resume.load(run, plan, &schema), ..target };
+    let target = Target { drift: context.job.drift.of(&plan.table), load: resume.load(run, plan, &schema), ..target };
+    let roles = first.as_ref().map_or(&plan.roles, |(_, first)| first.roles());
+    let checks = quality::compile(context, plan, &target, roles).map_err(AttemptError::Again)?;
     let writer = context.unless_stopped(context.destination.sink.open(target)).await.map_err(AttemptError::Again)?;
     let checked = async {
-        still_as_planned(context).await?;
-        may_add_rows(context, plan).await
+        let is_open = is_still_open(context).await?;
+        if is_open {
+            may_add_rows(context, plan).await?;
+        }
+        Ok(is_open)
     };
     match checked.await {
-        Ok(()) => Ok(Opened { first, schema, writer, permit }),
-        Err(failure) => {
+        Ok(true) => Ok(Some((Opened { first, schema, writer, permit }, checks))),
+        unopened => {
             writer.abort().await;
-            Err(AttemptError::Again(failure))
+            unopened.map(|_| None).map_err(AttemptError::Again)
         }
     }
 }
@@ -317,15 +354,23 @@ async fn open_first(
     Ok((Some((partition.ordinal, extraction)), schema))
 }
 
-/// A plan that was made from a watermark holds as long as the table keeps it: rows that another run has loaded since would
-/// be loaded again. Checked when the table is open: from then on the sink sees to it that nobody else commits first.
-async fn still_as_planned(context: &TableContext) -> Result<(), Failure> {
-    let Some(planned) = context.job.planned_from(&context.table) else { return Ok(()) };
-    let state = context.destination.sink.state(&context.job.run.source_system, &context.table).await?;
-    if state.and_then(|state| state.watermark) == planned {
-        return Ok(());
+/// Whether the table is still to be loaded. Checked when the table is open: from then on the sink sees to it that nobody else
+/// commits first. False: this very run has committed it in another process. A plan that was made from a watermark holds as long as
+/// the table keeps it: rows that another run has loaded since would be loaded again.
+async fn is_still_open(context: &TableContext) -> Result<bool, Failure> {
+    let (run, to) = (&context.job.run, &context.destination);
+    let planned = context.job.planned_from(&context.table);
+    let state = match planned {
+        Some(_) => to.sink.state(&run.source_system, &context.table).await?,
+        None => to.sink.state_for(&run.source_system, &context.table, to.mode.unwrap_or_default()).await?,
+    };
+    if state.as_ref().is_some_and(|state| state.was_committed_by(&run.run_id)) {
+        return Ok(false);
     }
-    Err(RunError::Outdated { table: context.table.clone(), run_id: context.job.run.run_id.clone() }.into())
+    if planned.is_none_or(|planned| state.and_then(|state| state.watermark) == planned) {
+        return Ok(true);
+    }
+    Err(RunError::Outdated { table: context.table.clone(), run_id: run.run_id.clone() }.into())
 }
 
 /// A full load doubles the rows that are there, or replaces them: which of both, the operator alone says. A load that goes on

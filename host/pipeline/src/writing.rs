@@ -153,6 +153,7 @@ mod tests {
             why: None,
             roles: named("batch"),
             fixed: None,
+            rules: Vec::new(),
         };
         assert!(check_roles(&plan, &named("batch")).is_ok());
         for found in [RoleColumns::default(), named("other")] {
@@ -177,6 +178,7 @@ mod tests {
             why: None,
             roles: RoleColumns::default(),
             fixed: None,
+            rules: Vec::new(),
         };
         let check = |columns: &[&str]| {
             let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();

@@ -14,6 +14,7 @@ use datakit_model::changes::{ColumnRole, ROLE_KEY};
 use datakit_model::datakit::{
     Discovery, Info, InvalidTable, Partition, Role, RoleColumns, Table, TableKind, TablePlan,
 };
+use datakit_model::quality::{Check, Rule};
 
 /// One name of a table, column or role, in bytes. SQL Server's are 128 UTF-16 units at most.
 const MAX_NAME_BYTES: usize = 1024;
@@ -31,6 +32,8 @@ const ALTERED: &str = "datakit.altered";
 const HIDDEN: &str = "datakit.hidden";
 /// Roles of a datakit, and kinds of a role.
 const MAX_ROLES: usize = 64;
+/// Rules of quality of one table.
+pub(crate) const MAX_RULES: u64 = 1000;
 /// Rows or bytes that a datakit may estimate: more is no count, and sums of estimates stay within 64 bits.
 const MAX_ESTIMATE: u64 = i64::MAX as u64;
 /// A settings schema, in bytes.
@@ -227,6 +230,12 @@ pub(crate) fn plans(
             keys: names(plan.keys, "keys")?,
             partition_by: names(plan.partition_by, "partition columns")?,
             strategy: plan.strategy.map(|strategy| Text::name(&strategy).into_inner()),
+            rules: plan
+                .rules
+                .into_iter()
+                .map(|rule| quality_rule(rule, &table))
+                .collect::<Result<_, _>>()
+                .map_err(bad)?,
             why: plan.why.map(|why| Text::escaped(&why, MAX_SENTENCE_BYTES).into_inner()),
             roles: RoleColumns {
                 load_id: plan.load_id_column,
@@ -243,6 +252,25 @@ pub(crate) fn plans(
         Some(missing) => Err(bad(format!("no plan for {}", shown(missing)))),
         None => Ok(checked),
     }
+}
+
+/// More rules than a table may have.
+pub(crate) fn too_many_rules(rules: u64) -> WasmError {
+    WasmError::BadPlan { problem: format!("{rules} rules of quality for one table, {MAX_RULES} are allowed") }
+}
+
+/// A rule of quality, as far as it can be told before the rows are known.
+fn quality_rule(rule: filled::QualityRule, table: &TableId) -> Result<Rule, String> {
+    let filled::QualityRule { name, columns, check, severity } = rule;
+    named("rule of quality", &name)?;
+    columns.iter().try_for_each(|column| server_name("a column of a rule", column))?;
+    let nothing = || format!("the rule `{}` of {} checks nothing", Text::name(&name).into_inner(), shown(table));
+    let check = check.ok_or_else(nothing)?;
+    if let Check::Reference { table, columns } = &check {
+        table_id(table.clone())?;
+        columns.iter().try_for_each(|column| server_name("a column of a rule", column))?;
+    }
+    Ok(Rule { name, columns, check, severity })
 }
 
 /// Refuses a watermark that is too long.

@@ -7,7 +7,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use datakit_model::datakit::RoleColumns;
 use datakit_model::source::ReadReport;
-use datakit_model::{Failure, TrackedBatch, datakit};
+use datakit_model::{ColumnOrigin, Failure, TrackedBatch, datakit};
 use wasmtime::component::ResourceAny;
 
 use crate::check;
@@ -104,6 +104,12 @@ impl Extraction {
         &self.roles
     }
 
+    /// Which columns of the source each column is made of, by the last projection that the datakit has made.
+    #[must_use]
+    pub fn origins(&self) -> &[ColumnOrigin] {
+        &self.instance.store.data().origins
+    }
+
     /// The watermark that the rows reach, asked once the partition is complete.
     ///
     /// # Errors
@@ -152,6 +158,10 @@ impl datakit::Extraction for Extraction {
 
     fn roles(&self) -> &RoleColumns {
         Self::roles(self)
+    }
+
+    fn origins(&self) -> Vec<ColumnOrigin> {
+        Self::origins(self).to_vec()
     }
 
     fn report(&mut self) -> ReadReport {

@@ -3,6 +3,7 @@
 use datakit_columnar::{ColumnExpression, WireField};
 use datakit_model::TableId;
 use datakit_model::resume::FixedRows;
+use datakit_model::quality::{Check, Severity};
 use datakit_model::sink::WriteMode;
 
 /// What the datakit is.
@@ -66,6 +67,7 @@ pub(crate) struct TablePlan {
     pub(crate) commit_time_column: Option<String>,
     pub(crate) missing_columns_column: Option<String>,
     pub(crate) fixed: Option<FixedRows>,
+    pub(crate) rules: Vec<QualityRule>,
 }
 
 impl TablePlan {
@@ -85,8 +87,19 @@ impl TablePlan {
             commit_time_column: None,
             missing_columns_column: None,
             fixed: None,
+            rules: Vec::new(),
         }
     }
+}
+
+/// What must hold of the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct QualityRule {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<String>,
+    /// None: the datakit has not said what.
+    pub(crate) check: Option<Check>,
+    pub(crate) severity: Severity,
 }
 
 /// One partition of a plan.

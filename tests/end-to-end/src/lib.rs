@@ -8,6 +8,7 @@
 // Tests that fail should say where, and a harness has nobody to return an error to.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "code of tests")]
 
+mod delta_reader;
 mod elsewhere;
 mod files;
 mod kerberos;
@@ -16,9 +17,12 @@ mod names;
 mod oci;
 mod output;
 mod postgres;
+mod proxy;
+mod random;
 mod started;
 mod world;
 
+pub use delta_reader::DeltaReader;
 pub use elsewhere::run_again_elsewhere;
 pub use files::FilesWorld;
 pub use kerberos::KerberosWorld;
@@ -26,6 +30,8 @@ pub use mssql::{Mssql, batches};
 pub use names::{own_address, silent, with_names};
 pub use oci::OciRegistry;
 pub use output::Output;
-pub use postgres::PostgresWorld;
+pub use postgres::{PostgresWorld, ask, on};
+pub use proxy::{Effect, Proxy, Way, When};
+pub use random::Random;
 pub use started::Started;
 pub use world::{World, built_binary, datakit, host_binary, python};

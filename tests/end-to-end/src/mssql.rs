@@ -156,6 +156,11 @@ impl Mssql {
         }
     }
 
+    /// A session, for transactions that stay open.
+    pub async fn connect(&self) -> Client<Compat<TcpStream>> {
+        connect(self).await
+    }
+
     /// Runs T-SQL, one text a batch, over the wire.
     pub fn execute(&self, batches: &[&str]) {
         self.try_execute(batches).unwrap_or_else(|error| panic!("{error}"));

@@ -92,6 +92,11 @@ impl PostgresWorld {
         fs::write(path, text.replacen(from, to, 1)).unwrap();
     }
 
+    /// A session on the source, for transactions that stay open.
+    pub async fn connect(&self) -> tokio_postgres::Client {
+        connect(&self.source).await
+    }
+
     /// Runs statements on the source.
     pub fn execute(&self, script: &str) {
         on(&self.source, async |client| client.batch_execute(script).await.unwrap());
@@ -161,7 +166,8 @@ fn keys(server: &PostgresServer) -> String {
     )
 }
 
-fn ask(server: &PostgresServer, query: &str) -> String {
+/// One value that a query of the server answers, as text.
+pub fn ask(server: &PostgresServer, query: &str) -> String {
     let answer = async |client: tokio_postgres::Client| {
         client.query_one(query, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_else(|| "null".into())
     };
@@ -169,15 +175,18 @@ fn ask(server: &PostgresServer, query: &str) -> String {
 }
 
 /// Does something as the server's superuser.
-pub(crate) fn on<T>(server: &PostgresServer, step: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
-    let config = server.config("postgres");
+pub fn on<T>(server: &PostgresServer, step: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut options = tokio_postgres::Config::new();
-        options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
-        options.password(datakit_postgres::testing::PASSWORD);
-        let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        step(client).await
-    })
+    runtime.block_on(async { step(connect(server).await).await })
+}
+
+/// A session of the server's superuser.
+async fn connect(server: &PostgresServer) -> tokio_postgres::Client {
+    let config = server.config("postgres");
+    let mut options = tokio_postgres::Config::new();
+    options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
+    options.password(datakit_postgres::testing::PASSWORD);
+    let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }

@@ -22,7 +22,8 @@ pub struct Started {
 }
 
 impl Started {
-    pub(crate) fn new(mut command: Command) -> Self {
+    /// Starts a prepared command.
+    pub fn new(mut command: Command) -> Self {
         let (stdout, stderr) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
         command.stdout(stdout.reopen().unwrap()).stderr(stderr.reopen().unwrap());
         Self { process: command.spawn().unwrap(), stdout, stderr, is_read: false }
@@ -43,6 +44,16 @@ impl Started {
             assert!(Instant::now() < until, "never {what}:\n{}", self.stderr());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
     }
 
     /// Sends a signal: `TERM`, `INT`, `KILL`.

@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("datakit-secrets", 1),
     ("datakit-stores", 1),
     ("datakit-config", 2),
+    ("datakit-quality", 2),
     ("datakit-connect", 3),
     ("datakit-delta", 4),
     ("datakit-files", 4),

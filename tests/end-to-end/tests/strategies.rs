@@ -1,6 +1,6 @@
 //! Tables that are loaded by strategies which the server itself keeps: each change once, deletes too, and positions that move on.
 
-use datakit_tests::{PostgresWorld, World};
+use datakit_tests::{PostgresWorld, Random, World};
 use serde_json::Value;
 
 /// All tables by the best strategy that they offer; small parts, so that a first copy is cut.
@@ -167,11 +167,8 @@ fn every_change_is_loaded_by_logical_decoding_and_the_slot_moves_on() {
 /// A workload that is always the same: transactions of inserts, updates, deletes, large values that an update leaves as they are,
 /// and transactions that are rolled back; keys that change and are swapped, where they may.
 fn transactions(seed: u64, count: usize, keys_change: bool) -> String {
-    let mut state = seed;
-    let mut random = move |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
+    let mut numbers = Random::new(seed);
+    let mut random = move |below| numbers.below(below);
     let mut script = String::new();
     for _ in 0..count {
         let end = if random(5) == 0 { "ROLLBACK" } else { "COMMIT" };

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datakit_config::{Connection, SecretSetting, SectionKind};
 use datakit_connect::connector::{ConnectedSource, Connector, OpenError, Outline, Services};
+use datakit_connect::dataset::DatasetName;
 use datakit_connect::permissions::Permissions;
 use datakit_connect::probe::{Broken, LOGIN, SECRET, TCP, Walk};
-use datakit_model::Failure;
 use datakit_model::source::Source;
+use datakit_model::{Failure, TableId};
 
 use crate::protocol::Server;
 use crate::settings::{KIND, LogbookSettings, NAME};
@@ -61,6 +62,10 @@ struct Connected {
 impl ConnectedSource for Connected {
     fn source(&self) -> Arc<dyn Source> {
         Arc::new(self.source.clone())
+    }
+
+    fn dataset(&self, table: &TableId) -> DatasetName {
+        DatasetName::in_database("logbook", &self.source.server.address(), "logbook", table)
     }
 
     async fn reach(&self) -> Result<(), Failure> {

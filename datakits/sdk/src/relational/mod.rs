@@ -160,6 +160,7 @@ macro_rules! common_settings {
                     partition_rows: self.partition_rows,
                     max_partitions: self.max_partitions,
                     row_hash: self.row_hash,
+                    key_rules: self.key_rules,
                     watermark: &self.watermark,
                 }
             }
@@ -210,6 +211,8 @@ pub struct Common<'a> {
     pub max_partitions: u32,
     /// Fill the row hash.
     pub row_hash: bool,
+    /// Declare the rules of quality of each table's primary key.
+    pub key_rules: bool,
     /// Tables of which only changes are read, by a pattern of tables.
     pub watermark: &'a BTreeMap<String, WatermarkRule>,
 }

@@ -8,6 +8,7 @@ use super::{CommonSettings as _, Dialect, ReadColumn, RelationalSettings as _, S
 use crate::bindings::datakit::kit::types::Error;
 use crate::changes::{Changes, Offer};
 use crate::plans::{FixedRows, PlannedPartition, TablePlan};
+use crate::quality::QualityRule;
 use crate::queries::Queries;
 use crate::ranges::{self, Cut, KeyType};
 use crate::selection::Selection;
@@ -60,8 +61,10 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
         let columns = D::read_columns(&table.id, &selected, self.settings)?;
         let names = || columns.iter().map(|column| column.name.as_str());
         bronze::check_names(&table.id, names())?;
+        let keys = table.key_among(names());
         let plan = TablePlan {
-            keys: table.key_among(names()),
+            rules: if self.settings.common().key_rules { QualityRule::of_key(&keys) } else { Vec::new() },
+            keys,
             load_id_column: Some(bronze::BATCH_ID.into()),
             ..TablePlan::new(table.id.clone())
         };

@@ -19,11 +19,11 @@ use datakit_model::sink::{KeptRecord, KeptState, RecordName, Sink};
 use datakit_model::{Failure, StateDocument};
 use serde::Serialize;
 
-pub(crate) use self::record::word_of;
 pub use self::record::{
     RecordStatus, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink, RecordedSource,
     RunRecord, TableRecord,
 };
+pub(crate) use self::record::{now, word_of};
 pub(crate) use self::recorder::Recorder;
 pub use self::status::{LastRun, StatusRequest, TableFreshness, status};
 pub(crate) use self::table::is_table_of_runs;
@@ -256,8 +256,10 @@ impl TableRecord {
             approximate: state.load.approximate,
             filtered: state.load.filtered,
             schema: state.schema.clone(),
+            drift: Vec::new(),
             position_before: None,
             position_after: watermark.map(RecordedPosition::of),
+            quality: Vec::new(),
             error: None,
         }
     }

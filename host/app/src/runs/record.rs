@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use datakit_config::{Config, Ingest};
+use datakit_model::quality::RuleResult;
 use datakit_model::sink::{RecordName, TableRows};
 use datakit_model::state::StateColumn;
-use datakit_model::{Kind, Retry, RunIdentity};
+use datakit_model::{ColumnChange, Kind, Retry, RunIdentity};
 use datakit_pipeline::{RejectedRows, RunStatus, TableError, TableStatus, TableSummary};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,8 @@ pub enum RecordStatus {
     Started,
     /// Every table is committed.
     Done,
+    /// Every table is committed, and the columns of some were not those of the source.
+    Drift,
     /// Some or all tables failed, or it could not start.
     Failed,
     /// It was told to stop.
@@ -155,10 +158,16 @@ pub struct TableRecord {
     pub filtered: bool,
     /// The columns as the commit wrote them; empty: nothing was committed.
     pub schema: Vec<StateColumn>,
+    /// Columns of the source that were not those of the table, and what became of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ColumnChange>,
     /// Where the load began.
     pub position_before: Option<RecordedPosition>,
     /// Where the next load goes on.
     pub position_after: Option<RecordedPosition>,
+    /// What was found of each rule of quality.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quality: Vec<RuleResult>,
     /// Why it failed.
     pub error: Option<RecordedError>,
 }
@@ -273,6 +282,7 @@ impl From<RunStatus> for RecordStatus {
     fn from(status: RunStatus) -> Self {
         match status {
             RunStatus::Done => Self::Done,
+            RunStatus::Drift => Self::Drift,
             RunStatus::Failed => Self::Failed,
             RunStatus::Stopped => Self::Stopped,
         }
@@ -285,6 +295,7 @@ impl std::fmt::Display for RecordStatus {
         f.write_str(match self {
             Self::Started => "started",
             Self::Done => "done",
+            Self::Drift => "drift",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
             Self::Rebuilt => "rebuilt",
@@ -326,8 +337,10 @@ impl TableRecord {
             schema: commit
                 .map(|commit| commit.schema.fields().iter().map(|field| StateColumn::from(field.as_ref())).collect())
                 .unwrap_or_default(),
+            drift: summary.drift.clone(),
             position_before: commit.and_then(|commit| position(&commit.position_before)),
             position_after: commit.and_then(|commit| position(&commit.position_after)),
+            quality: summary.quality.clone(),
             error: summary.error.as_ref().map(RecordedError::from),
         }
     }
@@ -395,6 +408,11 @@ pub(crate) fn now_micros() -> i64 {
 /// A time as records write it: RFC 3339 in UTC, microseconds.
 pub(crate) fn rfc3339(micros: i64) -> String {
     DateTime::from_timestamp_micros(micros).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Now, as records write it.
+pub(crate) fn now() -> String {
+    rfc3339(now_micros())
 }
 
 /// The microseconds of a time that [`rfc3339`] wrote; none: it is no time.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use datakit_config::Overrides;
+use datakit_model::quality::RuleResult;
 use datakit_model::sink::KeptState;
-use datakit_model::{Failure, SourceTable, TableId};
+use datakit_model::{ColumnChange, Failure, SourceTable, TableId};
 use datakit_pipeline::TableError;
 use serde::Serialize;
 
@@ -49,6 +50,9 @@ pub struct TableFreshness {
     pub next_position: Option<RecordedPosition>,
     /// The last run that was to load it.
     pub last_run: Option<LastRun>,
+    /// Rules of quality that did not hold in the last run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failing_rules: Vec<RuleResult>,
     /// Why the last run did not load it; none: it did.
     pub last_error: Option<RecordedError>,
 }
@@ -64,6 +68,9 @@ pub struct LastRun {
     pub started_at: String,
     /// How the table ended; where the run has not ended or could not start, how that is.
     pub status: String,
+    /// Columns of the source that were not those of the table, and what became of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<ColumnChange>,
 }
 
 /// The tables of all sinks, or of one, by name. A table that no run has committed yet is in the list when a record names it.
@@ -138,6 +145,7 @@ fn unknown(sink: &str, (source_system, table): &(String, String), target: String
         last_rows: None,
         next_position: None,
         last_run: None,
+        failing_rules: Vec::new(),
         last_error: None,
     }
 }
@@ -183,7 +191,10 @@ fn with_last_run(mut table: TableFreshness, records: &[RunRecord]) -> TableFresh
         ingest: record.ingest.clone(),
         started_at: record.started_at.clone(),
         status: of_table.map_or_else(|| record.status.to_string(), |it| it.status.clone()),
+        drift: of_table.map(|it| it.drift.clone()).unwrap_or_default(),
     });
+    let rules = of_table.map(|it| it.quality.as_slice()).unwrap_or_default();
+    table.failing_rules = rules.iter().filter(|rule| rule.fails()).cloned().collect();
     let error = of_table.map_or_else(|| record.first_error(), |it| it.error.as_ref()).cloned();
     table.last_error = table.last_error.or(error);
     table
@@ -212,7 +223,8 @@ mod tests {
             "table": it["table"], "target": "t", "status": it["status"], "started_at": started_at, "ended_at": ended_at,
             "seconds": 1.0, "rows": 2, "bytes": 3, "partitions": 1, "retries": 0, "rejected": 0, "holds": null,
             "consistent_snapshot": true, "approximate": false, "filtered": false, "schema": [],
-            "position_before": null, "position_after": null, "error": error(it),
+            "position_before": null, "position_after": null, "quality": it.get("quality").cloned().unwrap_or_else(|| json!([])),
+            "error": error(it),
         })).collect();
         serde_json::from_value(json!({
             "version": 1, "run_id": run_id, "ingest": "1", "status": status, "started_at": started_at,
@@ -256,6 +268,20 @@ mod tests {
         assert_eq!(table.last_run.as_ref().unwrap().status, "failed");
         assert_eq!(table.last_error.as_ref().unwrap().message, "no way");
         assert_eq!(table.next_position, Some(RecordedPosition::Text("w".to_owned())));
+    }
+
+    #[test]
+    fn rules_that_do_not_hold_are_those_of_the_last_run() {
+        let rule = |status: &str| {
+            json!({"rule": status, "kind": "not_null", "declared_by": "operator", "severity": "warn", "columns": ["id"],
+                "checked": 5, "failed": 1, "status": status})
+        };
+        let table = |quality: serde_json::Value| json!([{"table": "dbo.a", "status": "committed", "quality": quality}]);
+        let older = record("1", 1, "done", table(json!([rule("stopped")])));
+        let newer = record("2", 5, "done", table(json!([rule("warned"), rule("passed"), rule("off")])));
+        let found = &found(vec![state("a", "2")], &[newer, older], 7)[0];
+        let failing: Vec<_> = found.failing_rules.iter().map(ToString::to_string).collect();
+        assert_eq!(failing, ["`warned` (not_null of id): 1 of 5 rows fail"]);
     }
 
     #[test]

@@ -122,6 +122,7 @@ fn batch(records: &[RunRecord]) -> Result<RecordBatch, ArrowError> {
         numbers("bytes", |record| record.bytes),
         numbers("retries", |record| record.retries),
         numbers("rejected", |record| record.tables.iter().map(|table| table.rejected).sum()),
+        numbers("tables_drift", |record| record.tables.iter().filter(|table| !table.drift.is_empty()).count() as u64),
         optional("error_code", |record| Some(record.first_error()?.code.clone())),
         optional("error", |record| Some(record.first_error()?.message.clone())),
     ]

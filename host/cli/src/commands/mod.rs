@@ -20,11 +20,11 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 use datakit_app::{Connectors, Context, IngestRequest, Reports, ServeHealthRequest, Settings, serve_health};
-use datakit_config::Mode;
+use datakit_config::{Drift, Mode};
 use datakit_model::Exit;
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::{self, Arguments, Command, Global, IngestArguments, ModeArgument, ServeHealth};
+use crate::arguments::{self, Arguments, Command, DriftArgument, Global, IngestArguments, ModeArgument, ServeHealth};
 use crate::progress::Progress;
 use crate::terminal::Terminal;
 
@@ -121,6 +121,15 @@ fn mode_of(argument: &ModeArgument) -> Option<Mode> {
         arguments::WriteMode::Append => Mode::Append,
         arguments::WriteMode::Overwrite => Mode::Overwrite,
         arguments::WriteMode::Merge => Mode::Merge,
+    })
+}
+
+/// What --drift says.
+fn drift_of(argument: &DriftArgument) -> Option<Drift> {
+    argument.drift.map(|drift| match drift {
+        arguments::DriftWord::Evolve => Drift::Evolve,
+        arguments::DriftWord::Freeze => Drift::Freeze,
+        arguments::DriftWord::Fail => Drift::Fail,
     })
 }
 

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use datakit_app::{PlanRequest, PlannedTable, Reports, Tables};
+use datakit_app::{ColumnChange, DeclaredBy, PlanRequest, PlannedRule, PlannedTable, Reports, Tables};
 
 use datakit_model::printable;
 
-use super::{Session, failures, ingest_of, mode_of};
+use super::{Session, drift_of, failures, ingest_of, mode_of};
 use crate::arguments::{OutputFormat, Plan};
 use crate::terminal::{aligned, grouped};
 
 pub(super) async fn plan(arguments: Plan, session: &Session) -> Result<(), Reports> {
     let output = arguments.ingest.output;
-    let request = PlanRequest { mode: mode_of(&arguments.mode), ingest: ingest_of(arguments.ingest) };
+    let (mode, drift) = (mode_of(&arguments.mode), drift_of(&arguments.drift));
+    let request = PlanRequest { mode, drift, ingest: ingest_of(arguments.ingest) };
     let Tables { tables, failures: failed } = session.answer(datakit_app::plan(&session.context, &request)).await?;
     match output {
         OutputFormat::Json => session.terminal.print_json(&tables)?,
@@ -29,7 +30,7 @@ fn render(tables: Vec<PlannedTable>) -> String {
     let has_mode = tables.iter().any(|table| table.write.is_some());
     let has_strategy = tables.iter().any(|table| table.strategy.as_ref().is_some_and(|strategy| strategy != FULL));
     let is_partitioned = tables.iter().any(|table| !table.partition_by.is_empty());
-    let reasons = reasons(&tables);
+    let below = reasons(&tables) + &drift(&tables) + &rules(&tables);
     let mut heading = vec!["table", "columns", "about rows", "partitions", "key"];
     heading.extend(has_strategy.then_some("strategy"));
     heading.extend(has_mode.then_some("proposed mode"));
@@ -51,7 +52,7 @@ fn render(tables: Vec<PlannedTable>) -> String {
         row.push(table.target.or(table.error.map(|error| format!("fails with {}", error.code))).unwrap_or_default());
         rows.push(row);
     }
-    aligned(&rows, &[1, 2, 3]) + &reasons
+    aligned(&rows, &[1, 2, 3]) + &below
 }
 
 /// Tables of which a reason is shown by name.
@@ -71,9 +72,35 @@ fn reasons(tables: &[PlannedTable]) -> String {
     by_reason.into_iter().map(line).collect()
 }
 
+/// Columns that a load would find different, a line each.
+fn drift(tables: &[PlannedTable]) -> String {
+    let line = |table: &PlannedTable, change: &ColumnChange| {
+        format!("{}\n", printable::line(&format!("drift: {}: {change}", table.table)))
+    };
+    tables.iter().flat_map(|table| table.drift.iter().map(move |change| line(table, change))).collect()
+}
+
+/// The rules of quality, a line for each table and rule.
+fn rules(tables: &[PlannedTable]) -> String {
+    let of_table = |table: &PlannedTable| {
+        let line = |rule: &PlannedRule| {
+            let severity = rule.severity.map_or_else(|| "off".to_owned(), |severity| severity.to_string());
+            let PlannedRule { rule: name, summary, declared_by, .. } = rule;
+            let by = match declared_by {
+                DeclaredBy::Datakit => ", of the datakit",
+                DeclaredBy::Operator => "",
+            };
+            let line = format!("quality of {}: {severity}: `{name}` ({summary}){by}", table.table);
+            printable::line(&line).into_owned() + "\n"
+        };
+        table.quality.iter().map(line).collect::<String>()
+    };
+    tables.iter().map(of_table).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use datakit_app::WriteMode;
+    use datakit_app::{Severity, WriteMode};
 
     use super::*;
 
@@ -91,8 +118,14 @@ mod tests {
             write: None,
             keys: Vec::new(),
             partition_by: Vec::new(),
+            drift: Vec::new(),
+            quality: Vec::new(),
             error: None,
         }
+    }
+
+    fn rule(name: &str, severity: Option<Severity>, declared_by: DeclaredBy) -> PlannedRule {
+        PlannedRule { rule: name.to_owned(), summary: "not_null of id".to_owned(), severity, declared_by }
     }
 
     #[test]
@@ -103,6 +136,10 @@ mod tests {
             write: Some(WriteMode::Overwrite),
             keys: vec!["id".to_owned(), "day".to_owned()],
             partition_by: vec!["day".to_owned()],
+            quality: vec![
+                rule("key", Some(Severity::Stop), DeclaredBy::Operator),
+                rule("dates", None, DeclaredBy::Datakit),
+            ],
             ..planned("dbo.b")
         };
         let text = format!("{plain}\n{}", render(vec![planned("dbo.a"), proposed]));
@@ -113,6 +150,8 @@ mod tests {
         table  columns  about rows  partitions  key      strategy              proposed mode  partitioned by  target
         dbo.a        3       1,234           0  id       full                                                 bronze/dbo.a
         dbo.b        3       1,234           0  id, day  watermark changed_at  overwrite      day             bronze/dbo.b
+        quality of dbo.b: stop: `key` (not_null of id)
+        quality of dbo.b: off: `dates` (not_null of id), of the datakit
         ");
     }
 }

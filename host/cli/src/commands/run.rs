@@ -11,7 +11,7 @@ use datakit_config::Mode;
 use datakit_model::{Exit, printable};
 use serde::Serialize;
 
-use super::{Session, ingest_of, mode_of};
+use super::{Session, drift_of, ingest_of, mode_of};
 use crate::arguments::{OutputFormat, Run};
 use crate::exit;
 use crate::report::{Style, render_one};
@@ -100,7 +100,7 @@ pub(super) async fn run(arguments: Run, session: &Session) -> Result<Exit, Repor
     if json {
         session.terminal.print_json(&several(&run_id, &ended, begin.elapsed()))?;
     } else {
-        let done = ended.iter().filter(|ended| ended.status() == RunStatus::Done).count();
+        let done = ended.iter().filter(|ended| ended.status().is_done()).count();
         session.terminal.print(&format!("{done} of {} ingests, run {run_id}\n", ended.len()))?;
     }
     Ok(exit::of_ingests(&ended))
@@ -110,6 +110,8 @@ fn request(arguments: Run) -> RunRequest {
     RunRequest {
         run_id: arguments.run_id.unwrap_or_else(new_run_id),
         mode: if arguments.full_refresh { Some(Mode::Overwrite) } else { mode_of(&arguments.mode) },
+        drift: drift_of(&arguments.drift),
+        replaces_columns: arguments.full_refresh,
         parallel: arguments.parallel,
         health: arguments.health,
         metrics_file: arguments.metrics_file,
@@ -136,6 +138,8 @@ fn several<'a>(run_id: &'a str, ended: &'a [EndedIngest], took: Duration) -> Sev
     let all = |status| ended.iter().all(|ended| ended.status() == status);
     let status = if all(RunStatus::Done) {
         RunStatus::Done
+    } else if ended.iter().all(|ended| ended.status().is_done()) {
+        RunStatus::Drift
     } else if ended.iter().any(|ended| ended.status() == RunStatus::Stopped) {
         RunStatus::Stopped
     } else {
@@ -202,7 +206,7 @@ fn render(summary: &Summary, style: Style) -> String {
     for table in &summary.tables {
         rows.push(vec![
             table.table.clone(),
-            status(table.status).to_owned(),
+            status(table).to_owned(),
             grouped(table.rows),
             megabytes(table.bytes),
             format!("{:.1}", table.seconds),
@@ -233,7 +237,7 @@ fn render(summary: &Summary, style: Style) -> String {
         grouped(per_second as u64),
         summary.run_id
     ));
-    if summary.status != RunStatus::Done {
+    if !summary.status.is_done() {
         text.push_str(&format!(
             "to continue: `host run --run-id {}`, with the rest as now; tables that are committed stay as they are\n",
             summary.run_id
@@ -254,9 +258,13 @@ fn notes(summary: &Summary) -> String {
         text.push('\n');
     };
     for table in &summary.tables {
+        table.drift.iter().for_each(|change| note(table, &change.to_string()));
         adjustments(table).iter().for_each(|what| note(table, what));
         if let Some(rejected) = &table.rejected {
             note(table, &format!("{} rows were rejected: {}", grouped(rejected.rows), rejected.target));
+        }
+        for found in table.quality.iter().filter(|found| found.fails()) {
+            note(table, &format!("quality: {found}"));
         }
         if table.approximate {
             note(table, "dirty reads, rows may be missing or doubled");
@@ -294,8 +302,9 @@ fn adjustments(table: &TableSummary) -> Vec<String> {
     kinds.into_iter().map(line).collect()
 }
 
-fn status(status: TableStatus) -> &'static str {
-    match status {
+fn status(table: &TableSummary) -> &'static str {
+    match table.status {
+        TableStatus::Committed | TableStatus::Unchanged if !table.drift.is_empty() => "drift",
         TableStatus::Committed => "committed",
         TableStatus::Unchanged => "unchanged",
         TableStatus::Failed => "failed",
@@ -305,10 +314,24 @@ fn status(status: TableStatus) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use datakit_app::RejectedRows;
+    use datakit_app::{DeclaredBy, RejectedRows, RuleResult, RuleStatus, Severity};
     use datakit_model::source::Adjustment;
 
     use super::*;
+
+    fn rule(status: RuleStatus, failed: u64) -> RuleResult {
+        RuleResult {
+            rule: "amounts".into(),
+            kind: "range".into(),
+            declared_by: DeclaredBy::Operator,
+            severity: Severity::Warn,
+            columns: vec!["amount".into()],
+            checked: 5_000,
+            failed,
+            status,
+            reason: None,
+        }
+    }
 
     fn summary() -> Summary {
         let adjustment = |column: &str| Adjustment { column: column.into(), what: "cut".into(), values: 1_000 };
@@ -324,6 +347,7 @@ mod tests {
             filtered: true,
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
             rejected: Some(RejectedRows { rows: 3, target: "/bronze/ERP/dbo/orders__rejected".into() }),
+            quality: vec![rule(RuleStatus::Warned, 2), rule(RuleStatus::Passed, 0)],
             ..TableSummary::new("dbo.orders", TableStatus::Committed)
         };
         let error = TableError {

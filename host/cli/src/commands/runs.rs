@@ -1,8 +1,8 @@
 //! `host runs`: what each run did. `host status`: each table with its last run.
 
 use datakit_app::{
-    RebuiltRuns, RecordStatus, Reports, RunRecord, RunsRequest, StatusRequest, TableFreshness, Tables, rebuild_runs,
-    run_records,
+    ColumnChange, RebuiltRuns, RecordStatus, Reports, RunRecord, RunsRequest, StatusRequest, TableFreshness,
+    TableRecord, Tables, rebuild_runs, run_records,
 };
 use datakit_model::printable;
 
@@ -119,6 +119,7 @@ fn render(record: &RunRecord) -> String {
     if !record.tables.is_empty() {
         text.push('\n');
         text.push_str(&tables(record));
+        text.push_str(&drift(record));
     }
     text
 }
@@ -138,7 +139,7 @@ fn tables(record: &RunRecord) -> String {
         let error = table.error.as_ref().map(|error| format!("{}: {}", error.code, error.message));
         rows.push(vec![
             table.table.clone(),
-            table.status.clone(),
+            status_of(&table.status, &table.drift),
             grouped(table.rows),
             grouped(table.rejected),
             megabytes(table.bytes),
@@ -149,6 +150,20 @@ fn tables(record: &RunRecord) -> String {
         ]);
     }
     aligned(&rows, &[2, 3, 4, 5, 6])
+}
+
+/// How a table ended, or that its columns were not those of its source.
+fn status_of(status: &str, drift: &[ColumnChange]) -> String {
+    match drift.len() {
+        0 => status.to_owned(),
+        columns => format!("drift ({columns})"),
+    }
+}
+
+/// What became of columns that were not those of the table, a line each.
+fn drift(record: &RunRecord) -> String {
+    let line = |table: &TableRecord, change: &ColumnChange| format!("drift: {}: {change}\n", table.table);
+    record.tables.iter().flat_map(|table| table.drift.iter().map(move |change| line(table, change))).collect()
 }
 
 fn short(text: Option<String>, max_chars: usize) -> String {
@@ -172,12 +187,15 @@ fn freshness(tables: &[TableFreshness]) -> String {
             table.loads.to_string(),
             table.lag_seconds.map(age).unwrap_or_default(),
             table.fresh_as_of.as_deref().map(to_seconds).unwrap_or_default(),
-            table.last_run.as_ref().map(|run| run.status.clone()).unwrap_or_default(),
+            table.last_run.as_ref().map(|run| status_of(&run.status, &run.drift)).unwrap_or_default(),
             short(table.next_position.as_ref().map(ToString::to_string), MAX_POSITION_CHARS),
             short(error, MAX_ERROR_CHARS),
         ]);
     }
-    aligned(&rows, &[3, 4])
+    let broken = tables.iter().flat_map(|table| table.failing_rules.iter().map(move |rule| (&table.table, rule)));
+    let broken =
+        broken.map(|(table, rule)| printable::line(&format!("quality of {table}: {rule}")).into_owned() + "\n");
+    aligned(&rows, &[3, 4]) + &broken.collect::<String>()
 }
 
 /// A span of time in its two largest units.
@@ -194,8 +212,8 @@ fn age(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use datakit_app::{
-        LastRun, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink, RecordedSource,
-        TableRecord,
+        DeclaredBy, LastRun, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink,
+        RecordedSource, RuleResult, RuleStatus, Severity, TableRecord,
     };
 
     use super::*;
@@ -228,8 +246,10 @@ mod tests {
             approximate: false,
             filtered: false,
             schema: Vec::new(),
+            drift: Vec::new(),
             position_before: None,
             position_after: Some(RecordedPosition::Text("w1:int:id=7".into())),
+            quality: Vec::new(),
             error: None,
         };
         let failed = TableRecord {
@@ -297,6 +317,17 @@ mod tests {
 
     #[test]
     fn status_of_tables_reads_well() {
+        let rule = RuleResult {
+            rule: "amounts".into(),
+            kind: "range".into(),
+            declared_by: DeclaredBy::Operator,
+            severity: Severity::Warn,
+            columns: vec!["amount".into()],
+            checked: 5,
+            failed: 2,
+            status: RuleStatus::Warned,
+            reason: None,
+        };
         let loaded = TableFreshness {
             sink: "bronze".into(),
             source_system: "ERP".into(),
@@ -314,7 +345,9 @@ mod tests {
                 ingest: "erp".into(),
                 started_at: "2026-11-21T01:00:00.123456Z".into(),
                 status: "committed".into(),
+                drift: Vec::new(),
             }),
+            failing_rules: vec![rule],
             last_error: None,
         };
         let failing = TableFreshness {
@@ -326,6 +359,7 @@ mod tests {
             freshness_seconds: None,
             last_rows: None,
             next_position: None,
+            failing_rules: Vec::new(),
             last_run: loaded.last_run.clone().map(|run| LastRun { status: "failed".into(), ..run }),
             last_error: Some(error()),
             ..loaded.clone()

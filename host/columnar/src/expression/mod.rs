@@ -39,6 +39,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datakit_model::GuestLimits;
 
 use self::functions::Meter;
+pub use self::regexp::TextPattern;
 use self::syntax::Parsed;
 use super::error::{ColumnarError, shorten};
 use super::{values, work};

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datakit_model::{GuestLimits, HashKeys};
+use datakit_model::{ColumnOrigin, Derivation, GuestLimits, HashKeys};
 
 use super::bounds::{self, AllTokens};
 use super::{ColumnExpression, FILTER, Inner, Projection, Step};
@@ -53,17 +53,46 @@ pub(super) fn compile(
     let steps = steps.collect::<Result<Vec<_>, _>>()?;
     let patterns = compiler.patterns.get();
     let kept_bytes = kept_bytes.saturating_add(patterns.saturating_mul(PATTERN_BYTES));
-    let max_bytes = limits.max_live_batch_bytes;
+    let (origins, max_bytes) = (origins(columns, &parsed), limits.max_live_batch_bytes);
     Ok(Projection(Arc::new(Inner {
         input: Arc::clone(input),
         used,
         filter,
         steps,
         output,
+        origins,
         max_bytes,
         kept_bytes,
         patterns,
     })))
+}
+
+/// Which input columns each column is made of. A row hash covers columns of the output, and so what they are made of.
+fn origins(columns: &[(String, ColumnExpression)], parsed: &[Option<Parsed>]) -> Vec<ColumnOrigin> {
+    let inputs_of = |expression: &ColumnExpression, parsed: Option<&Parsed>| match expression {
+        ColumnExpression::Input(name) => vec![name.clone()],
+        ColumnExpression::KeyedHash { columns, .. } => columns.clone(),
+        _ => parsed.map(|parsed| parsed.names().map(str::to_owned).collect()).unwrap_or_default(),
+    };
+    let direct = columns.iter().zip(parsed).map(|((name, expression), parsed)| {
+        let derivation = match expression {
+            ColumnExpression::Input(_) => Derivation::Identity,
+            ColumnExpression::KeyedHash { .. } | ColumnExpression::RowHash(_) => Derivation::Hash,
+            _ => Derivation::Expression,
+        };
+        ColumnOrigin { column: name.clone(), inputs: inputs_of(expression, parsed.as_ref()), derivation }
+    });
+    let mut origins: Vec<ColumnOrigin> = direct.collect();
+    for (at, (_, expression)) in columns.iter().enumerate() {
+        let ColumnExpression::RowHash(covered) = expression else { continue };
+        let covered = origins.iter().filter(|origin| covered.contains(&origin.column));
+        origins[at].inputs = covered.flat_map(|origin| origin.inputs.iter().cloned()).collect();
+    }
+    for origin in &mut origins {
+        let mut seen = HashSet::new();
+        origin.inputs.retain(|input| seen.insert(input.clone()));
+    }
+    origins
 }
 
 /// Positions of the input columns that anything reads, in order.

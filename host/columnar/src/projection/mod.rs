@@ -11,7 +11,7 @@ use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datakit_model::changes::ROLE_KEY;
-use datakit_model::{GuestLimits, HashKeys};
+use datakit_model::{ColumnOrigin, GuestLimits, HashKeys};
 
 use super::constant::Constant;
 use super::error::{ColumnarError, shorten};
@@ -67,6 +67,7 @@ struct Inner {
     filter: Option<Expression>,
     steps: Vec<Step>,
     output: SchemaRef,
+    origins: Vec<ColumnOrigin>,
     max_bytes: u64,
     kept_bytes: u64,
     /// The regular expressions of all columns and the filter.
@@ -141,6 +142,12 @@ impl Projection {
     #[must_use]
     pub fn output(&self) -> SchemaRef {
         Arc::clone(&self.0.output)
+    }
+
+    /// Which input columns each column of the output is made of.
+    #[must_use]
+    pub fn origins(&self) -> &[ColumnOrigin] {
+        &self.0.origins
     }
 
     /// A new batch of the output's columns; columns passed through share the memory of the input unless a filter drops

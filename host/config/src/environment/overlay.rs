@@ -63,7 +63,12 @@ impl<'a> Environment<'a> {
             let Some(schema) = super::fixed(self.kinds, path) else { continue };
             let mut table = Table::new();
             for (key, property) in schema.properties() {
-                self.put(&mut table, key, Scope::NONE.variable(property), property);
+                let variable = Scope::NONE.variable(property);
+                match property.is_secret() {
+                    true if self.has(path.0, key) => {}
+                    true => self.put_reference(&mut table, key, variable),
+                    false => self.put(&mut table, key, variable, property),
+                }
             }
             let (first, within) = path;
             match within {
@@ -114,6 +119,19 @@ impl<'a> Environment<'a> {
             _ => text(value),
         };
         put(table, key, value, Origin::Variable(variable));
+    }
+
+    /// A secret stays where it is: the layer refers to its variable.
+    fn put_reference(&self, table: &mut Table, key: &str, variable: Option<String>) {
+        let Some(name) = variable.filter(|name| self.get(name).is_some()) else { return };
+        let mut reference = Table::new();
+        put(&mut reference, "env", text(&name), Origin::Variable(name.clone()));
+        put_table(table, key, reference, None);
+    }
+
+    /// Whether a table of the file has a key.
+    fn has(&self, table: &str, key: &str) -> bool {
+        matches!(self.file.get(table).map(|entry| &entry.node.value), Some(Value::Table(table)) if table.contains_key(key))
     }
 
     /// What variables say of a table.

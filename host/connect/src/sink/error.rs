@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datakit_model::{Diagnostic, Failure, Kind, Retry, StateError};
+use datakit_model::{Diagnostic, DriftRule, Failure, Kind, Retry, StateError};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -169,13 +169,29 @@ pub enum SinkError {
         /// The root of all tables.
         location: String,
     },
-    /// The table that is there has another schema.
+    /// The table that is there has another schema, which the rule of the load does not allow.
     #[error("{location} has another schema: {}", .differences.join("; "))]
     SchemaMismatch {
         /// Where the table is.
         location: String,
         /// One text a difference, each naming its column.
         differences: Vec<String>,
+        /// The rule.
+        rule: DriftRule,
+    },
+    /// Another writer has changed the columns of the table while a load was written.
+    #[error("another writer has changed the columns of {location} since this load began")]
+    SchemaConflict {
+        /// Where the table is.
+        location: String,
+    },
+    /// Others use a table whose columns are to be changed.
+    #[error("cannot change the columns of {location}: other sessions have used it for {seconds} s")]
+    Locked {
+        /// Where the table is.
+        location: String,
+        /// How long it was waited for, in seconds.
+        seconds: u32,
     },
     /// The table that is there cannot be written by us.
     #[error("{location} exists, and this sink does not write to such a table: {reason}")]
@@ -386,6 +402,14 @@ pub enum SinkError {
         #[source]
         source: Cause,
     },
+    /// A table without a column that is to be read.
+    #[error("{location} has no column `{column}` that can be compared")]
+    NoColumn {
+        /// Where the table is.
+        location: String,
+        /// The column, or several.
+        column: String,
+    },
     /// The Postgres server takes no writes.
     #[error("the Postgres server {server} is read-only")]
     ReadOnly {
@@ -467,6 +491,9 @@ impl SinkError {
             Self::Spool { .. } => (53, Kind::Sink),
             Self::DataFile { .. } => (54, Kind::Sink),
             Self::LoadTaken { .. } => (60, Kind::User),
+            Self::SchemaConflict { .. } => (65, Kind::Sink),
+            Self::Locked { .. } => (66, Kind::Sink),
+            Self::NoColumn { .. } => (75, Kind::User),
         }
     }
 }
@@ -499,8 +526,13 @@ impl Diagnostic for SinkError {
             Self::Storage { transient: true, .. }
             | Self::Log { .. }
             | Self::Connect { .. }
+            | Self::Locked { .. }
             | Self::Server { transient: true, .. } => Retry::AfterBackoff,
-            Self::Conflict { .. } | Self::Unknown { .. } | Self::MergeConflict { .. } | Self::LoadTaken { .. } => {
+            Self::Conflict { .. }
+            | Self::Unknown { .. }
+            | Self::MergeConflict { .. }
+            | Self::LoadTaken { .. }
+            | Self::SchemaConflict { .. } => {
                 Retry::NextRun
             }
             _ => Retry::Never,
@@ -552,8 +584,23 @@ impl Diagnostic for SinkError {
             Self::Unconditional { .. } => {
                 "commits of runs at the same time would replace each other there: use a store that honours conditional writes, as S3, Azure, MinIO and Ceph do".into()
             }
+            Self::SchemaMismatch { rule: DriftRule::Fail, .. } => {
+                "`drift = \"evolve\"` of the ingest lets the table follow its source; `host run --full-refresh` replaces rows and columns".into()
+            }
+            Self::SchemaMismatch { rule: DriftRule::Replace, .. } => "move the table aside, or write to another sink".into(),
             Self::SchemaMismatch { .. } => {
-                "move the table aside or write to another sink; schemas are not changed by a load".into()
+                "`host run --full-refresh` replaces the rows of the table and gives it the columns of the source; or exclude the column in the \
+                 datakit's settings"
+                    .into()
+            }
+            Self::SchemaConflict { .. } => {
+                "nothing of this run is in the table; run again with the same --run-id".into()
+            }
+            Self::Locked { .. } => {
+                "nothing of this run is in the table; end long queries of the table, and run again with the same --run-id".into()
+            }
+            Self::NoColumn { .. } => {
+                "correct the columns of the rule in `quality` of the ingest, or load the column into the table".into()
             }
             Self::ForeignTable { .. } => "move the table aside, or write to another sink".into(),
             Self::Replaced { row, .. } => format!(
@@ -644,6 +691,8 @@ impl Diagnostic for SinkError {
                 vec![("table", table.clone())]
             }
             Self::SchemaMismatch { location, .. }
+            | Self::SchemaConflict { location }
+            | Self::Locked { location, .. }
             | Self::ForeignTable { location, .. }
             | Self::OtherPartitions { location, .. }
             | Self::Replaced { location, .. }

@@ -3,6 +3,7 @@
 pub mod columns;
 #[cfg(feature = "testing")]
 pub mod conformance;
+pub mod drift;
 mod error;
 pub mod merge;
 

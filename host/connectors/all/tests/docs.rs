@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use datakit_config::{Layers, Problem, load, variables};
 use datakit_connectors::kinds;
+use datakit_model::Diagnostic as _;
 use serde_json::Value;
 
 use crate::support::{check, docs, with_generated};
@@ -45,7 +46,7 @@ fn keys() -> String {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
         variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
     };
-    let sections: [(&str, Value); 21] = [
+    let sections: [(&str, Value); 22] = [
         ("The file", schema.clone()),
         ("[warehouse]", definition("Warehouse")),
         ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
@@ -60,6 +61,7 @@ fn keys() -> String {
         ("[sinks.NAME], kind = \"delta\"", variant("Sink", "delta")),
         ("[sinks.NAME], kind = \"postgres\"", variant("Sink", "postgres")),
         ("[[ingest]]", definition("Ingest")),
+        ("[[ingest.quality]]", definition("QualityRule")),
         ("[limits]", definition("Limits")),
         ("[limits.guest]", definition("GuestLimits")),
         ("[limits.read]", definition("ReadLimits")),
@@ -115,8 +117,58 @@ fn type_of(property: &Value, schema: &Value) -> String {
         (Some("array"), None) => "array of tables".to_owned(),
         (Some("object"), _) => "table".to_owned(),
         (Some(other), _) => other.to_owned(),
-        (None, _) => "table or word".to_owned(),
+        (None, _) => match property["type"].as_array() {
+            Some(types) => types.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+            None => "table or word".to_owned(),
+        },
     }
+}
+
+/// Each block of docs/quality.md is a warehouse file, or goes on from the first one.
+#[test]
+fn examples_of_rules_are_valid() {
+    let page = std::fs::read_to_string(docs().join("quality.md")).unwrap();
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    assert!(blocks.len() > 1, "the page has no examples");
+    let places = blocks[0].split("[[ingest]]").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("warehouse.toml");
+    for block in &blocks {
+        let text = if block.contains("[connections") { (*block).to_owned() } else { format!("{places}{block}") };
+        std::fs::write(&path, text).unwrap();
+        let config = load(&Layers { file: Some(path.clone()), ..Layers::default() }, &kinds());
+        let config = config.unwrap_or_else(|errors| panic!("{block}: {errors}"));
+        assert!(!config.ingests[0].quality.is_empty());
+    }
+}
+
+/// Every error of rules at once, each at its place.
+#[test]
+fn invalid_rules_are_reported_at_once() {
+    let rules = [
+        "rule = \"not_null\"\ncolumns = [\"a\"]",
+        "name = \"a\"",
+        "name = \"a\"\ncolumns = [\"a\"]\nseverity = \"off\"",
+        "name = \"a\"\nrule = \"nul\"",
+        "name = \"a\"\nrule = \"range\"\ncolumns = [\"a\"]",
+        "name = \"a\"\nrule = \"range\"\ncolumns = [\"a\"]\nmin = [1]\npattern = \"x\"",
+        "name = \"a\"\nrule = \"row_count\"\nmin = -1\nseverity = \"off\"",
+        "name = \"a\"\nrule = \"reference\"\ncolumns = [\"a\"]\nin_table = \"b\"\ntables = [\"a\"]",
+    ];
+    let rules: String = rules.iter().map(|rule| format!("[[ingest.quality]]\n{rule}\n")).collect();
+    let file = format!(
+        "[connections.c]\nkind = \"files\"\nroot = \".\"\n[sinks.s]\nkind = \"delta\"\nuri = \"b\"\n\
+         [[ingest]]\ndatakit = \"k@1.0.0\"\nroles = {{ source = \"c\" }}\nsink = \"s\"\ntables = [\"*.*\"]\n{rules}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("warehouse.toml");
+    std::fs::write(&path, file).unwrap();
+    let errors = load(&Layers { file: Some(path), ..Layers::default() }, &kinds()).unwrap_err();
+    let shown = errors.errors().iter().map(|error| {
+        let hint = error.hint().unwrap_or_default();
+        format!("{} {error}\n  hint: {hint}\n", error.code())
+    });
+    insta::assert_snapshot!(shown.collect::<String>());
 }
 
 /// Asks the reader itself: an unknown key's error lists the known ones.
@@ -131,7 +183,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
          [connections.f]\nkind = \"files\"\n{UNKNOWN} = 1\n\
          [sinks.d]\nkind = \"delta\"\n{UNKNOWN} = 1\n[sinks.p]\nkind = \"postgres\"\n{UNKNOWN} = 1\n\
          [limits]\n{UNKNOWN} = 1\nguest = {{ {UNKNOWN} = 1 }}\nread = {{ {UNKNOWN} = 1 }}\nrun = {{ {UNKNOWN} = 1 }}\n\
-         [[ingest]]\n{UNKNOWN} = 1\n"
+         [[ingest]]\n{UNKNOWN} = 1\n[[ingest.quality]]\n{UNKNOWN} = 1\n"
     );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("warehouse.toml");
@@ -172,6 +224,7 @@ fn the_schema_has_the_keys_the_reader_knows() {
         ("limits.read", definition("ReadLimits")),
         ("limits.run", definition("RunLimits")),
         ("ingest[1]", definition("Ingest")),
+        ("ingest[1].quality[1]", definition("QualityRule")),
     ]
     .map(|(table, keys)| (table.to_owned(), keys))
     .into();

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datakit_config::{
-    Config, Kerberos, Layers, Mode, Overrides, SecretRef, SecretSetting, Selection, StoreSettings, StoreValue,
+    Config, Drift, Kerberos, Layers, Mode, Overrides, SecretRef, SecretSetting, Selection, StoreSettings, StoreValue,
     TicketSource, load,
 };
 use datakit_connectors::kinds;
 use datakit_delta::DeltaSettings;
 use datakit_files::FilesSettings;
-use datakit_model::{Diagnostic, TableId};
+use datakit_model::{Diagnostic, DriftRule, DriftRules, TableId};
 use datakit_postgres::PostgresServer;
 use datakit_secrets::aws::{AccessKeys, AwsSecret};
 use datakit_secrets::delinea::{self, DelineaField};
@@ -171,6 +171,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
         ("DATAKIT_TABLES", "sales.*"),
         ("DATAKIT_SETTINGS", r#"{"maxdop": 2, "nested": {"a": 2}}"#),
         ("DATAKIT_MODE", "append"),
+        ("DATAKIT_DRIFT", "fail"),
     ]);
     let config = load_in(folder.path(), environment.clone(), Overrides::default());
     assert_eq!(config.warehouse.registry.as_deref(), Some("registry.corp.example/kits"));
@@ -184,6 +185,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
     let ingest = config.ingest(&Selection::default()).unwrap();
     assert_eq!(ingest.settings, json!({ "maxdop": 2, "nested": { "a": 2, "b": [1, 2.5, true] } }));
     assert_eq!((ingest.tables.to_string(), ingest.mode), ("sales.*".to_owned(), Some(Mode::Append)));
+    assert_eq!(ingest.drift.rules(), DriftRules::all(DriftRule::Fail));
     assert_eq!(config.warnings_of_modes(), Vec::<String>::new());
 
     let flags = Overrides {
@@ -193,6 +195,7 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
         tables: vec!["hr.*".into(), "!hr.secret".into()],
         parallel: Some(7),
         mode: Some(Mode::Overwrite),
+        drift: Some(Drift::Freeze),
     };
     let config = load_in(folder.path(), environment, flags);
     assert_eq!((config.warehouse.registry.as_deref(), config.warehouse.plain_http), (Some("oci:here"), true));
@@ -202,6 +205,30 @@ fn the_environment_is_over_the_file_and_flags_are_over_both() {
     assert_eq!(ingest.settings["maxdop"], 1);
     assert_eq!(ingest.tables.to_string(), "hr.*, !hr.secret");
     assert_eq!((ingest.parallel, ingest.mode), (Some(7), Some(Mode::Overwrite)));
+    assert_eq!(ingest.drift.rules(), DriftRules::all(DriftRule::Freeze));
+}
+
+#[test]
+fn rule_of_drift_is_a_word_or_words_by_pattern() {
+    let folder = folder();
+    let path = folder.path().join("warehouse.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let rules = |drift: &str| {
+        std::fs::write(&path, text.replace("[[ingest]]", &format!("[[ingest]]\n{drift}"))).unwrap();
+        load_in(folder.path(), BTreeMap::new(), Overrides::default())
+            .ingest(&Selection::default())
+            .unwrap()
+            .drift
+            .rules()
+    };
+    assert_eq!(rules(""), DriftRules::all(DriftRule::Evolve));
+    assert_eq!(rules("drift = \"fail\""), DriftRules::all(DriftRule::Fail));
+    let by_pattern = rules("drift = { \"dbo.*\" = \"freeze\", \"dbo.orders\" = \"evolve\" }");
+    let of = |schema, name| by_pattern.of(&TableId::new(schema, name));
+    assert_eq!(
+        [of("dbo", "items"), of("DBO", "Orders"), of("hr", "people")],
+        [DriftRule::Freeze, DriftRule::Evolve, DriftRule::Evolve]
+    );
 }
 
 #[test]

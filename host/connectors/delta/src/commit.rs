@@ -1,6 +1,7 @@
 //! The log entry that makes a table's new rows visible, and what an earlier one left.
 
 mod accept;
+mod check;
 mod merged;
 mod named;
 
@@ -14,7 +15,7 @@ use datakit_model::state::{SourceTable, StateDocument, TargetTable, WrittenRows}
 use datakit_model::{TableId, TableState};
 use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake::kernel::transaction::{CommitData, TransactionError};
-use deltalake::kernel::{Action, Add, MetadataExt as _, SchemaRef, Transaction, new_metadata};
+use deltalake::kernel::{Action, Add, MetadataExt as _, SchemaRef, StructType, Transaction, new_metadata};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
@@ -24,7 +25,7 @@ use uuid::Uuid;
 
 use super::config::Root;
 use super::merge::{Merged, TableFile};
-use super::schema::{TableSchema, column_with_invariant};
+use super::schema::TableSchema;
 use super::state::{self, Documents, Held, STATE_KEY};
 use super::{first_entry, protocol};
 use crate::storage::{classify, system_error};
@@ -34,6 +35,8 @@ use datakit_parquet::DataFile;
 
 /// So many times a commit is tried again behind commits of others.
 const MAX_ATTEMPTS: u32 = 20;
+/// So many of them may be without an answer from the store.
+const MAX_UNANSWERED: u32 = 3;
 /// The pause after the first attempt; each further one is longer by it.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Commits from one checkpoint to the next, where a table does not say.
@@ -171,43 +174,9 @@ impl Log {
         if proposed.is_empty() || is_same { there.to_vec() } else { proposed }
     }
 
-    /// Refuses a table that we cannot write, that holds other columns, or that is partitioned by others.
-    pub(crate) fn check(
-        &self,
-        schema: &TableSchema,
-        partition_columns: &[String],
-        mode: WriteMode,
-    ) -> Result<(), SinkError> {
-        let Some(snapshot) = &self.snapshot else { return Ok(()) };
-        let foreign = |reason: String| SinkError::ForeignTable { location: self.location.clone(), reason };
-        if let Some(column) = column_with_invariant(&snapshot.schema()) {
-            return Err(foreign(format!("its column `{column}` has an invariant")));
-        }
-        let needs = protocol::not_honoured(snapshot.protocol(), snapshot.metadata(), &snapshot.schema());
-        let needs = needs.map_err(|error| foreign(error.to_string()))?;
-        if !needs.is_empty() {
-            return Err(foreign(format!("it needs table features that are not supported here: {}", needs.join(", "))));
-        }
-        let there = snapshot.metadata().partition_columns();
-        if there != partition_columns {
-            let (location, wanted) = (self.location.clone(), partition_columns.to_vec());
-            return Err(SinkError::OtherPartitions { location, there: there.to_vec(), wanted });
-        }
-        if mode != WriteMode::Append && snapshot.table_config().append_only == Some(true) {
-            let does = if mode == WriteMode::Merge { "merges" } else { "overwrites" };
-            return Err(foreign(format!("it is append-only, and the load {does}")));
-        }
-        let differences = schema.differences(&snapshot.schema(), mode);
-        if differences.is_empty() {
-            Ok(())
-        } else {
-            Err(SinkError::SchemaMismatch { location: self.location.clone(), differences })
-        }
-    }
-
     /// Writes the document of the state and then the one log entry that names it, behind the commits that others have made
-    /// meanwhile, when these change neither the state nor what the table is. An error after the attempt is resolved by reading,
-    /// never by writing again.
+    /// meanwhile, when these change neither the state nor what the table is. An error after the attempt is resolved by reading.
+    /// Where a store did not answer, the same entry is written to the same version once more, which at most one of both writes is.
     pub(crate) async fn commit(&self, commit: Commit<'_>) -> Result<(TableState, TableRows), CommitError> {
         let mut prepared = self.prepare(self, &commit).await?;
         let outcome = self.attempt(&commit, &mut prepared).await;
@@ -220,6 +189,7 @@ impl Log {
 
     async fn attempt(&self, commit: &Commit<'_>, prepared: &mut Prepared) -> Result<TableRows, CommitError> {
         let mut newest: Option<Self> = None;
+        let mut unanswered = 0;
         for attempt in 1..=MAX_ATTEMPTS {
             let base = newest.as_ref().unwrap_or(self);
             let error = match base.write(commit, prepared).await {
@@ -229,19 +199,36 @@ impl Log {
                 }
                 Err(error) => error,
             };
-            let found = self.resolve(prepared, error).await?;
-            let Found::Others(log) = found else { return Ok(base.rows_after(commit)) };
-            log.check(commit.schema, commit.partition_columns, commit.target.mode).map_err(CommitError::Nothing)?;
+            let log = match self.resolve(prepared, error).await {
+                Ok(Found::Ours) => return Ok(base.rows_after(commit)),
+                Ok(Found::Others(log)) => log,
+                Ok(Found::Unanswered(log, error)) => {
+                    unanswered += 1;
+                    if unanswered == MAX_UNANSWERED {
+                        return Err(self.unknown(error));
+                    }
+                    log
+                }
+                // An earlier attempt may still take effect, unless another run has taken its place.
+                Err(CommitError::Nothing(error))
+                    if unanswered > 0 && !matches!(error, SinkError::Conflict { .. }) =>
+                {
+                    return Err(self.unknown(error));
+                }
+                Err(error) => return Err(error),
+            };
+            log.check(commit.partition_columns, commit.target.mode).map_err(CommitError::Nothing)?;
+            log.check_columns(self, commit.target, commit.schema).map_err(CommitError::Nothing)?;
             log.state(commit.target.mode).map_err(CommitError::Nothing)?;
             if let Some(merged) = commit.merged {
                 log.still_fits(self, merged).map_err(CommitError::Nothing)?;
             }
-            if log.id() != Some(prepared.table_id.as_str()) {
+            if log.exists() && log.id() != Some(prepared.table_id.as_str()) {
                 // Another writer has created the table meanwhile.
                 self.documents.discard(prepared.number).await;
                 *prepared = self.prepare(&log, commit).await?;
             }
-            tracing::info!(location = %self.location, attempt, "another writer has committed: committing behind it");
+            tracing::info!(location = %self.location, attempt, "another writer has committed, or the store has not answered: committing again");
             newest = Some(*log);
             tokio::time::sleep(PAUSE * attempt).await;
         }
@@ -280,7 +267,10 @@ impl Log {
     async fn write(&self, commit: &Commit<'_>, prepared: &Prepared) -> Result<u64, DeltaTableError> {
         let (version, mut actions) = match &self.snapshot {
             None => (0, Self::creation(commit, &prepared.table_id)?),
-            Some(snapshot) => (snapshot.version() + 1, Self::continuation(snapshot, commit.target.mode)?),
+            Some(snapshot) => {
+                let altered = commit.schema.altered.as_ref();
+                (snapshot.version() + 1, Self::continuation(snapshot, altered, commit.target.mode)?)
+            }
         };
         let replaced = commit.merged.iter().flat_map(|merged| &merged.replaced);
         actions.extend(replaced.map(|file| Action::Remove(file.remove())));
@@ -310,12 +300,23 @@ impl Log {
 
     /// What comes before the rows in every later version. Metadata only where it changes: whoever appends at the same time would
     /// fail.
-    fn continuation(snapshot: &DeltaTableState, mode: WriteMode) -> Result<Vec<Action>, DeltaTableError> {
-        let metadata = snapshot.metadata();
-        let upgraded = protocol::upgraded(snapshot.protocol(), metadata, &snapshot.schema())?;
+    fn continuation(
+        snapshot: &DeltaTableState,
+        altered: Option<&StructType>,
+        mode: WriteMode,
+    ) -> Result<Vec<Action>, DeltaTableError> {
+        let mut metadata = snapshot.metadata().clone();
+        let has_state = metadata.configuration().contains_key(STATE_KEY);
+        if has_state {
+            metadata = metadata.remove_config_key(STATE_KEY)?;
+        }
+        if let Some(altered) = altered {
+            metadata = metadata.with_schema(altered)?;
+        }
+        let upgraded = protocol::upgraded(snapshot.protocol(), &metadata, altered.unwrap_or(&snapshot.schema()))?;
         let mut actions: Vec<Action> = upgraded.map(Action::Protocol).into_iter().collect();
-        if metadata.configuration().contains_key(STATE_KEY) {
-            actions.push(Action::Metadata(metadata.clone().remove_config_key(STATE_KEY)?));
+        if has_state || altered.is_some() {
+            actions.push(Action::Metadata(metadata));
         }
         if mode == WriteMode::Overwrite {
             actions.extend(snapshot.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));
@@ -357,17 +358,14 @@ impl Log {
 
     /// Finds out what a failed attempt left: our commit, or those of others.
     async fn resolve(&self, prepared: &Prepared, error: DeltaTableError) -> Result<Found, CommitError> {
-        let unknown = |error: DeltaTableError| {
-            CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source: Box::new(error) })
-        };
-        let Ok(now) = self.newest().await else { return Err(unknown(error)) };
+        let Ok(now) = self.newest().await else { return Err(self.unknown(error)) };
         // Another run may have committed after ours.
         if now.held.number == Some(prepared.number) || now.held.was_committed_by(&prepared.document.load.run_id) {
             tracing::warn!(location = %self.location, %error, "committed, though the attempt was reported as failed");
             return Ok(Found::Ours);
         }
         if now.held.has_forgotten(&prepared.document) {
-            return Err(unknown(error));
+            return Err(self.unknown(error));
         }
         if now.held.number != self.held.number {
             return Err(CommitError::Nothing(SinkError::Conflict { location: self.location.clone() }));
@@ -375,7 +373,16 @@ impl Log {
         if lost_the_race(&error) && now.exists() {
             return Ok(Found::Others(Box::new(now)));
         }
-        Err(CommitError::Nothing(log_error(&self.location, error)))
+        match log_error(&self.location, error) {
+            error @ (SinkError::Storage { transient: true, .. } | SinkError::Log { .. }) if self.directory.is_none() => {
+                Ok(Found::Unanswered(Box::new(now), error))
+            }
+            error => Err(CommitError::Nothing(error)),
+        }
+    }
+
+    fn unknown(&self, error: impl std::error::Error + Send + Sync + 'static) -> CommitError {
+        CommitError::Unknown(SinkError::Unknown { location: self.location.clone(), source: Box::new(error) })
     }
 
     /// Makes a commit on a local disk survive a power failure. The first entry is flushed before it has its name.
@@ -415,6 +422,8 @@ enum Found {
     Ours,
     /// Commits of others, and the state that was there before.
     Others(Box<Log>),
+    /// Nothing yet: the store has not answered, and what it was sent may still be on its way.
+    Unanswered(Box<Log>, SinkError),
 }
 
 /// Why a commit failed, and what may be done with its files.

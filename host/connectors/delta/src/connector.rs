@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datakit_config::{SectionKind, SinkConfig};
 use datakit_connect::connector::{ConnectedSink, Connector, OpenError, Outline, Services};
+use datakit_connect::dataset::DatasetName;
 use datakit_connect::probe::{Broken, Walk};
 use datakit_connect::store;
-use datakit_model::Failure;
 use datakit_model::sink::Sink;
+use datakit_model::{Failure, TableId};
 
 use crate::config::DeltaConfig;
 use crate::settings::{self, DeltaSettings};
@@ -77,6 +78,10 @@ struct Connected(Arc<DeltaSink>);
 impl ConnectedSink for Connected {
     fn sink(&self) -> Arc<dyn Sink> {
         Arc::clone(&self.0) as Arc<dyn Sink>
+    }
+
+    fn dataset(&self, source_system: &str, table: &TableId) -> Result<DatasetName, Failure> {
+        Ok(DatasetName::in_folder(&self.0.locate(source_system, table)?))
     }
 
     async fn walk(&self, walk: &mut dyn Walk, write_probe: bool) -> Result<(), Broken> {

@@ -5,7 +5,7 @@
 //!
 //! - [`config`]: where and how;
 //! - [`names`]: columns and directories, reversibly;
-//! - `schema`: Arrow columns as Delta columns, and whether they fit the table that is there;
+//! - `schema`: Arrow columns as Delta columns; `drift`: columns of a load that are not those of the table;
 //! - `encode`: the few columns that change their form, a column at a time;
 //! - `partitioning`: tables that are partitioned by the values of columns;
 //! - `commit`: the log entry;
@@ -13,6 +13,7 @@
 //! - `first_entry`: the first of a table on a disk, which comes with its folder;
 //! - `state`: the documents of a table's state;
 //! - `tables`: the tables below the root; `records`: the records of runs there;
+//! - `values`: the values of columns of a table that is there;
 //! - `protocol`: table features;
 //! - `stores`: logs in S3 and Azure; `storage`: what stores and file systems say, as errors;
 //! - `sink`: the traits.
@@ -20,6 +21,7 @@
 mod commit;
 pub mod config;
 mod connector;
+mod drift;
 mod encode;
 mod first_entry;
 mod merge;
@@ -38,6 +40,7 @@ mod storage;
 mod stores;
 mod tables;
 mod unfinished;
+mod values;
 
 pub use config::DeltaConfig;
 pub use connector::Delta;

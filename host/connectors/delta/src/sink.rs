@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datakit_model::resume::{FinishedPartition, Leftover, Unfinished};
-use datakit_model::{Failure, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
+use datakit_model::{ColumnChange, Failure, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use datakit_parquet::{DataFile, EncodingMemory, FilePlan, Message, WriterOptions, write_partition};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Sender};
@@ -20,12 +20,13 @@ use super::records::Records;
 use super::schema::TableSchema;
 use super::slots::{OpenSlot, Partitions, Slot, lock};
 use super::unfinished::KeptLoad;
-use super::{names, probe, tables, unfinished};
+use super::{drift, names, probe, tables, unfinished, values};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
+use datakit_connect::sink::drift::Fit;
 use datakit_model::sink::{
-    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
-    Target, WriteMode, Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableValues,
+    TableWriter, Target, WriteMode, Written,
 };
 
 /// Delta tables under one root.
@@ -97,14 +98,22 @@ impl DeltaSink {
         self.root.table(&segments)
     }
 
-    /// How a target's files are written, and the table's log, after all checks.
-    pub(crate) async fn prepare(&self, target: &Target) -> Result<(FilePlan<DeltaRows>, Log), SinkError> {
+    /// The table's log, its partition columns, and how the columns of a target go into it; `is_part`: the rows have more columns.
+    async fn fitted(&self, target: &Target, is_part: bool) -> Result<(Log, Vec<String>, Fit, TableSchema), SinkError> {
         check_mode(target, "delta")?;
         let root = self.table_root(&target.run.source_system, &target.table)?;
-        let schema = TableSchema::new(&target.table, &target.schema)?;
+        TableSchema::new(&target.table, &target.schema)?;
         let log = Log::open(&root, &target.run.source_system, &target.table).await?;
         let columns = log.partition_columns(partition_columns(target));
-        log.check(&schema, &columns, target.mode)?;
+        log.check(&columns, target.mode)?;
+        let (fit, schema) = drift::fit(target, &log, &columns, is_part)?;
+        Ok((log, columns, fit, schema))
+    }
+
+    /// How a target's files are written, the table's log, and how the rows are made to fit, after all checks.
+    pub(crate) async fn prepare(&self, target: &Target) -> Result<(FilePlan<DeltaRows>, Log, Fit), SinkError> {
+        let (log, columns, fit, schema) = self.fitted(target, false).await?;
+        let root = self.table_root(&target.run.source_system, &target.table)?;
         let schema = match log.columns().filter(|_| target.mode == WriteMode::Merge) {
             Some(there) => schema.merged_into(&there),
             None => schema,
@@ -124,7 +133,7 @@ impl DeltaSink {
             },
             memory: Arc::clone(&self.memory),
         };
-        Ok((plan, log))
+        Ok((plan, log, fit))
     }
 
     /// A writer for a target that merges.
@@ -135,6 +144,23 @@ impl DeltaSink {
         target: Target,
     ) -> Result<MergeWriter, SinkError> {
         MergeWriter::new(plan, log, target, self.config.checkpoint_interval, self.merges.clone())
+    }
+
+    /// A writer for a target that does not merge, with what processes before have left of its load.
+    async fn writer(&self, plan: FilePlan<DeltaRows>, log: Log, target: Target) -> Result<DeltaWriter, SinkError> {
+        let mut partitions = Partitions::default();
+        let kept = match &target.load {
+            None => None,
+            Some(load) => {
+                let root = self.table_root(&target.run.source_system, &target.table)?;
+                let (kept, files) = KeptLoad::open(&root, load, form_of(&plan.form)).await?;
+                partitions.slots = files.into_iter().map(|(ordinal, files)| (ordinal, Slot::Kept(files))).collect();
+                Some(kept)
+            }
+        };
+        let (plan, partitions) = (Arc::new(plan), Arc::new(Mutex::new(partitions)));
+        let checkpoint_interval = self.config.checkpoint_interval;
+        Ok(DeltaWriter { plan, log, target, checkpoint_interval, partitions, kept })
     }
 }
 
@@ -242,12 +268,26 @@ impl Sink for DeltaSink {
         Ok(Log::look(&root, source_system, table).await?.rows())
     }
 
+    async fn values(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        columns: &[String],
+    ) -> Result<Option<Box<dyn TableValues>>, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(values::read(&Log::look(&root, source_system, table).await?, columns)?)
+    }
+
     fn fits(&self, target: &Target) -> Result<(), Failure> {
         check_mode(target, self.kind())?;
         self.table_root(&target.run.source_system, &target.table)?;
         let schema = TableSchema::new(&target.table, &target.schema)?;
         Partitioning::new(&target.table, &schema, partition_columns(target))?;
         Ok(())
+    }
+
+    async fn drift(&self, target: &Target) -> Result<Vec<ColumnChange>, Failure> {
+        Ok(self.fitted(target, true).await?.2.changes)
     }
 
     fn writes_partitioned_tables(&self) -> bool {
@@ -267,24 +307,22 @@ impl Sink for DeltaSink {
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
-        let (plan, log) = self.prepare(&target).await?;
-        if target.mode == WriteMode::Merge {
-            return Ok(Arc::new(self.merge_writer(plan, log, target)?));
-        }
-        let checkpoint_interval = self.config.checkpoint_interval;
-        let mut partitions = Partitions::default();
-        let kept = match &target.load {
-            None => None,
-            Some(load) => {
-                let root = self.table_root(&target.run.source_system, &target.table)?;
-                let (kept, files) = KeptLoad::open(&root, load, &plan.form.partitioning.columns).await?;
-                partitions.slots = files.into_iter().map(|(ordinal, files)| (ordinal, Slot::Kept(files))).collect();
-                Some(kept)
-            }
+        let (plan, log, fit) = self.prepare(&target).await?;
+        let (target, location) = (fit.written(target), log.location.clone());
+        let writer: Arc<dyn TableWriter> = if target.mode == WriteMode::Merge {
+            Arc::new(self.merge_writer(plan, log, target)?)
+        } else {
+            Arc::new(self.writer(plan, log, target).await?)
         };
-        let (plan, partitions) = (Arc::new(plan), Arc::new(Mutex::new(partitions)));
-        Ok(Arc::new(DeltaWriter { plan, log, target, checkpoint_interval, partitions, kept }))
+        Ok(fit.around(writer, location))
     }
+}
+
+/// What files of a table must share: the columns that it is partitioned by, and those of the files.
+fn form_of(rows: &DeltaRows) -> Vec<String> {
+    let columns = rows.partitioning.file_schema.fields().iter();
+    let columns = columns.map(|column| format!("{} {} {}", column.name(), column.data_type(), column.is_nullable()));
+    rows.partitioning.columns.iter().cloned().chain(columns).collect()
 }
 
 /// The partition columns of a target as the table calls them.

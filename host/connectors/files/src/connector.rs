@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datakit_config::{Connection, SectionKind};
 use datakit_connect::connector::{ConnectedSource, Connector, OpenError, Outline, Services};
+use datakit_connect::dataset::DatasetName;
 use datakit_connect::permissions::Permissions;
 use datakit_connect::probe::{Broken, Walk};
 use datakit_connect::store;
-use datakit_model::Failure;
 use datakit_model::source::Source;
+use datakit_model::{Failure, TableId};
 
 use crate::config::{FilesConfig, Root};
 use crate::settings::{self, FilesSettings};
@@ -72,6 +73,11 @@ struct Connected {
 impl ConnectedSource for Connected {
     fn source(&self) -> Arc<dyn Source> {
         Arc::clone(&self.source) as Arc<dyn Source>
+    }
+
+    /// A table is a set of files below the root: it is named like a folder there.
+    fn dataset(&self, table: &TableId) -> DatasetName {
+        DatasetName::in_folder(&format!("{}/{}", self.root.trim_end_matches('/'), table.name))
     }
 
     async fn reach(&self) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datakit_config::{Connection, SectionKind, SinkConfig};
 use datakit_connect::connector::{ConnectedSink, ConnectedSource, Connector, OpenError, Outline, Services};
+use datakit_connect::dataset::DatasetName;
 use datakit_connect::permissions::Permissions;
 use datakit_connect::presented::Greeting;
 use datakit_connect::probe::{
@@ -15,11 +16,12 @@ use datakit_connect::sink::SinkError;
 use datakit_guard::SqlLimits;
 use datakit_model::sink::Sink;
 use datakit_model::source::Source;
-use datakit_model::{Credential, Failure};
+use datakit_model::{Credential, Failure, TableId};
 
 use crate::server::{Encrypt, Server};
 use crate::settings::{self, PostgresServer, PostgresSettings, PostgresSinkSettings};
 use crate::sink::PostgresSink;
+use crate::sink::names::TableName;
 use crate::source::{LogicalConfig, PostgresConfig, PostgresError, PostgresSource};
 use crate::wire::ServerInfo;
 
@@ -140,6 +142,10 @@ impl ConnectedSource for Reading {
         Arc::clone(&self.source) as Arc<dyn Source>
     }
 
+    fn dataset(&self, table: &TableId) -> DatasetName {
+        dataset(&self.server, table)
+    }
+
     async fn reach(&self) -> Result<(), Failure> {
         Ok(self.source.reach().await?)
     }
@@ -164,6 +170,12 @@ impl ConnectedSource for Reading {
     }
 }
 
+/// Source and sink may be of one database, and mean one table then.
+fn dataset(server: &PostgresServer, table: &TableId) -> DatasetName {
+    let place = format!("{}:{}", server.host, server.port);
+    DatasetName::in_database("postgres", &place, &server.database, table)
+}
+
 /// A sink with the settings of its server.
 struct Writing {
     server: PostgresServer,
@@ -174,6 +186,11 @@ struct Writing {
 impl ConnectedSink for Writing {
     fn sink(&self) -> Arc<dyn Sink> {
         Arc::clone(&self.sink) as Arc<dyn Sink>
+    }
+
+    fn dataset(&self, source_system: &str, table: &TableId) -> Result<DatasetName, Failure> {
+        let TableName { schema, table } = TableName::new(source_system, table)?;
+        Ok(dataset(&self.server, &TableId::new(schema, table)))
     }
 
     async fn walk(&self, walk: &mut dyn Walk, _: bool) -> Result<(), Broken> {

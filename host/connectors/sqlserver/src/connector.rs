@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use datakit_config::environment::KRB5CCNAME;
 use datakit_config::{Connection, Kerberos, SectionKind, TicketSource};
 use datakit_connect::connector::{ConnectedSource, Connector, OpenError, Outline, Services};
+use datakit_connect::dataset::DatasetName;
 use datakit_connect::permissions::Permissions;
 use datakit_connect::presented::Greeting;
 use datakit_connect::probe::{
@@ -15,8 +16,8 @@ use datakit_connect::probe::{
 };
 use datakit_guard::SqlLimits;
 use datakit_kerberos::{Origin, Service, TicketSettings, Tickets};
-use datakit_model::Failure;
 use datakit_model::source::Source;
+use datakit_model::{Failure, TableId};
 
 use crate::config::{Encrypt, Login, SqlServerConfig};
 use crate::error::SourceError;
@@ -134,6 +135,10 @@ struct Connected {
 impl ConnectedSource for Connected {
     fn source(&self) -> Arc<dyn Source> {
         Arc::clone(&self.source) as Arc<dyn Source>
+    }
+
+    fn dataset(&self, table: &TableId) -> DatasetName {
+        DatasetName::in_database("mssql", &self.settings.place(), &self.settings.database, table)
     }
 
     fn tickets(&self) -> Option<&Arc<Tickets>> {

@@ -28,6 +28,32 @@ fn every_requested_table_is_planned_once_and_nothing_else() {
 }
 
 #[test]
+fn rule_of_quality_says_what_it_checks() {
+    use datakit_model::quality::{Check, Severity};
+    let rule = |name: &str, check| filled::QualityRule {
+        name: name.to_owned(),
+        columns: vec!["id".to_owned()],
+        check,
+        severity: Severity::Warn,
+    };
+    let with = |rules| filled::TablePlan { rules, ..plan("a", vec![part()]) };
+    let prefix = "`plan` returned something unacceptable: ";
+    let problem = |rules| refused(vec![with(rules)]).strip_prefix(prefix).unwrap().to_owned();
+    assert_eq!(problem(vec![rule("key", None)]), "the rule `key` of dbo.a checks nothing");
+    assert_eq!(problem(vec![rule("", Some(Check::NotNull))]), "a rule of quality with an empty name");
+    assert_eq!(
+        problem(vec![rule("a\nb", Some(Check::NotNull))]),
+        "a rule of quality with the control character \\n in its name"
+    );
+    let nowhere = Check::Reference { table: TableId::new("dbo", ""), columns: Vec::new() };
+    assert_eq!(problem(vec![rule("up", Some(nowhere))]), "a table with an empty name");
+    let requested = [TableId::new("dbo", "a")];
+    let returned = vec![with(vec![rule("key", Some(Check::NotNull))])];
+    let checked = plans(returned, &requested, &GuestLimits::default()).unwrap();
+    assert_eq!(checked[0].rules[0].summary(), "not_null of id");
+}
+
+#[test]
 fn partitions_are_numbered_in_their_order() {
     let requested = [TableId::new("dbo", "a")];
     let returned = vec![plan("a", vec![part(), part(), part()])];

@@ -75,6 +75,7 @@ pub struct Filled<T> {
 pub type DescriptionHandle = Filled<filled::Description>;
 pub type TableHandle = Filled<filled::TableDescription>;
 pub type PlanHandle = Filled<filled::TablePlan>;
+pub type RuleHandle = Filled<filled::QualityRule>;
 pub type BuilderHandle = Filled<filled::ProjectionParts>;
 pub type QueryHandle = Filled<Query>;
 pub type FormatHandle = Filled<FileFormat>;

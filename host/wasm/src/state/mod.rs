@@ -16,7 +16,7 @@ use arrow::record_batch::RecordBatch;
 use datakit_model::datakit::{Role, Session};
 use datakit_model::memory::Overfull;
 use datakit_model::source::{Adjustment, ReadReport, Rejected};
-use datakit_model::{GuestLimits, MemoryBudget, TrackedBatch};
+use datakit_model::{ColumnOrigin, GuestLimits, MemoryBudget, TrackedBatch};
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 
@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) session: Option<Session>,
     /// What `describe` declared.
     pub(crate) roles: Arc<[Role]>,
+    /// What the columns of the last projection are made of.
+    pub(crate) origins: Vec<ColumnOrigin>,
     /// What readers that live have adjusted so far.
     adjustments: BTreeMap<u64, Vec<Adjustment>>,
     /// What readers that are gone have adjusted, by column and kind.
@@ -97,6 +99,7 @@ impl State {
             log,
             session,
             roles,
+            origins: Vec::new(),
             adjustments: BTreeMap::new(),
             adjusted: BTreeMap::new(),
             rejected: Rejected::default(),

@@ -20,6 +20,7 @@ wasmtime::component::bindgen!({
         "datakit:kit/plans.description": crate::state::DescriptionHandle,
         "datakit:kit/plans.discovery-request": crate::state::DiscoveryHandle,
         "datakit:kit/plans.table-description": crate::state::TableHandle,
+        "datakit:kit/plans.quality-rule": crate::state::RuleHandle,
         "datakit:kit/plans.table-plan": crate::state::PlanHandle,
         "datakit:kit/plans.partition": crate::state::PartitionHandle,
     },

@@ -112,7 +112,7 @@ fn a_name_the_sink_cannot_hold_is_refused() {
 }
 
 #[test]
-fn a_table_of_another_schema_is_never_changed() {
+fn a_table_of_another_schema_is_refused_where_no_difference_is_allowed() {
     let changed = [
         "DROP TABLE dbo.t",
         "CREATE TABLE dbo.t (id bigint NOT NULL PRIMARY KEY, note nvarchar(60) NULL, more int)",
@@ -121,8 +121,10 @@ fn a_table_of_another_schema_is_never_changed() {
     let world = World::new(TABLE);
     world.run(&["--run-id", "before"]);
     world.mssql.execute(&changed);
-    insta::assert_snapshot!("delta_table_of_another_schema", world.refused(&RUN));
-    let overwrite = world.host(&run(&["--mode", "overwrite"]));
+    let fail = run(&["--drift", "fail"]);
+    insta::assert_snapshot!("delta_table_of_another_schema", world.refused(&fail));
+    insta::assert_snapshot!("delta_column_of_a_wider_type", world.refused(&RUN));
+    let overwrite = world.host(&run(&["--drift", "fail", "--mode", "overwrite"]));
     assert_eq!(overwrite.code, Some(1), "overwriting rows is not overwriting a schema");
     assert_eq!(delta_ids(&world, "ERP/dbo/t"), each(1, 3, 1));
 
@@ -131,6 +133,6 @@ fn a_table_of_another_schema_is_never_changed() {
     let world = world.with_postgres();
     world.run(&["--run-id", "before"]);
     world.mssql.execute(&changed);
-    insta::assert_snapshot!("postgres_table_of_another_schema", world.refused(&RUN));
+    insta::assert_snapshot!("postgres_table_of_another_schema", world.refused(&fail));
     assert_eq!(world.postgres("SELECT count(*)::text FROM \"ERP_dbo\".t"), "3");
 }

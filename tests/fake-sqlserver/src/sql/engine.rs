@@ -215,6 +215,7 @@ impl SqlEngine {
             transaction: 0,
             started: None,
             accessed: Cell::new(false),
+            table_variables: Vec::new(),
             shared: Arc::clone(&self.shared),
         };
         Ok(SqlSession::new(Arc::clone(&self.shared), connection, surroundings))

@@ -50,6 +50,11 @@ pub fn undeclared(name: &str) -> SqlError {
     SqlError::new(137, format!("Must declare the scalar variable \"{name}\".")).with_class(15).with_state(2)
 }
 
+/// 1087
+pub fn undeclared_table(name: &str) -> SqlError {
+    SqlError::new(1087, format!("Must declare the table variable \"{name}\".")).with_class(15).with_state(2)
+}
+
 /// 195
 pub fn unknown_function(name: &str) -> SqlError {
     SqlError::new(195, format!("'{name}' is not a recognized built-in function name.")).with_class(15).with_state(10)

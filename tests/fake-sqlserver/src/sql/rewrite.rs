@@ -10,6 +10,7 @@
 //! | `ROLLBACK TRANSACTION s` | `EXEC __roll_back_to 's'` |
 //! | `BEGIN TRANSACTION t`, `COMMIT TRANSACTION t` | the same without `t` |
 //! | `CHANGETABLE(CHANGES t, @v)` | `CHANGETABLE('t', @v)` |
+//! | `INSERT @t EXEC p …` | `EXEC __insert_executed '@t', 'p', …` |
 //! | `EXEC p`, then another statement | `EXEC p;` |
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -117,6 +118,9 @@ impl Rewriter {
         }
         if self.is_word(0, &["CHANGETABLE"]) && self.peek(1) == Some(&Token::LParen) && self.is_word(2, &["CHANGES"]) {
             return self.change_table();
+        }
+        if self.is_word(0, &["INSERT"]) && self.insert_executed()? {
+            return Ok(());
         }
         if self.is_word(0, &["EXEC", "EXECUTE"]) && self.peek(1) != Some(&Token::LParen) {
             self.execute();
@@ -263,6 +267,31 @@ impl Rewriter {
             return Err(errors::syntax_near(&self.take()?));
         }
         Ok(())
+    }
+
+    /// `INSERT @t EXEC procedure …`; false where it is another INSERT.
+    fn insert_executed(&mut self) -> Result<bool, SqlError> {
+        let into = usize::from(self.is_word(1, &["INTO"]));
+        let is_variable = matches!(self.peek(1 + into), Some(Token::Word(word)) if word.value.starts_with('@'));
+        if !(is_variable && self.is_word(2 + into, &["EXEC", "EXECUTE"])) {
+            return Ok(false);
+        }
+        self.skip(1 + into);
+        let table = self.take()?;
+        self.skip(1);
+        let procedure = self.name()?;
+        self.call("__insert_executed", vec![table, procedure]);
+        let has_arguments = match self.peek(0) {
+            None | Some(Token::SemiColon) => false,
+            Some(Token::Word(word)) => word.value.starts_with('@') || !is_reserved(&word.value),
+            Some(_) => true,
+        };
+        if has_arguments {
+            // The arguments of the procedure follow those of the call.
+            self.out.pop();
+            self.push(Token::Comma);
+        }
+        Ok(true)
     }
 
     /// A call without arguments ends where the next statement begins.

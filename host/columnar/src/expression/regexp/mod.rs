@@ -80,9 +80,44 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), regex, groups: translated.groups, passes })
     }
 
+    fn matches<'t>(&self, texts: impl Iterator<Item = Option<&'t str>>) -> BooleanArray {
+        texts.map(|text| text.map(|text| self.regex.is_match(text))).collect()
+    }
+
     /// Before a search in so many bytes.
     fn charge(&self, bytes: u64) -> Result<()> {
         step::charge(bytes.saturating_mul(self.passes))
+    }
+}
+
+/// A regular expression of the language on its own: what `regexp_like` asks, outside of an expression.
+#[derive(Debug)]
+pub struct TextPattern(Pattern);
+
+impl TextPattern {
+    /// Compiles a pattern, in bounded memory.
+    ///
+    /// # Errors
+    /// What of the pattern is not in the language, or that it is too large.
+    pub fn compile(text: &str) -> std::result::Result<Self, String> {
+        Pattern::compile(text).map(Self)
+    }
+
+    /// Whether values of this type can be searched.
+    #[must_use]
+    pub fn takes(data_type: &DataType) -> bool {
+        matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    }
+
+    /// Whether each text holds a match, null where it is null; none: the values are not texts.
+    #[must_use]
+    pub fn matches(&self, texts: &dyn Array) -> Option<BooleanArray> {
+        match texts.data_type() {
+            DataType::Utf8 => Some(self.0.matches(texts.as_string::<i32>().iter())),
+            DataType::LargeUtf8 => Some(self.0.matches(texts.as_string::<i64>().iter())),
+            DataType::Utf8View => Some(self.0.matches(texts.as_string_view().iter())),
+            _ => None,
+        }
     }
 }
 
@@ -160,10 +195,7 @@ impl Regexp {
         let bytes = texts.value_offsets().last().zip(texts.value_offsets().first());
         self.pattern.charge(bytes.map_or(0, |(last, first)| (last.as_usize() - first.as_usize()) as u64))?;
         Ok(match &self.kernel {
-            Kernel::Like => {
-                let matched = texts.iter().map(|text| text.map(|text| self.pattern.regex.is_match(text)));
-                Arc::new(matched.collect::<BooleanArray>())
-            }
+            Kernel::Like => Arc::new(self.pattern.matches(texts.iter())),
             Kernel::Substr => {
                 let found = texts.iter().map(|text| self.pattern.regex.find(text?).map(|found| found.as_str()));
                 let found: Vec<_> = found.collect();

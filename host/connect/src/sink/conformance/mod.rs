@@ -4,7 +4,9 @@
 //! [`conformance_tests!`](crate::conformance_tests) make one test of each case. A case says what it saw in a [`Violation`].
 
 mod commits;
+mod drift;
 mod fixture;
+mod held;
 mod merges;
 mod records;
 mod schemas;
@@ -18,7 +20,9 @@ use async_trait::async_trait;
 use datakit_model::{Failure, TableId};
 
 pub use commits::*;
+pub use drift::*;
 pub use fixture::{batch, field, identity};
+pub use held::*;
 pub use merges::*;
 pub use records::*;
 pub use schemas::*;
@@ -148,6 +152,17 @@ macro_rules! conformance_tests {
             gives_its_memory_back
             an_empty_table_is_created
             refuses_another_schema
+            a_new_column_is_added
+            a_dropped_column_is_null_in_new_rows
+            a_column_that_may_be_null_is_relaxed
+            a_wider_type_of_the_table_is_kept
+            a_wider_type_of_the_source_is_taken_or_refused
+            what_does_not_fit_is_refused_by_its_column
+            a_frozen_table_keeps_its_columns
+            a_merge_goes_on_with_other_columns
+            a_full_refresh_takes_the_columns_of_the_source
+            an_aborted_load_alters_nothing
+            a_load_without_rows_alters_the_columns
             accepts_the_same_columns_in_another_order
             refuses_names_it_cannot_tell_apart
             partitions_or_refuses
@@ -172,6 +187,7 @@ macro_rules! conformance_tests {
             kept_partitions_stay_after_an_abort
             unfinished_load_belongs_to_one_process
             leftovers_of_live_and_resumable_loads_stay
+            gives_the_values_of_columns
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datakit_model::sink::{Sink, Target, WriteMode};
-use datakit_model::{Kind, TableId};
+use datakit_model::{DriftRule, Kind, TableId};
 
 use super::fixture::{
     SYSTEM, batch, expect_no_leftovers, expect_rows, field, load, note, plain, plain_schema, table, target, write,
@@ -36,7 +36,8 @@ pub async fn an_empty_table_is_created(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-/// A table of another schema is refused before anything is written, and every differing column is named.
+/// Where no difference is allowed, a table of another schema is refused before anything is written, and every differing column is
+/// named.
 ///
 /// # Errors
 /// The sink does otherwise.
@@ -53,7 +54,8 @@ pub async fn refuses_another_schema(harness: &dyn Harness) -> Outcome {
     ];
     for (fields, columns) in cases {
         let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let Err(failure) = sink.open(target(&table, &schema, "2")).await.map(|_| ()) else {
+        let target = Target { drift: DriftRule::Fail, ..target(&table, &schema, "2") };
+        let Err(failure) = sink.open(target).await.map(|_| ()) else {
             return Err(Violation::new(format!("a schema that differs in {columns:?} was taken")));
         };
         ensure_eq!((failure.code(), failure.kind()), ("DK-SNK-008", Kind::User), "the code ({failure})");

@@ -1,14 +1,12 @@
 //! Loads that are merged into a table by key: one row a key, in bounded memory, for every sink alike.
 //!
 //! - [`columns`]: the columns that a merge goes by, and what each row does;
-//! - `keys`: keys as bytes that can be compared;
 //! - [`spool`]: the rows of a load until its end, in temporary storage; `chunk`: a part of them;
 //! - [`reduce`]: one row a key, of a part of the load;
 //! - [`load`]: the partitions of a load, as a sink's writers.
 
 mod chunk;
 pub mod columns;
-mod keys;
 pub mod load;
 pub mod reduce;
 pub mod spool;
@@ -16,7 +14,7 @@ pub mod spool;
 mod tests;
 
 pub use columns::MergeColumns;
-pub use keys::KeyEncoder;
+pub use datakit_columnar::KeyEncoder;
 pub use load::{FormRows, MergeLoad};
 pub use reduce::{OldRows, Reduced};
 pub use spool::{Chosen, Pass, Spool, SpooledRows};

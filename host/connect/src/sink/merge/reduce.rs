@@ -7,9 +7,9 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{interleave, interleave_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use datakit_columnar::KeyEncoder;
 
 use super::columns::{HeldColumns, MergeColumns};
-use super::keys::KeyEncoder;
 use super::spool::Chosen;
 use crate::sink::SinkError;
 

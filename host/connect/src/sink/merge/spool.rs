@@ -13,11 +13,11 @@ use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, RecordBatch, UI
 use arrow::compute::{concat_batches, filter_record_batch, sort_to_indices, take_arrays};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use datakit_columnar::KeyEncoder;
 use tempfile::SpooledTempFile;
 
 use super::chunk;
 use super::columns::{HeldColumns, MergeColumns};
-use super::keys::KeyEncoder;
 use super::reduce::Reduced;
 use crate::sink::SinkError;
 

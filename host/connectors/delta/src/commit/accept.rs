@@ -63,7 +63,7 @@ impl Log {
     /// Commits the number of a document, and nothing else.
     async fn name(&self, number: i64) -> DeltaResult<()> {
         let Some(snapshot) = &self.snapshot else { return Err(DeltaTableError::NotATable(self.location.clone())) };
-        let actions = Self::continuation(snapshot, WriteMode::Append)?;
+        let actions = Self::continuation(snapshot, None, WriteMode::Append)?;
         let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
         let data = CommitData::new(actions, operation, Default::default(), vec![self.transaction(number)]);
         let entry = CommitOrBytes::LogBytes(data.get_bytes()?);

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use datakit_connect::sink::SinkError;
-use datakit_model::sink::WriteMode;
+use datakit_model::sink::Target;
 use deltalake::protocol::{DeltaOperation, MergePredicate};
 
 use super::{Commit, Log};
@@ -17,13 +17,14 @@ const ADDED: &str = "it added files that may hold rows of the same keys";
 
 impl Log {
     /// The newest version, for a load that is prepared now: nothing that it was checked for has changed.
-    pub(crate) async fn now(&self, form: &DeltaRows, mode: WriteMode) -> Result<Self, SinkError> {
+    pub(crate) async fn now(&self, form: &DeltaRows, target: &Target) -> Result<Self, SinkError> {
         let now = self.newest().await?;
         if now.held.number != self.held.number {
             return Err(SinkError::Conflict { location: self.location.clone() });
         }
-        now.check(&form.schema, &form.partitioning.columns, mode)?;
-        now.state(mode)?;
+        now.check(&form.partitioning.columns, target.mode)?;
+        now.check_columns(self, target, &form.schema)?;
+        now.state(target.mode)?;
         if now.columns() != self.columns() {
             return Err(now.conflict(OTHER_COLUMNS));
         }

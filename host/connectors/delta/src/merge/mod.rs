@@ -141,7 +141,7 @@ impl TableWriter for MergeWriter {
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
         // A closed semaphore would let all merge at once; nobody closes it.
         let _turn = self.memory.turn.acquire().await;
-        let log = self.log.now(&self.plan.form, self.target.mode).await?;
+        let log = self.log.now(&self.plan.form, &self.target).await?;
         let merged = self.merge(&log).await?;
         self.commit_merged(&log, &merged, note).await
     }

@@ -65,10 +65,10 @@ async fn merge_behind(other: impl Fn(&Path) -> Vec<Value>) -> (Option<(String, R
         writer.commit(CommitNote::default()).await.unwrap();
     }
     let merging = target("3", WriteMode::Merge);
-    let (plan, log) = sink.prepare(&merging).await.unwrap();
+    let (plan, log, _) = sink.prepare(&merging).await.unwrap();
     let writer = sink.merge_writer(plan, log, merging).unwrap();
     write(&writer, 5..6).await;
-    let read = writer.log.now(&writer.plan.form, WriteMode::Merge).await.unwrap();
+    let read = writer.log.now(&writer.plan.form, &writer.target).await.unwrap();
     let merged = writer.merge(&read).await.unwrap();
     let log = root.path().join("ERP/dbo/t/_delta_log");
     let entry: String = other(&log).iter().map(|action| format!("{action}\n")).collect();

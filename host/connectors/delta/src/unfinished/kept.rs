@@ -30,8 +30,8 @@ type Files = BTreeMap<u32, Vec<DataFile>>;
 pub(crate) struct KeptLoad {
     folder: Folder,
     plan: Arc<LoadPlan>,
-    /// The columns that the table is partitioned by, as the table calls them.
-    partition_columns: Vec<String>,
+    /// What the table's files must share.
+    form: Vec<String>,
     /// What processes before have finished.
     pub(crate) finished: Vec<FinishedPartition>,
     claim: Mutex<Claim>,
@@ -73,11 +73,11 @@ impl KeptLoad {
     pub(crate) async fn open(
         root: &Root,
         plan: &Arc<LoadPlan>,
-        partition_columns: &[String],
+        form: Vec<String>,
     ) -> Result<(Self, Files), SinkError> {
         let folder = folder(root, &plan.run_id, &plan.fingerprint)?;
-        let (plan, partition_columns) = (Arc::clone(plan), partition_columns.to_vec());
-        let mut load = Self { folder, plan, partition_columns, finished: Vec::new(), claim: Mutex::new(Claim::None) };
+        let plan = Arc::clone(plan);
+        let mut load = Self { folder, plan, form, finished: Vec::new(), claim: Mutex::new(Claim::None) };
         let Some(found) = read(&load.folder).await? else { return Ok((load, Files::new())) };
         if found.is_usable() && found.plan.as_ref().is_some_and(|there| there.id == load.plan.id) {
             let files = load.take_over(found).await?;
@@ -93,7 +93,7 @@ impl KeptLoad {
         }
         let claimed = claim(&self.folder, found.owner + 1, Owner::default()).await?.ok_or_else(|| self.taken())?;
         self.claim = Mutex::new(Claim::Own(claimed));
-        let fitting = found.finished.into_values().filter(|(columns, _)| *columns == self.partition_columns);
+        let fitting = found.finished.into_values().filter(|(form, _)| *form == self.form);
         let looking = futures::stream::iter(fitting).map(|(_, kept)| self.with_files(kept));
         let there: Vec<Option<Kept>> = looking.buffered(MAX_REQUESTS).try_collect().await?;
         let mut files = Files::new();
@@ -141,7 +141,7 @@ impl KeptLoad {
             .map(|(partition, files)| Kept { partition, files: files.into_iter().map(KeptFile::from).collect() });
         let record = Record {
             plan: self.plan.id.clone(),
-            partition_columns: self.partition_columns.clone(),
+            form: self.form.clone(),
             partitions: kept.collect(),
         };
         claimed.records += 1;

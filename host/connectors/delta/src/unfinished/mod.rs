@@ -52,8 +52,8 @@ const LIVE: Duration = Duration::from_secs(600);
 struct Record {
     /// The plan's id.
     plan: String,
-    /// The columns that the table is partitioned by, as the table calls them.
-    partition_columns: Vec<String>,
+    /// The columns that the table is partitioned by, and those of the files: other files do not fit them.
+    form: Vec<String>,
     partitions: Vec<Kept>,
 }
 
@@ -188,12 +188,12 @@ async fn read(folder: &Folder) -> Result<Option<Found>, SinkError> {
     let reading = futures::stream::iter(names).map(|name| async move { parsed::<Record>(folder, &name).await });
     let records: Vec<Option<Record>> = reading.buffered(MAX_REQUESTS).try_collect().await?;
     let (mut finished, mut files) = (BTreeMap::new(), Vec::new());
-    for Record { plan: id, partition_columns, partitions } in records.into_iter().flatten() {
+    for Record { plan: id, form, partitions } in records.into_iter().flatten() {
         let is_of_plan = plan.as_ref().is_some_and(|plan| plan.id == id);
         for kept in partitions {
             files.extend(kept.files.iter().filter(|file| is_own(&file.name)).cloned());
             if is_of_plan {
-                finished.entry(kept.partition.ordinal).or_insert_with(|| (partition_columns.clone(), kept));
+                finished.entry(kept.partition.ordinal).or_insert_with(|| (form.clone(), kept));
             }
         }
     }

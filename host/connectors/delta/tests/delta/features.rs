@@ -9,6 +9,7 @@ use arrow::array::{Int32Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datakit_connect::sink::conformance::{batch, extremes};
 use datakit_model::sink::WriteMode;
+use datakit_model::{DriftRule, Retry};
 use serde_json::Value;
 
 use super::{load, rows, schema, sink, target};
@@ -26,7 +27,7 @@ fn python(script: &str, arguments: &[&str], directory: &Path) -> String {
 }
 
 /// Another writer changes the table.
-fn another_writer(action: &str, directory: &Path) {
+pub(super) fn another_writer(action: &str, directory: &Path) {
     python("write_delta.py", &[action], directory);
 }
 
@@ -181,14 +182,23 @@ async fn behind(
     action: &str,
     mode: WriteMode,
 ) -> (tempfile::TempDir, Result<datakit_model::sink::Committed, datakit_model::Failure>) {
+    behind_by(action, mode, DriftRule::Evolve).await
+}
+
+async fn behind_by(
+    action: &str,
+    mode: WriteMode,
+    drift: DriftRule,
+) -> (tempfile::TempDir, Result<datakit_model::sink::Committed, datakit_model::Failure>) {
     let root = tempfile::tempdir().unwrap();
     let sink = sink(root.path());
     for (run, ids) in [("1", 0..1), ("2", 1..2)] {
         load(&sink, target(run, schema()), &[rows(ids)]).await.unwrap();
     }
-    let writer = datakit_model::sink::Sink::open(&sink, datakit_model::sink::Target { mode, ..target("3", schema()) })
-        .await
-        .unwrap();
+    let writer =
+        datakit_model::sink::Sink::open(&sink, datakit_model::sink::Target { mode, drift, ..target("3", schema()) })
+            .await
+            .unwrap();
     let mut partition = writer.partition(0).await.unwrap();
     partition.write(datakit_model::TrackedBatch::untracked(rows(2..3))).await.unwrap();
     partition.finish().await.unwrap();
@@ -222,11 +232,17 @@ async fn commit_goes_behind_what_another_writer_has_appended_compacted_or_set() 
 }
 
 #[tokio::test]
-async fn commit_behind_another_schema_fails_by_its_column_and_leaves_no_file() {
+async fn commit_behind_a_new_column_holds_where_the_rule_allows_it() {
     let (root, committed) = behind("add-column", WriteMode::Append).await;
+    assert_eq!(committed.unwrap().state.sequence, 3);
+    assert_eq!(faults(&root.path().join("ERP/dbo/orders")), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn commit_behind_another_schema_fails_and_leaves_no_file() {
+    let (root, committed) = behind_by("add-column", WriteMode::Append, DriftRule::Fail).await;
     let failure = committed.unwrap_err();
-    assert_eq!(failure.code(), "DK-SNK-008");
-    assert!(failure.message().contains("`added` is only in the table"), "{failure}");
+    assert_eq!((failure.code(), failure.retry()), ("DK-SNK-065", Retry::NextRun));
     let directory = root.path().join("ERP/dbo/orders");
     let files = std::fs::read_dir(&directory).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
     assert_eq!((files, super::live_files(&directory).await.unwrap().len()), (2, 2));

@@ -12,15 +12,15 @@ use datakit_model::sink::Sink;
 
 use super::{load, target};
 
-const ENGINES: [&str; 3] = ["polars", "duckdb", "deltalake"];
+pub(super) const ENGINES: [&str; 3] = ["polars", "duckdb", "deltalake"];
 
 #[derive(serde::Deserialize)]
-struct Printed {
-    columns: Vec<String>,
-    rows: Vec<TextRow>,
+pub(super) struct Printed {
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<TextRow>,
 }
 
-fn read(engine: &str, directory: &Path) -> Printed {
+pub(super) fn read(engine: &str, directory: &Path) -> Printed {
     let python = std::env::var("DATAKIT_TEST_PYTHON").expect(
         "DATAKIT_TEST_PYTHON must name a Python with tests/requirements.txt installed, for example\n\
          python3 -m venv V && V/bin/pip install -r tests/requirements.txt && export DATAKIT_TEST_PYTHON=$PWD/V/bin/python\n",
@@ -41,7 +41,7 @@ fn canonical(text: String, data_type: &DataType) -> String {
     }
 }
 
-fn assert_reads(engine: &str, directory: &Path, expected: &[RecordBatch]) {
+pub(super) fn assert_reads(engine: &str, directory: &Path, expected: &[RecordBatch]) {
     let printed = read(engine, directory);
     let schema = expected[0].schema();
     let columns: Vec<_> = schema.fields().iter().map(|f| names::column(f.name())).collect();

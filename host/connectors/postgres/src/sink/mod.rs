@@ -6,7 +6,7 @@
 //! the connection rolls it back. The unit of retry is the table.
 //!
 //! - [`names`]: schemas, tables, columns;
-//! - `types`: Arrow columns as Postgres columns, and whether they fit the table that is there;
+//! - `types`: Arrow columns as Postgres columns; `drift`: columns of a load that are not those of the table;
 //! - `copy`: rows on their way by COPY; `encode`: rows in the binary form of COPY;
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
@@ -16,10 +16,12 @@
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
 //! - `unfinished`: loads that a run goes on with;
+//! - `values`: the values of columns of a table that is there;
 //! - `writer`: the traits.
 
 mod connection;
 mod copy;
+mod drift;
 mod encode;
 mod kept;
 mod ledger;
@@ -31,6 +33,7 @@ mod rows;
 mod transaction;
 mod types;
 mod unfinished;
+mod values;
 mod writer;
 
 pub use writer::PostgresSink;

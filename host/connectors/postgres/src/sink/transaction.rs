@@ -8,23 +8,29 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use datakit_model::resume::{FinishedPartition, LoadPlan};
 use datakit_model::state::{SourceTable, StateDocument, WrittenRows};
-use datakit_model::{Failure, TableState};
+use datakit_model::{DriftRule, Failure, TableState};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::connection::{connect, statement_error};
 use super::copy::Copying;
+use super::drift;
 use super::ledger::{self, Held, Lost};
 use super::merge::{Load, Staged, Staging};
 use super::names::{TableName, quote};
 use super::rows;
-use super::types::TableSchema;
+use super::types::{Existing, TableSchema};
 use super::unfinished::{self, StagedLoad};
 use crate::server::Server;
 use datakit_connect::sink::SinkError;
+use datakit_connect::sink::drift::Fit;
 use datakit_connect::sink::merge::MergeColumns;
 use datakit_model::sink::{CommitNote, TableRows, Target, WriteMode};
+
+/// So long a change of columns waits for the sessions that use the table, in seconds.
+const ALTER_SECONDS: u32 = 10;
 
 /// What all writers of a table know.
 pub(crate) struct Plan {
@@ -83,15 +89,21 @@ pub(crate) struct Transaction {
     client: Client,
     /// What the last commit left.
     before: Held,
+    /// What alters the table before a merge is applied.
+    alter: Option<String>,
     copy: Copying,
 }
 
 impl Transaction {
-    /// Begins: nobody else writes the table until this ends, and it has the right columns.
-    pub(crate) async fn begin(plan: Arc<Plan>) -> Result<Self, SinkError> {
+    /// Begins: nobody else writes the table until this ends, and it has the right columns. The plan gets the schema and the target
+    /// of the rows as they are written.
+    pub(crate) async fn begin(mut plan: Plan) -> Result<(Self, Arc<Plan>, Fit), SinkError> {
         let client = connect(&plan.config).await?;
-        match Self::prepare(&client, &plan).await {
-            Ok(before) => Ok(Self { plan, client, before, copy: Copying::default() }),
+        match Self::prepare(&client, &mut plan).await {
+            Ok(Prepared { held, fit, alter }) => {
+                let plan = Arc::new(Plan { target: fit.written(plan.target), ..plan });
+                Ok((Self { plan: Arc::clone(&plan), client, before: held, alter, copy: Copying::default() }, plan, fit))
+            }
             Err(error) => {
                 // Answered before the next attempt asks for the lock; this error is the one to report.
                 let _ = client.batch_execute("ROLLBACK").await;
@@ -100,8 +112,8 @@ impl Transaction {
         }
     }
 
-    /// Leaves the transaction begun and the table ready; gives what the last commit left.
-    async fn prepare(client: &Client, plan: &Plan) -> Result<Held, SinkError> {
+    /// Leaves the transaction begun and the table ready.
+    async fn prepare(client: &Client, plan: &mut Plan) -> Result<Prepared, SinkError> {
         ledger::prepare(client, &plan.config, &plan.name).await?;
         let begin = match &plan.target.load {
             None => format!("BEGIN; {}", ledger::TRANSACTION),
@@ -118,32 +130,53 @@ impl Transaction {
             let reason = format!("it holds the rows of another source's table ({owner})");
             return Err(SinkError::ForeignTable { location: plan.location.clone(), reason });
         }
-        let Some(existing) = ledger::existing_columns(client, &plan.config, &plan.name).await? else {
-            let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
-            let sql = plan.schema.create(&plan.name);
-            client.batch_execute(&sql).await.map_err(|e| plan.failed("create", e))?;
-            if plan.target.mode == WriteMode::Merge {
-                let keys = MergeColumns::new(&plan.target, "postgres")?;
-                let sql = plan.schema.create_index(&plan.name, keys.keys());
-                client.batch_execute(&sql).await.map_err(|e| plan.failed("create an index of", e))?;
-            }
-            return Ok(held);
-        };
-        let differences = plan.schema.differences(&existing, plan.target.mode);
-        if !differences.is_empty() {
-            return Err(SinkError::SchemaMismatch { location: plan.location.clone(), differences });
+        match ledger::existing_columns(client, &plan.config, &plan.name).await? {
+            None => Self::create(client, plan).await,
+            Some(existing) => Self::take(client, plan, &existing).await,
         }
+    }
+
+    /// Makes the table.
+    async fn create(client: &Client, plan: &Plan) -> Result<Prepared, SinkError> {
+        let (system, table) = (&plan.target.run.source_system, &plan.target.table);
+        let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
+        let sql = plan.schema.create(&plan.name);
+        client.batch_execute(&sql).await.map_err(|e| plan.failed("create", e))?;
+        if plan.target.mode == WriteMode::Merge {
+            let keys = MergeColumns::new(&plan.target, "postgres")?;
+            let sql = plan.schema.create_index(&plan.name, keys.keys());
+            client.batch_execute(&sql).await.map_err(|e| plan.failed("create an index of", e))?;
+        }
+        Ok(Prepared { held, fit: Fit::new_table(&plan.target), alter: None })
+    }
+
+    /// Makes the table that is there one that the rows fit into.
+    async fn take(client: &Client, plan: &mut Plan, existing: &[Existing]) -> Result<Prepared, SinkError> {
         // Before it is looked at: nobody empties or replaces it from now on.
         let sql = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", plan.name);
         client.batch_execute(&sql).await.map_err(|e| plan.failed("lock", e))?;
+        let (system, table) = (&plan.target.run.source_system, &plan.target.table);
+        let last = ledger::committed(client, &plan.config, system, table).await?;
+        let (fit, schema) = drift::fit(&plan.target, existing, last.as_ref(), (&plan.location, false))?;
         let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
-        if plan.target.mode == WriteMode::Overwrite {
+        let is_emptied = plan.target.mode == WriteMode::Overwrite;
+        let replaces = is_emptied && plan.target.drift == DriftRule::Replace;
+        let alter = drift::alter(&plan.name, &schema, &fit.alterations, replaces);
+        plan.schema = schema;
+        if plan.target.mode == WriteMode::Merge {
+            // Just before the rows are applied, so that readers wait no longer than they have to.
+            return Ok(Prepared { held, fit, alter });
+        }
+        if is_emptied {
             // Not TRUNCATE: that would keep readers out until the commit.
             let sql = format!("DELETE FROM {}", plan.name);
             client.batch_execute(&sql).await.map_err(|e| plan.failed("empty", e))?;
-            return Ok(Held { rows: 0, ..held });
         }
-        Ok(held)
+        if let Some(sql) = alter {
+            alter_table(client, plan, &sql).await?;
+        }
+        let held = if is_emptied { Held { rows: 0, ..held } } else { held };
+        Ok(Prepared { held, fit, alter: None })
     }
 
     /// Says what became of the rows that the ledger knows, or refuses to add to rows that it does not know.
@@ -203,7 +236,7 @@ impl Transaction {
 
     /// The kept partitions of a load, for whoever goes on with it.
     pub(crate) async fn finished(&self, load: &LoadPlan) -> Result<Vec<FinishedPartition>, SinkError> {
-        unfinished::finished(&self.client, &self.plan.config, load).await
+        unfinished::finished(&self.client, &self.plan.config, load, &self.plan.schema).await
     }
 
     async fn send(&mut self, sql: &str, rows: Bytes) -> Result<(), SinkError> {
@@ -249,6 +282,9 @@ impl Transaction {
         self.execute("stage rows for", &staging.create()).await?;
         let columns = load.load.spool().columns().clone();
         let staged = self.stage(&staging, load).await?;
+        if let Some(sql) = self.alter.take() {
+            alter_table(&self.client, &plan, &sql).await?;
+        }
         // Planned by what is in it; nobody else changes the table until the end, so that no key is added between two statements.
         let ready = format!("ANALYZE {}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", staging.name, plan.name);
         self.client.batch_execute(&ready).await.map_err(|e| plan.failed("lock", e))?;
@@ -326,6 +362,26 @@ impl Transaction {
             tracing::warn!(location = %self.plan.location, %error, "a transaction ended without an answer to ROLLBACK");
         }
     }
+}
+
+/// What a transaction begins with.
+struct Prepared {
+    /// What the last commit left.
+    held: Held,
+    fit: Fit,
+    /// What is to alter the table later.
+    alter: Option<String>,
+}
+
+/// Changes the columns of the table. Waits for its readers for a bounded time: whoever comes after waits behind this statement.
+async fn alter_table(client: &Client, plan: &Plan, sql: &str) -> Result<(), SinkError> {
+    let bounded = format!("SET LOCAL lock_timeout = '{ALTER_SECONDS}s'; {sql} SET LOCAL lock_timeout TO DEFAULT");
+    client.batch_execute(&bounded).await.map_err(|error| match error.code() {
+        Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            SinkError::Locked { location: plan.location.clone(), seconds: ALTER_SECONDS }
+        }
+        _ => plan.failed("change the columns of", error),
+    })
 }
 
 /// The connection broke before the answer to COMMIT: the ledger knows, once the old session is gone.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use datakit_model::TableId;
-use datakit_model::sink::WriteMode;
 
 use super::encode::Form;
 use super::names::{self, TableName, quote, quote_literal};
@@ -34,8 +33,16 @@ pub(crate) struct Column {
     original: Option<String>,
     pub(crate) form: Form,
     /// As `format_type` spells it.
-    type_name: String,
-    nullable: bool,
+    pub(crate) type_name: String,
+    pub(crate) nullable: bool,
+}
+
+impl Column {
+    /// The statement that keeps the source's name, where it is another.
+    pub(crate) fn comment(&self, table: &TableName) -> Option<String> {
+        let comment = quote_literal(&format!("datakit.original_name={}", self.original.as_ref()?));
+        Some(format!(" COMMENT ON COLUMN {table}.{} IS {comment};", quote(&self.name)))
+    }
 }
 
 /// A column of the table that is there.
@@ -87,55 +94,20 @@ impl TableSchema {
     /// `CREATE TABLE`, and the original names as comments.
     pub(crate) fn create(&self, name: &TableName) -> String {
         let mut sql = format!("CREATE TABLE {name} ({});", self.definitions().join(", "));
-        for column in &self.columns {
-            if let Some(original) = &column.original {
-                let comment = quote_literal(&format!("datakit.original_name={original}"));
-                sql.push_str(&format!(" COMMENT ON COLUMN {name}.{} IS {comment};", quote(&column.name)));
-            }
-        }
+        sql.extend(self.columns.iter().filter_map(|column| column.comment(name)));
         sql
+    }
+
+    /// Whether a table has these columns and no others.
+    pub(crate) fn is_of(&self, existing: &[Existing]) -> bool {
+        let found = existing.iter().map(|column| (&column.name, &column.type_name));
+        found.eq(self.columns.iter().map(|column| (&column.name, &column.type_name)))
     }
 
     /// The COPY that all partitions feed.
     pub(crate) fn copy(&self, name: &TableName) -> String {
         let columns: Vec<String> = self.columns.iter().map(|c| quote(&c.name)).collect();
         format!("COPY {name} ({}) FROM STDIN (FORMAT binary)", columns.join(", "))
-    }
-
-    /// What keeps rows of this schema out of the table that is there; none: they fit. Order does not matter. A merge leaves columns
-    /// that only the table has as they are, and rows that it deletes may have nulls anywhere.
-    pub(crate) fn differences(&self, existing: &[Existing], mode: WriteMode) -> Vec<String> {
-        let merges = mode == WriteMode::Merge;
-        let mut differences = Vec::new();
-        for column in &self.columns {
-            let name = &column.name;
-            let Some(there) = existing.iter().find(|e| e.name == *name) else {
-                let other_case = existing.iter().find(|e| e.name.to_lowercase() == name.to_lowercase());
-                differences.push(match other_case {
-                    Some(other) => format!("`{name}` is called `{}` in the table", other.name),
-                    None => format!("`{name}` is not in the table"),
-                });
-                continue;
-            };
-            if there.generated {
-                differences.push(format!("`{name}` is generated in the table"));
-            }
-            if there.type_name != column.type_name {
-                differences.push(format!("`{name}` is {} in the table, not {}", there.type_name, column.type_name));
-            }
-            if column.nullable && there.not_null && !merges {
-                differences.push(format!("`{name}` may be null, but not in the table"));
-            }
-        }
-        for there in existing {
-            let is_known = self.columns.iter().any(|c| c.name.to_lowercase() == there.name.to_lowercase());
-            let can_stay = merges && (!there.not_null || there.generated || there.has_default);
-            if !is_known && !can_stay {
-                let rest = if there.generated || there.has_default { ", filled in by the server" } else { "" };
-                differences.push(format!("`{}` is only in the table{rest}", there.name));
-            }
-        }
-        differences
     }
 }
 
@@ -209,36 +181,5 @@ mod tests {
         assert!(new(1_600).is_ok());
         let error = new(1_601).unwrap_err();
         assert!(matches!(error, SinkError::TooManyColumns { columns: 1_601, limit: 1_600, .. }), "{error}");
-    }
-
-    #[test]
-    fn every_difference_is_named() {
-        let incoming = schema(vec![
-            Field::new("id", DataType::Int32, true),
-            Field::new("Name", DataType::Utf8, true),
-            Field::new("amount", DataType::Decimal128(18, 4), true),
-            Field::new("row", DataType::Int64, false),
-        ]);
-        let existing = |name: &str, type_name: &str, not_null, generated| Existing {
-            name: name.into(),
-            type_name: type_name.into(),
-            not_null,
-            generated,
-            has_default: generated,
-        };
-        let existing = [
-            existing("id", "integer", true, false),
-            existing("name", "text", false, false),
-            existing("amount", "numeric(18,2)", false, false),
-            existing("row", "bigint", true, true),
-            existing("loaded", "date", false, true),
-        ];
-        insta::assert_snapshot!(incoming.differences(&existing, WriteMode::Append).join("\n"), @r"
-        `id` may be null, but not in the table
-        `Name` is called `name` in the table
-        `amount` is numeric(18,2) in the table, not numeric(18,4)
-        `row` is generated in the table
-        `loaded` is only in the table, filled in by the server
-        ");
     }
 }

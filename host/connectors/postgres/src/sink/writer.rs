@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datakit_model::resume::{Leftover, LoadPlan, Unfinished};
-use datakit_model::{Failure, RunLimits, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
+use datakit_model::{ColumnChange, Failure, RunLimits, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::connection::connect;
+use super::drift;
 use super::encode::encode;
 use super::kept::{self, Key};
 use super::ledger;
@@ -23,13 +24,14 @@ use super::rows;
 use super::transaction::{Command, Loaded, Plan, Transaction};
 use super::types::{MAX_COLUMNS, TableSchema};
 use super::unfinished::{self, StagedWriter};
+use super::values;
 use crate::server::Server;
 use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
-    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableWriter,
-    Target, WriteMode, Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableValues,
+    TableWriter, Target, WriteMode, Written,
 };
 
 /// Partitions of a load that wait in tables of their own: the commit locks all of them.
@@ -65,6 +67,11 @@ impl PostgresSink {
     #[must_use]
     pub fn with_max_merge_bytes(self, max_merge_bytes: u64) -> Self {
         Self { max_merge_bytes, ..self }
+    }
+
+    /// Whether partitions of a load wait in tables of their own.
+    fn stages(&self, load: &LoadPlan, mode: WriteMode) -> bool {
+        self.keeps_loads(mode) && load.partitions.len() <= MAX_STAGED_PARTITIONS
     }
 
     /// Opens a connection, TCP or a Unix socket, and closes it.
@@ -182,12 +189,33 @@ impl Sink for PostgresSink {
         Ok(rows::count(&client, &self.config, &name).await?)
     }
 
+    async fn values(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        columns: &[String],
+    ) -> Result<Option<Box<dyn TableValues>>, Failure> {
+        let name = TableName::new(source_system, table)?;
+        Ok(values::read(&self.config, &name, columns).await?)
+    }
+
     fn fits(&self, target: &Target) -> Result<(), Failure> {
         check_mode(target, self.kind())?;
         check_partitioning(target, self.kind())?;
         TableName::new(&target.run.source_system, &target.table)?;
         TableSchema::new(&target.table, &target.schema)?;
         Ok(())
+    }
+
+    async fn drift(&self, target: &Target) -> Result<Vec<ColumnChange>, Failure> {
+        let name = TableName::new(&target.run.source_system, &target.table)?;
+        TableSchema::new(&target.table, &target.schema)?;
+        let client = connect(&self.config).await?;
+        let Some(existing) = ledger::existing_columns(&client, &self.config, &name).await? else {
+            return Ok(Vec::new());
+        };
+        let last = ledger::committed(&client, &self.config, &target.run.source_system, &target.table).await?;
+        Ok(drift::fit(target, &existing, last.as_ref(), (&name.to_string(), true))?.0.changes)
     }
 
     fn writes_partitioned_tables(&self) -> bool {
@@ -214,25 +242,24 @@ impl Sink for PostgresSink {
         let schema = TableSchema::new(&target.table, &target.schema)?;
         let location = name.to_string();
         let plan = Plan { config: self.config.clone(), name, location, schema, target, failure: OnceLock::new() };
-        let plan = Arc::new(plan);
-        let transaction = Transaction::begin(Arc::clone(&plan)).await?;
-        let is_kept =
-            |load: &Arc<LoadPlan>| self.keeps_loads(plan.target.mode) && load.partitions.len() <= MAX_STAGED_PARTITIONS;
-        let load = plan.target.load.clone().filter(is_kept);
+        let (transaction, plan, fit) = Transaction::begin(plan).await?;
+        let load = plan.target.load.clone().filter(|load| self.stages(load, plan.target.mode));
         let finished = match &load {
             Some(load) => transaction.finished(load).await?,
             None => Vec::new(),
         };
         let (commands, receiver) = mpsc::channel(WAITING_BATCHES);
         tokio::spawn(transaction.run(receiver));
-        if let Some(load) = load {
-            return Ok(Arc::new(StagedWriter::new(plan, load, commands, finished)));
-        }
-        if plan.target.mode == WriteMode::Merge {
+        let location = plan.location.clone();
+        let writer: Arc<dyn TableWriter> = if let Some(load) = load {
+            Arc::new(StagedWriter::new(plan, load, commands, finished))
+        } else if plan.target.mode == WriteMode::Merge {
             let memory = MergeMemory { max_bytes: self.max_merge_bytes, turn: Arc::clone(&self.turn) };
-            return Ok(Arc::new(MergeWriter::new(plan, commands, memory)?));
-        }
-        Ok(Arc::new(PostgresWriter { plan, commands, partitions: Arc::default() }))
+            Arc::new(MergeWriter::new(plan, commands, memory)?)
+        } else {
+            Arc::new(PostgresWriter { plan, commands, partitions: Arc::default() })
+        };
+        Ok(fit.around(writer, location))
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `check` | who is on the other side, and what may be read there |
 //! | `snapshot`, `changed` | the snapshot that all queries of a run share, and whether tables are still those of it |
 //! | `types`, `copy` | from the wire's types to Arrow's |
+//! | `copied` | rows of a COPY that somebody else has begun |
 //! | `task` | a query on its connection |
 //! | `changes`, `catalog` | changes of a table, a module a strategy |
 //! | `replication` | a login as a client of replication |
@@ -19,6 +20,7 @@ mod changes;
 mod check;
 pub mod config;
 mod connect;
+mod copied;
 mod copy;
 pub mod error;
 mod parameters;
@@ -47,6 +49,7 @@ use self::changes::logical::stream::Streams;
 use self::changes::logical::{self, slot};
 pub use self::config::{LogicalConfig, PoolLimits, PostgresConfig, RowSecurity, ServerLimit, SqlLimits, Timeouts};
 use self::connect::PostgresConnection;
+pub(crate) use self::copied::CopiedRows;
 pub use self::error::PostgresError;
 pub use self::server_errors::meaning_of;
 use self::snapshot::{Snapshot, Snapshots};

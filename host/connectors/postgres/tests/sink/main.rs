@@ -1,6 +1,7 @@
 //! The Postgres sink against the suite, on a real server.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod drift;
 mod kept;
 
 use std::sync::{Arc, OnceLock};
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 use datakit_connect::conformance_tests;
 use datakit_connect::sink::conformance::{Harness, TextRow, Violation, batch, field, identity, trimmed_time};
 use datakit_model::sink::{CommitNote, Committed, Sink, Target, WriteMode};
-use datakit_model::{Failure, Kind, Retry, Secret, TableId, TrackedBatch};
+use datakit_model::{DriftRule, Failure, Kind, Retry, Secret, TableId, TrackedBatch};
 use datakit_postgres::sink::{PostgresSink, names};
 use datakit_postgres::testing::{Certificate, PostgresServer};
 use datakit_postgres::{Encrypt, Server};

@@ -6,6 +6,7 @@ mod files;
 mod log;
 mod plans;
 mod projections;
+mod quality;
 mod run;
 mod sql;
 

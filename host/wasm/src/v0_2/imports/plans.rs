@@ -8,9 +8,12 @@ use super::super::bindings::plans::{
 };
 use super::super::bindings::types::{Field, TableId};
 use super::convert::{fields_from_wire, fixed_rows, table_from_wire, table_to_wire, write_mode};
+use crate::check::{MAX_RULES, too_many_rules};
 use crate::error::Limit;
 use crate::filled::{self, Part, Role};
-use crate::state::{DescriptionHandle, DiscoveryHandle, PartitionHandle, PlanHandle, State, TableHandle, Weight as _};
+use crate::state::{
+    DescriptionHandle, DiscoveryHandle, PartitionHandle, PlanHandle, RuleHandle, State, TableHandle, Weight as _,
+};
 
 impl Host for State {}
 
@@ -143,6 +146,15 @@ impl HostTablePlan for State {
 
     async fn set_partition_by(&mut self, plan: Resource<PlanHandle>, columns: Vec<String>) -> wasmtime::Result<()> {
         self.set(&plan, columns.weight(), |it| it.partition_by = columns)
+    }
+
+    async fn add_rule(&mut self, plan: Resource<PlanHandle>, rule: Resource<RuleHandle>) -> wasmtime::Result<()> {
+        let rules = self.table.get(&plan)?.value.rules.len() as u64;
+        if rules >= MAX_RULES {
+            return Err(too_many_rules(rules + 1).into());
+        }
+        let (rule, bytes) = self.take_weighed(rule)?;
+        self.set(&plan, bytes, |it| it.rules.push(rule))
     }
 
     async fn set_strategy(&mut self, plan: Resource<PlanHandle>, strategy: String) -> wasmtime::Result<()> {

@@ -106,7 +106,10 @@ impl HostProjectionBuilder for State {
         self.budget.settle(&meter)?;
         self.budget.host_call_ended(call);
         match self.guest_error(compiled) {
-            Ok(projection) => Ok(Ok(self.push_projection(projection)?)),
+            Ok(projection) => {
+                self.origins = projection.origins().to_vec();
+                Ok(Ok(self.push_projection(projection)?))
+            }
             Err(error) => Ok(Err(error)),
         }
     }

@@ -29,7 +29,7 @@ impl Binder<'_> {
         alias: Option<&TableAlias>,
         scope: &mut Scope<'_>,
     ) -> Result<String, SqlError> {
-        let parts = super::name_parts(name)?;
+        let parts = self.without_database(super::name_parts(name)?);
         let arguments = arguments
             .iter()
             .map(|argument| match argument {

@@ -12,7 +12,7 @@ impl Binder<'_> {
         if function.filter.is_some() || function.null_treatment.is_some() {
             return Err(errors::syntax_near("("));
         }
-        let parts = super::name_parts(&function.name)?;
+        let parts = self.without_database(super::name_parts(&function.name)?);
         if let [schema, name] = parts.as_slice()
             && schema.eq_ignore_ascii_case("sys")
             && let Some(bound) = self.captured_call(name, &plain_arguments(&function.args)?, scope)?

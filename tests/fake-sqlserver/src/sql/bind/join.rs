@@ -4,7 +4,7 @@ use sqlparser::ast::{JoinConstraint, JoinOperator, ObjectName, TableAlias, Table
 
 use super::{Binder, BoundQuery, Scope, ScopeColumn, Source};
 use crate::sql::catalog::{Access, Object, ObjectKind};
-use crate::sql::{collate, errors, parse};
+use crate::sql::{collate, errors, parse, store};
 use crate::values::{Column, SqlError};
 
 impl Binder<'_> {
@@ -73,6 +73,9 @@ impl Binder<'_> {
     }
 
     fn table(&self, name: &ObjectName, alias: Option<&TableAlias>, scope: &mut Scope<'_>) -> Result<String, SqlError> {
+        if let Some(sql) = self.table_variable(name, alias, scope)? {
+            return Ok(sql);
+        }
         if let Some(sql) = self.common_table(name, alias, scope)? {
             return Ok(sql);
         }
@@ -119,6 +122,41 @@ impl Binder<'_> {
         self.common_tables.replace(hidden);
         self.inside_view.set(before);
         query
+    }
+
+    /// The rows of a table variable, as they are now.
+    fn table_variable(
+        &self,
+        name: &ObjectName,
+        alias: Option<&TableAlias>,
+        scope: &mut Scope<'_>,
+    ) -> Result<Option<String>, SqlError> {
+        let parts = super::name_parts(name)?;
+        let [part] = parts.as_slice() else { return Ok(None) };
+        if !part.starts_with('@') {
+            return Ok(None);
+        }
+        let found = self.surroundings.table_variables.iter().find(|variable| collate::same(&variable.name, part));
+        let variable = found.ok_or_else(|| errors::undeclared_table(part))?;
+        let mut rows = Vec::new();
+        for row in &variable.rows {
+            let values = row.iter().zip(&variable.columns).map(|(value, column)| {
+                store::encode(column.sql_type, value.clone()).map(|stored| store::literal(&stored))
+            });
+            rows.push(format!("({})", values.collect::<Result<Vec<_>, SqlError>>()?.join(", ")));
+        }
+        let aliases = |value: &str| {
+            let of_column = |at| format!("{} AS c{at}", value.replace('#', &format!("{at}")));
+            (1..=variable.columns.len()).map(of_column).collect::<Vec<_>>().join(", ")
+        };
+        let query = match rows.is_empty() {
+            true => format!("SELECT {} WHERE 0", aliases("NULL")),
+            false => format!("SELECT {} FROM (VALUES {})", aliases("column#"), rows.join(", ")),
+        };
+        let aliases = (1..=variable.columns.len()).map(|at| format!("c{at}")).collect();
+        let query = BoundQuery { sql: query, columns: variable.columns.clone(), aliases };
+        let shown = alias.map_or(part, |alias| &alias.name.value);
+        self.derived(query, shown, &[], scope).map(Some)
     }
 
     fn common_table(

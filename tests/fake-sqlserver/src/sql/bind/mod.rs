@@ -52,6 +52,17 @@ pub struct Variable {
     pub value: Value,
 }
 
+/// A table variable of a batch. No rollback undoes its rows ("table").
+#[derive(Debug, Clone)]
+pub struct TableVariable {
+    /// With its `@`.
+    pub name: String,
+    /// As declared.
+    pub columns: Vec<Column>,
+    /// In the types of the columns.
+    pub rows: Vec<Vec<Value>>,
+}
+
 /// What expressions may ask of the session.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
@@ -89,8 +100,22 @@ pub struct Surroundings {
     pub started: Option<Started>,
     /// Whether data was accessed by the statement or, with a transaction open, by the transaction.
     pub accessed: Cell<bool>,
+    /// The table variables of the batch.
+    pub table_variables: Vec<TableVariable>,
     /// What all sessions share.
     pub shared: Arc<Shared>,
+}
+
+impl Surroundings {
+    /// A table variable, to be changed.
+    ///
+    /// # Errors
+    ///
+    /// 1087 for one that is not declared.
+    pub fn table_variable(&mut self, name: &str) -> Result<&mut TableVariable, SqlError> {
+        let found = self.table_variables.iter_mut().find(|variable| collate::same(&variable.name, name));
+        found.ok_or_else(|| errors::undeclared_table(name))
+    }
 }
 
 /// How a transaction began: with its first access of data.
@@ -244,6 +269,14 @@ impl<'a> Binder<'a> {
         }
         self.objects.borrow_mut().insert(full_name);
         Ok(object)
+    }
+
+    /// A name without that of the database, where it is this one.
+    fn without_database(&self, mut parts: Vec<String>) -> Vec<String> {
+        if parts.len() == 3 && collate::same(&parts[0], &self.surroundings.database) {
+            parts.remove(0);
+        }
+        parts
     }
 
     /// Data of an object is accessed: a SNAPSHOT transaction starts, or may not go on.

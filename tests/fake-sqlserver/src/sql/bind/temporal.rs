@@ -95,6 +95,19 @@ impl Binder<'_> {
                 let offset = self.coerce(&offset, SqlType::NVarChar(Length::Max))?;
                 Bound::new(format!("t_switchoffset({value}, {offset})"), target)
             }
+            ("TODATETIMEOFFSET", [value, offset]) => {
+                let value = self.temporal_argument(value, scope)?;
+                let scale = match value.sql_type {
+                    SqlType::DateTime2 { scale } | SqlType::DateTimeOffset { scale } => scale,
+                    SqlType::DateTime => 3,
+                    _ => 0,
+                };
+                let offset = self.expression(offset, scope)?;
+                let offset = self.coerce(&offset, SqlType::NVarChar(Length::Max))?;
+                let declared = types::declaration(value.sql_type);
+                let sql = format!("t_todatetimeoffset({}, '{declared}', {offset}, {scale})", value.sql);
+                Bound::new(sql, SqlType::DateTimeOffset { scale })
+            }
             ("DATEFROMPARTS", [year, month, day]) => {
                 let mut parts = Vec::new();
                 for part in [year, month, day] {
@@ -107,7 +120,7 @@ impl Binder<'_> {
                 return Err(wrong_count("0"));
             }
             ("YEAR" | "MONTH" | "DAY", _) => return Err(wrong_count("1")),
-            ("DATEPART" | "SWITCHOFFSET", _) => return Err(wrong_count("2")),
+            ("DATEPART" | "SWITCHOFFSET" | "TODATETIMEOFFSET", _) => return Err(wrong_count("2")),
             ("DATEADD" | "DATEDIFF" | "DATEDIFF_BIG" | "DATEFROMPARTS", _) => return Err(wrong_count("3")),
             _ => return Ok(None),
         }))

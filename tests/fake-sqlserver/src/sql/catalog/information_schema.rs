@@ -114,11 +114,27 @@ pub static VIEWS: &[SystemView] = &[
             ("COLUMN_NAME", "nvarchar(128)", true, "c.name"),
             ("ORDINAL_POSITION", "int", false, "x.key_ordinal"),
         ],
-        from: "FROM __indexes i JOIN __objects o ON o.object_id = i.object_id \
-               JOIN __index_columns x ON x.object_id = i.object_id AND x.index_id = i.index_id \
-               JOIN __columns c ON c.object_id = x.object_id AND c.column_id = x.column_id WHERE i.is_constraint",
+        from: KEY_COLUMNS,
+    },
+    SystemView {
+        schema: "INFORMATION_SCHEMA",
+        name: "CONSTRAINT_COLUMN_USAGE",
+        columns: &[
+            ("TABLE_CATALOG", "nvarchar(128)", true, DATABASE),
+            ("TABLE_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
+            ("TABLE_NAME", "nvarchar(128)", true, "o.name"),
+            ("COLUMN_NAME", "nvarchar(128)", true, "c.name"),
+            ("CONSTRAINT_CATALOG", "nvarchar(128)", true, DATABASE),
+            ("CONSTRAINT_SCHEMA", "nvarchar(128)", true, SCHEMA_OF),
+            ("CONSTRAINT_NAME", "nvarchar(128)", false, "i.name"),
+        ],
+        from: KEY_COLUMNS,
     },
 ];
+
+const KEY_COLUMNS: &str = "FROM __indexes i JOIN __objects o ON o.object_id = i.object_id \
+     JOIN __index_columns x ON x.object_id = i.object_id AND x.index_id = i.index_id \
+     JOIN __columns c ON c.object_id = x.object_id AND c.column_id = x.column_id WHERE i.is_constraint";
 
 const CHARACTERS: &str = "CASE WHEN c.system_type_id IN (35, 34) THEN 2147483647 WHEN c.system_type_id = 99 THEN 1073741823 \
      WHEN c.max_length = -1 THEN -1 WHEN c.system_type_id IN (231, 239) THEN c.max_length / 2 \

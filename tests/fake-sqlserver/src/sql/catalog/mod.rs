@@ -6,6 +6,7 @@
 mod captured;
 pub mod define;
 mod information_schema;
+mod server;
 pub mod views;
 
 use rusqlite::{Connection, OptionalExtension, Row};

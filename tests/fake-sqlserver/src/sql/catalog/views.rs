@@ -30,7 +30,7 @@ impl SystemView {
 
 /// Every catalog view there is.
 pub fn every_view() -> impl Iterator<Item = &'static SystemView> {
-    VIEWS.iter().chain(super::information_schema::VIEWS).chain(super::captured::VIEWS)
+    VIEWS.iter().chain(super::information_schema::VIEWS).chain(super::captured::VIEWS).chain(super::server::VIEWS)
 }
 
 /// Finds a catalog view.
@@ -132,7 +132,7 @@ const COLUMNS: Columns = &[
 const PARTITION: &str = "FROM __objects o JOIN __indexes i ON i.object_id = o.object_id";
 const PARTITION_ID: &str = "72057594000000000 + o.object_id * 256 + i.index_id";
 const PAGES: &str = "CASE WHEN o.rows = 0 THEN 0 ELSE 1 + o.rows * (o.row_bytes + 9) / 8060 END";
-const NO_ROWS: &str = "FROM (SELECT 1 LIMIT 0)";
+pub(super) const NO_ROWS: &str = "FROM (SELECT 1 LIMIT 0)";
 pub(super) const DATABASE: &str = "(SELECT value FROM __meta WHERE name = 'database')";
 pub(super) const SCHEMA_OF: &str = "(SELECT s.name FROM __schemas s WHERE s.schema_id = o.schema_id)";
 

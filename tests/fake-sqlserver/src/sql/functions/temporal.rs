@@ -14,6 +14,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     add(connection, "t_dateadd", 4, date_add)?;
     add(connection, "t_datediff", 6, date_difference)?;
     add(connection, "t_switchoffset", 2, switch_offset)?;
+    add(connection, "t_todatetimeoffset", 4, to_date_time_offset)?;
     add(connection, "t_datefromparts", 3, date_from_parts)
 }
 
@@ -144,11 +145,32 @@ fn switch_offset(context: &Context<'_>) -> Result<Stored, SqlError> {
     let sql_type = SqlType::DateTimeOffset { scale: 7 };
     let Value::DateTimeOffset { days, ticks, .. } = value_at(context, 0, sql_type)? else { return Ok(Stored::Null) };
     let Some(text) = str_at(context, 1) else { return Ok(Stored::Null) };
-    let offset = calendar::parse_moment(&format!("00:00{text}")).map(|moment| moment.offset_minutes);
-    let offset_minutes = offset
-        .filter(|_| text.starts_with(['+', '-']))
-        .ok_or_else(|| SqlError::new(9812, "The timezone provided to builtin function switchoffset is invalid."))?;
+    let offset_minutes = offset_of(text, "switchoffset")?;
     store::encode(sql_type, Value::DateTimeOffset { days, ticks, offset_minutes })
+}
+
+/// An offset as `+hh:mm`, or in minutes ("SWITCHOFFSET", "TODATETIMEOFFSET").
+fn offset_of(text: &str, function: &str) -> Result<i16, SqlError> {
+    let in_minutes = text.trim().parse::<i16>().ok().filter(|minutes| (-840..=840).contains(minutes));
+    let as_time = || {
+        let moment = calendar::parse_moment(&format!("00:00{text}"))?;
+        text.starts_with(['+', '-']).then_some(moment.offset_minutes)
+    };
+    in_minutes
+        .or_else(as_time)
+        .ok_or_else(|| SqlError::new(9812, format!("The timezone provided to builtin function {function} is invalid.")))
+}
+
+/// The moment of a local time at an offset.
+fn to_date_time_offset(context: &Context<'_>) -> Result<Stored, SqlError> {
+    let Some((moment, _)) = moment_at(context, 0)? else { return Ok(Stored::Null) };
+    let Some(text) = str_at(context, 2) else { return Ok(Stored::Null) };
+    let moment = Moment { offset_minutes: offset_of(text, "todatetimeoffset")?, ..moment };
+    let scale = u8::try_from(integer_at(context, 3).unwrap_or(7)).unwrap_or(7);
+    let sql_type = SqlType::DateTimeOffset { scale };
+    let value = convert::temporal(moment, sql_type)
+        .ok_or_else(|| errors::out_of_range(SqlType::DateTime2 { scale: 7 }, sql_type))?;
+    store::encode(sql_type, value)
 }
 
 fn date_from_parts(context: &Context<'_>) -> Result<Stored, SqlError> {

@@ -4,6 +4,7 @@ mod alter;
 mod capture;
 mod change;
 mod create;
+mod described;
 mod insert;
 mod own;
 mod procedure;
@@ -53,6 +54,8 @@ pub struct SqlSession {
     has_defined: bool,
     identity_insert: Option<i64>,
     no_count: bool,
+    /// `IMPLICIT_TRANSACTIONS`: a statement that reads or changes a table begins a transaction where none is open.
+    implicit: bool,
 }
 
 impl std::fmt::Debug for SqlSession {
@@ -80,6 +83,7 @@ impl SqlSession {
             has_defined: false,
             identity_insert: None,
             no_count: false,
+            implicit: false,
         }
     }
 
@@ -104,10 +108,14 @@ impl SqlSession {
             process: self.surroundings.process,
         });
         self.surroundings.denied = self.shared.denied();
+        self.surroundings.table_variables.clear();
         let mut variables = parameters;
         for parsed in &batch.statements {
             self.surroundings.now = now();
             self.pass(&parsed.statement, Place::Before);
+            if self.begin_implicitly(&parsed.statement, out).is_break() {
+                return;
+            }
             let result = self.statement(&parsed.statement, text, &mut variables, out);
             self.pass(&parsed.statement, Place::After);
             match result {
@@ -201,11 +209,21 @@ impl Session for SqlSession {
                     })
                     .collect();
                 // What SET changes inside a procedure, sp_executesql as well, ends with it.
-                let outside =
-                    (self.surroundings.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout);
+                let outside = (
+                    self.surroundings.isolation,
+                    self.identity_insert,
+                    self.no_count,
+                    self.surroundings.lock_timeout,
+                    self.implicit,
+                );
                 self.run(&text, variables, out);
-                (self.surroundings.isolation, self.identity_insert, self.no_count, self.surroundings.lock_timeout) =
-                    outside;
+                (
+                    self.surroundings.isolation,
+                    self.identity_insert,
+                    self.no_count,
+                    self.surroundings.lock_timeout,
+                    self.implicit,
+                ) = outside;
             }
             Request::Procedure { name, parameters } => {
                 self.surroundings.denied = self.shared.denied();
@@ -237,6 +255,7 @@ impl Session for SqlSession {
         self.surroundings.isolation = Isolation::default();
         self.identity_insert = None;
         self.no_count = false;
+        self.implicit = false;
         self.surroundings.lock_timeout = -1;
         self.surroundings.row_count = 0;
         self.surroundings.error = 0;

@@ -12,6 +12,11 @@ pub(super) struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
+    /// Those of a procedure.
+    pub(super) fn new(procedure: &'a str, given: &'a [Parameter]) -> Self {
+        Self { procedure, given }
+    }
+
     /// An argument by name or place, in a type; null where it is not given.
     fn value(&self, name: &str, at: usize, target: SqlType) -> Result<Value, SqlError> {
         let named = self.given.iter().find(|parameter| parameter.name.eq_ignore_ascii_case(name));
@@ -60,7 +65,7 @@ impl<'a> Arguments<'a> {
 impl SqlSession {
     /// Runs a procedure; false where there is none of this name.
     pub(super) fn own_call(&mut self, name: &str, given: &[Parameter]) -> Result<bool, SqlError> {
-        let arguments = Arguments { procedure: name, given };
+        let arguments = Arguments::new(name, given);
         match name {
             "__alter_database" => self.defining(|session| session.alter_database(&arguments))?,
             "__alter_column" => {

@@ -12,6 +12,8 @@ use crate::values::{Column, SqlError, Value};
 const DESCRIBE: &str = "sp_describe_first_result_set";
 /// Its parameters, in order.
 const DESCRIBE_PARAMETERS: [&str; 3] = ["@tsql", "@params", "@browse_information_mode"];
+/// `INSERT @t EXEC procedure …`, as [`crate::sql::rewrite`] puts it.
+const INSERT_EXECUTED: &str = "__insert_executed";
 
 impl SqlSession {
     /// `EXEC name @a = …, …` or `EXEC name …, …`.
@@ -45,10 +47,18 @@ impl SqlSession {
 
     /// A call with its arguments' values.
     pub(super) fn call(&mut self, name: &str, parameters: Vec<Parameter>, out: Output<'_>) -> Result<Flow, SqlError> {
-        let plain = name.replace(['[', ']'], "").to_ascii_lowercase();
-        let plain = plain.strip_prefix("sys.").unwrap_or(&plain);
+        let plain = name.replace(['[', ']'], "").to_lowercase();
+        let here = format!("{}.", self.surroundings.database.to_lowercase());
+        let plain = plain.strip_prefix(&here).unwrap_or(&plain);
+        let plain = plain.strip_prefix("sys.").unwrap_or(plain);
         if plain == DESCRIBE {
             return self.reading(|session| session.describe(parameters.clone(), out));
+        }
+        if plain == INSERT_EXECUTED {
+            return self.insert_executed(parameters, out);
+        }
+        if let Some(flow) = self.described_call(plain, &parameters, out)? {
+            return Ok(flow);
         }
         if !self.own_call(plain, &parameters)? {
             return Err(SqlError::new(2812, format!("Could not find stored procedure '{name}'.")).with_state(62));

@@ -10,7 +10,7 @@ use crate::sql::{collate, errors};
 use crate::values::SqlError;
 
 /// Options that change nothing here, but that every client sets.
-const ACCEPTED: [&str; 25] = [
+const ACCEPTED: [&str; 24] = [
     "ANSI_DEFAULTS",
     "ANSI_NULLS",
     "ANSI_NULL_DFLT_OFF",
@@ -26,7 +26,6 @@ const ACCEPTED: [&str; 25] = [
     "DATEFORMAT",
     "DEADLOCK_PRIORITY",
     "FMTONLY",
-    "IMPLICIT_TRANSACTIONS",
     "LANGUAGE",
     "NOEXEC",
     "NUMERIC_ROUNDABORT",
@@ -81,6 +80,7 @@ impl SqlSession {
         let upper = name.to_ascii_uppercase();
         match upper.as_str() {
             "NOCOUNT" => self.no_count = value.eq_ignore_ascii_case("ON"),
+            "IMPLICIT_TRANSACTIONS" => self.implicit = value.eq_ignore_ascii_case("ON"),
             "LOCK_TIMEOUT" => {
                 let milliseconds = value.replace(' ', "").parse().map_err(|_| errors::syntax_near(value))?;
                 self.surroundings.lock_timeout = milliseconds;

@@ -1,15 +1,15 @@
 //! Which statement does what.
 
 use sqlparser::ast::{
-    ConditionalStatementBlock, Expr, IfStatement, ObjectType, Query, SelectItem, Set, SetExpr, Statement,
+    ConditionalStatementBlock, Expr, Ident, IfStatement, ObjectType, Query, SelectItem, Set, SetExpr, Statement,
 };
 
 use super::settings::single_part;
 use super::{Flow, SqlSession, cell, flow};
 use crate::engine::{Event, Output, TransactionChange};
-use crate::sql::bind::{Binder, Scope, Variable, prepare};
+use crate::sql::bind::{Binder, Scope, TableVariable, Variable, prepare};
 use crate::sql::{convert, errors, types};
-use crate::values::{Length, SqlError, SqlType, Value};
+use crate::values::{Column, Length, SqlError, SqlType, Value};
 
 impl SqlSession {
     pub(super) fn statement(
@@ -254,9 +254,19 @@ impl SqlSession {
         Ok(self.done(Some(count), out))
     }
 
-    fn declare(&self, declare: &sqlparser::ast::Declare, variables: &mut Vec<Variable>) -> Result<(), SqlError> {
-        use sqlparser::ast::DeclareAssignment;
+    fn declare(&mut self, declare: &sqlparser::ast::Declare, variables: &mut Vec<Variable>) -> Result<(), SqlError> {
+        use sqlparser::ast::{DataType, DeclareAssignment};
         let Some(data_type) = &declare.data_type else { return Err(errors::unsupported("DECLARE without a type")) };
+        if let DataType::Table(Some(columns)) = data_type {
+            let columns = columns
+                .iter()
+                .map(|column| Ok(Column::new(column.name.value.clone(), types::from_ast(&column.data_type)?)))
+                .collect::<Result<Vec<_>, SqlError>>()?;
+            let of_name =
+                |name: &Ident| TableVariable { name: name.value.clone(), columns: columns.clone(), rows: Vec::new() };
+            self.surroundings.table_variables.extend(declare.names.iter().map(of_name));
+            return Ok(());
+        }
         let sql_type = types::from_ast(data_type)?;
         let value = match &declare.assignment {
             None => Value::Null,

@@ -4,9 +4,13 @@
 //! first state, until the transaction ends. A statement that writes is a writing transaction of SQLite. What a session's
 //! transaction has written so far lies in the log of changes.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use sqlparser::ast::Statement;
+
 use super::SqlSession;
+use crate::engine::{Event, Output, TransactionChange};
 use crate::sql::bind::Started;
 use crate::sql::isolation::Isolation;
 use crate::sql::switches::Capture;
@@ -159,6 +163,26 @@ impl SqlSession {
             self.begun = self.created();
         }
         self.surroundings.transactions += 1;
+    }
+
+    /// "SET IMPLICIT_TRANSACTIONS": which statements begin a transaction.
+    pub(super) fn begin_implicitly(&mut self, statement: &Statement, out: Output<'_>) -> ControlFlow<()> {
+        let begins = match statement {
+            Statement::Query(query) => query.body.as_select().is_none_or(|select| !select.from.is_empty()),
+            Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Truncate(_)
+            | Statement::CreateTable(_)
+            | Statement::AlterTable(_)
+            | Statement::Drop { .. } => true,
+            _ => false,
+        };
+        if !(begins && self.implicit && self.surroundings.transactions == 0) {
+            return ControlFlow::Continue(());
+        }
+        self.begin_transaction();
+        out(Event::Transaction(TransactionChange::Began))
     }
 
     pub(super) fn commit_transaction(&mut self) -> Result<(), SqlError> {

@@ -4,6 +4,7 @@ mod captured;
 mod catalog;
 mod changes;
 mod describe;
+mod described;
 mod fast;
 mod identifiers;
 mod queries;

@@ -47,7 +47,7 @@ impl Staging {
     pub(crate) fn new(plan: &Plan) -> Result<Self, SinkError> {
         let nullable = |field: &FieldRef| -> FieldRef { Arc::new(Field::clone(field).with_nullable(true)) };
         let own = [Field::new(STAY, DataType::Binary, true), Field::new(REMOVES, DataType::Boolean, false)];
-        let fields: Vec<FieldRef> = plan.target.schema.fields().iter().map(nullable).chain(own.map(Arc::new)).collect();
+        let fields: Vec<FieldRef> = plan.schema.source.fields().iter().map(nullable).chain(own.map(Arc::new)).collect();
         let name = TableName { schema: "pg_temp".to_owned(), table: "datakit_merge".to_owned() };
         Ok(Self { name, schema: TableSchema::new(&plan.target.table, &Arc::new(Schema::new(fields)))? })
     }

@@ -25,6 +25,7 @@ use super::connection::{connect, statement_error};
 use super::ledger;
 use super::names::TableName;
 use super::transaction;
+use super::types::TableSchema;
 use crate::server::Server;
 
 /// The table, as it stands in SQL and in messages.
@@ -68,17 +69,19 @@ pub(crate) async fn unfinished(
 }
 
 /// The partitions of a load whose rows are there, in the transaction that holds the table's lock. A table without a write-ahead log is
-/// empty after a crash of the server: its partition is not among them.
+/// empty after a crash of the server: its partition is not among them, and neither is one whose table has other columns.
 pub(crate) async fn finished(
     client: &Client,
     config: &Server,
     load: &LoadPlan,
+    schema: &TableSchema,
 ) -> Result<Vec<FinishedPartition>, SinkError> {
     let mut there = Vec::new();
     for partition in rows::of_load(client, config, &load.id).await? {
         let name = staging_table(&load.id, partition.ordinal);
         let location = name.to_string();
-        if !ledger::exists(client, config, &location).await? {
+        let columns = ledger::existing_columns(client, config, &name).await?;
+        if columns.is_none_or(|columns| !schema.is_of(&columns)) {
             continue;
         }
         let counted = client.query_typed_one(&format!("SELECT count(*) FROM {name}"), &[]).await;
