@@ -56,8 +56,8 @@ mod state;
 mod validate;
 
 pub use datakit_model::datakit::TableKind;
-pub use datakit_model::resume::{Leftover, Stays};
 pub use datakit_model::quality::{DeclaredBy, RuleResult, RuleStatus, Severity};
+pub use datakit_model::resume::{Leftover, Stays};
 pub use datakit_model::sink::{TableRows, WriteMode};
 pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::changes::ColumnRole;
 use crate::memory::ByteLimit;
-use crate::resume::FixedRows;
 use crate::quality::Rule;
+use crate::resume::FixedRows;
 use crate::sink::WriteMode;
 use crate::source::{ReadReport, Source};
 use crate::{ColumnOrigin, Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};

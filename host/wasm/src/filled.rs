@@ -2,8 +2,8 @@
 
 use datakit_columnar::{ColumnExpression, WireField};
 use datakit_model::TableId;
-use datakit_model::resume::FixedRows;
 use datakit_model::quality::{Check, Severity};
+use datakit_model::resume::FixedRows;
 use datakit_model::sink::WriteMode;
 
 /// What the datakit is.

@@ -532,9 +532,7 @@ impl Diagnostic for SinkError {
             | Self::Unknown { .. }
             | Self::MergeConflict { .. }
             | Self::LoadTaken { .. }
-            | Self::SchemaConflict { .. } => {
-                Retry::NextRun
-            }
+            | Self::SchemaConflict { .. } => Retry::NextRun,
             _ => Retry::Never,
         }
     }

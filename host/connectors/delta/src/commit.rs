@@ -210,9 +210,7 @@ impl Log {
                     log
                 }
                 // An earlier attempt may still take effect, unless another run has taken its place.
-                Err(CommitError::Nothing(error))
-                    if unanswered > 0 && !matches!(error, SinkError::Conflict { .. }) =>
-                {
+                Err(CommitError::Nothing(error)) if unanswered > 0 && !matches!(error, SinkError::Conflict { .. }) => {
                     return Err(self.unknown(error));
                 }
                 Err(error) => return Err(error),
@@ -374,7 +372,9 @@ impl Log {
             return Ok(Found::Others(Box::new(now)));
         }
         match log_error(&self.location, error) {
-            error @ (SinkError::Storage { transient: true, .. } | SinkError::Log { .. }) if self.directory.is_none() => {
+            error @ (SinkError::Storage { transient: true, .. } | SinkError::Log { .. })
+                if self.directory.is_none() =>
+            {
                 Ok(Found::Unanswered(Box::new(now), error))
             }
             error => Err(CommitError::Nothing(error)),

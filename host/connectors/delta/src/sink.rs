@@ -387,6 +387,10 @@ impl TableWriter for DeltaWriter {
 
     async fn keep(&self, partitions: &[FinishedPartition]) -> Result<(), Failure> {
         let Some(kept) = &self.kept else { return Ok(()) };
+        // Files that no record will name stay this writer's to remove.
+        if !kept.is_own().await? {
+            return Ok(());
+        }
         let mut with_files = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let files = lock(&self.partitions).keep(partition.ordinal);

@@ -89,10 +89,14 @@ fn server_that_is_away_behind_its_commit_leaves_each_row_once() {
 #[test]
 fn commit_to_an_object_store_whose_answer_is_lost_is_the_runs_own() {
     let reason = "only the fake SQL Server makes tables without a wait";
-    let Some(mssql) = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default()) else { return };
+    let Some(mssql) = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default()) else {
+        return;
+    };
     let rows: Vec<String> = (1..=500).map(|id| format!("({id})")).collect();
-    let script =
-        format!("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.orders VALUES {}", rows.join(", "));
+    let script = format!(
+        "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.orders VALUES {}",
+        rows.join(", ")
+    );
     let store = ObjectStoreServer::s3().unwrap();
     let endpoint = store.environment().iter().find(|(name, _)| name == "AWS_ENDPOINT_URL").unwrap().1.clone();
     let port = endpoint.rsplit(':').next().unwrap().parse().unwrap();
@@ -101,13 +105,10 @@ fn commit_to_an_object_store_whose_answer_is_lost_is_the_runs_own() {
     let text = "PUT /lake/bronze/ERP/dbo/orders/_delta_log/";
     let cut = || Effect::Cut { reset: true, away: Duration::ZERO };
     // The entry that creates the table, and the next one; the request is lost, or its answer.
-    for (number, when) in [
-        When::Answered { after: "", text },
-        When::Answered { after: "", text },
-        When::Sent { after: "", text },
-    ]
-    .into_iter()
-    .enumerate()
+    for (number, when) in
+        [When::Answered { after: "", text }, When::Answered { after: "", text }, When::Sent { after: "", text }]
+            .into_iter()
+            .enumerate()
     {
         proxy.reset();
         proxy.set(when, cut());

@@ -199,14 +199,7 @@ fn change_of(row: &Row) -> Option<Change> {
 }
 
 /// Strategies that give the last change of each key: what they give, played in order, is the source.
-fn last_changes(
-    kind: Kind,
-    snapshots: bool,
-    history: &History,
-    loads: &[Load],
-    rows: &[Row],
-    findings: &mut Findings,
-) {
+fn last_changes(kind: Kind, snapshots: bool, history: &History, loads: &[Load], rows: &[Row], findings: &mut Findings) {
     let mut target = Rows::new();
     for (number, load) in loads.iter().enumerate() {
         let rows = of_load(rows, load);

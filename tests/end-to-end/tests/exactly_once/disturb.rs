@@ -227,11 +227,8 @@ pub(crate) fn run(lab: &Lab, kind: Kind, run_id: &str, parallel: u64, disturbanc
     let output = started.end();
     let noted = u64::from(copies.is_set()) + u64::from(writes.is_set());
     let broken = (lab.source.met() + lab.sink.met()).saturating_sub(noted);
-    let measure = Measure {
-        time,
-        from_source: lab.source.bytes(Way::ToClient),
-        to_sink: lab.sink.bytes(Way::ToServer),
-    };
+    let measure =
+        Measure { time, from_source: lab.source.bytes(Way::ToClient), to_sink: lab.sink.bytes(Way::ToServer) };
     let now = Files::of(&lab.folder(kind));
     let killed = output.code.is_none().then(|| {
         if now.has_more(Left::Entry, &files) {

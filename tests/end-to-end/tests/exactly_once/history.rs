@@ -76,8 +76,7 @@ impl History {
     /// For each key, the values that it had at some time from `from` changes to `to`: None while it was not there.
     pub(crate) fn values_within(&self, from: usize, to: usize) -> BTreeMap<i64, Vec<Option<i64>>> {
         let rows = self.rows_at(from);
-        let mut values: BTreeMap<i64, Vec<Option<i64>>> =
-            rows.into_iter().map(|(id, v)| (id, vec![Some(v)])).collect();
+        let mut values: BTreeMap<i64, Vec<Option<i64>>> = rows.into_iter().map(|(id, v)| (id, vec![Some(v)])).collect();
         for change in &self.changes[from..to] {
             let (id, v) = match *change {
                 Change::Insert { id, v } | Change::Update { id, v } => (id, Some(v)),

@@ -271,7 +271,9 @@ impl Lab {
             log.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "json")).collect();
         files.sort();
         let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
-        texts.flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()).collect()
+        texts
+            .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>())
+            .collect()
     }
 
     /// What the sink holds beside the table and its state, and what the table's log names that is not there.

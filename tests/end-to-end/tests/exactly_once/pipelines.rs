@@ -15,7 +15,9 @@ const LOADS: usize = 3;
 /// Where a load into this sink can be stopped: while rows are written, at the commit, behind it.
 fn stops(sink: Sink) -> [Disturbance; 3] {
     match sink {
-        Sink::Delta => [Left::Rows, Left::Document, Left::Entry].map(|left| Disturbance::KillAtFile(left, Duration::ZERO)),
+        Sink::Delta => {
+            [Left::Rows, Left::Document, Left::Entry].map(|left| Disturbance::KillAtFile(left, Duration::ZERO))
+        }
         Sink::Postgres => [
             Disturbance::KillAtBytes(Line::Sink, 12_000),
             Disturbance::KillAtCommit(AtCommit::Before),

@@ -70,11 +70,7 @@ impl KeptLoad {
     ///
     /// # Errors
     /// Another process works on the load; the store cannot be read or written.
-    pub(crate) async fn open(
-        root: &Root,
-        plan: &Arc<LoadPlan>,
-        form: Vec<String>,
-    ) -> Result<(Self, Files), SinkError> {
+    pub(crate) async fn open(root: &Root, plan: &Arc<LoadPlan>, form: Vec<String>) -> Result<(Self, Files), SinkError> {
         let folder = folder(root, &plan.run_id, &plan.fingerprint)?;
         let plan = Arc::clone(plan);
         let mut load = Self { folder, plan, form, finished: Vec::new(), claim: Mutex::new(Claim::None) };
@@ -125,25 +121,30 @@ impl KeptLoad {
         SinkError::LoadTaken { location: self.folder.location.clone(), run_id: self.plan.run_id.clone() }
     }
 
-    /// Keeps finished partitions.
+    /// Whether the load is this process's to keep: nothing else has begun it.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub(crate) async fn is_own(&self) -> Result<bool, SinkError> {
+        let mut claim = self.claim.lock().await;
+        if matches!(*claim, Claim::None) {
+            *claim = self.begin().await?;
+        }
+        Ok(matches!(*claim, Claim::Own(_)))
+    }
+
+    /// Keeps finished partitions of a load that is this process's.
     ///
     /// # Errors
     /// Another process has taken the load over; the store cannot be written.
     pub(crate) async fn keep(&self, partitions: Vec<(FinishedPartition, Vec<DataFile>)>) -> Result<(), SinkError> {
         let mut claim = self.claim.lock().await;
-        if matches!(*claim, Claim::None) {
-            *claim = self.begin().await?;
-        }
         let Claim::Own(claimed) = &mut *claim else { return Ok(()) };
         self.check_owner(claimed.owner).await?;
         let kept = partitions
             .into_iter()
             .map(|(partition, files)| Kept { partition, files: files.into_iter().map(KeptFile::from).collect() });
-        let record = Record {
-            plan: self.plan.id.clone(),
-            form: self.form.clone(),
-            partitions: kept.collect(),
-        };
+        let record = Record { plan: self.plan.id.clone(), form: self.form.clone(), partitions: kept.collect() };
         claimed.records += 1;
         let name = format!("{PART}{:05}-{:05}.json", claimed.owner, claimed.records);
         self.folder.create(&name, json(&self.folder, &name, &record)?).await?;
