@@ -103,6 +103,7 @@ pub(crate) async fn job_of(
             true => DriftRules::all(DriftRule::Replace),
             false => ingest.drift.rules(),
         },
+        receipt: ingest.receipt.unwrap_or_default(),
     };
     Ok(Job::new(parts).await?)
 }

@@ -19,6 +19,8 @@ pub struct Report {
     pub kind: Kind,
     /// Whether trying again can help.
     pub retry: Retry,
+    /// A sink does not hold what the source delivered.
+    pub is_mismatch: bool,
     /// What happened.
     pub message: String,
     /// Where in the configuration.
@@ -114,6 +116,7 @@ impl From<Failure> for Report {
             code: failure.code().to_owned(),
             kind: failure.kind(),
             retry: failure.retry(),
+            is_mismatch: failure.is_mismatch(),
             message: bounded(failure.message()),
             place: None,
             causes: failure.causes().iter().map(|cause| bounded(cause)).collect(),
@@ -137,6 +140,7 @@ impl From<&TableError> for Report {
             code: error.code.clone(),
             kind: error.kind,
             retry: error.retry,
+            is_mismatch: error.is_mismatch,
             message: bounded(&error.message),
             place: None,
             causes: error.causes.iter().map(|cause| bounded(cause)).collect(),
@@ -152,6 +156,7 @@ impl From<&Report> for TableError {
             code: report.code.clone(),
             kind: report.kind,
             retry: report.retry,
+            is_mismatch: report.is_mismatch,
             message: report.message.clone(),
             hint: report.hint.clone(),
             causes: report.causes.clone(),

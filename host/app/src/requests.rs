@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use datakit_config::{Drift, Mode, Overrides, Selection};
+use datakit_model::ReceiptLevel;
 use datakit_pipeline::new_run_id;
 
 /// Which ingest of the configuration, and what replaces its settings.
@@ -46,6 +47,8 @@ pub struct RunRequest {
     pub drift: Option<Drift>,
     /// Whether tables get the columns of their sources, whatever `drift` says: with the mode that replaces all rows.
     pub replaces_columns: bool,
+    /// What is compared between source and sink before rows become visible; none: what the configuration says.
+    pub receipt: Option<ReceiptLevel>,
     /// Partitions read at the same time; none: what the configuration says.
     pub parallel: Option<u64>,
     /// Where the health endpoint answers during the run.
@@ -63,6 +66,7 @@ impl Default for RunRequest {
             mode: None,
             drift: None,
             replaces_columns: false,
+            receipt: None,
             parallel: None,
             health: None,
             metrics_file: None,

@@ -86,8 +86,8 @@ impl<'c> Run<'c> {
     /// The configuration is invalid, the file is no datakit, no ingest is selected, the only ingest cannot be opened, the
     /// health endpoint cannot listen. With several ingests, one that cannot be opened fails when its turn comes.
     pub async fn prepare(context: &'c Context, request: RunRequest) -> Result<Self, Reports> {
-        let (parallel, mode, drift) = (request.parallel, request.mode, request.drift);
-        let flags = Overrides { parallel, mode, drift, ..request.ingest.overrides() };
+        let (parallel, mode, drift, receipt) = (request.parallel, request.mode, request.drift, request.receipt);
+        let flags = Overrides { parallel, mode, drift, receipt, ..request.ingest.overrides() };
         let config = context.config(flags)?;
         let job = JobRequest::of_run(request.run_id.clone(), request.ingest.locked);
         let job = job.replacing_columns(request.replaces_columns);

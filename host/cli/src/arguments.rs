@@ -36,7 +36,8 @@ Environment:
     BRONZE_HOST, BRONZE_PORT, BRONZE_DATABASE, BRONZE_USER,
     BRONZE_PASSWORD                                          a Postgres database
     DATAKIT_REGISTRY, DATAKIT_PLAIN_HTTP, DATAKIT_SETTINGS,
-    DATAKIT_TABLES, DATAKIT_MODE, DATAKIT_DRIFT              what flags of these names say
+    DATAKIT_TABLES, DATAKIT_MODE, DATAKIT_DRIFT,
+    DATAKIT_RECEIPT                                          what flags of these names say
     DATAKIT_CACHE, DATAKIT_LOG, NO_COLOR                     this program itself
   Flags win over the environment, which wins over the file. docs/warehouse-file.md has the whole list.
 
@@ -116,6 +117,17 @@ pub(crate) enum WriteMode {
     Overwrite,
     /// A row replaces the one of the same key, or removes it; the others stay
     Merge,
+}
+
+/// What is compared between source and sink before rows become visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReceiptLevel {
+    /// Nothing
+    Off,
+    /// Rows and files
+    Count,
+    /// Every value as well
+    Full,
 }
 
 /// Everything `host` can do.
@@ -305,6 +317,11 @@ pub(crate) struct Run {
     /// table is replaced by one commit
     #[arg(long, conflicts_with = "mode")]
     pub(crate) full_refresh: bool,
+
+    /// What is compared between source and sink before rows become visible [default: what DATAKIT_RECEIPT or the file's ingest
+    /// says, else count]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) receipt: Option<ReceiptLevel>,
 
     /// Partitions worked on at one time [default: limits.run.max_parallel_partitions]
     #[arg(long, value_name = "N")]

@@ -1,11 +1,19 @@
 //! Results become exit codes, by the one table of [`Exit`].
 
-use datakit_app::{Diagnosis, EndedIngest, Reports, RunStatus, Summary, TableStatus, TableSummary};
+use datakit_app::{Diagnosis, EndedIngest, Report, Reports, RunStatus, Summary, TableError, TableStatus, TableSummary};
 use datakit_model::Exit;
 
 /// How a command ended that failed.
 pub(crate) fn of_reports(reports: &Reports) -> Exit {
-    reports.all().iter().fold(Exit::Done, |exit, report| exit.or(Exit::of(report.kind, report.retry)))
+    reports.all().iter().fold(Exit::Done, |exit, report| exit.or(of_report(report)))
+}
+
+fn of_report(report: &Report) -> Exit {
+    if report.is_mismatch { Exit::Mismatch } else { Exit::of(report.kind, report.retry) }
+}
+
+fn of_error(error: &TableError) -> Exit {
+    if error.is_mismatch { Exit::Mismatch } else { Exit::of(error.kind, error.retry) }
 }
 
 /// How the doctor ended: each broken link counts.
@@ -44,7 +52,7 @@ fn of_tables(tables: &[TableSummary]) -> Exit {
     let missing = tables.iter().filter(|table| !is_done(table));
     missing.fold(split, |exit, table| {
         exit.or(match (&table.error, table.status) {
-            (Some(error), TableStatus::Failed) => Exit::of(error.kind, error.retry),
+            (Some(error), TableStatus::Failed) => of_error(error),
             // Whatever broke while the run was being stopped broke because of that.
             _ => Exit::Transient,
         })
@@ -74,7 +82,15 @@ mod tests {
         let permanent = || failed(Kind::Source, Retry::Never);
         let transient = || failed(Kind::Sink, Retry::AfterBackoff);
         let bug = || failed(Kind::Internal, Retry::Never);
+        let mismatch = || {
+            let mut table = failed(Kind::Sink, Retry::Never);
+            table.error.iter_mut().for_each(|error| error.is_mismatch = true);
+            table
+        };
         for (tables, code) in [
+            (vec![mismatch(), done()], 5),
+            (vec![mismatch(), transient(), stopped()], 5),
+            (vec![bug(), mismatch()], 2),
             (vec![], 0),
             (vec![done(), before()], 0),
             (vec![permanent()], 1),

@@ -41,6 +41,8 @@ variables! {
     DATAKIT_MODE
     /// What happens where the columns of a table are not those of its source: `evolve`, `freeze` or `fail`
     DATAKIT_DRIFT
+    /// What is compared between source and sink before rows become visible: `off`, `count` or `full`
+    DATAKIT_RECEIPT
     /// What is logged, as in `info,datakit=debug`; drivers never log below `info`
     DATAKIT_LOG
     /// Certificate authorities (PEM) besides the system's; for registries and object stores instead of them, unless SSL_CERT_DIR names the system's folder

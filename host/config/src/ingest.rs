@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use datakit_model::{TablePattern, TablePatterns};
+use datakit_model::{ReceiptLevel, TablePattern, TablePatterns};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -76,6 +76,8 @@ pub struct Ingest {
     #[serde(default)]
     #[schemars(extend("x-expected" = "a word, or a table of words by patterns of tables"))]
     pub drift: DriftSetting,
+    /// What is compared between source and sink before rows become visible; `count` by default.
+    pub receipt: Option<ReceiptLevel>,
     /// Partitions worked on at one time; `limits.run.max_parallel_partitions` by default.
     #[schemars(range(min = 1, max = MAX_PARALLEL))]
     pub parallel: Option<u64>,

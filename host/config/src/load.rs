@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use datakit_model::TablePatterns;
+use datakit_model::{ReceiptLevel, TablePatterns};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -61,6 +61,8 @@ pub struct Overrides {
     pub mode: Option<Mode>,
     /// `--drift`
     pub drift: Option<Drift>,
+    /// `--receipt`
+    pub receipt: Option<ReceiptLevel>,
 }
 
 /// A configuration without errors.
@@ -108,6 +110,7 @@ pub(crate) struct IngestOverrides {
     pub(crate) parallel: Option<u64>,
     pub(crate) mode: Option<Mode>,
     pub(crate) drift: Option<Drift>,
+    pub(crate) receipt: Option<ReceiptLevel>,
 }
 
 /// Reads the configuration, with these kinds of connections and sinks.
@@ -199,7 +202,9 @@ fn ingest_overrides(
     });
     let mode = flags.mode.or_else(|| word_of(environment, (environment::DATAKIT_MODE, "mode"), kinds, problems));
     let drift = flags.drift.or_else(|| word_of(environment, (environment::DATAKIT_DRIFT, "drift"), kinds, problems));
-    IngestOverrides { tables, settings, parallel, mode, drift }
+    let receipt = (environment::DATAKIT_RECEIPT, "receipt");
+    let receipt = flags.receipt.or_else(|| word_of(environment, receipt, kinds, problems));
+    IngestOverrides { tables, settings, parallel, mode, drift, receipt }
 }
 
 /// The word that a variable says for a key of the ingest.

@@ -88,6 +88,7 @@ impl Config {
         if let Some(drift) = self.over.drift {
             ingest.drift = DriftSetting::All(drift);
         }
+        ingest.receipt = self.over.receipt.or(ingest.receipt);
         if ingest.tables.patterns().is_empty() {
             if !selection.all_tables {
                 return Err(error(Problem::NoTables));
@@ -264,6 +265,7 @@ impl Config {
             quality: Vec::new(),
             mode: None,
             drift: DriftSetting::default(),
+            receipt: None,
             parallel: None,
         })
     }

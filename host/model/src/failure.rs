@@ -79,6 +79,10 @@ pub trait Diagnostic: Error {
     fn is_throttled(&self) -> bool {
         false
     }
+    /// Whether a sink does not hold what the source delivered, as a receipt or a reconciliation found out.
+    fn is_mismatch(&self) -> bool {
+        false
+    }
     /// What to do, in a sentence without a final period. None: the message says it all.
     fn hint(&self) -> Option<String> {
         None
@@ -103,6 +107,7 @@ struct Inner {
     kind: Kind,
     retry: Retry,
     is_throttled: bool,
+    is_mismatch: bool,
     message: String,
     hint: Option<String>,
     context: Vec<(String, String)>,
@@ -118,6 +123,7 @@ impl Failure {
             kind,
             retry,
             is_throttled: false,
+            is_mismatch: false,
             message: message.into(),
             hint: None,
             context: Vec::new(),
@@ -161,6 +167,12 @@ impl Failure {
     #[must_use]
     pub fn is_throttled(&self) -> bool {
         self.0.is_throttled
+    }
+
+    /// Whether a sink does not hold what the source delivered.
+    #[must_use]
+    pub fn is_mismatch(&self) -> bool {
+        self.0.is_mismatch
     }
 
     /// What it is, for those who decide what to do next.
@@ -231,6 +243,7 @@ impl Failure {
             kind: error.kind(),
             retry: error.retry(),
             is_throttled: error.is_throttled(),
+            is_mismatch: error.is_mismatch(),
             message: error.to_string(),
             hint: error.hint(),
             context: error.context(),

@@ -19,6 +19,7 @@
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`sink`]: what a sink offers to whoever writes to it;
 //! - [`resume`]: what a load keeps for a run that is started again;
+//! - [`receipt`]: what was delivered against what a sink holds;
 //! - [`run`]: who is running, and what a commit must remember;
 //! - [`state`]: the state document, in which a sink keeps it.
 
@@ -40,6 +41,7 @@ mod origin;
 pub mod printable;
 pub mod quality;
 pub mod resume;
+pub mod receipt;
 pub mod run;
 pub mod secret;
 pub mod sink;
@@ -56,6 +58,7 @@ pub use limits::{GuestLimits, ReadLimits, RunLimits};
 pub use memory::{MemoryBudget, Reservation, TrackedBatch};
 pub use names::{NameRule, TableId, TablePattern, TablePatterns};
 pub use origin::{ColumnOrigin, Derivation};
+pub use receipt::ReceiptLevel;
 pub use run::{RunIdentity, TableState};
 pub use secret::{Secret, SecretBytes};
 pub use state::{SourceTable, StateDocument, StateError};

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::datakit::RoleColumns;
+use crate::receipt::{Delivered, Receipt};
 use crate::resume::{FinishedPartition, Leftover, LoadPlan, Unfinished};
 use crate::{ColumnChange, DriftRule, Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
 
@@ -102,12 +103,14 @@ pub struct CommitNote {
     pub approximate: bool,
     /// Row-level security left out rows, or may have.
     pub filtered: bool,
+    /// What was handed to the writers. The sink compares it with what it holds before the commit; none: it does not compare.
+    pub delivered: Option<Delivered>,
 }
 
 impl Default for CommitNote {
-    /// Exact rows of one snapshot, without a watermark.
+    /// Exact rows of one snapshot, without a watermark, which are not compared.
     fn default() -> Self {
-        Self { watermark: None, consistent_snapshot: true, approximate: false, filtered: false }
+        Self { watermark: None, consistent_snapshot: true, approximate: false, filtered: false, delivered: None }
     }
 }
 
@@ -139,6 +142,8 @@ pub struct Committed {
     pub state: TableState,
     /// What the table holds after the commit.
     pub holds: TableRows,
+    /// What the rows were held against; none: they were not, or the answer to the commit was lost.
+    pub receipt: Option<Receipt>,
 }
 
 /// The state of one table, for people.
@@ -397,7 +402,8 @@ pub trait TableWriter: Send + Sync {
     /// Makes the finished partitions visible, all at once, with the state. Called once, when all are finished.
     ///
     /// # Errors
-    /// Nothing is visible then. `DK-SNK-…` with `Retry::NextRun` when another run committed the table meanwhile.
+    /// Nothing is visible then. A mismatch ([`Failure::is_mismatch`]) where the rows are not those that the note says were
+    /// delivered. `DK-SNK-…` with `Retry::NextRun` when another run committed the table meanwhile.
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure>;
 
     /// Takes back what was written. Errors are logged, since there is nobody to act on them.

@@ -46,6 +46,14 @@ pub struct DataFile {
     pub statistics: String,
 }
 
+impl DataFile {
+    /// Its place in the plan's store.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        store_path(&self.name)
+    }
+}
+
 /// How files are written.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
@@ -157,7 +165,7 @@ impl<F: RowForm> FilePlan<F> {
     /// Removes files that nothing names, and the folders that are empty then. Best effort: what stays is invisible.
     pub async fn remove(&self, files: &[DataFile]) {
         for file in files {
-            if let Err(error) = self.store.delete(&store_path(&file.name)).await {
+            if let Err(error) = self.store.delete(&file.path()).await {
                 tracing::warn!(location = %self.location, file = %file.name, %error, "cannot remove an uncommitted file");
             }
         }

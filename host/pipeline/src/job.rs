@@ -8,7 +8,9 @@ use datakit_model::memory::ByteLimit;
 use datakit_model::quality::{OperatorRule, TableRule};
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
-use datakit_model::{DriftRules, Failure, HashKeys, MemoryBudget, RunIdentity, RunLimits, TableId, TablePatterns};
+use datakit_model::{
+    DriftRules, Failure, HashKeys, MemoryBudget, ReceiptLevel, RunIdentity, RunLimits, TableId, TablePatterns,
+};
 use datakit_registry::{Reference, Selector};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
@@ -93,6 +95,8 @@ pub struct JobParts {
     pub limits: RunLimits,
     /// What happens where the columns of a table are not those of its source.
     pub drift: DriftRules,
+    /// What is compared between source and sink before rows become visible.
+    pub receipt: ReceiptLevel,
 }
 
 /// A datakit with its roles, grant and settings, all checked. Opens nothing by itself.
@@ -103,6 +107,7 @@ pub struct Job {
     pub(crate) tables: TablePatterns,
     pub(crate) drift: DriftRules,
     pub(crate) quality: Vec<OperatorRule>,
+    pub(crate) receipt: ReceiptLevel,
     keys: HashKeys,
     info: Info,
     roles: HashMap<String, Arc<dyn Source>>,
@@ -148,6 +153,7 @@ impl Job {
             rejected: ByteLimit::new(parts.limits.max_rejected_bytes),
             log: RunLog::default(),
             limits: parts.limits,
+            receipt: parts.receipt,
             tables: parts.tables,
             drift: parts.drift,
             quality: parts.quality,

@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::Partition;
 use datakit_model::resume::FinishedPartition;
+use datakit_model::receipt::{Delivered, Tally};
 use datakit_model::sink::{PartitionWriter, RetryUnit, TableWriter, Written};
 use datakit_model::source::ReadReport;
 use datakit_model::{Failure, TrackedBatch};
@@ -25,6 +26,8 @@ use crate::table::TableContext;
 pub(crate) struct PartitionResult {
     pub(crate) ordinal: u32,
     pub(crate) written: Written,
+    /// What was handed to the writer; none: it was not counted.
+    pub(crate) delivered: Option<Delivered>,
     /// What is known of its rows.
     pub(crate) report: ReadReport,
     /// The watermark that they reach, where the plan could not say it.
@@ -36,7 +39,9 @@ pub(crate) struct PartitionResult {
 impl From<FinishedPartition> for PartitionResult {
     fn from(finished: FinishedPartition) -> Self {
         let (ordinal, written) = (finished.ordinal, finished.written());
-        Self { ordinal, written, report: finished.report(), ..Self::default() }
+        // Another process has read the values.
+        let delivered = Some(Delivered { rows: written.rows, checksum: None });
+        Self { ordinal, written, delivered, report: finished.report(), ..Self::default() }
     }
 }
 
@@ -109,18 +114,24 @@ async fn pump(
     rows: &mut u64,
 ) -> Result<PartitionResult, Failure> {
     let (sender, mut receiver) = mpsc::channel::<TrackedBatch>(1);
+    let crashed = |message: String| RunError::Crashed { table: partition.table.clone(), message };
+    let tally = Tally::new(context.job.receipt, &extraction.schema());
+    let mut tally = tally.map_err(|error| crashed(error.to_string()))?;
     let checks = context.checks.as_ref().map(PartitionChecks::new);
     let producer = AbortOnDropHandle::new(tokio::spawn(produce(extraction, sender, context.asks_watermark, checks)));
     while let Some(batch) = receiver.recv().await {
         let (count, bytes) = (batch.batch().num_rows() as u64, batch.batch().get_array_memory_size() as u64);
+        if let Some(tally) = &mut tally {
+            tally.add(batch.batch()).map_err(|error| crashed(error.to_string()))?;
+        }
         writer.write(batch).await?;
         *rows += count;
         context.reported_rows.fetch_add(count, Ordering::Relaxed);
         context.observer.event(RunEvent::BatchWritten { table: partition.table.to_string(), rows: count, bytes });
     }
     match producer.await {
-        Ok(read) => read,
-        Err(crash) => Err(RunError::Crashed { table: partition.table.clone(), message: crash.to_string() }.into()),
+        Ok(read) => Ok(PartitionResult { delivered: tally.as_ref().map(Tally::delivered), ..read? }),
+        Err(crash) => Err(crashed(crash.to_string()).into()),
     }
 }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use datakit_model::quality::RuleResult;
+use datakit_model::receipt::Receipt;
 use datakit_model::sink::TableRows;
 use datakit_model::source::Adjustment;
 use datakit_model::{ColumnChange, ColumnOrigin, Failure, Kind, Retry, TableId};
@@ -115,6 +116,9 @@ pub struct TableSummary {
     /// What was found of each rule of quality.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub quality: Vec<RuleResult>,
+    /// What was delivered and held; none: nothing was compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
@@ -145,6 +149,7 @@ impl TableSummary {
             drift: Vec::new(),
             rejected: None,
             quality: Vec::new(),
+            receipt: None,
             error: None,
             commit: None,
         }
@@ -194,6 +199,9 @@ pub struct TableError {
     pub kind: Kind,
     /// Whether trying again can help.
     pub retry: Retry,
+    /// The sink does not hold what the source delivered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_mismatch: bool,
     /// What happened.
     pub message: String,
     /// What to do.
@@ -210,6 +218,7 @@ impl From<&Failure> for TableError {
             code: failure.code().to_owned(),
             kind: failure.kind(),
             retry: failure.retry(),
+            is_mismatch: failure.is_mismatch(),
             message: failure.message().to_owned(),
             hint: failure.hint().map(ToOwned::to_owned),
             causes: failure.causes().to_vec(),

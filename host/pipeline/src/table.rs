@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::{Partition, Session, TablePlan};
 use datakit_model::quality::RuleResult;
+use datakit_model::receipt::{Delivered, Tally};
 use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target, WriteMode};
 use datakit_model::source::Adjustment;
 use datakit_model::{ColumnChange, ColumnOrigin, Failure, TableId, TableState};
@@ -133,8 +134,10 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.adjustments = finished.adjustments;
             let altered = context.altered.iter().map(|it| Adjustment { values: summary.rows, ..it.clone() });
             summary.adjustments.extend(altered);
+            let rejected = finished.rejected.as_ref().map_or(0, |rejected| rejected.rows);
             summary.rejected = finished.rejected;
             (summary.partitions, summary.resumed_partitions) = (finished.partitions, finished.resumed);
+            summary.receipt = finished.committed.receipt.map(|receipt| receipt.with_rejected(rejected));
             summary.commit = finished.schema.map(|schema| {
                 let position_before = context.job.planned_from(&context.table).flatten();
                 let position_after = finished.committed.state.watermark;
@@ -261,6 +264,7 @@ async fn attempt_copy(
         consistent_snapshot: plan.partitions.len() <= 1 || (resumed == 0 && is_one_snapshot(&results)),
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
+        delivered: delivered(context, &results),
     };
     // A commit without rows alters the columns, and has the next load compare with those of this one.
     let columns_changed = drift.iter().any(ColumnChange::is_settled_by_commit);
@@ -280,6 +284,12 @@ async fn attempt_copy(
     let partitions = plan.partitions.len();
     let adjustments = merge_adjustments(results);
     Ok(Some(Finished { committed, schema: Some(schema), origins, adjustments, rejected, partitions, resumed }))
+}
+
+/// What all partitions handed to the sink; none: it was not counted.
+fn delivered(context: &TableContext, results: &[PartitionResult]) -> Option<Delivered> {
+    let none = Tally::new(context.job.receipt, &Schema::empty()).ok()??.delivered();
+    results.iter().try_fold(none, |sum, result| Some(sum.and(result.delivered?)))
 }
 
 /// Whether a load that goes on from the last one has no row and reaches no further: a commit would say nothing. One that
@@ -483,7 +493,7 @@ async fn commit(
             written.bytes += result.written.bytes;
         }
         let holds = context.rows().await.unwrap_or(TableRows { rows: written.rows, at_least: true });
-        return Ok(Committed { written, state, holds });
+        return Ok(Committed { written, state, holds, receipt: None });
     }
     writer.abort().await;
     Err(failure)

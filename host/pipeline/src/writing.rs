@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datakit_model::datakit::{RoleColumns, TablePlan};
+use datakit_model::receipt::Delivered;
 use datakit_model::sink::{CommitNote, Sink, Target, WriteMode};
 use datakit_model::{Failure, RunIdentity, TrackedBatch};
 
@@ -64,17 +65,18 @@ pub(crate) fn expected_target(
     Ok(Target { roles: RoleColumns::default(), ..target })
 }
 
-/// Writes one batch of the host's own and commits it.
+/// Writes one batch of the host's own and commits it, when the sink has counted its rows.
 ///
 /// # Errors
 /// What the sink says; nothing is visible then, unless the error leaves that open.
 pub async fn commit_batch(sink: &Arc<dyn Sink>, target: Target, batch: RecordBatch) -> Result<(), Failure> {
     let writer = sink.open(target).await?;
+    let delivered = Delivered { rows: batch.num_rows() as u64, checksum: None };
     let written = async {
         let mut partition = writer.partition(0).await?;
         partition.write(TrackedBatch::untracked(batch)).await?;
         partition.finish().await?;
-        writer.commit(CommitNote::default()).await
+        writer.commit(CommitNote { delivered: Some(delivered), ..CommitNote::default() }).await
     };
     match written.await {
         Ok(_) => Ok(()),

@@ -44,7 +44,7 @@ impl From<TableStatus> for Step {
 impl From<RunStatus> for Step {
     fn from(status: RunStatus) -> Self {
         match status {
-            RunStatus::Done => Self::Complete,
+            RunStatus::Done | RunStatus::Drift => Self::Complete,
             RunStatus::Failed => Self::Fail,
             RunStatus::Stopped => Self::Abort,
         }

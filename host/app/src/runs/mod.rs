@@ -260,6 +260,7 @@ impl TableRecord {
             position_before: None,
             position_after: watermark.map(RecordedPosition::of),
             quality: Vec::new(),
+            receipt: None,
             error: None,
         }
     }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use datakit_config::{Config, Ingest};
 use datakit_model::quality::RuleResult;
+use datakit_model::receipt::Receipt;
 use datakit_model::sink::{RecordName, TableRows};
 use datakit_model::state::StateColumn;
 use datakit_model::{ColumnChange, Kind, Retry, RunIdentity};
@@ -168,6 +169,9 @@ pub struct TableRecord {
     /// What was found of each rule of quality.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quality: Vec<RuleResult>,
+    /// What was delivered and held; none: nothing was compared.
+    #[serde(default)]
+    pub receipt: Option<Receipt>,
     /// Why it failed.
     pub error: Option<RecordedError>,
 }
@@ -341,6 +345,7 @@ impl TableRecord {
             position_before: commit.and_then(|commit| position(&commit.position_before)),
             position_after: commit.and_then(|commit| position(&commit.position_after)),
             quality: summary.quality.clone(),
+            receipt: summary.receipt.clone(),
             error: summary.error.as_ref().map(RecordedError::from),
         }
     }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use datakit_app::{Connectors, Context, IngestRequest, Reports, ServeHealthRequest, Settings, serve_health};
 use datakit_config::{Drift, Mode};
-use datakit_model::Exit;
+use datakit_model::{Exit, ReceiptLevel};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{self, Arguments, Command, DriftArgument, Global, IngestArguments, ModeArgument, ServeHealth};
@@ -130,6 +130,15 @@ fn drift_of(argument: &DriftArgument) -> Option<Drift> {
         arguments::DriftWord::Evolve => Drift::Evolve,
         arguments::DriftWord::Freeze => Drift::Freeze,
         arguments::DriftWord::Fail => Drift::Fail,
+    })
+}
+
+/// What --receipt says.
+fn receipt_of(argument: Option<arguments::ReceiptLevel>) -> Option<ReceiptLevel> {
+    argument.map(|level| match level {
+        arguments::ReceiptLevel::Off => ReceiptLevel::Off,
+        arguments::ReceiptLevel::Count => ReceiptLevel::Count,
+        arguments::ReceiptLevel::Full => ReceiptLevel::Full,
     })
 }
 

@@ -11,7 +11,7 @@ use datakit_config::Mode;
 use datakit_model::{Exit, printable};
 use serde::Serialize;
 
-use super::{Session, drift_of, ingest_of, mode_of};
+use super::{Session, drift_of, ingest_of, mode_of, receipt_of};
 use crate::arguments::{OutputFormat, Run};
 use crate::exit;
 use crate::report::{Style, render_one};
@@ -112,6 +112,7 @@ fn request(arguments: Run) -> RunRequest {
         mode: if arguments.full_refresh { Some(Mode::Overwrite) } else { mode_of(&arguments.mode) },
         drift: drift_of(&arguments.drift),
         replaces_columns: arguments.full_refresh,
+        receipt: receipt_of(arguments.receipt),
         parallel: arguments.parallel,
         health: arguments.health,
         metrics_file: arguments.metrics_file,
@@ -315,6 +316,7 @@ fn status(table: &TableSummary) -> &'static str {
 #[cfg(test)]
 mod tests {
     use datakit_app::{DeclaredBy, RejectedRows, RuleResult, RuleStatus, Severity};
+    use datakit_model::receipt::{Delivered, Receipt};
     use datakit_model::source::Adjustment;
 
     use super::*;
@@ -348,12 +350,14 @@ mod tests {
             adjustments: ["a", "b", "c", "d", "e"].map(adjustment).into(),
             rejected: Some(RejectedRows { rows: 3, target: "/bronze/ERP/dbo/orders__rejected".into() }),
             quality: vec![rule(RuleStatus::Warned, 2), rule(RuleStatus::Passed, 0)],
+            receipt: Some(Receipt::new(&Delivered { rows: 5_000, checksum: None }).with_rejected(3)),
             ..TableSummary::new("dbo.orders", TableStatus::Committed)
         };
         let error = TableError {
             code: "DK-SRC-032".into(),
             kind: datakit_model::Kind::Source,
             retry: datakit_model::Retry::Never,
+            is_mismatch: false,
             message: "SELECT is denied".into(),
             hint: Some("GRANT SELECT".into()),
             causes: vec!["error 229".into()],

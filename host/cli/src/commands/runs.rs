@@ -5,6 +5,7 @@ use datakit_app::{
     TableRecord, Tables, rebuild_runs, run_records,
 };
 use datakit_model::printable;
+use datakit_model::receipt::{MergedRows, Receipt};
 
 use super::{Session, failures};
 use crate::arguments::{OutputFormat, Runs, RunsList, RunsRebuild, RunsShow, Status};
@@ -133,7 +134,8 @@ fn status_text(record: &RunRecord) -> String {
 }
 
 fn tables(record: &RunRecord) -> String {
-    let heading = ["table", "status", "rows", "rejected", "size", "seconds", "retries", "next position", "error"];
+    let heading =
+        ["table", "status", "rows", "rejected", "size", "seconds", "retries", "receipt", "next position", "error"];
     let mut rows = vec![heading.map(ToOwned::to_owned).to_vec()];
     for table in &record.tables {
         let error = table.error.as_ref().map(|error| format!("{}: {}", error.code, error.message));
@@ -145,6 +147,7 @@ fn tables(record: &RunRecord) -> String {
             megabytes(table.bytes),
             format!("{:.1}", table.seconds),
             table.retries.to_string(),
+            table.receipt.as_ref().map(receipt).unwrap_or_default(),
             short(table.position_after.as_ref().map(ToString::to_string), MAX_POSITION_CHARS),
             short(error, MAX_ERROR_CHARS),
         ]);
@@ -164,6 +167,16 @@ fn status_of(status: &str, drift: &[ColumnChange]) -> String {
 fn drift(record: &RunRecord) -> String {
     let line = |table: &TableRecord, change: &ColumnChange| format!("drift: {}: {change}\n", table.table);
     record.tables.iter().flat_map(|table| table.drift.iter().map(move |change| line(table, change))).collect()
+}
+
+/// What was compared, and what a merge did.
+fn receipt(receipt: &Receipt) -> String {
+    match receipt.merged {
+        None => receipt.level.to_string(),
+        Some(MergedRows { inserted, updated, deleted }) => {
+            format!("{}: +{inserted} ~{updated} -{deleted}", receipt.level)
+        }
+    }
 }
 
 fn short(text: Option<String>, max_chars: usize) -> String {
@@ -215,6 +228,7 @@ mod tests {
         DeclaredBy, LastRun, RecordedDatakit, RecordedError, RecordedGrants, RecordedPosition, RecordedSink,
         RecordedSource, RuleResult, RuleStatus, Severity, TableRecord,
     };
+    use datakit_model::receipt::Delivered;
 
     use super::*;
 
@@ -250,6 +264,7 @@ mod tests {
             position_before: None,
             position_after: Some(RecordedPosition::Text("w1:int:id=7".into())),
             quality: Vec::new(),
+            receipt: Some(Receipt::new(&Delivered { rows: 1_234_567, checksum: None }).with_rejected(3)),
             error: None,
         };
         let failed = TableRecord {
@@ -260,6 +275,7 @@ mod tests {
             retries: 0,
             rejected: 0,
             position_after: None,
+            receipt: None,
             error: Some(error()),
             ..committed.clone()
         };

@@ -260,6 +260,36 @@ pub enum SinkError {
         #[source]
         source: Cause,
     },
+    /// The sink does not hold so many rows as were delivered.
+    #[error("{location} would not hold what was delivered: {expected} {what} were expected, and {found} are there")]
+    ReceiptRows {
+        /// Where the table is.
+        location: String,
+        /// What was counted.
+        what: &'static str,
+        /// What there should be.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
+    /// The sink holds other values than were delivered.
+    #[error("{location} would not hold the values that were delivered: {difference}")]
+    ReceiptValues {
+        /// Where the table is.
+        location: String,
+        /// How the values were compared, and what came out. It quotes none.
+        difference: String,
+    },
+    /// A file is not as it was written.
+    #[error("`{file}` of {location} is not as it was written: {reason}")]
+    ReceiptFile {
+        /// Where the table is.
+        location: String,
+        /// The file.
+        file: String,
+        /// What differs.
+        reason: String,
+    },
     /// The table's log cannot be read or understood.
     #[error("cannot read the Delta log of {location}")]
     Log {
@@ -493,6 +523,9 @@ impl SinkError {
             Self::LoadTaken { .. } => (60, Kind::User),
             Self::SchemaConflict { .. } => (65, Kind::Sink),
             Self::Locked { .. } => (66, Kind::Sink),
+            Self::ReceiptRows { .. } => (70, Kind::Sink),
+            Self::ReceiptValues { .. } => (71, Kind::Sink),
+            Self::ReceiptFile { .. } => (72, Kind::Sink),
             Self::NoColumn { .. } => (75, Kind::User),
         }
     }
@@ -537,6 +570,10 @@ impl Diagnostic for SinkError {
         }
     }
 
+    fn is_mismatch(&self) -> bool {
+        matches!(self, Self::ReceiptRows { .. } | Self::ReceiptValues { .. } | Self::ReceiptFile { .. })
+    }
+
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Password(failure) => return failure.hint().map(str::to_owned),
@@ -563,6 +600,12 @@ impl Diagnostic for SinkError {
             }
             Self::Spool { .. } => {
                 "free some space in the folder of temporary files, or name another one with TMPDIR; nothing of this run is in the table".into()
+            }
+            Self::ReceiptRows { .. } | Self::ReceiptValues { .. } => {
+                "nothing of this run is in the table; look for triggers, rules and other writers of the table, and for faults of its storage".into()
+            }
+            Self::ReceiptFile { .. } => {
+                "nothing of this run is in the table; look for faults of the storage, and for others who write into the table's folder".into()
             }
             Self::DataFile { .. } => {
                 "the cause says more; restore the file, or replace all rows with `--mode overwrite`".into()
@@ -698,6 +741,9 @@ impl Diagnostic for SinkError {
             | Self::LoadTaken { location, .. }
             | Self::MergeConflict { location, .. }
             | Self::DataFile { location, .. }
+            | Self::ReceiptRows { location, .. }
+            | Self::ReceiptValues { location, .. }
+            | Self::ReceiptFile { location, .. }
             | Self::Full { location, .. }
             | Self::Forbidden { location, .. }
             | Self::Storage { location, .. }

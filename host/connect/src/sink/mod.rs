@@ -6,5 +6,6 @@ pub mod conformance;
 pub mod drift;
 mod error;
 pub mod merge;
+pub mod receipt;
 
 pub use error::SinkError;

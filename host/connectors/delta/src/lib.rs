@@ -12,6 +12,7 @@
 //! - `merge`: loads that are merged by key;
 //! - `first_entry`: the first of a table on a disk, which comes with its folder;
 //! - `state`: the documents of a table's state;
+//! - `receipt`: files read back before the log names them;
 //! - `tables`: the tables below the root; `records`: the records of runs there;
 //! - `values`: the values of columns of a table that is there;
 //! - `protocol`: table features;
@@ -30,6 +31,7 @@ mod once;
 mod partitioning;
 mod probe;
 mod protocol;
+mod receipt;
 mod records;
 mod schema;
 mod settings;

@@ -20,10 +20,11 @@ use super::records::Records;
 use super::schema::TableSchema;
 use super::slots::{OpenSlot, Partitions, Slot, lock};
 use super::unfinished::KeptLoad;
-use super::{drift, names, probe, tables, unfinished, values};
+use super::{drift, names, probe, receipt, tables, unfinished, values};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
 use datakit_connect::sink::drift::Fit;
+use datakit_model::receipt::Receipt;
 use datakit_model::sink::{
     CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableValues,
     TableWriter, Target, WriteMode, Written,
@@ -405,6 +406,13 @@ impl TableWriter for DeltaWriter {
             kept.check().await?;
         }
         let files = self.settle()?;
+        let receipt = note.delivered.as_ref().map(Receipt::new);
+        if let Some(delivered) = &note.delivered
+            && let Err(error) = receipt::check(&self.plan, &files, delivered, receipt::As::Source).await
+        {
+            lock(&self.partitions).settled = false;
+            return Err(error.into());
+        }
         let commit = Commit {
             schema: &self.plan.form.schema,
             partition_columns: &self.plan.form.partitioning.columns,
@@ -430,7 +438,7 @@ impl TableWriter for DeltaWriter {
             kept.remove().await;
         }
         let written = Written { rows: state.rows, bytes: files.iter().map(|f| f.bytes).sum() };
-        Ok(Committed { written, state, holds })
+        Ok(Committed { written, state, holds, receipt })
     }
 
     async fn abort(&self) {

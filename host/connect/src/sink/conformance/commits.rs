@@ -181,7 +181,13 @@ pub async fn remembers_its_last_commit(harness: &dyn Harness) -> Outcome {
         let writer = harness.sink().await?.open(target(&table, &schema, &run_id)).await?;
         write(writer.as_ref(), 0, &[plain(0..2)?]).await?;
         let (consistent_snapshot, approximate, filtered) = (sequence % 2 != 0, sequence > 2, sequence == 2);
-        let note = CommitNote { watermark: watermark.map(str::to_owned), consistent_snapshot, approximate, filtered };
+        let note = CommitNote {
+            watermark: watermark.map(str::to_owned),
+            consistent_snapshot,
+            approximate,
+            filtered,
+            ..CommitNote::default()
+        };
         let committed = writer.commit(note).await?;
         let state = harness.sink().await?.state(SYSTEM, &table).await?;
         let state = state.ok_or_else(|| Violation::new("there is no state after a commit"))?;

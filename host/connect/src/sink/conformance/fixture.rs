@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datakit_model::{Failure, RunIdentity, TableId, TrackedBatch};
+use arrow::error::ArrowError;
+use datakit_model::receipt::{Delivered, Tally};
+use datakit_model::{Failure, ReceiptLevel, RunIdentity, TableId, TrackedBatch};
 
 use super::{Harness, TextRow, Violation, ensure_eq, rows_of};
+use crate::sink::SinkError;
 use datakit_model::sink::{CommitNote, Committed, Sink, TableWriter, Target, WriteMode};
 
 /// The source system of every case.
@@ -60,7 +63,7 @@ pub(super) fn target(table: &TableId, schema: &SchemaRef, run_id: &str) -> Targe
 }
 
 pub(super) fn note(watermark: &str) -> CommitNote {
-    CommitNote { watermark: Some(watermark.to_owned()), consistent_snapshot: true, approximate: false, filtered: false }
+    CommitNote { watermark: Some(watermark.to_owned()), ..CommitNote::default() }
 }
 
 /// Writes batches as one partition.
@@ -73,12 +76,46 @@ pub(super) async fn write(writer: &dyn TableWriter, ordinal: u32, batches: &[Rec
     Ok(())
 }
 
-/// One run of one table, from open to commit.
+/// What a source delivers that hands on these batches.
+///
+/// # Errors
+/// Batches of another schema.
+pub(super) fn delivered(
+    level: ReceiptLevel,
+    schema: &Schema,
+    batches: &[RecordBatch],
+) -> Result<Delivered, ArrowError> {
+    let mut tally = Tally::new(level, schema)?;
+    for batch in batches {
+        tally.as_mut().map_or(Ok(()), |tally| tally.add(batch))?;
+    }
+    Ok(tally.map(|tally| tally.delivered()).unwrap_or_default())
+}
+
+/// One run of one table, from open to commit. All values are held against what was delivered.
 pub(super) async fn load(sink: &dyn Sink, target: Target, batches: &[RecordBatch]) -> Result<Committed, Failure> {
+    let run_id = target.run.run_id.clone();
+    let delivered = delivered(ReceiptLevel::Full, &target.schema, batches);
+    let delivered =
+        delivered.map_err(|error| SinkError::Encode { location: run_id.clone(), source: Box::new(error) })?;
+    load_as(sink, target, batches, delivered).await
+}
+
+/// The same, held against this.
+pub(super) async fn load_as(
+    sink: &dyn Sink,
+    target: Target,
+    batches: &[RecordBatch],
+    delivered: Delivered,
+) -> Result<Committed, Failure> {
     let run_id = target.run.run_id.clone();
     let writer = sink.open(target).await?;
     write(writer.as_ref(), 0, batches).await?;
-    writer.commit(note(&run_id)).await
+    let committed = writer.commit(CommitNote { delivered: Some(delivered), ..note(&run_id) }).await;
+    if committed.is_err() {
+        writer.abort().await;
+    }
+    committed
 }
 
 /// Compares the sink's rows with what was written, without regard to order.

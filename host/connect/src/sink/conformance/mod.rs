@@ -8,6 +8,7 @@ mod drift;
 mod fixture;
 mod held;
 mod merges;
+mod receipts;
 mod records;
 mod schemas;
 mod text;
@@ -24,6 +25,7 @@ pub use drift::*;
 pub use fixture::{batch, field, identity};
 pub use held::*;
 pub use merges::*;
+pub use receipts::*;
 pub use records::*;
 pub use schemas::*;
 pub use text::{cell, rows_of, trimmed_time};
@@ -188,6 +190,9 @@ macro_rules! conformance_tests {
             unfinished_load_belongs_to_one_process
             leftovers_of_live_and_resumable_loads_stay
             gives_the_values_of_columns
+            says_what_it_was_held_against
+            commits_nothing_that_differs_from_what_was_delivered
+            holds_every_value_against_what_was_delivered
         }
     };
     (@cases separately $harness:expr; $($case:ident)*) => {

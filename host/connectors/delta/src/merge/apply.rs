@@ -13,6 +13,8 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::merge::{MergeLoad, OldRows, Reduced, Spool, SpooledRows};
+use datakit_model::ReceiptLevel;
+use datakit_model::receipt::Tally;
 use datakit_parquet::DataFile;
 use deltalake::logstore::LogStoreRef;
 use serde_json::Value;
@@ -22,6 +24,7 @@ use super::forms::{Copied, Merged as MergedRows, TablePlan};
 use super::output::Output;
 use super::ranges::KeyRanges;
 use super::table_file::TableFile;
+use crate::receipt::{As, Staged};
 
 /// Rows that are put together at one time.
 const BATCH_KEYS: usize = 4096;
@@ -39,6 +42,8 @@ pub(crate) struct Merged {
     /// What is known of the load's keys.
     pub(crate) ranges: KeyRanges,
     pub(crate) counts: Counts,
+    /// The new files once more, with what they have to hold; empty: it is not compared.
+    pub(crate) staged: Vec<Staged>,
 }
 
 impl Merged {
@@ -84,6 +89,8 @@ pub(crate) struct Merge {
     /// Of the table.
     pub(crate) files: Vec<TableFile>,
     pub(crate) max_bytes: u64,
+    /// What is compared with the new files.
+    pub(crate) receipt: ReceiptLevel,
     pub(crate) runtime: Handle,
 }
 
@@ -102,6 +109,7 @@ struct Found {
     dead: BTreeMap<usize, Dead>,
     ranges: KeyRanges,
     counts: Counts,
+    staged: Vec<Staged>,
 }
 
 impl Merge {
@@ -112,24 +120,30 @@ impl Merge {
         let found = found.inspect_err(|_| self.runtime.block_on(self.plan.remove(&written)))?;
         let read = self.files.iter().map(TableFile::identity).collect();
         let replaced = found.dead.keys().map(|file| self.files[*file].clone()).collect();
-        Ok(Merged { written, replaced, read, ranges: found.ranges, counts: found.counts })
+        let Found { ranges, counts, staged, .. } = found;
+        Ok(Merged { written, replaced, read, ranges, counts, staged })
     }
 
     fn write(&self, written: &mut Vec<DataFile>) -> Result<Found, SinkError> {
-        let output = Output::start(self.plan.with_form(MergedRows(Arc::clone(&self.plan))), &self.runtime);
-        let mut found = match self.merge(&output) {
+        let form = self.plan.with_form(MergedRows(Arc::clone(&self.plan)));
+        let mut output = Output::start(form, &self.runtime, self.tally(self.schema())?);
+        let mut found = match self.merge(&mut output) {
             Ok(found) => found,
             Err(error) => return Err(output.fail(error)),
         };
-        written.extend(output.finish()?);
+        found.staged.extend(output.finish(As::Written, written)?);
         for (file, dead) in &found.dead {
             let copied = (dead.rows.len() as u64).saturating_sub(dead.count + dead.deleted);
             if copied > 0 {
-                written.extend(self.copy(&self.files[*file], dead)?);
+                found.staged.extend(self.copy(&self.files[*file], dead, written)?);
             }
             found.counts.copied += copied;
         }
         Ok(found)
+    }
+
+    fn tally(&self, schema: &SchemaRef) -> Result<Option<Tally>, SinkError> {
+        Tally::new(self.receipt, schema).map_err(|e| self.failed(e))
     }
 
     fn schema(&self) -> &SchemaRef {
@@ -145,12 +159,12 @@ impl Merge {
         places.iter().map(|place| Arc::clone(&self.schema().fields()[*place])).collect()
     }
 
-    fn merge(&self, output: &Output) -> Result<Found, SinkError> {
+    fn merge(&self, output: &mut Output) -> Result<Found, SinkError> {
         let (spool, fields) = (self.load.spool(), self.key_fields());
         let mut chosen = Spool::chosen(&self.rows);
         let ranges = KeyRanges::new(&fields).map_err(|e| self.failed(e))?;
         let counts = Counts { source: self.rows.iter().map(|rows| rows.rows).sum(), ..Counts::default() };
-        let mut found = Found { dead: BTreeMap::new(), ranges, counts };
+        let mut found = Found { dead: BTreeMap::new(), ranges, counts, staged: Vec::new() };
         for pass in spool.passes(&self.rows, self.max_bytes) {
             let reduced = spool.reduce(&self.rows, &pass)?;
             let keys = reduced.key_columns()?;
@@ -176,7 +190,7 @@ impl Merge {
         Ok(found)
     }
 
-    fn hand_on(&self, columns: Vec<ArrayRef>, output: &Output) -> Result<(), SinkError> {
+    fn hand_on(&self, columns: Vec<ArrayRef>, output: &mut Output) -> Result<(), SinkError> {
         let spool = self.load.spool();
         for (field, column) in self.schema().fields().iter().zip(&columns).filter(|(field, _)| !field.is_nullable()) {
             if let Some(row) = (0..column.len()).find(|row| column.is_null(*row)) {
@@ -239,16 +253,17 @@ impl Merge {
     }
 
     /// Writes the rows of a file anew that are not dead.
-    fn copy(&self, file: &TableFile, dead: &Dead) -> Result<Vec<DataFile>, SinkError> {
+    fn copy(&self, file: &TableFile, dead: &Dead, written: &mut Vec<DataFile>) -> Result<Option<Staged>, SinkError> {
         let folder = Arc::new(file.folder(&self.plan.form.partitioning.columns));
-        let output = Output::start(self.plan.with_form(Copied { plan: Arc::clone(&self.plan), folder }), &self.runtime);
-        match self.copy_to(file, dead, &output) {
-            Ok(()) => output.finish(),
+        let form = self.plan.with_form(Copied { plan: Arc::clone(&self.plan), folder });
+        let mut output = Output::start(form, &self.runtime, self.tally(&self.plan.form.partitioning.file_schema)?);
+        match self.copy_to(file, dead, &mut output) {
+            Ok(()) => output.finish(As::InFiles, written),
             Err(error) => Err(output.fail(error)),
         }
     }
 
-    fn copy_to(&self, file: &TableFile, dead: &Dead, output: &Output) -> Result<(), SinkError> {
+    fn copy_to(&self, file: &TableFile, dead: &Dead, output: &mut Output) -> Result<(), SinkError> {
         let fields = self.plan.form.partitioning.file_schema.fields();
         let mut reader = file.read(&self.plan.store, fields, None, (&self.plan.location, &self.runtime))?;
         let mut rest = dead.rows.as_slice();

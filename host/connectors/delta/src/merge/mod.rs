@@ -20,19 +20,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::merge::{MergeColumns, MergeLoad, Spool};
-use datakit_model::Failure;
+use datakit_connect::sink::receipt::count;
+use datakit_model::receipt::{Delivered, MergedRows, Receipt};
 use datakit_model::sink::{CommitNote, Committed, PartitionWriter, TableWriter, Target, Written};
+use datakit_model::{Failure, ReceiptLevel};
 use datakit_parquet::FilePlan;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 pub(crate) use apply::Merged;
 pub(crate) use stored_file::StoredFile;
-pub(crate) use table_file::TableFile;
+pub(crate) use table_file::{TableFile, read_written};
 
 use crate::commit::{Commit, CommitError, Log};
 use crate::encode::DeltaRows;
-use apply::Merge;
+use crate::receipt::{self, As, Staged};
+use apply::{Counts, Merge};
 use forms::Incoming;
 
 /// What the merges of a sink share.
@@ -84,7 +87,7 @@ impl MergeWriter {
     }
 
     /// Writes the files of the merge into the table as it is now.
-    async fn merge(&self, log: &Log) -> Result<Merged, SinkError> {
+    async fn merge(&self, log: &Log, receipt: ReceiptLevel) -> Result<Merged, SinkError> {
         let merge = Merge {
             plan: Arc::clone(&self.plan),
             load: Arc::clone(&self.load),
@@ -92,10 +95,28 @@ impl MergeWriter {
             log: Arc::clone(&log.store),
             files: log.files(),
             max_bytes: self.memory.max_bytes,
+            receipt,
             runtime: Handle::current(),
         };
         let failed = |e| SinkError::Encode { location: self.plan.location.clone(), source: Box::new(e) };
         tokio::task::spawn_blocking(move || merge.run()).await.map_err(failed)?
+    }
+
+    /// Holds the files of a merge against what they have to hold, and the load against what was delivered.
+    async fn check(&self, merged: &Merged, delivered: &Delivered) -> Result<Receipt, SinkError> {
+        let location = &self.plan.location;
+        let Counts { source, inserted, updated, deleted, copied, .. } = merged.counts;
+        count(location, "rows of the load", delivered.rows, source)?;
+        let handed_on = |as_what| {
+            let staged = merged.staged.iter().filter(move |staged| staged.as_what == as_what);
+            staged.map(|staged| staged.handed_on.rows).sum()
+        };
+        count(location, "rows of the load's keys", inserted + updated, handed_on(As::Written))?;
+        count(location, "rows that stay", copied, handed_on(As::InFiles))?;
+        for Staged { files, handed_on, as_what } in &merged.staged {
+            receipt::check(&self.plan, files, handed_on, *as_what).await?;
+        }
+        Ok(Receipt::of_merge(delivered, MergedRows { inserted, updated, deleted }))
     }
 
     /// Commits the files of a merge, or removes them.
@@ -106,6 +127,17 @@ impl MergeWriter {
                 "rows were inserted of which the source sent some columns only: the others are null"
             );
         }
+        let checked = match &note.delivered {
+            Some(delivered) => self.check(merged, delivered).await.map(Some),
+            None => Ok(None),
+        };
+        let receipt = match checked {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.plan.remove(&merged.written).await;
+                return Err(error.into());
+            }
+        };
         let commit = Commit {
             schema: &self.plan.form.schema,
             partition_columns: &self.plan.form.partitioning.columns,
@@ -128,7 +160,7 @@ impl MergeWriter {
             let _ = tokio::task::spawn_blocking(move || Log::sync(&directory)).await;
         }
         let bytes = merged.written.iter().map(|file| file.bytes).sum();
-        Ok(Committed { written: Written { rows: state.rows, bytes }, state, holds })
+        Ok(Committed { written: Written { rows: state.rows, bytes }, state, holds, receipt })
     }
 }
 
@@ -142,7 +174,8 @@ impl TableWriter for MergeWriter {
         // A closed semaphore would let all merge at once; nobody closes it.
         let _turn = self.memory.turn.acquire().await;
         let log = self.log.now(&self.plan.form, &self.target).await?;
-        let merged = self.merge(&log).await?;
+        let receipt = note.delivered.as_ref().map_or(ReceiptLevel::Off, Delivered::level);
+        let merged = self.merge(&log, receipt).await?;
         self.commit_merged(&log, &merged, note).await
     }
 

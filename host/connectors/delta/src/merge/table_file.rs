@@ -8,7 +8,7 @@ use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use datakit_connect::sink::SinkError;
-use datakit_parquet::Folder;
+use datakit_parquet::{DataFile, FilePlan, Folder};
 use delta_kernel::actions::deletion_vector::DeletionVectorDescriptor;
 use deltalake::kernel::{LogicalFileView, Remove};
 use deltalake::logstore::LogStoreRef;
@@ -102,38 +102,63 @@ impl TableFile {
         if self.view.path().contains("://") {
             return Err(place.invalid("it lies outside of the table's folder"));
         }
-        let size = u64::try_from(self.view.size()).unwrap_or_default();
-        let mut reader = StoredFile { store: Arc::clone(store), path: self.view.object_store_path(), bytes: size };
-        let metadata = runtime.block_on(metadata(&mut reader)).map_err(|error| place.failed(error))?;
-        let (mut held, mut columns_of) = (Vec::new(), Vec::with_capacity(columns.len()));
-        for field in columns {
-            columns_of.push(match (self.partition_value(field.name()), metadata.schema().index_of(field.name())) {
-                (Some(text), _) => Held::Constant(self.constant(text.as_deref(), field, &place)?),
-                (None, Ok(index)) => {
-                    held.push(index);
-                    Held::InFile
-                }
-                (None, Err(_)) => Held::Constant(new_null_array(field.data_type(), 1)),
-            });
-        }
-        let batch_rows = batch_rows(&metadata);
-        let total = metadata.metadata().file_metadata().num_rows();
-        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), held);
-        let mut builder = builder.with_projection(mask).with_batch_size(batch_rows);
-        if let Some(rows) = rows {
-            builder = builder.with_row_selection(selection(rows));
-        }
-        let stream = builder.build().map_err(|error| place.failed(error))?;
-        let schema = Arc::new(Schema::new(columns.to_vec()));
-        let rows = u64::try_from(total).unwrap_or_default();
-        Ok(Reader { stream, schema, columns: columns_of, rows, place, runtime: runtime.clone() })
+        let bytes = u64::try_from(self.view.size()).unwrap_or_default();
+        let reader = StoredFile { store: Arc::clone(store), path: self.view.object_store_path(), bytes };
+        read(reader, &self.values, columns, rows, (place, runtime))
     }
+}
 
-    fn constant(&self, text: Option<&str>, field: &Field, place: &Place) -> Result<ArrayRef, SinkError> {
-        bounds::partition_value(text, field.data_type())
-            .ok_or_else(|| place.invalid(&format!("its value of partition column `{}` is invalid", field.name())))
+/// Reads these columns of a file that no log names yet.
+pub(crate) fn read_written<F>(
+    file: &DataFile,
+    plan: &FilePlan<F>,
+    partition_columns: &[String],
+    columns: &[FieldRef],
+    runtime: &Handle,
+) -> Result<Reader, SinkError> {
+    let place = Place { location: plan.location.clone(), file: file.name.clone() };
+    let reader = StoredFile { store: Arc::clone(&plan.store), path: file.path(), bytes: file.bytes };
+    let values = partition_columns.iter().cloned().zip(file.folder.values.iter().cloned()).collect();
+    read(reader, &values, columns, None, (place, runtime))
+}
+
+/// Reads columns of a file with these values of the table's partition columns.
+fn read(
+    mut reader: StoredFile,
+    values: &HashMap<String, Option<String>>,
+    columns: &[FieldRef],
+    rows: Option<&[u64]>,
+    (place, runtime): (Place, &Handle),
+) -> Result<Reader, SinkError> {
+    let metadata = runtime.block_on(metadata(&mut reader)).map_err(|error| place.failed(error))?;
+    let (mut held, mut columns_of) = (Vec::new(), Vec::with_capacity(columns.len()));
+    for field in columns {
+        columns_of.push(match (values.get(field.name()), metadata.schema().index_of(field.name())) {
+            (Some(text), _) => Held::Constant(constant(text.as_deref(), field, &place)?),
+            (None, Ok(index)) => {
+                held.push(index);
+                Held::InFile
+            }
+            (None, Err(_)) => Held::Constant(new_null_array(field.data_type(), 1)),
+        });
     }
+    let batch_rows = batch_rows(&metadata);
+    let total = metadata.metadata().file_metadata().num_rows();
+    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), held);
+    let mut builder = builder.with_projection(mask).with_batch_size(batch_rows);
+    if let Some(rows) = rows {
+        builder = builder.with_row_selection(selection(rows));
+    }
+    let stream = builder.build().map_err(|error| place.failed(error))?;
+    let schema = Arc::new(Schema::new(columns.to_vec()));
+    let rows = u64::try_from(total).unwrap_or_default();
+    Ok(Reader { stream, schema, columns: columns_of, rows, place, runtime: runtime.clone() })
+}
+
+fn constant(text: Option<&str>, field: &Field, place: &Place) -> Result<ArrayRef, SinkError> {
+    bounds::partition_value(text, field.data_type())
+        .ok_or_else(|| place.invalid(&format!("its value of partition column `{}` is invalid", field.name())))
 }
 
 /// Which file of which table.

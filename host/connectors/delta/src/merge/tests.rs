@@ -69,7 +69,7 @@ async fn merge_behind(other: impl Fn(&Path) -> Vec<Value>) -> (Option<(String, R
     let writer = sink.merge_writer(plan, log, merging).unwrap();
     write(&writer, 5..6).await;
     let read = writer.log.now(&writer.plan.form, &writer.target).await.unwrap();
-    let merged = writer.merge(&read).await.unwrap();
+    let merged = writer.merge(&read, ReceiptLevel::Off).await.unwrap();
     let log = root.path().join("ERP/dbo/t/_delta_log");
     let entry: String = other(&log).iter().map(|action| format!("{action}\n")).collect();
     std::fs::write(log.join(format!("{:020}.json", 2)), entry).unwrap();

@@ -63,8 +63,7 @@ async fn a_version_holds_everything_at_once() {
     let mut second = target("run-2", schema());
     second.mode = WriteMode::Overwrite;
     let writer = sink.open(second).await.unwrap();
-    let note =
-        CommitNote { watermark: Some("42".into()), consistent_snapshot: false, approximate: false, filtered: false };
+    let note = CommitNote { watermark: Some("42".into()), consistent_snapshot: false, ..CommitNote::default() };
     writer.commit(note).await.unwrap();
     let directory = root.path().join("ERP/dbo/orders");
     insta::assert_json_snapshot!("first_version", actions(&directory, 0));

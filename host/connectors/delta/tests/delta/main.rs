@@ -7,6 +7,7 @@ mod log;
 mod merge;
 mod partitions;
 mod readers;
+mod receipts;
 mod resistance;
 mod state;
 mod stores;

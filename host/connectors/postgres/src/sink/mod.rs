@@ -12,6 +12,7 @@
 //! - `ledger`: what an earlier commit left;
 //! - `kept`: the states of all tables, for people;
 //! - `merge`: loads that are merged by key;
+//! - `receipt`: rows read back before the commit;
 //! - `records`: the records of runs;
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
@@ -28,6 +29,7 @@ mod ledger;
 mod merge;
 pub mod names;
 mod probe;
+mod receipt;
 mod records;
 mod rows;
 mod transaction;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use datakit_model::resume::{FinishedPartition, LoadPlan};
 use datakit_model::state::{SourceTable, StateDocument, WrittenRows};
-use datakit_model::{DriftRule, Failure, TableState};
+use datakit_model::{DriftRule, Failure, ReceiptLevel, TableState};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Client;
@@ -18,8 +18,9 @@ use super::connection::{connect, statement_error};
 use super::copy::Copying;
 use super::drift;
 use super::ledger::{self, Held, Lost};
-use super::merge::{Load, Staged, Staging};
+use super::merge::{Load, Staged, Staging, Statements};
 use super::names::{TableName, quote};
+use super::receipt::{self, MergeCheck};
 use super::rows;
 use super::types::{Existing, TableSchema};
 use super::unfinished::{self, StagedLoad};
@@ -27,6 +28,8 @@ use crate::server::Server;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::drift::Fit;
 use datakit_connect::sink::merge::MergeColumns;
+use datakit_connect::sink::receipt::count;
+use datakit_model::receipt::{Delivered, MergedRows, Receipt};
 use datakit_model::sink::{CommitNote, TableRows, Target, WriteMode};
 
 /// So long a change of columns waits for the sessions that use the table, in seconds.
@@ -45,7 +48,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn failed(&self, action: &'static str, error: tokio_postgres::Error) -> SinkError {
+    pub(crate) fn failed(&self, action: &'static str, error: tokio_postgres::Error) -> SinkError {
         statement_error(&self.config, action, &self.location, error)
     }
 
@@ -63,12 +66,7 @@ pub(crate) enum Command {
     /// COPY data of whole rows.
     Rows(Bytes),
     /// The end: what was written, where it is, and where the answer goes.
-    Commit {
-        note: CommitNote,
-        rows: u64,
-        loaded: Loaded,
-        answer: oneshot::Sender<Result<(TableState, TableRows), Failure>>,
-    },
+    Commit { note: CommitNote, rows: u64, loaded: Loaded, answer: oneshot::Sender<Result<Answer, Failure>> },
     /// The other end.
     Abort { answer: oneshot::Sender<()> },
 }
@@ -81,6 +79,20 @@ pub(crate) enum Loaded {
     Merged(Load),
     /// In tables of their own.
     Staged(StagedLoad),
+}
+
+/// What a commit leaves.
+pub(crate) struct Answer {
+    pub(crate) state: TableState,
+    pub(crate) holds: TableRows,
+    pub(crate) receipt: Option<Receipt>,
+}
+
+/// What the end of the rows leaves, before the commit.
+struct Ended {
+    /// Rows that the ledger counts afterwards.
+    rows: u64,
+    receipt: Option<Receipt>,
 }
 
 /// A begun transaction.
@@ -210,10 +222,11 @@ impl Transaction {
                 }
                 Command::Commit { note, rows, loaded, answer } => {
                     let result = match self.commit(&note, rows, loaded).await {
-                        Ok(state) => {
+                        Ok((state, receipt)) => {
                             // Committed: that nobody can say how many rows there are changes nothing of it.
                             let counted = rows::count(&self.client, &self.plan.config, &self.plan.name).await;
-                            Ok((state, counted.unwrap_or(TableRows { rows, at_least: true })))
+                            let holds = counted.unwrap_or(TableRows { rows, at_least: true });
+                            Ok(Answer { state, holds, receipt })
                         }
                         Err(error) => {
                             self.roll_back().await;
@@ -248,18 +261,28 @@ impl Transaction {
         std::mem::take(&mut self.copy).end().await.map_err(|error| self.plan.failed("write to", error))
     }
 
-    /// The rows that the ledger counts afterwards.
-    async fn end_rows(&mut self, rows: u64, loaded: Loaded) -> Result<u64, SinkError> {
+    /// Ends the rows, and holds them against what was delivered. The server counts rows: its number is compared in any case.
+    async fn end_rows(
+        &mut self,
+        rows: u64,
+        loaded: Loaded,
+        delivered: Option<&Delivered>,
+    ) -> Result<Ended, SinkError> {
         let arrived = match loaded {
-            Loaded::Merged(load) => return self.merge(load).await,
+            Loaded::Merged(load) => {
+                if let Some(delivered) = delivered {
+                    count(&self.plan.location, "rows of the load", delivered.rows, rows)?;
+                }
+                return self.merge(load, delivered).await;
+            }
             Loaded::Copied => self.end_copy().await?,
             Loaded::Staged(load) => self.take_staged(&load).await?,
         };
-        if arrived != rows {
-            let what = format!("{rows} rows were written, and {arrived} arrived");
-            return Err(SinkError::Misuse { location: self.plan.location.clone(), what });
+        count(&self.plan.location, "rows", rows, arrived)?;
+        if let Some(delivered) = delivered {
+            receipt::check(&self.client, &self.plan, delivered, arrived).await?;
         }
-        Ok(self.before.rows.saturating_add(rows))
+        Ok(Ended { rows: self.before.rows.saturating_add(rows), receipt: delivered.map(Receipt::new) })
     }
 
     /// Takes the rows of partitions into the table, and removes their tables. Gives the rows.
@@ -276,7 +299,7 @@ impl Transaction {
     }
 
     /// Stages a load, and applies it.
-    async fn merge(&mut self, load: Load) -> Result<u64, SinkError> {
+    async fn merge(&mut self, load: Load, delivered: Option<&Delivered>) -> Result<Ended, SinkError> {
         let plan = Arc::clone(&self.plan);
         let staging = Arc::new(Staging::new(&plan)?);
         self.execute("stage rows for", &staging.create()).await?;
@@ -288,10 +311,10 @@ impl Transaction {
         // Planned by what is in it; nobody else changes the table until the end, so that no key is added between two statements.
         let ready = format!("ANALYZE {}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", staging.name, plan.name);
         self.client.batch_execute(&ready).await.map_err(|e| plan.failed("lock", e))?;
-        let (mut removed, mut updated, mut inserted) = (0, 0, 0);
+        let (mut deleted, mut updated, mut inserted, mut doubles) = (0, 0, 0, 0);
         let statements = staging.statements(&plan.name, &plan.schema, &columns, &staged);
         for statement in &statements {
-            removed += self.execute("merge into", &statement.delete).await?;
+            deleted += self.execute("merge into", &statement.delete).await?;
             if let Some(update) = &statement.update {
                 updated += self.execute("merge into", update).await?;
             }
@@ -299,9 +322,15 @@ impl Transaction {
         }
         if updated + inserted > staged.upserts {
             for statement in &statements {
-                removed += self.execute("merge into", &statement.delete_doubles).await?;
+                doubles += self.execute("merge into", &statement.delete_doubles).await?;
             }
         }
+        updated -= doubles.min(updated);
+        if let Some(delivered) = delivered {
+            self.check_merge(&statements, staged.upserts, inserted + updated, delivered.level()).await?;
+        }
+        // Of keys without other columns no row is replaced.
+        let merged = MergedRows { inserted, updated: staged.upserts.saturating_sub(inserted), deleted };
         if staged.incomplete > 0 {
             tracing::info!(
                 location = %plan.location, rows = staged.incomplete,
@@ -309,8 +338,27 @@ impl Transaction {
             );
         }
         let has_rows = ledger::has_rows(&self.client, &plan.config, &plan.location).await?;
-        let rows = (self.before.rows + inserted).saturating_sub(removed);
-        Ok(if has_rows { rows.max(1) } else { 0 })
+        let rows = (self.before.rows + inserted).saturating_sub(deleted + doubles);
+        let receipt = delivered.map(|delivered| Receipt::of_merge(delivered, merged));
+        Ok(Ended { rows: if has_rows { rows.max(1) } else { 0 }, receipt })
+    }
+
+    /// Holds the rows of the load's keys against what is staged.
+    async fn check_merge(
+        &self,
+        statements: &[Statements],
+        upserts: u64,
+        written: u64,
+        level: ReceiptLevel,
+    ) -> Result<(), SinkError> {
+        let check = MergeCheck { client: &self.client, plan: &self.plan, upserts };
+        let keys: Vec<&str> = statements.iter().map(|statement| statement.count_keys.as_str()).collect();
+        if level == ReceiptLevel::Full {
+            let differing: Vec<&str> = statements.iter().map(|statement| statement.count_differing.as_str()).collect();
+            return check.values(&keys, &differing).await;
+        }
+        let updates = statements.iter().all(|statement| statement.update.is_some());
+        check.rows(updates.then_some(written), &keys).await
     }
 
     /// How many rows the statement concerns.
@@ -338,9 +386,14 @@ impl Transaction {
         Ok(staged)
     }
 
-    async fn commit(&mut self, note: &CommitNote, rows: u64, loaded: Loaded) -> Result<TableState, SinkError> {
+    async fn commit(
+        &mut self,
+        note: &CommitNote,
+        rows: u64,
+        loaded: Loaded,
+    ) -> Result<(TableState, Option<Receipt>), SinkError> {
         let plan = Arc::clone(&self.plan);
-        let held = self.end_rows(rows, loaded).await?;
+        let Ended { rows: held, receipt } = self.end_rows(rows, loaded, note.delivered.as_ref()).await?;
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
         let to = ledger::target(&self.client, &plan.config, &plan.name, held).await?;
         let written = WrittenRows { rows, files: Vec::new() };
@@ -348,10 +401,10 @@ impl Transaction {
         ledger::write(&self.client, &plan.config, system, table, &plan.name, &document).await?;
         let state = document.state(&SourceTable::new(system, table));
         match self.client.batch_execute("COMMIT").await {
-            Ok(()) => Ok(state),
+            Ok(()) => Ok((state, receipt)),
             // The server answered: the transaction is rolled back.
             Err(error) if error.code().is_some() => Err(plan.failed("commit", error)),
-            Err(error) => resolve(&plan, &state, error).await.map(|()| state),
+            Err(error) => resolve(&plan, &state, error).await.map(|()| (state, receipt)),
         }
     }
 

@@ -21,7 +21,7 @@ use super::names::TableName;
 use super::probe;
 use super::records;
 use super::rows;
-use super::transaction::{Command, Loaded, Plan, Transaction};
+use super::transaction::{Answer, Command, Loaded, Plan, Transaction};
 use super::types::{MAX_COLUMNS, TableSchema};
 use super::unfinished::{self, StagedWriter};
 use super::values;
@@ -336,8 +336,8 @@ impl TableWriter for PostgresWriter {
         let (answer, answered) = oneshot::channel();
         let command = Command::Commit { note, rows: written.rows, loaded: Loaded::Copied, answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
-        let (state, holds) = answered.await.map_err(|_| self.plan.ended())??;
-        Ok(Committed { written, state, holds })
+        let Answer { state, holds, receipt } = answered.await.map_err(|_| self.plan.ended())??;
+        Ok(Committed { written, state, holds, receipt })
     }
 
     async fn abort(&self) {

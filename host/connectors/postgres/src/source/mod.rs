@@ -12,6 +12,7 @@
 //! | `copied` | rows of a COPY that somebody else has begun |
 //! | `task` | a query on its connection |
 //! | `changes`, `catalog` | changes of a table, a module a strategy |
+//! | `own_rows` | rows that the sink wrote |
 //! | `replication` | a login as a client of replication |
 
 mod catalog;
@@ -23,6 +24,7 @@ mod connect;
 mod copied;
 mod copy;
 pub mod error;
+pub(crate) mod own_rows;
 mod parameters;
 mod replication;
 mod server_errors;

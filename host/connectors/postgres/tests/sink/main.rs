@@ -3,6 +3,7 @@
 
 mod drift;
 mod kept;
+mod receipts;
 
 use std::sync::{Arc, OnceLock};
 

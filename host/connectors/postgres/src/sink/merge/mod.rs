@@ -19,9 +19,10 @@ use datakit_model::sink::{CommitNote, Committed, PartitionWriter, TableWriter, W
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::transaction::{Command, Loaded, Plan};
+use super::transaction::{Answer, Command, Loaded, Plan};
 
 pub(crate) use staging::{Staged, Staging};
+pub(crate) use statements::Statements;
 
 /// A load that is to be applied.
 pub(crate) struct Load {
@@ -82,8 +83,8 @@ impl TableWriter for MergeWriter {
         let (answer, answered) = oneshot::channel();
         let command = Command::Commit { note, rows, loaded: Loaded::Merged(load), answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
-        let (state, holds) = answered.await.map_err(|_| self.plan.ended())??;
-        Ok(Committed { written: Written { rows, bytes }, state, holds })
+        let Answer { state, holds, receipt } = answered.await.map_err(|_| self.plan.ended())??;
+        Ok(Committed { written: Written { rows, bytes }, state, holds, receipt })
     }
 
     async fn abort(&self) {

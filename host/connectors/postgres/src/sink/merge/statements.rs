@@ -19,6 +19,10 @@ pub(crate) struct Statements {
     pub(crate) insert: String,
     /// Removes all but one of the rows of each key.
     pub(crate) delete_doubles: String,
+    /// Counts the rows that have keys of the load.
+    pub(crate) count_keys: String,
+    /// Counts staged rows that the table does not hold as they are.
+    pub(crate) count_differing: String,
 }
 
 impl Staging {
@@ -67,6 +71,11 @@ impl Staging {
             false => format!("{name} = s.{name}"),
         };
         let sets: Vec<String> = names.iter().enumerate().filter(|(at, _)| !is_key(at)).map(set).collect();
+        let equal = |(at, name): (usize, &String)| match staged.stay.contains(&at) {
+            true => format!(" AND ({} OR t.{name} IS NOT DISTINCT FROM s.{name})", mask_condition(at)),
+            false => format!(" AND t.{name} IS NOT DISTINCT FROM s.{name}"),
+        };
+        let equal: String = names.iter().enumerate().filter(|(at, _)| !is_key(at)).map(equal).collect();
         let update = format!(
             "UPDATE {target} AS t SET {} FROM {staging} AS s WHERE NOT s.{removes} AND {of_pattern} AND {same}",
             sets.join(", ")
@@ -86,6 +95,13 @@ impl Staging {
                 "DELETE FROM {target} AS d USING (SELECT t.ctid AS place, row_number() OVER (PARTITION BY {by} ORDER BY t.ctid) AS number \
                  FROM {target} AS t JOIN {staging} AS s ON NOT s.{removes} AND {of_pattern} AND {same}) AS doubles \
                  WHERE d.ctid = doubles.place AND doubles.number > 1"
+            ),
+            count_keys: format!(
+                "SELECT count(*) FROM {target} AS t WHERE EXISTS (SELECT FROM {staging} AS s WHERE {of_pattern} AND {same})"
+            ),
+            count_differing: format!(
+                "SELECT count(*) FROM {staging} AS s WHERE NOT s.{removes} AND {of_pattern} \
+                 AND NOT EXISTS (SELECT FROM {target} AS t WHERE {same}{equal})"
             ),
         }
     }

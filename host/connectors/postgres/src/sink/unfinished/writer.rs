@@ -16,7 +16,7 @@ use super::staging::Staging;
 use super::{drop_staged, rows, staging_table};
 use crate::sink::connection::connect;
 use crate::sink::names::TableName;
-use crate::sink::transaction::{Command, Loaded, Plan};
+use crate::sink::transaction::{Answer, Command, Loaded, Plan};
 use crate::sink::writer::encode_partition;
 
 /// The state of a partition.
@@ -145,8 +145,8 @@ impl TableWriter for StagedWriter {
         let (answer, answered) = oneshot::channel();
         let command = Command::Commit { note, rows: written.rows, loaded: Loaded::Staged(staged), answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
-        let (state, holds) = answered.await.map_err(|_| self.plan.ended())??;
-        Ok(Committed { written, state, holds })
+        let Answer { state, holds, receipt } = answered.await.map_err(|_| self.plan.ended())??;
+        Ok(Committed { written, state, holds, receipt })
     }
 
     async fn abort(&self) {
