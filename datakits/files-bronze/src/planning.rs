@@ -1,7 +1,7 @@
 //! Which files a run loads, and how they are cut into partitions.
 
 use datakit_sdk::files::{Compression, FileColumn, FileFormat, FilePart, Files, FilesRead, FormatKind, Origin};
-use datakit_sdk::{Error, PlannedPartition, TableId, TablePlan, bronze, log, state};
+use datakit_sdk::{Error, FixedRows, PlannedPartition, TableId, TablePlan, bronze, log, state};
 use serde::{Deserialize, Serialize};
 
 use crate::listing::SourceFile;
@@ -66,7 +66,8 @@ pub fn plan(
         Load::AllFiles => None,
     };
     let load_id_column = Some(bronze::BATCH_ID.to_owned());
-    Ok(TablePlan { partitions, watermark, load_id_column, ..TablePlan::new(id.clone()) })
+    let fixed_rows = Some(FixedRows::Versions);
+    Ok(TablePlan { partitions, watermark, load_id_column, fixed_rows, ..TablePlan::new(id.clone()) })
 }
 
 /// The files that the settings let be read, loaded or not.

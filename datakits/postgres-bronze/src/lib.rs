@@ -75,6 +75,11 @@ impl Dialect for Postgres {
         blocks::parts(queries, once, table, parts, settings)
     }
 
+    /// A row that is updated moves to another block.
+    fn is_range(part: &Part) -> bool {
+        matches!(part, Part::Key(_))
+    }
+
     fn key_extent(table: &TableId, key: &str, key_type: KeyType, _: &Settings) -> String {
         statement::key_extent(table, key, key_type)
     }

@@ -55,7 +55,7 @@ pub use bindings::datakit::kit::sql::{Connection, Isolation, Value, ValueType};
 pub use bindings::datakit::kit::types::{Error, ErrorKind, Field, Retry, Schema, TableId};
 pub use datakit::{Datakit, Extraction, Run, watermark};
 pub use plans::{
-    Description, DiscoveryRequest, Partition, PlannedPartition, Role, Table, TableKind, TablePlan, WriteMode,
+    Description, DiscoveryRequest, FixedRows, Partition, PlannedPartition, Role, Table, TableKind, TablePlan, WriteMode,
 };
 pub use projected::ProjectedRows;
 pub use projections::{Column, Expression};

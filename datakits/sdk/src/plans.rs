@@ -1,7 +1,7 @@
 //! What a datakit tells the host of itself, its tables and how to read them, as plain data, and its way to the host.
 
 use crate::bindings::datakit::kit::plans as host;
-pub use crate::bindings::datakit::kit::plans::WriteMode;
+pub use crate::bindings::datakit::kit::plans::{FixedRows, WriteMode};
 use crate::bindings::datakit::kit::types::{Schema, TableId};
 use crate::quality::QualityRule;
 
@@ -95,6 +95,8 @@ pub struct TablePlan {
     pub commit_time_column: Option<String>,
     /// The output's column of the role `missing-columns`.
     pub missing_columns_column: Option<String>,
+    /// What fixes the rows of each partition; none: the moment at which it is read.
+    pub fixed_rows: Option<FixedRows>,
     /// What must hold of the rows before they are committed.
     pub rules: Vec<QualityRule>,
 }
@@ -137,6 +139,7 @@ impl TablePlan {
             version_column: None,
             commit_time_column: None,
             missing_columns_column: None,
+            fixed_rows: None,
             rules: Vec::new(),
         }
     }
@@ -161,6 +164,7 @@ impl TablePlan {
         self.version_column.iter().for_each(|name| plan.set_version_column(name));
         self.commit_time_column.iter().for_each(|name| plan.set_commit_time_column(name));
         self.missing_columns_column.iter().for_each(|name| plan.set_missing_columns_column(name));
+        self.fixed_rows.iter().for_each(|by| plan.set_fixed_rows(*by));
         self.rules.iter().for_each(|rule| plan.add_rule(rule.to_host()));
         plan
     }

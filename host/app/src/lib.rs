@@ -15,6 +15,7 @@
 //! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
 //! | `packages`, `inspect`, `lock` | datakits and the registry |
 //! | `kerberos` | ticket caches |
+//! | `clean` | what runs have left of loads that they have not committed |
 //! | `state` | what sinks keep of each table for the next run |
 //! | `runs` | records of runs, and the freshness of tables |
 //! | `reports`, `error` | everything that is wrong, at once |
@@ -25,6 +26,7 @@
 //! A program that embeds the application calls [`bounded_work`] first in `main`, if it names itself in
 //! [`Settings::bounded_program`]. `examples/embed` is such a program.
 
+mod clean;
 mod component;
 mod confirm;
 mod connectors;
@@ -55,6 +57,7 @@ mod validate;
 
 pub use datakit_model::datakit::TableKind;
 pub use datakit_model::quality::{DeclaredBy, RuleResult, RuleStatus, Severity};
+pub use datakit_model::resume::{Leftover, Stays};
 pub use datakit_model::sink::{TableRows, WriteMode};
 pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
@@ -62,6 +65,7 @@ pub use datakit_pipeline::{
     TableStatus, TableSummary, VersionedEvent, new_run_id,
 };
 
+pub use clean::{CleanRequest, SinkLeftover, clean, leftovers};
 pub use connectors::Connectors;
 pub use context::{Context, Settings};
 pub use discover::{Column, DiscoveredTable, discover};

@@ -6,6 +6,7 @@
 )]
 
 mod checks;
+mod clean;
 mod drift;
 mod runs;
 mod state;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use checks::{Doctor, ServeHealth};
+pub(crate) use clean::Clean;
 pub(crate) use drift::{DriftArgument, DriftWord};
 pub(crate) use runs::{Runs, RunsList, RunsRebuild, RunsShow, Status};
 pub(crate) use state::{State, StateAccept, StateExport, StateList, StateReset, StateShow, StateTable};
@@ -207,6 +209,14 @@ pub(crate) enum Command {
     /// Show what sinks keep of each table for the next run
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     State(State),
+    /// Remove what dead runs have left in sinks of loads that they have not committed
+    ///
+    /// A load of several partitions keeps what is finished, so that a run that is started again with the same --run-id reads only the rest.
+    /// A load that a process works on, and one whose run can be started again, stay. Rows that a version of a table names are never removed.
+    #[command(
+        after_long_help = "Examples:\n  host clean --dry-run\n  host clean bronze --older-than 12h --yes\n  host clean --dry-run --output json | jq '.[] | select(.stays == null) | .place'"
+    )]
+    Clean(Clean),
     /// Show what each run did
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Runs(Runs),

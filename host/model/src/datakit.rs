@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::changes::ColumnRole;
 use crate::memory::ByteLimit;
 use crate::quality::Rule;
+use crate::resume::FixedRows;
 use crate::sink::WriteMode;
 use crate::source::{ReadReport, Source};
 use crate::{ColumnOrigin, Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
@@ -142,6 +143,8 @@ pub struct TablePlan {
     pub why: Option<String>,
     /// How the datakit names the columns that the host fills.
     pub roles: RoleColumns,
+    /// What fixes the rows of each partition; none: the moment at which it is read.
+    pub fixed: Option<FixedRows>,
     /// What must hold of the rows, as the datakit proposes; the operator may change severities and switch rules off.
     pub rules: Vec<Rule>,
 }

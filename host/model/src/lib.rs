@@ -18,6 +18,7 @@
 //! - [`quality`]: what must hold of a load, and what was found;
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`sink`]: what a sink offers to whoever writes to it;
+//! - [`resume`]: what a load keeps for a run that is started again;
 //! - [`receipt`]: what was delivered against what a sink holds;
 //! - [`run`]: who is running, and what a commit must remember;
 //! - [`state`]: the state document, in which a sink keeps it.
@@ -39,6 +40,7 @@ pub mod names;
 mod origin;
 pub mod printable;
 pub mod quality;
+pub mod resume;
 pub mod receipt;
 pub mod run;
 pub mod secret;

@@ -214,6 +214,10 @@ pub struct RunLimits {
         )
     )]
     pub retry_backoff_max_ms: u64,
+    /// While a table of several partitions is loaded, what is finished is kept at most so often, in milliseconds, for a run that is started
+    /// again with the same id. A load that takes less time keeps nothing.
+    #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
+    pub keep_interval_ms: u64,
     /// The longest wait for a clean abort after SIGINT or SIGTERM, in milliseconds.
     #[cfg_attr(feature = "schema", schemars(range(max = most::DAY_MS)))]
     pub abort_timeout_ms: u64,
@@ -242,6 +246,7 @@ impl Default for RunLimits {
             max_attempts: 3,
             retry_backoff_ms: 4_000,
             retry_backoff_max_ms: 60_000,
+            keep_interval_ms: 10_000,
             abort_timeout_ms: 10_000,
         }
     }

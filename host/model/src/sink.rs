@@ -4,6 +4,7 @@
 //! either committed a table whole or not at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use crate::datakit::RoleColumns;
 use crate::receipt::{Delivered, Receipt};
+use crate::resume::{FinishedPartition, Leftover, LoadPlan, Unfinished};
 use crate::{ColumnChange, DriftRule, Failure, RunIdentity, StateDocument, TableId, TableState, TrackedBatch};
 
 /// What can be tried again by itself after a failure.
@@ -67,6 +69,8 @@ pub struct Target {
     pub drift: DriftRule,
     /// Who writes.
     pub run: RunIdentity,
+    /// The plan of a load whose finished partitions are to be kept, where the sink can; none: nothing is kept.
+    pub load: Option<Arc<LoadPlan>>,
 }
 
 impl Target {
@@ -83,6 +87,7 @@ impl Target {
             roles: RoleColumns::default(),
             drift: DriftRule::default(),
             run,
+            load: None,
         }
     }
 }
@@ -259,6 +264,46 @@ pub trait Sink: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Whether loads that write in this mode keep their finished partitions for a run that is started again (docs/resume.md).
+    fn keeps_loads(&self, mode: WriteMode) -> bool {
+        let _ = mode;
+        false
+    }
+
+    /// What processes before have left of the load of a table by this run, for a load of this fingerprint.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or read. What cannot be understood counts as not there.
+    async fn unfinished(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        run_id: &str,
+        fingerprint: &str,
+    ) -> Result<Unfinished, Failure> {
+        let _ = (source_system, table, run_id, fingerprint);
+        Ok(Unfinished::default())
+    }
+
+    /// What runs have left of loads that they have not committed. What had a sign of life since `older_than` stays.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or listed.
+    async fn leftovers(&self, older_than: Duration) -> Result<Vec<Leftover>, Failure> {
+        let _ = older_than;
+        Ok(Vec::new())
+    }
+
+    /// Removes a leftover with its rows, unless it is used by now: false then, and nothing is removed. What a version of the table
+    /// names stays in any case.
+    ///
+    /// # Errors
+    /// The sink cannot be reached or written.
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, Failure> {
+        let _ = leftover;
+        Ok(false)
+    }
+
     /// How many rows the table holds now; none where there is no table.
     ///
     /// # Errors
@@ -339,6 +384,20 @@ pub trait TableWriter: Send + Sync {
     /// # Errors
     /// The sink cannot be written.
     async fn partition(&self, ordinal: u32) -> Result<Box<dyn PartitionWriter>, Failure>;
+
+    /// Partitions that a process before has finished by the plan of [`Target::load`]. They are in the commit, and are not to be begun.
+    fn finished(&self) -> Vec<FinishedPartition> {
+        Vec::new()
+    }
+
+    /// Keeps partitions that this writer has finished, for a process that goes on with the load. A later abort leaves them.
+    ///
+    /// # Errors
+    /// The sink cannot be written; another process has taken the load over.
+    async fn keep(&self, partitions: &[FinishedPartition]) -> Result<(), Failure> {
+        let _ = partitions;
+        Ok(())
+    }
 
     /// Makes the finished partitions visible, all at once, with the state. Called once, when all are finished.
     ///

@@ -200,7 +200,7 @@ pub struct ReadReport {
 }
 
 /// Values of one column that had to be cut to fit the Arrow type, by the rule of the type table.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Adjustment {
     /// The column.
@@ -212,7 +212,7 @@ pub struct Adjustment {
 }
 
 /// A row of a file that is no row of the table: what is known of it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RejectedRow {
     /// The file, by its path below the connection's root.
     pub file: Arc<str>,

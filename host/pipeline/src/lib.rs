@@ -27,6 +27,7 @@ mod prepare;
 mod quality;
 mod rejected;
 mod resolve;
+mod resume;
 mod retry;
 mod run;
 mod select;

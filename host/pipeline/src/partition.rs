@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use arrow::datatypes::SchemaRef;
 use datakit_model::datakit::Extraction;
 use datakit_model::datakit::Partition;
+use datakit_model::resume::FinishedPartition;
 use datakit_model::receipt::{Delivered, Tally};
 use datakit_model::sink::{PartitionWriter, RetryUnit, TableWriter, Written};
 use datakit_model::source::ReadReport;
@@ -23,6 +24,7 @@ use crate::table::TableContext;
 /// What a partition leaves.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionResult {
+    pub(crate) ordinal: u32,
     pub(crate) written: Written,
     /// What was handed to the writer; none: it was not counted.
     pub(crate) delivered: Option<Delivered>,
@@ -32,6 +34,15 @@ pub(crate) struct PartitionResult {
     pub(crate) watermark: Option<String>,
     /// What its rows are worth, where the table has rules.
     pub(crate) quality: Option<PartitionOutcome>,
+}
+
+impl From<FinishedPartition> for PartitionResult {
+    fn from(finished: FinishedPartition) -> Self {
+        let (ordinal, written) = (finished.ordinal, finished.written());
+        // Another process has read the values.
+        let delivered = Some(Delivered { rows: written.rows, checksum: None });
+        Self { ordinal, written, delivered, report: finished.report(), ..Self::default() }
+    }
 }
 
 /// Reads and writes one partition, again after a failure that may pass when the sink's unit of retry is a partition.
@@ -86,7 +97,7 @@ async fn attempt_copy(
     }
     let mut writer = writer.partition(partition.ordinal).await?;
     match context.unless_stopped(pump(context, partition, extraction, writer.as_mut(), rows)).await {
-        Ok(read) => Ok(PartitionResult { written: writer.finish().await?, ..read }),
+        Ok(read) => Ok(PartitionResult { ordinal: partition.ordinal, written: writer.finish().await?, ..read }),
         Err(failure) => {
             writer.abort().await;
             Err(failure)

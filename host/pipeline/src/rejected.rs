@@ -73,7 +73,7 @@ fn identity(run: &RunIdentity, plan: &TablePlan) -> RunIdentity {
     RunIdentity { run_id: format!("{} {plan}", run.run_id), ..run.clone() }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -197,11 +197,12 @@ pub async fn run(
         return Ok(summarise(&job, Vec::new(), started, true));
     };
     let (mut plans, mut tables) = (Vec::new(), Vec::new());
-    let mut known: HashMap<TableId, (Arc<[String]>, Vec<Adjustment>)> = HashMap::new();
+    let mut known: HashMap<TableId, (Arc<[String]>, Vec<Adjustment>, Option<SchemaRef>)> = HashMap::new();
     for Prepared { id, plan, .. } in prepared? {
         match plan {
             Ok((table, plan)) => {
-                known.insert(id, (Arc::from(table.primary_key.as_slice()), altered_columns(&table)));
+                let altered = altered_columns(&table);
+                known.insert(id, (Arc::from(table.primary_key.as_slice()), altered, Some(table.columns)));
                 plans.push(plan);
             }
             Err(failure) => {
@@ -224,7 +225,7 @@ pub async fn run(
     loop {
         while running.len() < parallel && !stop.is_cancelled() {
             let Some(plan) = waiting.next() else { break };
-            let (keys, altered) = known.remove(&plan.table).unwrap_or_default();
+            let (keys, altered, columns) = known.remove(&plan.table).unwrap_or_default();
             let context = TableContext {
                 job: Arc::clone(&job),
                 session: session.clone(),
@@ -235,6 +236,8 @@ pub async fn run(
                 table: plan.table.clone(),
                 keys,
                 altered: Arc::new(altered),
+                columns,
+                resume: Arc::default(),
                 unit: sink.retry_unit(),
                 asks_watermark: false,
                 checks: None,

@@ -86,8 +86,11 @@ pub struct TableSummary {
     pub seconds: f64,
     /// Where it is.
     pub target: String,
-    /// Partitions read.
+    /// Partitions of its plan.
     pub partitions: usize,
+    /// Partitions that were finished before the run was started again, and not read once more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub resumed_partitions: usize,
     /// What the table holds now; none: nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TableRowsSchema>")]
@@ -137,6 +140,7 @@ impl TableSummary {
             seconds: 0.0,
             target: String::new(),
             partitions: 0,
+            resumed_partitions: 0,
             holds: None,
             consistent_snapshot: true,
             approximate: false,
@@ -224,6 +228,11 @@ impl From<&Failure> for TableError {
 
 pub(crate) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// Whether a count is one that a summary leaves out.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Whether a field has the value that a summary leaves out.

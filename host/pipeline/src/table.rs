@@ -25,6 +25,7 @@ use crate::job::{Destination, Job};
 use crate::partition::{self, PartitionResult};
 use crate::quality;
 use crate::rejected;
+use crate::resume::{self, Keeper, Load, Resume};
 use crate::retry;
 use crate::summary::{RejectedRows, TableCommit, TableError, TableStatus, TableSummary, seconds};
 use crate::trace;
@@ -45,6 +46,10 @@ pub(crate) struct TableContext {
     pub(crate) table: TableId,
     /// The source's columns that identify a row, in key order; empty: no key.
     pub(crate) keys: Arc<[String]>,
+    /// The source's columns; none: nothing is known of them.
+    pub(crate) columns: Option<SchemaRef>,
+    /// How the load is kept and gone on with.
+    pub(crate) resume: Arc<Resume>,
     /// Columns whose values the source may change before it sends them.
     pub(crate) altered: Arc<Vec<Adjustment>>,
     pub(crate) unit: RetryUnit,
@@ -104,6 +109,10 @@ struct Finished {
     origins: Vec<ColumnOrigin>,
     adjustments: Vec<Adjustment>,
     rejected: Option<RejectedRows>,
+    /// Partitions of the plan.
+    partitions: usize,
+    /// Those that a process before had finished.
+    resumed: usize,
 }
 
 /// Reads and writes one table; its failure is in the summary.
@@ -128,6 +137,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             summary.adjustments.extend(altered);
             let rejected = finished.rejected.as_ref().map_or(0, |rejected| rejected.rows);
             summary.rejected = finished.rejected;
+            (summary.partitions, summary.resumed_partitions) = (finished.partitions, finished.resumed);
             summary.receipt = finished.committed.receipt.map(|receipt| receipt.with_rejected(rejected));
             summary.commit = finished.schema.map(|schema| {
                 let position_before = context.job.planned_from(&context.table).flatten();
@@ -166,20 +176,27 @@ async fn attempts(
         return Ok(None);
     }
     may_add_rows(context, plan).await?;
-    let estimates: Vec<u64> = plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
+    let mut load = resume::look(context, plan).await?;
+    let estimates: Vec<u64> = load.plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
     context.observer.event(RunEvent::TableStarted {
         table: plan.table.to_string(),
         target: summary.target.clone(),
-        partitions: plan.partitions.len(),
+        partitions: load.plan.partitions.len(),
         estimated_rows: (!estimates.is_empty())
             .then(|| estimates.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows))),
     });
     let mut attempt = 1;
     loop {
-        let failure = match attempt_copy(context, plan, &mut summary.drift, &mut summary.quality).await {
+        let attempted = attempt_copy(&load.context, &load.plan, &mut summary.drift, &mut summary.quality);
+        let failure = match attempted.await {
             Ok(finished) => return Ok(finished),
             Err(AttemptError::Fatal(failure)) => return Err(failure),
             Err(AttemptError::Again(failure)) => failure,
+            Err(AttemptError::Anew(failure)) => {
+                resume::report_refused(context, &failure);
+                load = Load::new(context, plan);
+                continue;
+            }
         };
         let Some(pause) = retry::pause(&failure, attempt, &context.job.limits) else { return Err(failure) };
         context.observer.event(RunEvent::Retrying {
@@ -199,6 +216,18 @@ async fn attempts(
 enum AttemptError {
     Again(Failure),
     Fatal(Failure),
+    /// In order, by the plan of this process: the source does not go on by the one of a process before.
+    Anew(Failure),
+}
+
+/// A table that is ready to be read and written.
+struct Opened {
+    /// The first partition that is to be read, by its ordinal; none: all are finished.
+    first: Option<(u32, Box<dyn Extraction>)>,
+    /// The columns of all partitions.
+    schema: SchemaRef,
+    writer: Arc<dyn TableWriter>,
+    permit: OwnedSemaphorePermit,
 }
 
 /// None: nothing has changed since the last load, and nothing is committed.
@@ -209,13 +238,14 @@ async fn attempt_copy(
     found: &mut Vec<RuleResult>,
 ) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
-    let Some(opened) = open(context, plan).await.map_err(AttemptError::Again)? else { return Ok(None) };
-    let Opened { first, writer, permit, checks } = opened;
+    let Some((opened, checks)) = open(context, plan).await? else { return Ok(None) };
     let context = &TableContext { checks, ..context.clone() };
-    let (schema, origins) = (Some(first.schema()), first.origins());
+    let (schema, writer) = (Arc::clone(&opened.schema), Arc::clone(&opened.writer));
+    let origins = opened.first.as_ref().map(|(_, first)| first.origins()).unwrap_or_default();
+    let resumed = writer.finished().len();
     *drift = writer.drift().to_vec();
     let copied = async {
-        let mut results = copy_partitions(context, plan, &writer, Some(first), permit).await?;
+        let mut results = copy_partitions(context, plan, opened).await?;
         quality::examine(context, plan, &mut results, found).await?;
         Ok::<_, Failure>(results)
     };
@@ -232,7 +262,7 @@ async fn attempt_copy(
     };
     let note = CommitNote {
         watermark: plan.watermark_after.clone().or_else(|| results.iter_mut().find_map(|r| r.watermark.take())),
-        consistent_snapshot: plan.partitions.len() <= 1 || is_one_snapshot(&results),
+        consistent_snapshot: plan.partitions.len() <= 1 || (resumed == 0 && is_one_snapshot(&results)),
         approximate: results.iter().any(|r| r.report.approximate),
         filtered: results.iter().any(|r| r.report.filtered),
         delivered: delivered(context, &results),
@@ -252,7 +282,9 @@ async fn attempt_copy(
         }
     };
     let committed = commit(context, &writer, note, &results).await.map_err(AttemptError::Fatal)?;
-    Ok(Some(Finished { committed, schema, origins, adjustments: merge_adjustments(results), rejected }))
+    let partitions = plan.partitions.len();
+    let adjustments = merge_adjustments(results);
+    Ok(Some(Finished { committed, schema: Some(schema), origins, adjustments, rejected, partitions, resumed }))
 }
 
 /// What all partitions handed to the sink; none: it was not counted.
@@ -278,28 +310,21 @@ fn is_one_snapshot(results: &[PartitionResult]) -> bool {
     first.report.snapshot.is_some() && others.iter().all(|other| other.report.snapshot == first.report.snapshot)
 }
 
-/// A table that is ready to be written.
-struct Opened {
-    /// Its first partition, whose schema is the table's.
-    first: Box<dyn Extraction>,
-    writer: Arc<dyn TableWriter>,
-    permit: OwnedSemaphorePermit,
-    checks: Option<Arc<Checks>>,
-}
+/// A table with the checks of its rules.
+type Checked = (Opened, Option<Arc<Checks>>);
 
-/// Opens the first partition, then the sink. None: this very run has committed the table meanwhile, in another process.
-async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Opened>, Failure> {
-    let permit = context.worker().await?;
-    let Some(partition) = plan.partitions.first() else {
-        let message = "a plan without partitions".to_owned();
-        return Err(RunError::Crashed { table: plan.table.clone(), message }.into());
-    };
-    let extraction = context.unless_stopped(context.extract(partition)).await?;
-    writing::check_roles(plan, extraction.roles())?;
-    let target = writing::target(&context.destination, &context.job.run, plan, &context.keys, extraction.schema())?;
-    let target = Target { drift: context.job.drift.of(&plan.table), ..target };
-    let checks = quality::compile(context, plan, &target, extraction.roles())?;
-    let writer = context.unless_stopped(context.destination.sink.open(target)).await?;
+/// Opens the first partition that is to be read, whose schema is the table's, then the sink. None: this very run has committed the
+/// table meanwhile, in another process.
+async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Checked>, AttemptError> {
+    let permit = context.worker().await.map_err(AttemptError::Again)?;
+    let (first, schema) = open_first(context, plan).await?;
+    let (run, resume) = (&context.job.run, &context.resume);
+    let target = writing::target(&context.destination, run, plan, &context.keys, Arc::clone(&schema));
+    let target = target.map_err(|error| AttemptError::Again(error.into()))?;
+    let target = Target { drift: context.job.drift.of(&plan.table), load: resume.load(run, plan, &schema), ..target };
+    let roles = first.as_ref().map_or(&plan.roles, |(_, first)| first.roles());
+    let checks = quality::compile(context, plan, &target, roles).map_err(AttemptError::Again)?;
+    let writer = context.unless_stopped(context.destination.sink.open(target)).await.map_err(AttemptError::Again)?;
     let checked = async {
         let is_open = is_still_open(context).await?;
         if is_open {
@@ -308,12 +333,36 @@ async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Opened>
         Ok(is_open)
     };
     match checked.await {
-        Ok(true) => Ok(Some(Opened { first: extraction, writer, permit, checks })),
+        Ok(true) => Ok(Some((Opened { first, schema, writer, permit }, checks))),
         unopened => {
             writer.abort().await;
-            unopened.map(|_| None)
+            unopened.map(|_| None).map_err(AttemptError::Again)
         }
     }
+}
+
+async fn open_first(
+    context: &TableContext,
+    plan: &TablePlan,
+) -> Result<(Option<(u32, Box<dyn Extraction>)>, SchemaRef), AttemptError> {
+    let resume = &context.resume;
+    let Some(partition) = resume.first(plan) else {
+        let message = "a plan without partitions".to_owned();
+        let crash = || AttemptError::Again(RunError::Crashed { table: plan.table.clone(), message }.into());
+        return Ok((None, resume.schema().ok_or_else(crash)?));
+    };
+    let extraction = context.unless_stopped(context.extract(partition)).await;
+    let extraction = extraction.map_err(|failure| match resume.is_refused_by(&failure) {
+        true => AttemptError::Anew(failure),
+        false => AttemptError::Again(failure),
+    })?;
+    writing::check_roles(plan, extraction.roles()).map_err(|error| AttemptError::Again(error.into()))?;
+    let schema = extraction.schema();
+    if !resume.fits(&schema) {
+        let (table, ordinal) = (plan.table.clone(), partition.ordinal);
+        return Err(AttemptError::Anew(RunError::PartitionSchema { table, ordinal }.into()));
+    }
+    Ok((Some((partition.ordinal, extraction)), schema))
 }
 
 /// Whether the table is still to be loaded. Checked when the table is open: from then on the sink sees to it that nobody else
@@ -360,35 +409,53 @@ async fn may_add_rows(context: &TableContext, plan: &TablePlan) -> Result<(), Fa
 async fn copy_partitions(
     context: &TableContext,
     plan: &TablePlan,
-    writer: &Arc<dyn TableWriter>,
-    mut first: Option<Box<dyn Extraction>>,
-    permit: OwnedSemaphorePermit,
+    opened: Opened,
 ) -> Result<Vec<PartitionResult>, Failure> {
-    let Some(schema) = first.as_ref().map(|extraction| extraction.schema()) else { return Ok(Vec::new()) };
+    let Opened { mut first, schema, writer, permit } = opened;
     // One failed partition stops its siblings, not the other tables.
     let asks_watermark = plan.watermark_after.is_none() && plan.partitions.len() == 1;
     let context = TableContext { stop: context.stop.child_token(), asks_watermark, ..context.clone() };
+    let finished = writer.finished();
+    resume::report_finished(&context, plan, &finished);
+    let mut results: Vec<PartitionResult> = finished.into_iter().map(PartitionResult::from).collect();
+    let is_missing = |ordinal: u32| results.iter().all(|result| result.ordinal != ordinal);
+    let missing: Vec<_> = plan.partitions.iter().filter(|partition| is_missing(partition.ordinal)).cloned().collect();
+    let mut keeper = Keeper::new(&context, writer.as_ref(), missing.len());
     let mut permit = Some(permit);
     let mut tasks = JoinSet::new();
-    for partition in plan.partitions.clone() {
-        let (context, writer, schema) = (context.clone(), Arc::clone(writer), Arc::clone(&schema));
-        let (opened, permit) = (first.take(), permit.take());
+    for partition in missing {
+        let (context, writer, schema) = (context.clone(), Arc::clone(&writer), Arc::clone(&schema));
+        let extraction = first.take_if(|(ordinal, _)| *ordinal == partition.ordinal).map(|(_, extraction)| extraction);
+        let permit = permit.take();
         tasks.spawn(trace::partition(partition.ordinal, async move {
             let _permit = match permit {
                 Some(permit) => permit,
                 None => context.worker().await?,
             };
-            partition::copy(&context, &writer, &partition, &schema, opened).await
+            partition::copy(&context, &writer, &partition, &schema, extraction).await
         }));
     }
-    let mut results = Vec::with_capacity(plan.partitions.len());
     let mut failure = None;
-    while let Some(joined) = tasks.join_next().await {
+    loop {
+        let joined = tokio::select! {
+            joined = tasks.join_next() => joined,
+            () = keeper.due() => {
+                if let Err(error) = keeper.keep().await {
+                    failure.get_or_insert(error);
+                    context.stop.cancel();
+                }
+                continue;
+            }
+        };
+        let Some(joined) = joined else { break };
         let result = joined.unwrap_or_else(|crash| {
             Err(RunError::Crashed { table: plan.table.clone(), message: crash.to_string() }.into())
         });
         match result {
-            Ok(result) => results.push(result),
+            Ok(result) => {
+                keeper.add(&result);
+                results.push(result);
+            }
             Err(error) => {
                 // The first failure is the cause; what follows are its siblings being stopped.
                 failure.get_or_insert(error);
@@ -398,7 +465,10 @@ async fn copy_partitions(
     }
     match failure {
         None => Ok(results),
-        Some(failure) => Err(failure),
+        Some(failure) => {
+            keeper.end().await;
+            Err(failure)
+        }
     }
 }
 

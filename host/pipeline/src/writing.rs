@@ -154,6 +154,7 @@ mod tests {
             strategy: None,
             why: None,
             roles: named("batch"),
+            fixed: None,
             rules: Vec::new(),
         };
         assert!(check_roles(&plan, &named("batch")).is_ok());
@@ -178,6 +179,7 @@ mod tests {
             strategy: None,
             why: None,
             roles: RoleColumns::default(),
+            fixed: None,
             rules: Vec::new(),
         };
         let check = |columns: &[&str]| {

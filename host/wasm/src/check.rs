@@ -244,6 +244,7 @@ pub(crate) fn plans(
                 commit_time: plan.commit_time_column,
                 missing_columns: plan.missing_columns_column,
             },
+            fixed: plan.fixed,
             table,
         });
     }

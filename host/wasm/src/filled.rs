@@ -3,6 +3,7 @@
 use datakit_columnar::{ColumnExpression, WireField};
 use datakit_model::TableId;
 use datakit_model::quality::{Check, Severity};
+use datakit_model::resume::FixedRows;
 use datakit_model::sink::WriteMode;
 
 /// What the datakit is.
@@ -65,6 +66,7 @@ pub(crate) struct TablePlan {
     pub(crate) version_column: Option<String>,
     pub(crate) commit_time_column: Option<String>,
     pub(crate) missing_columns_column: Option<String>,
+    pub(crate) fixed: Option<FixedRows>,
     pub(crate) rules: Vec<QualityRule>,
 }
 
@@ -84,6 +86,7 @@ impl TablePlan {
             version_column: None,
             commit_time_column: None,
             missing_columns_column: None,
+            fixed: None,
             rules: Vec::new(),
         }
     }

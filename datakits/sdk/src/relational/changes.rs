@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::planning::{RowsState, State};
+use super::planning::{RowsState, State, fixed_rows};
 use super::{Dialect, ReadColumn, SourceTable};
 use crate::bindings::datakit::kit::types::{Error, TableId};
 use crate::changes::{ChangeRequest, Changes, Strategy, Validity};
-use crate::plans::{PlannedPartition, TablePlan, WriteMode};
+use crate::plans::{FixedRows, PlannedPartition, TablePlan, WriteMode};
 use crate::{bronze, state};
 
 /// The changes of a partition: what is asked at planning, and how far they reached by then.
@@ -68,13 +68,14 @@ pub(super) fn plan<D: Dialect>(
     // The position of a strategy that remembers rows is known when they have ended.
     let watermark = state.upper.clone().filter(|_| !state.strategy.remembers_rows());
     let label = label(&state.strategy);
-    let partitions = match reach.validity {
+    let (partitions, fixed_rows) = match reach.validity {
         Validity::Whole => first_copy::<D>(table, columns, state, cut)?,
-        Validity::Onward => vec![partition::<D>(&State::Changes(state), None)?],
+        Validity::Onward => (vec![partition::<D>(&State::Changes(state), None)?], None),
         Validity::Gap(reason) => return Err(lost::<D>(id, &reason)),
     };
     Ok(TablePlan {
         partitions,
+        fixed_rows,
         write: Some(WriteMode::Append),
         strategy: Some(label),
         watermark,
@@ -86,26 +87,29 @@ pub(super) fn plan<D: Dialect>(
     })
 }
 
-/// The partitions of a first copy: parts that queries read, or one that the feed itself reads.
+/// The partitions of a first copy: parts that queries read, or one that the feed itself reads. And what fixes their rows.
 fn first_copy<D: Dialect>(
     table: &SourceTable<D::Column>,
     columns: &[ReadColumn<D::Read>],
     state: ChangesState,
     cut: impl FnOnce() -> Result<Vec<D::Part>, Error>,
-) -> Result<Vec<PlannedPartition>, Error> {
+) -> Result<(Vec<PlannedPartition>, Option<FixedRows>), Error> {
     // A row's place in the order of a watermark is its own, which only the feed reads; without a position there is nothing that
     // later changes could be read after.
     let is_cut = !state.strategy.remembers_rows() && state.upper.is_some();
     let parts = if is_cut { cut()? } else { Vec::new() };
     if parts.len() < 2 {
-        return Ok(vec![partition::<D>(&State::Changes(state), table.size.rows)?]);
+        return Ok((vec![partition::<D>(&State::Changes(state), table.size.rows)?], None));
     }
+    // A slot may be told meanwhile that the changes since an earlier position were read.
+    let keeps_changes = state.strategy != Strategy::Logical;
+    let fixed_rows = fixed_rows::<D>(&parts).filter(|_| keeps_changes);
     let estimated_rows = table.size.rows.map(|rows| rows.div_ceil(parts.len() as u64));
     let part = |part| {
         let rows = RowsState { columns: columns.to_vec(), part: Some(part), copy: Some(state.clone()) };
         partition::<D>(&State::Rows(rows), estimated_rows)
     };
-    parts.into_iter().map(part).collect()
+    Ok((parts.into_iter().map(part).collect::<Result<_, Error>>()?, fixed_rows))
 }
 
 fn partition<D: Dialect>(

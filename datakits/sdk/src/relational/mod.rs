@@ -97,6 +97,12 @@ pub trait Dialect: Debug + Sized + 'static {
         Ok(None)
     }
 
+    /// Whether the values of its columns alone say which rows are in a part.
+    fn is_range(part: &Self::Part) -> bool {
+        let _ = part;
+        true
+    }
+
     /// Asks for the lowest and highest key, as `low` and `high`.
     fn key_extent(table: &TableId, key: &str, key_type: KeyType, settings: &Self::Settings) -> String;
 

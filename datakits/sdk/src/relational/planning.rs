@@ -7,7 +7,7 @@ use super::strategy::{Chosen, Strategies};
 use super::{CommonSettings as _, Dialect, ReadColumn, RelationalSettings as _, SourceColumn, SourceTable, tables};
 use crate::bindings::datakit::kit::types::Error;
 use crate::changes::{Changes, Offer};
-use crate::plans::{PlannedPartition, TablePlan};
+use crate::plans::{FixedRows, PlannedPartition, TablePlan};
 use crate::quality::QualityRule;
 use crate::queries::Queries;
 use crate::ranges::{self, Cut, KeyType};
@@ -87,6 +87,7 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
         plan: TablePlan,
     ) -> Result<TablePlan, Error> {
         let parts = self.cut(table)?;
+        let fixed_rows = fixed_rows::<D>(&parts);
         let parts: Vec<Option<D::Part>> =
             if parts.len() < 2 { vec![None] } else { parts.into_iter().map(Some).collect() };
         let estimated_rows = table.size.rows.map(|rows| rows.div_ceil(parts.len() as u64));
@@ -95,7 +96,7 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
             Ok(PlannedPartition { state: state::write(&state)?, estimated_rows })
         };
         let partitions = parts.into_iter().map(partition).collect::<Result<_, Error>>()?;
-        Ok(TablePlan { partitions, strategy: Some("full".into()), ..plan })
+        Ok(TablePlan { partitions, strategy: Some("full".into()), fixed_rows, ..plan })
     }
 
     /// The parts to read; fewer than two: the table is read whole.
@@ -125,6 +126,11 @@ impl<D: Dialect, Q: Queries, C: Changes> Planner<'_, D, Q, C> {
         let bounds = cut.bounds(self.queries)?;
         Ok(ranges::between(key, key_type, bounds).into_iter().map(D::Part::from).collect())
     }
+}
+
+/// What fixes the rows of parts, whenever they are read.
+pub(super) fn fixed_rows<D: Dialect>(parts: &[D::Part]) -> Option<FixedRows> {
+    parts.iter().all(D::is_range).then_some(FixedRows::Ranges)
 }
 
 /// The key ranges are cut from: a primary key of one column of a suitable type.

@@ -99,10 +99,10 @@ async fn list(
 }
 
 /// A sink, by its name in the configuration.
-type NamedSink = (String, Arc<dyn Sink>);
+pub(crate) type NamedSink = (String, Arc<dyn Sink>);
 
 /// The sinks that are meant, by name.
-fn sinks(context: &Context, config: &Config, sink: Option<&str>) -> Result<Vec<NamedSink>, Reports> {
+pub(crate) fn sinks(context: &Context, config: &Config, sink: Option<&str>) -> Result<Vec<NamedSink>, Reports> {
     if let Some(name) = sink {
         config.one_sink(Some(name))?;
     }

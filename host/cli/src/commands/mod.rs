@@ -1,5 +1,6 @@
 //! The commands, each a function from its arguments to its exit code: it asks the application, and prints what comes back.
 
+mod clean;
 mod discover;
 mod doctor;
 mod inspect;
@@ -87,6 +88,7 @@ pub(crate) async fn execute(command: Command, session: &Session) -> Result<u8, R
         Command::Lock(arguments) => done(lock::lock(arguments, session).await)?,
         Command::Runs(command) => done(runs::runs(command, session).await)?,
         Command::Status(arguments) => done(runs::status(arguments, session).await)?,
+        Command::Clean(arguments) => done(clean::clean(arguments, session).await)?,
         Command::State(command) => done(state::state(command, session).await)?,
         Command::Completions(arguments) => done(completions(arguments, session))?,
     };

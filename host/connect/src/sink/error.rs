@@ -446,6 +446,14 @@ pub enum SinkError {
         /// Host and port.
         server: String,
     },
+    /// Another process works on the load, or has taken it over.
+    #[error("another process loads {location} as run `{run_id}`")]
+    LoadTaken {
+        /// The table.
+        location: String,
+        /// The run.
+        run_id: String,
+    },
     /// The Postgres server fails.
     #[error("Postgres cannot {action} {location}")]
     Server {
@@ -512,6 +520,7 @@ impl SinkError {
             Self::MergeConflict { .. } => (52, Kind::Sink),
             Self::Spool { .. } => (53, Kind::Sink),
             Self::DataFile { .. } => (54, Kind::Sink),
+            Self::LoadTaken { .. } => (60, Kind::User),
             Self::SchemaConflict { .. } => (65, Kind::Sink),
             Self::Locked { .. } => (66, Kind::Sink),
             Self::ReceiptRows { .. } => (70, Kind::Sink),
@@ -552,9 +561,11 @@ impl Diagnostic for SinkError {
             | Self::Connect { .. }
             | Self::Locked { .. }
             | Self::Server { transient: true, .. } => Retry::AfterBackoff,
-            Self::Conflict { .. } | Self::Unknown { .. } | Self::MergeConflict { .. } | Self::SchemaConflict { .. } => {
-                Retry::NextRun
-            }
+            Self::Conflict { .. }
+            | Self::Unknown { .. }
+            | Self::MergeConflict { .. }
+            | Self::LoadTaken { .. }
+            | Self::SchemaConflict { .. } => Retry::NextRun,
             _ => Retry::Never,
         }
     }
@@ -640,6 +651,9 @@ impl Diagnostic for SinkError {
             Self::Conflict { .. } => {
                 "nothing of this run is in the table; when the other run has ended, run again with the same --run-id".into()
             }
+            Self::LoadTaken { .. } => {
+                "one process at a time works on a run: when the other one has ended, run again with the same --run-id".into()
+            }
             Self::Busy { .. } => {
                 "nothing of this run is in the table; when the other writers are done, run again with the same --run-id".into()
             }
@@ -724,6 +738,7 @@ impl Diagnostic for SinkError {
             | Self::OtherPartitions { location, .. }
             | Self::Replaced { location, .. }
             | Self::Conflict { location }
+            | Self::LoadTaken { location, .. }
             | Self::MergeConflict { location, .. }
             | Self::DataFile { location, .. }
             | Self::ReceiptRows { location, .. }

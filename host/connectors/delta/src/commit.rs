@@ -3,6 +3,7 @@
 mod accept;
 mod check;
 mod merged;
+mod named;
 
 use std::collections::HashMap;
 use std::fs::File;

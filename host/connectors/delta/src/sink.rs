@@ -1,9 +1,10 @@
 //! The traits, for Delta.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use datakit_model::resume::{FinishedPartition, Leftover, Unfinished};
 use datakit_model::{ColumnChange, Failure, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use datakit_parquet::{DataFile, EncodingMemory, FilePlan, Message, WriterOptions, write_partition};
 use tokio::runtime::Handle;
@@ -17,7 +18,9 @@ use super::merge::{MergeMemory, MergeWriter};
 use super::partitioning::Partitioning;
 use super::records::Records;
 use super::schema::TableSchema;
-use super::{drift, names, probe, receipt, tables, values};
+use super::slots::{OpenSlot, Partitions, Slot, lock};
+use super::unfinished::KeptLoad;
+use super::{drift, names, probe, receipt, tables, unfinished, values};
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_mode;
 use datakit_connect::sink::drift::Fit;
@@ -143,6 +146,23 @@ impl DeltaSink {
     ) -> Result<MergeWriter, SinkError> {
         MergeWriter::new(plan, log, target, self.config.checkpoint_interval, self.merges.clone())
     }
+
+    /// A writer for a target that does not merge, with what processes before have left of its load.
+    async fn writer(&self, plan: FilePlan<DeltaRows>, log: Log, target: Target) -> Result<DeltaWriter, SinkError> {
+        let mut partitions = Partitions::default();
+        let kept = match &target.load {
+            None => None,
+            Some(load) => {
+                let root = self.table_root(&target.run.source_system, &target.table)?;
+                let (kept, files) = KeptLoad::open(&root, load, form_of(&plan.form)).await?;
+                partitions.slots = files.into_iter().map(|(ordinal, files)| (ordinal, Slot::Kept(files))).collect();
+                Some(kept)
+            }
+        };
+        let (plan, partitions) = (Arc::new(plan), Arc::new(Mutex::new(partitions)));
+        let checkpoint_interval = self.config.checkpoint_interval;
+        Ok(DeltaWriter { plan, log, target, checkpoint_interval, partitions, kept })
+    }
 }
 
 #[async_trait]
@@ -213,6 +233,37 @@ impl Sink for DeltaSink {
         Ok(Records::open(&self.root)?.newest(run_id, newest).await?)
     }
 
+    fn keeps_loads(&self, mode: WriteMode) -> bool {
+        // A merge waits in a file that ends with the process.
+        mode != WriteMode::Merge
+    }
+
+    async fn unfinished(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        run_id: &str,
+        fingerprint: &str,
+    ) -> Result<Unfinished, Failure> {
+        let root = self.table_root(source_system, table)?;
+        Ok(unfinished::unfinished(&root, run_id, fingerprint).await?)
+    }
+
+    async fn leftovers(&self, older_than: Duration) -> Result<Vec<Leftover>, Failure> {
+        let mut leftovers = Vec::new();
+        for (source_system, table) in tables::begun(&self.root).await? {
+            let root = self.table_root(&source_system, &table)?;
+            leftovers.extend(unfinished::leftovers(&root, (&source_system, &table), older_than).await?);
+        }
+        Ok(leftovers)
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, Failure> {
+        let root = self.table_root(&leftover.source_system, &leftover.table)?;
+        let log = Log::look(&root, &leftover.source_system, &leftover.table).await?;
+        Ok(unfinished::remove(&root, &log, &leftover.id).await?)
+    }
+
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let root = self.table_root(source_system, table)?;
         Ok(Log::look(&root, source_system, table).await?.rows())
@@ -262,54 +313,22 @@ impl Sink for DeltaSink {
         let writer: Arc<dyn TableWriter> = if target.mode == WriteMode::Merge {
             Arc::new(self.merge_writer(plan, log, target)?)
         } else {
-            let checkpoint_interval = self.config.checkpoint_interval;
-            Arc::new(DeltaWriter { plan: Arc::new(plan), log, target, checkpoint_interval, partitions: Arc::default() })
+            Arc::new(self.writer(plan, log, target).await?)
         };
         Ok(fit.around(writer, location))
     }
 }
 
+/// What files of a table must share: the columns that it is partitioned by, and those of the files.
+fn form_of(rows: &DeltaRows) -> Vec<String> {
+    let columns = rows.partitioning.file_schema.fields().iter();
+    let columns = columns.map(|column| format!("{} {} {}", column.name(), column.data_type(), column.is_nullable()));
+    rows.partitioning.columns.iter().cloned().chain(columns).collect()
+}
+
 /// The partition columns of a target as the table calls them.
 fn partition_columns(target: &Target) -> Vec<String> {
     target.partition_by.iter().map(|name| names::column(name)).collect()
-}
-
-/// What is known of a table's partitions.
-#[derive(Default)]
-struct Partitions {
-    slots: BTreeMap<u32, Slot>,
-    /// Committed, or perhaps committed: the files are no longer ours to remove.
-    settled: bool,
-}
-
-enum Slot {
-    Open,
-    Finished(Vec<DataFile>),
-}
-
-impl Partitions {
-    fn files(&self) -> Vec<DataFile> {
-        let finished = self.slots.values().filter_map(|slot| match slot {
-            Slot::Finished(files) => Some(files),
-            Slot::Open => None,
-        });
-        finished.flatten().cloned().collect()
-    }
-
-    /// The files that may go; they are forgotten.
-    fn take_uncommitted(&mut self) -> Vec<DataFile> {
-        if self.settled {
-            return Vec::new();
-        }
-        let files = self.files();
-        self.slots.clear();
-        files
-    }
-}
-
-/// A poisoned lock holds what it held: no update of [`Partitions`] leaves it half done.
-fn lock(partitions: &Mutex<Partitions>) -> MutexGuard<'_, Partitions> {
-    partitions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct DeltaWriter {
@@ -318,6 +337,8 @@ struct DeltaWriter {
     target: Target,
     checkpoint_interval: u32,
     partitions: Arc<Mutex<Partitions>>,
+    /// None: nothing is kept.
+    kept: Option<KeptLoad>,
 }
 
 impl DeltaWriter {
@@ -361,7 +382,29 @@ impl TableWriter for DeltaWriter {
         Ok(Box::new(DeltaPartition { plan: Arc::clone(&self.plan), sender, thread: Some(thread), slot }))
     }
 
+    fn finished(&self) -> Vec<FinishedPartition> {
+        self.kept.as_ref().map(|kept| kept.finished.clone()).unwrap_or_default()
+    }
+
+    async fn keep(&self, partitions: &[FinishedPartition]) -> Result<(), Failure> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        // Files that no record will name stay this writer's to remove.
+        if !kept.is_own().await? {
+            return Ok(());
+        }
+        let mut with_files = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let files = lock(&self.partitions).keep(partition.ordinal);
+            let files = files.ok_or_else(|| self.misuse(format!("partition {} is not finished", partition.ordinal)))?;
+            with_files.push((partition.clone(), files));
+        }
+        Ok(kept.keep(with_files).await?)
+    }
+
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
+        if let Some(kept) = &self.kept {
+            kept.check().await?;
+        }
         let files = self.settle()?;
         let receipt = note.delivered.as_ref().map(Receipt::new);
         if let Some(delivered) = &note.delivered
@@ -391,6 +434,9 @@ impl TableWriter for DeltaWriter {
             // Committed already; a thread that cannot be had is no reason to say otherwise.
             let _ = tokio::task::spawn_blocking(move || Log::sync(&directory)).await;
         }
+        if let Some(kept) = &self.kept {
+            kept.remove().await;
+        }
         let written = Written { rows: state.rows, bytes: files.iter().map(|f| f.bytes).sum() };
         Ok(Committed { written, state, holds, receipt })
     }
@@ -412,33 +458,6 @@ impl Drop for DeltaWriter {
         if let Ok(runtime) = Handle::try_current() {
             let plan = Arc::clone(&self.plan);
             runtime.spawn(async move { plan.remove(&files).await });
-        }
-    }
-}
-
-/// Frees a partition's ordinal when its writer goes without having finished.
-struct OpenSlot {
-    partitions: Arc<Mutex<Partitions>>,
-    ordinal: u32,
-}
-
-impl OpenSlot {
-    /// Hands the files to the commit. False: the table was aborted or settled meanwhile.
-    fn finish(&self, files: Vec<DataFile>) -> bool {
-        let mut partitions = lock(&self.partitions);
-        let expected = !partitions.settled && partitions.slots.contains_key(&self.ordinal);
-        if expected {
-            partitions.slots.insert(self.ordinal, Slot::Finished(files));
-        }
-        expected
-    }
-}
-
-impl Drop for OpenSlot {
-    fn drop(&mut self) {
-        let mut partitions = lock(&self.partitions);
-        if matches!(partitions.slots.get(&self.ordinal), Some(Slot::Open)) {
-            partitions.slots.remove(&self.ordinal);
         }
     }
 }

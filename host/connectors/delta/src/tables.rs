@@ -28,6 +28,15 @@ struct Folder {
 
 /// The tables that have a log, each with its source system, in the order of their names.
 pub(crate) async fn tables(root: &Root) -> Result<Vec<(String, TableId)>, SinkError> {
+    with_any_of(root, &["_delta_log"]).await
+}
+
+/// The same, and those of which no load was committed yet.
+pub(crate) async fn begun(root: &Root) -> Result<Vec<(String, TableId)>, SinkError> {
+    with_any_of(root, &["_delta_log", "_datakit"]).await
+}
+
+async fn with_any_of(root: &Root, folders: &[&str]) -> Result<Vec<(String, TableId)>, SinkError> {
     let failed = |error| storage_error("list", &root.to_string(), error);
     let (store, path) = open(root).map_err(failed)?;
     let mut level = vec![Folder { path, names: Vec::new() }];
@@ -37,7 +46,7 @@ pub(crate) async fn tables(root: &Root) -> Result<Vec<(String, TableId)>, SinkEr
         let listed: Vec<_> = listing.buffered(MAX_LISTINGS).try_collect().await.map_err(failed)?;
         level = Vec::new();
         for (folder, below) in listed {
-            let is_table = below.iter().any(|path| path.filename() == Some("_delta_log"));
+            let is_table = below.iter().any(|path| path.filename().is_some_and(|name| folders.contains(&name)));
             match table(&folder.names).filter(|_| is_table) {
                 Some(table) => tables.push(table),
                 None if folder.names.len() < MAX_SEGMENTS => level.extend(below.into_iter().filter_map(|path| {

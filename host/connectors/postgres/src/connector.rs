@@ -19,7 +19,7 @@ use datakit_model::source::Source;
 use datakit_model::{Credential, Failure, TableId};
 
 use crate::server::{Encrypt, Server};
-use crate::settings::{self, PostgresServer, PostgresSettings};
+use crate::settings::{self, PostgresServer, PostgresSettings, PostgresSinkSettings};
 use crate::sink::PostgresSink;
 use crate::sink::names::TableName;
 use crate::source::{LogicalConfig, PostgresConfig, PostgresError, PostgresSource};
@@ -78,9 +78,10 @@ impl Connector for Postgres {
 
     fn sink(&self, sink: &SinkConfig, services: &dyn Services) -> Result<Arc<dyn ConnectedSink>, OpenError> {
         let settings = sink_settings(sink)?;
-        let sink = PostgresSink::new(server(settings, services)?);
-        let sink = Arc::new(sink.with_max_merge_bytes(services.limits().run.max_merge_bytes));
-        Ok(Arc::new(Writing { server: settings.clone(), sink }))
+        let sink = PostgresSink::new(server(&settings.server, services)?);
+        let sink = sink.with_max_merge_bytes(services.limits().run.max_merge_bytes);
+        let sink = Arc::new(sink.with_keep_partitions(settings.keep_partitions));
+        Ok(Arc::new(Writing { server: settings.server.clone(), sink }))
     }
 
     fn source_outline(&self, connection: &Connection, _: Option<&dyn ConnectedSource>) -> Outline {
@@ -92,7 +93,7 @@ impl Connector for Postgres {
     }
 
     fn sink_outline(&self, sink: &SinkConfig, _: Option<&dyn ConnectedSink>, _: bool) -> Outline {
-        sink_settings(sink).map_or_else(|_| Outline::default(), |settings| outline(settings, &[WRITABLE]))
+        sink_settings(sink).map_or_else(|_| Outline::default(), |settings| outline(&settings.server, &[WRITABLE]))
     }
 }
 
@@ -100,7 +101,7 @@ fn source_settings(connection: &Connection) -> Result<&PostgresSettings, OpenErr
     connection.settings().ok_or_else(|| OpenError::not_opened(connection.name(), connection.kind()))
 }
 
-fn sink_settings(sink: &SinkConfig) -> Result<&PostgresServer, OpenError> {
+fn sink_settings(sink: &SinkConfig) -> Result<&PostgresSinkSettings, OpenError> {
     sink.settings().ok_or_else(|| OpenError::not_opened(sink.name(), sink.kind()))
 }
 

@@ -16,5 +16,5 @@ mod wire;
 
 pub use connector::Postgres;
 pub use server::{Encrypt, Server};
-pub use settings::{PostgresServer, PostgresSettings, RowSecurity};
+pub use settings::{PostgresServer, PostgresSettings, PostgresSinkSettings, RowSecurity};
 pub use wire::ServerInfo;

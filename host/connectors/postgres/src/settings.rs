@@ -12,7 +12,7 @@ use datakit_config::{
 pub(crate) const CONNECTION: SectionKind = SectionKind::connection::<PostgresSettings>("postgres", "Postgres");
 
 /// The kind of sink, as it is registered.
-pub(crate) const SINK: SectionKind = SectionKind::sink::<PostgresServer>("postgres", "Postgres")
+pub(crate) const SINK: SectionKind = SectionKind::sink::<PostgresSinkSettings>("postgres", "Postgres")
     .with_variables(SectionVariables { prefix: "BRONZE", makes: "host", name: "bronze" });
 
 /// A PostgreSQL database.
@@ -69,6 +69,18 @@ pub struct PostgresServer {
     pub certificate_file: Option<SettingPath>,
 }
 
+/// A PostgreSQL database that tables are written to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct PostgresSinkSettings {
+    /// Where the server is and who logs in.
+    #[serde(flatten)]
+    pub server: PostgresServer,
+    /// Keep the finished partitions of a load for a run that is started again with the same id. They wait in tables of their own
+    /// until the commit, so that each row of a table of several partitions is written twice.
+    #[serde(default)]
+    pub keep_partitions: bool,
+}
+
 /// The port of PostgreSQL.
 fn default_port() -> u16 {
     5432
@@ -106,9 +118,21 @@ impl Settings for PostgresServer {
     }
 }
 
-impl SinkSettings for PostgresServer {
+impl PostgresServer {
     fn secrets(&self) -> Vec<&SecretSetting> {
         self.password.iter().collect()
+    }
+}
+
+impl Settings for PostgresSinkSettings {
+    fn check(at: &Checks<'_>) {
+        PostgresServer::check(at);
+    }
+}
+
+impl SinkSettings for PostgresSinkSettings {
+    fn secrets(&self) -> Vec<&SecretSetting> {
+        self.server.secrets()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use datakit_columnar::WireField;
 use datakit_model::TableId;
+use datakit_model::resume::FixedRows;
 use datakit_model::sink::WriteMode;
 use datakit_model::source::{Isolation, Value, ValueType};
 
@@ -130,6 +131,13 @@ pub(super) fn write_mode(mode: plans::WriteMode) -> WriteMode {
         plans::WriteMode::Append => WriteMode::Append,
         plans::WriteMode::Overwrite => WriteMode::Overwrite,
         plans::WriteMode::Merge => WriteMode::Merge,
+    }
+}
+
+pub(super) fn fixed_rows(by: plans::FixedRows) -> FixedRows {
+    match by {
+        plans::FixedRows::Versions => FixedRows::Versions,
+        plans::FixedRows::Ranges => FixedRows::Ranges,
     }
 }
 

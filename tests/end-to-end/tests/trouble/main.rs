@@ -8,6 +8,7 @@ mod connection;
 mod data;
 mod interruption;
 mod registry;
+mod resume;
 mod secrets;
 mod space;
 

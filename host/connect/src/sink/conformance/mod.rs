@@ -12,6 +12,7 @@ mod receipts;
 mod records;
 mod schemas;
 mod text;
+mod unfinished;
 mod values;
 
 use arrow::datatypes::Schema;
@@ -28,6 +29,7 @@ pub use receipts::*;
 pub use records::*;
 pub use schemas::*;
 pub use text::{cell, rows_of, trimmed_time};
+pub use unfinished::*;
 pub use values::*;
 
 use datakit_model::sink::Sink;
@@ -183,6 +185,10 @@ macro_rules! conformance_tests {
             every_value_reads_back
             refuses_what_it_cannot_hold
             keeps_records_of_runs
+            goes_on_with_a_load
+            kept_partitions_stay_after_an_abort
+            unfinished_load_belongs_to_one_process
+            leftovers_of_live_and_resumable_loads_stay
             gives_the_values_of_columns
             says_what_it_was_held_against
             commits_nothing_that_differs_from_what_was_delivered

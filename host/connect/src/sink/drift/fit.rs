@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
+use datakit_model::resume::FinishedPartition;
 use datakit_model::sink::{CommitNote, Committed, PartitionWriter, TableWriter, Target, Written};
 use datakit_model::{ColumnChange, Failure, TrackedBatch};
 
@@ -138,6 +139,14 @@ impl TableWriter for FittedTable {
         }
         let (fit, location) = (Arc::clone(&self.fit), Arc::clone(&self.location));
         Ok(Box::new(FittedPartition { writer, fit, location }))
+    }
+
+    fn finished(&self) -> Vec<FinishedPartition> {
+        self.writer.finished()
+    }
+
+    async fn keep(&self, partitions: &[FinishedPartition]) -> Result<(), Failure> {
+        self.writer.keep(partitions).await
     }
 
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {

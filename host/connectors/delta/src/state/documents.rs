@@ -2,19 +2,17 @@
 //!
 //! Names that begin with `_` are left alone by VACUUM and by readers.
 
-use std::fs::Permissions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use datakit_connect::sink::SinkError;
 use datakit_model::state::{SourceTable, StateDocument, StateError};
 use futures::TryStreamExt as _;
 use object_store::path::Path as StorePath;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _};
 
-use crate::storage::{io_error, storage_error};
+use crate::once::{Created, Folder};
+use crate::storage::storage_error;
 
 /// The folder of the documents, below the table's.
 const FOLDER: &str = "_datakit/state";
@@ -82,19 +80,12 @@ impl Documents {
 
     /// False: there is one of this number.
     async fn create(&self, number: i64, json: &[u8]) -> Result<bool, SinkError> {
-        let Some(directory) = self.directory.clone() else {
-            let options = PutOptions::from(PutMode::Create);
-            return match self.store.put_opts(&path(number), json.to_vec().into(), options).await {
-                Ok(_) => Ok(true),
-                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(false),
-                Err(error) => Err(storage_error("write", &self.place(number), error)),
-            };
-        };
-        let json = json.to_vec();
-        let writing = tokio::task::spawn_blocking(move || create_file(&directory, number, &json)).await;
-        writing
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(|e| io_error("write", &self.place(number), e))
+        Ok(matches!(self.folder().create(&name(number), json.to_vec()).await?, Created::New(_)))
+    }
+
+    fn folder(&self) -> Folder {
+        let Self { store, directory, location, .. } = self.clone();
+        Folder { store, directory, location, path: FOLDER.to_owned() }
     }
 
     /// The numbers that are there, in order.
@@ -112,11 +103,7 @@ impl Documents {
         if let Err(error) = self.store.delete(&path(number)).await {
             tracing::warn!(document = %self.place(number), %error, "cannot remove a state document that no commit names");
         }
-        if let Some(directory) = &self.directory {
-            // Fails, as it should, when something is in them.
-            let _ = std::fs::remove_dir(directory.join(FOLDER));
-            let _ = directory.join(FOLDER).parent().map(std::fs::remove_dir);
-        }
+        self.folder().remove_empty();
     }
 
     /// Removes documents from before the newest ones, of which `current` counts.
@@ -127,30 +114,4 @@ impl Documents {
         }
         Ok(())
     }
-}
-
-/// A file that is on the disk before a commit names it, and never seen half-written. False: there is one.
-///
-/// Each flush of a file or folder costs as much as a small table's rows, so that only what is new is flushed. The table's own folder
-/// is flushed with the commit.
-fn create_file(table: &Path, number: i64, json: &[u8]) -> io::Result<bool> {
-    let folder = table.join(FOLDER);
-    let is_first = !folder.exists();
-    std::fs::create_dir_all(&folder)?;
-    let mut file = tempfile::Builder::new()
-        // As any other file: what others may do is the umask's affair.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(&folder)?;
-    file.write_all(json)?;
-    file.as_file().sync_all()?;
-    match file.persist_noclobber(folder.join(name(number))) {
-        Ok(_) => {}
-        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        Err(refused) => return Err(refused.error),
-    }
-    let parent = folder.parent().filter(|_| is_first);
-    for folder in std::iter::once(folder.as_path()).chain(parent) {
-        std::fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(true)
 }

@@ -79,6 +79,12 @@ pub(crate) async fn never_committed(
     Ok(true)
 }
 
+/// The data files that an entry adds or removes.
+pub(crate) fn files_of_entry(bytes: &[u8]) -> Result<Vec<String>, DeltaTableError> {
+    let Entry { adds, removes, .. } = Entry::parse(bytes)?;
+    Ok(adds.into_iter().chain(removes).map(|file| file.path).collect())
+}
+
 /// What a log entry says that counts here.
 #[derive(Debug, Default)]
 struct Entry {

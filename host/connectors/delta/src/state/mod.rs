@@ -17,6 +17,7 @@ use deltalake::{DeltaResult, DeltaTableError};
 
 pub(crate) use documents::Documents;
 use history::History;
+pub(crate) use history::files_of_entry;
 
 /// The key of `metaData.configuration` in which earlier releases kept the state, as JSON. The next commit takes it away.
 pub const STATE_KEY: &str = "datakit.state";

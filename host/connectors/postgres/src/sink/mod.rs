@@ -7,7 +7,7 @@
 //!
 //! - [`names`]: schemas, tables, columns;
 //! - `types`: Arrow columns as Postgres columns; `drift`: columns of a load that are not those of the table;
-//! - `encode`: rows in the binary form of COPY;
+//! - `copy`: rows on their way by COPY; `encode`: rows in the binary form of COPY;
 //! - `connection`: connecting, and what the server says as an error of ours;
 //! - `ledger`: what an earlier commit left;
 //! - `kept`: the states of all tables, for people;
@@ -16,10 +16,12 @@
 //! - `records`: the records of runs;
 //! - `rows`: how many rows a table holds;
 //! - `transaction`: the task that owns the connection;
+//! - `unfinished`: loads that a run goes on with;
 //! - `values`: the values of columns of a table that is there;
 //! - `writer`: the traits.
 
 mod connection;
+mod copy;
 mod drift;
 mod encode;
 mod kept;
@@ -32,6 +34,7 @@ mod records;
 mod rows;
 mod transaction;
 mod types;
+mod unfinished;
 mod values;
 mod writer;
 

@@ -3,27 +3,27 @@
 //! Partitions send encoded rows, the table's writer sends the end. When all of them are gone, so is the connection, and the
 //! server rolls back.
 
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use datakit_model::resume::{FinishedPartition, LoadPlan};
 use datakit_model::state::{SourceTable, StateDocument, WrittenRows};
 use datakit_model::{DriftRule, Failure, ReceiptLevel, TableState};
-use futures::SinkExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, CopyInSink};
 
 use super::connection::{connect, statement_error};
+use super::copy::Copying;
 use super::drift;
 use super::ledger::{self, Held, Lost};
 use super::merge::{Load, Staged, Staging, Statements};
-use super::names::TableName;
+use super::names::{TableName, quote};
 use super::receipt::{self, MergeCheck};
 use super::rows;
 use super::types::{Existing, TableSchema};
-use crate::copy_format::{HEADER, TRAILER};
+use super::unfinished::{self, StagedLoad};
 use crate::server::Server;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::drift::Fit;
@@ -65,10 +65,20 @@ impl Plan {
 pub(crate) enum Command {
     /// COPY data of whole rows.
     Rows(Bytes),
-    /// The end: what was written, the load that is to be merged, and where the answer goes.
-    Commit { note: CommitNote, rows: u64, merge: Option<Load>, answer: oneshot::Sender<Result<Answer, Failure>> },
+    /// The end: what was written, where it is, and where the answer goes.
+    Commit { note: CommitNote, rows: u64, loaded: Loaded, answer: oneshot::Sender<Result<Answer, Failure>> },
     /// The other end.
     Abort { answer: oneshot::Sender<()> },
+}
+
+/// Where the rows of a load are.
+pub(crate) enum Loaded {
+    /// In the table, by the COPY of this transaction.
+    Copied,
+    /// In temporary files, to be merged.
+    Merged(Load),
+    /// In tables of their own.
+    Staged(StagedLoad),
 }
 
 /// What a commit leaves.
@@ -93,7 +103,7 @@ pub(crate) struct Transaction {
     before: Held,
     /// What alters the table before a merge is applied.
     alter: Option<String>,
-    copy: Option<Pin<Box<CopyInSink<Bytes>>>>,
+    copy: Copying,
 }
 
 impl Transaction {
@@ -104,7 +114,7 @@ impl Transaction {
         match Self::prepare(&client, &mut plan).await {
             Ok(Prepared { held, fit, alter }) => {
                 let plan = Arc::new(Plan { target: fit.written(plan.target), ..plan });
-                Ok((Self { plan: Arc::clone(&plan), client, before: held, alter, copy: None }, plan, fit))
+                Ok((Self { plan: Arc::clone(&plan), client, before: held, alter, copy: Copying::default() }, plan, fit))
             }
             Err(error) => {
                 // Answered before the next attempt asks for the lock; this error is the one to report.
@@ -117,7 +127,14 @@ impl Transaction {
     /// Leaves the transaction begun and the table ready.
     async fn prepare(client: &Client, plan: &mut Plan) -> Result<Prepared, SinkError> {
         ledger::prepare(client, &plan.config, &plan.name).await?;
-        let begin = format!("BEGIN; {}", ledger::TRANSACTION);
+        let begin = match &plan.target.load {
+            None => format!("BEGIN; {}", ledger::TRANSACTION),
+            // It sees rows that are committed while it waits, however long that takes.
+            Some(_) => format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; {}; SET LOCAL idle_in_transaction_session_timeout = 0",
+                ledger::TRANSACTION
+            ),
+        };
         client.batch_execute(&begin).await.map_err(|e| plan.failed("begin a transaction for", e))?;
         lock(client, &plan.config, &plan.name).await?;
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
@@ -203,8 +220,8 @@ impl Transaction {
                         break;
                     }
                 }
-                Command::Commit { note, rows, merge, answer } => {
-                    let result = match self.commit(&note, rows, merge).await {
+                Command::Commit { note, rows, loaded, answer } => {
+                    let result = match self.commit(&note, rows, loaded).await {
                         Ok((state, receipt)) => {
                             // Committed: that nobody can say how many rows there are changes nothing of it.
                             let counted = rows::count(&self.client, &self.plan.config, &self.plan.name).await;
@@ -230,46 +247,55 @@ impl Transaction {
         self.roll_back().await;
     }
 
+    /// The kept partitions of a load, for whoever goes on with it.
+    pub(crate) async fn finished(&self, load: &LoadPlan) -> Result<Vec<FinishedPartition>, SinkError> {
+        unfinished::finished(&self.client, &self.plan.config, load, &self.plan.schema).await
+    }
+
     async fn send(&mut self, sql: &str, rows: Bytes) -> Result<(), SinkError> {
-        let copy = match &mut self.copy {
-            Some(copy) => copy,
-            None => {
-                let copy = self.client.copy_in(sql).await.map_err(|e| self.plan.failed("write to", e))?;
-                let copy = self.copy.insert(Box::pin(copy));
-                copy.feed(Bytes::from_static(HEADER)).await.map_err(|e| self.plan.failed("write to", e))?;
-                copy
-            }
-        };
-        copy.send(rows).await.map_err(|e| self.plan.failed("write to", e))
+        self.copy.send(&self.client, sql, rows).await.map_err(|error| self.plan.failed("write to", error))
     }
 
     /// Ends the COPY that was begun; gives the rows that arrived.
     async fn end_copy(&mut self) -> Result<u64, SinkError> {
-        let Some(mut copy) = self.copy.take() else { return Ok(0) };
-        let failed = |e| self.plan.failed("write to", e);
-        copy.feed(Bytes::from_static(TRAILER)).await.map_err(failed)?;
-        copy.as_mut().finish().await.map_err(failed)
+        std::mem::take(&mut self.copy).end().await.map_err(|error| self.plan.failed("write to", error))
     }
 
-    /// Ends the rows, and holds them against what was delivered. The server counts rows of COPY: its number is compared in any case.
+    /// Ends the rows, and holds them against what was delivered. The server counts rows: its number is compared in any case.
     async fn end_rows(
         &mut self,
         rows: u64,
-        merge: Option<Load>,
+        loaded: Loaded,
         delivered: Option<&Delivered>,
     ) -> Result<Ended, SinkError> {
-        if let Some(load) = merge {
-            if let Some(delivered) = delivered {
-                count(&self.plan.location, "rows of the load", delivered.rows, rows)?;
+        let arrived = match loaded {
+            Loaded::Merged(load) => {
+                if let Some(delivered) = delivered {
+                    count(&self.plan.location, "rows of the load", delivered.rows, rows)?;
+                }
+                return self.merge(load, delivered).await;
             }
-            return self.merge(load, delivered).await;
-        }
-        let copied = self.end_copy().await?;
-        count(&self.plan.location, "rows", rows, copied)?;
+            Loaded::Copied => self.end_copy().await?,
+            Loaded::Staged(load) => self.take_staged(&load).await?,
+        };
+        count(&self.plan.location, "rows", rows, arrived)?;
         if let Some(delivered) = delivered {
-            receipt::check(&self.client, &self.plan, delivered, copied).await?;
+            receipt::check(&self.client, &self.plan, delivered, arrived).await?;
         }
         Ok(Ended { rows: self.before.rows.saturating_add(rows), receipt: delivered.map(Receipt::new) })
+    }
+
+    /// Takes the rows of partitions into the table, and removes their tables. Gives the rows.
+    async fn take_staged(&self, load: &StagedLoad) -> Result<u64, SinkError> {
+        let columns: Vec<String> = self.plan.schema.columns.iter().map(|column| quote(&column.name)).collect();
+        let (columns, name) = (columns.join(", "), &self.plan.name);
+        let mut rows = 0;
+        for table in load.tables() {
+            let sql = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {table}");
+            rows += self.execute("write to", &sql).await?;
+        }
+        unfinished::drop_staged(&self.client, &self.plan.config, &load.load_id, &load.ordinals).await?;
+        Ok(rows)
     }
 
     /// Stages a load, and applies it.
@@ -364,10 +390,10 @@ impl Transaction {
         &mut self,
         note: &CommitNote,
         rows: u64,
-        merge: Option<Load>,
+        loaded: Loaded,
     ) -> Result<(TableState, Option<Receipt>), SinkError> {
         let plan = Arc::clone(&self.plan);
-        let Ended { rows: held, receipt } = self.end_rows(rows, merge, note.delivered.as_ref()).await?;
+        let Ended { rows: held, receipt } = self.end_rows(rows, loaded, note.delivered.as_ref()).await?;
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
         let to = ledger::target(&self.client, &plan.config, &plan.name, held).await?;
         let written = WrittenRows { rows, files: Vec::new() };
@@ -384,7 +410,7 @@ impl Transaction {
 
     /// Also what the server does when the connection ends; waiting for it frees the lock before the next attempt.
     async fn roll_back(&mut self) {
-        self.copy = None;
+        self.copy = Copying::default();
         if let Err(error) = self.client.batch_execute("ROLLBACK").await {
             tracing::warn!(location = %self.plan.location, %error, "a transaction ended without an answer to ROLLBACK");
         }

@@ -98,6 +98,12 @@ impl TableSchema {
         sql
     }
 
+    /// Whether a table has these columns and no others.
+    pub(crate) fn is_of(&self, existing: &[Existing]) -> bool {
+        let found = existing.iter().map(|column| (&column.name, &column.type_name));
+        found.eq(self.columns.iter().map(|column| (&column.name, &column.type_name)))
+    }
+
     /// The COPY that all partitions feed.
     pub(crate) fn copy(&self, name: &TableName) -> String {
         let columns: Vec<String> = self.columns.iter().map(|c| quote(&c.name)).collect();

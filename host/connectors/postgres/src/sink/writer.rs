@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use datakit_model::resume::{Leftover, LoadPlan, Unfinished};
 use datakit_model::{ColumnChange, Failure, RunLimits, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Semaphore, oneshot};
@@ -19,8 +21,9 @@ use super::names::TableName;
 use super::probe;
 use super::records;
 use super::rows;
-use super::transaction::{Answer, Command, Plan, Transaction};
+use super::transaction::{Answer, Command, Loaded, Plan, Transaction};
 use super::types::{MAX_COLUMNS, TableSchema};
+use super::unfinished::{self, StagedWriter};
 use super::values;
 use crate::server::Server;
 use crate::wire::ServerInfo;
@@ -31,6 +34,8 @@ use datakit_model::sink::{
     TableWriter, Target, WriteMode, Written,
 };
 
+/// Partitions of a load that wait in tables of their own: the commit locks all of them.
+const MAX_STAGED_PARTITIONS: usize = 1_000;
 /// Encoded batches that wait for the connection, of all partitions of a table.
 const WAITING_BATCHES: usize = 2;
 
@@ -39,6 +44,7 @@ const WAITING_BATCHES: usize = 2;
 pub struct PostgresSink {
     config: Server,
     max_merge_bytes: u64,
+    keep_partitions: bool,
     /// One table is merged at a time.
     turn: Arc<Semaphore>,
 }
@@ -48,13 +54,24 @@ impl PostgresSink {
     #[must_use]
     pub fn new(config: Server) -> Self {
         let max_merge_bytes = RunLimits::default().max_merge_bytes;
-        Self { config, max_merge_bytes, turn: Arc::new(Semaphore::new(1)) }
+        Self { config, max_merge_bytes, keep_partitions: false, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Whether finished partitions of a load wait in tables of their own, for a run that is started again: each row is written twice.
+    #[must_use]
+    pub fn with_keep_partitions(self, keep_partitions: bool) -> Self {
+        Self { keep_partitions, ..self }
     }
 
     /// With another bound of what the rows of a load that is merged hold in memory, about, in bytes.
     #[must_use]
     pub fn with_max_merge_bytes(self, max_merge_bytes: u64) -> Self {
         Self { max_merge_bytes, ..self }
+    }
+
+    /// Whether partitions of a load wait in tables of their own.
+    fn stages(&self, load: &LoadPlan, mode: WriteMode) -> bool {
+        self.keeps_loads(mode) && load.partitions.len() <= MAX_STAGED_PARTITIONS
     }
 
     /// Opens a connection, TCP or a Unix socket, and closes it.
@@ -143,6 +160,29 @@ impl Sink for PostgresSink {
         Ok(records::newest(&client, &self.config, run_id, newest).await?)
     }
 
+    fn keeps_loads(&self, mode: WriteMode) -> bool {
+        // A merge waits in a file that ends with the process.
+        self.keep_partitions && mode != WriteMode::Merge
+    }
+
+    async fn unfinished(
+        &self,
+        source_system: &str,
+        table: &TableId,
+        run_id: &str,
+        fingerprint: &str,
+    ) -> Result<Unfinished, Failure> {
+        Ok(unfinished::unfinished(&self.config, source_system, table, run_id, fingerprint).await?)
+    }
+
+    async fn leftovers(&self, older_than: Duration) -> Result<Vec<Leftover>, Failure> {
+        Ok(unfinished::leftovers(&self.config, older_than).await?)
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, Failure> {
+        Ok(unfinished::remove(&self.config, leftover).await?)
+    }
+
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let name = TableName::new(source_system, table)?;
         let client = connect(&self.config).await?;
@@ -203,10 +243,17 @@ impl Sink for PostgresSink {
         let location = name.to_string();
         let plan = Plan { config: self.config.clone(), name, location, schema, target, failure: OnceLock::new() };
         let (transaction, plan, fit) = Transaction::begin(plan).await?;
+        let load = plan.target.load.clone().filter(|load| self.stages(load, plan.target.mode));
+        let finished = match &load {
+            Some(load) => transaction.finished(load).await?,
+            None => Vec::new(),
+        };
         let (commands, receiver) = mpsc::channel(WAITING_BATCHES);
         tokio::spawn(transaction.run(receiver));
         let location = plan.location.clone();
-        let writer: Arc<dyn TableWriter> = if plan.target.mode == WriteMode::Merge {
+        let writer: Arc<dyn TableWriter> = if let Some(load) = load {
+            Arc::new(StagedWriter::new(plan, load, commands, finished))
+        } else if plan.target.mode == WriteMode::Merge {
             let memory = MergeMemory { max_bytes: self.max_merge_bytes, turn: Arc::clone(&self.turn) };
             Arc::new(MergeWriter::new(plan, commands, memory)?)
         } else {
@@ -287,7 +334,7 @@ impl TableWriter for PostgresWriter {
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {
         let written = self.written()?;
         let (answer, answered) = oneshot::channel();
-        let command = Command::Commit { note, rows: written.rows, merge: None, answer };
+        let command = Command::Commit { note, rows: written.rows, loaded: Loaded::Copied, answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
         let Answer { state, holds, receipt } = answered.await.map_err(|_| self.plan.ended())??;
         Ok(Committed { written, state, holds, receipt })
@@ -317,7 +364,7 @@ impl Drop for OpenSlot {
 }
 
 /// The body of a partition's thread: encodes until the channel closes, and counts. None: nobody takes the rows any more.
-fn encode_partition(
+pub(crate) fn encode_partition(
     plan: &Plan,
     mut batches: Receiver<TrackedBatch>,
     commands: &Sender<Command>,

@@ -53,7 +53,7 @@ fn quote(identifier: &str) -> String {
 #[async_trait]
 impl Harness for PostgresHarness {
     async fn sink(&self) -> Result<Box<dyn Sink>, Violation> {
-        Ok(Box::new(PostgresSink::new(self.config.clone())))
+        Ok(Box::new(PostgresSink::new(self.config.clone()).with_keep_partitions(true)))
     }
 
     async fn rows(&self, system: &str, table: &TableId, schema: &Schema) -> Result<Option<Vec<TextRow>>, Violation> {

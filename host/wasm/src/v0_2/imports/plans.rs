@@ -3,10 +3,11 @@
 use wasmtime::component::Resource;
 
 use super::super::bindings::plans::{
-    Host, HostDescription, HostDiscoveryRequest, HostPartition, HostTableDescription, HostTablePlan, WriteMode,
+    FixedRows, Host, HostDescription, HostDiscoveryRequest, HostPartition, HostTableDescription, HostTablePlan,
+    WriteMode,
 };
 use super::super::bindings::types::{Field, TableId};
-use super::convert::{fields_from_wire, table_from_wire, table_to_wire, write_mode};
+use super::convert::{fields_from_wire, fixed_rows, table_from_wire, table_to_wire, write_mode};
 use crate::check::{MAX_RULES, too_many_rules};
 use crate::error::Limit;
 use crate::filled::{self, Part, Role};
@@ -186,6 +187,10 @@ impl HostTablePlan for State {
 
     async fn set_missing_columns_column(&mut self, plan: Resource<PlanHandle>, name: String) -> wasmtime::Result<()> {
         self.set(&plan, name.weight(), |it| it.missing_columns_column = Some(name))
+    }
+
+    async fn set_fixed_rows(&mut self, plan: Resource<PlanHandle>, by: FixedRows) -> wasmtime::Result<()> {
+        self.set(&plan, 0, |it| it.fixed = Some(fixed_rows(by)))
     }
 
     async fn drop(&mut self, plan: Resource<PlanHandle>) -> wasmtime::Result<()> {

@@ -19,7 +19,7 @@ use datakit_model::sink::{CommitNote, Committed, PartitionWriter, TableWriter, W
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::transaction::{Answer, Command, Plan};
+use super::transaction::{Answer, Command, Loaded, Plan};
 
 pub(crate) use staging::{Staged, Staging};
 pub(crate) use statements::Statements;
@@ -81,7 +81,7 @@ impl TableWriter for MergeWriter {
         let rows = load.rows.iter().map(|rows| rows.rows).sum();
         let bytes = load.rows.iter().map(|rows| rows.bytes).sum();
         let (answer, answered) = oneshot::channel();
-        let command = Command::Commit { note, rows, merge: Some(load), answer };
+        let command = Command::Commit { note, rows, loaded: Loaded::Merged(load), answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
         let Answer { state, holds, receipt } = answered.await.map_err(|_| self.plan.ended())??;
         Ok(Committed { written: Written { rows, bytes }, state, holds, receipt })
