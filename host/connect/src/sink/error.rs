@@ -699,6 +699,9 @@ impl Diagnostic for SinkError {
             Self::Storage { .. } => {
                 "the cause says more; in an object store check bucket or container, endpoint and credentials (AWS_…, AZURE_…), on disk that no part of the path is a file".into()
             }
+            Self::Server { transient: true, .. } => {
+                "the server's log says more; run again with the same --run-id: what is committed stays as it is".into()
+            }
             Self::Log { .. }
             | Self::Encode { .. }
             | Self::Misuse { .. }

@@ -65,7 +65,7 @@ fn commit_that_never_arrived_fails_and_the_same_run_again_loads_each_row_once() 
         let ended = run(&lab, kind, "run", 2, Some(cut));
         assert_eq!(ended.output.code, Some(4), "{how:?}: {}\n{}", ended.output.stdout, ended.output.stderr);
         let error = ended.output.json()["tables"][0]["error"].clone();
-        assert!(error["code"].as_str().is_some_and(|code| code.starts_with("DK-SNK-")), "{error}");
+        assert!(error["hint"].is_string(), "{error}");
         lab.settle();
         assert!(lab.state(kind).is_none(), "{how:?}");
         run(&lab, kind, "run", 3, None).output.success();
