@@ -60,9 +60,9 @@ impl Source for Server {
     fn play(&self, steps: &[Step]) {
         let mut writers = self.writers.borrow_mut();
         for step in steps {
-            let played = self.runtime.block_on(async {
-                writers[step.writer].simple_query(step.sql.as_str()).await?.into_results().await
-            });
+            let played = self
+                .runtime
+                .block_on(async { writers[step.writer].simple_query(step.sql.as_str()).await?.into_results().await });
             played.unwrap_or_else(|error| panic!("{error}\n{}", step.sql));
         }
     }
