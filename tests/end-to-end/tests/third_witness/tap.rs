@@ -89,7 +89,8 @@ impl Tap {
     pub fn changes(&self) -> [Vec<Change>; TABLES.len()] {
         TABLES.map(|table| {
             let mut seen = BTreeSet::new();
-            let records = self.records.iter().filter(|message| message["stream"] == table.name);
+            let stream = format!("dbo-{}", table.name);
+            let records = self.records.iter().filter(|message| message["stream"] == stream.as_str());
             let records = records.map(|message| message["record"].as_object().unwrap());
             let new = records.filter(|record| {
                 let place =
