@@ -262,12 +262,7 @@ impl Transaction {
     }
 
     /// Ends the rows, and holds them against what was delivered. The server counts rows: its number is compared in any case.
-    async fn end_rows(
-        &mut self,
-        rows: u64,
-        loaded: Loaded,
-        delivered: Option<&Delivered>,
-    ) -> Result<Ended, SinkError> {
+    async fn end_rows(&mut self, rows: u64, loaded: Loaded, delivered: Option<&Delivered>) -> Result<Ended, SinkError> {
         let arrived = match loaded {
             Loaded::Merged(load) => {
                 if let Some(delivered) = delivered {
