@@ -13,7 +13,7 @@ use datakit_connectors::kinds;
 use datakit_delta::DeltaSettings;
 use datakit_files::FilesSettings;
 use datakit_model::{Diagnostic, DriftRule, DriftRules, ReceiptLevel, TableId};
-use datakit_postgres::PostgresServer;
+use datakit_postgres::{PostgresServer, PostgresSinkSettings};
 use datakit_secrets::aws::{AccessKeys, AwsSecret};
 use datakit_secrets::delinea::{self, DelineaField};
 use datakit_secrets::environment::Variable;
@@ -102,7 +102,8 @@ fn delta<'c>(config: &'c Config, name: &str) -> &'c DeltaSettings {
 }
 
 fn postgres<'c>(config: &'c Config, name: &str) -> &'c PostgresServer {
-    config.sinks[name].settings().unwrap_or_else(|| panic!("{name} is of another kind"))
+    let settings: Option<&PostgresSinkSettings> = config.sinks[name].settings();
+    &settings.unwrap_or_else(|| panic!("{name} is of another kind")).server
 }
 
 fn password<'c>(config: &'c Config, name: &str) -> (&'c str, &'c SecretSetting) {
