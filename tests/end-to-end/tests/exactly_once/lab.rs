@@ -29,7 +29,7 @@ pub(crate) struct Lab {
 }
 
 enum Place {
-    SqlServer(World),
+    SqlServer(Box<World>),
     Postgres(PostgresWorld),
 }
 
@@ -49,7 +49,7 @@ impl Lab {
                 let reason = "only the fake SQL Server makes tables without a wait for each round";
                 let mssql = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default())?;
                 let script = "ALTER DATABASE CURRENT SET CHANGE_TRACKING = ON\nGO\nEXEC sys.sp_cdc_enable_db";
-                Place::SqlServer(World::with(mssql, script))
+                Place::SqlServer(Box::new(World::with(mssql, script)))
             }
             Source::Postgres => Place::Postgres(PostgresWorld::with_logical_decoding("SELECT 1")),
         };

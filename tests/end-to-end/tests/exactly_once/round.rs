@@ -118,7 +118,7 @@ impl Play<'_> {
         self.lab.count_rows();
         self.history.add(&first);
         if self.random.one_in(2) {
-            self.to_the_end("first");
+            self.finish("first");
             self.writes(8);
         }
         let mut run_id = "disturbed-1".to_owned();
@@ -132,9 +132,9 @@ impl Play<'_> {
         if self.random.one_in(3) {
             "again".clone_into(&mut run_id);
         }
-        self.to_the_end(&run_id);
+        self.finish(&run_id);
         self.writes(6);
-        self.to_the_end("rest");
+        self.finish("rest");
         self.nothing_new();
     }
 
@@ -197,7 +197,7 @@ impl Play<'_> {
     }
 
     /// Starts a run until it is done, as a scheduler does.
-    fn to_the_end(&mut self, run_id: &str) -> Value {
+    fn finish(&mut self, run_id: &str) -> Value {
         let is_first = self.state.is_none();
         let parallel = 1 + self.random.below(4);
         self.starts.entry(run_id.to_owned()).or_insert(self.history.len());
@@ -229,7 +229,7 @@ impl Play<'_> {
         let before = self.lab.rows(self.kind);
         // A load of all rows writes them again under a new id, and under its own it does not.
         let run_id = if self.kind.is_whole() { "rest" } else { "idle" };
-        let summary = self.to_the_end(run_id);
+        let summary = self.finish(run_id);
         if summary["rows"].as_u64() != Some(0) {
             self.round.findings.is_wrong(format!("a run without changes wrote rows: {summary}"));
         }
