@@ -263,11 +263,11 @@ fn is_one_snapshot(results: &[PartitionResult]) -> bool {
     first.report.snapshot.is_some() && others.iter().all(|other| other.report.snapshot == first.report.snapshot)
 }
 
+/// The first partition, the table's writer, the worker that has them, and the rules of the table.
+type Opened = (Option<Box<dyn Extraction>>, Arc<dyn TableWriter>, OwnedSemaphorePermit, Option<Arc<Checks>>);
+
 /// Opens the first partition, whose schema is the table's, then the sink.
-async fn open(
-    context: &TableContext,
-    plan: &TablePlan,
-) -> Result<(Option<Box<dyn Extraction>>, Arc<dyn TableWriter>, OwnedSemaphorePermit, Option<Arc<Checks>>), Failure> {
+async fn open(context: &TableContext, plan: &TablePlan) -> Result<Opened, Failure> {
     let permit = context.worker().await?;
     let Some(partition) = plan.partitions.first() else {
         let message = "a plan without partitions".to_owned();
