@@ -183,7 +183,7 @@ impl Settings for QualityRule {
         for key in OF_RULES.iter().filter(|key| !required.contains(key) && !optional.contains(key)) {
             if at.is_set(key) {
                 let hint = format!("take `{key}` out: a rule `{word}` does not use it");
-                at.contradiction_at_key(key, [&format!("rule = \"{word}\""), key], &hint);
+                at.contradiction_at_key(key, [&format!("`rule = \"{word}\"`"), &format!("`{key}`")], &hint);
             }
         }
         check_bounds(at, rule, &word, optional);
@@ -218,7 +218,7 @@ fn check_bounds(at: &Checks<'_>, rule: RuleKind, word: &str, bounds: &[&str]) {
     }
     if at.get::<RuleSeverity>("severity") == Some(RuleSeverity::Off) {
         let hint = "take the rule out of the file: only a rule of the datakit is switched off";
-        at.contradiction("severity", ["rule", "severity = \"off\""], hint);
+        at.contradiction("severity", ["`rule`", "`severity = \"off\"`"], hint);
     }
 }
 
@@ -230,7 +230,7 @@ fn check_override(at: &Checks<'_>) {
     );
     for key in OF_RULES.iter().filter(|key| at.is_set(key)) {
         let hint = format!("write `rule = …` for a rule of your own, or take `{key}` out");
-        at.contradiction_at_key(key, ["no `rule`", key], &hint);
+        at.contradiction_at_key(key, ["no `rule`", &format!("`{key}`")], &hint);
     }
 }
 

@@ -185,7 +185,7 @@ impl Compiling<'_> {
                 let bounds = places.iter().map(|place| {
                     Bounds::new(type_of(place), min.as_deref(), max.as_deref()).map_err(|error| match error {
                         BoundsError::Type => refused(place),
-                        BoundsError::Bound(problem) => self.bound(of, *place, problem),
+                        BoundsError::Bound(problem) => self.bound(of, *place, &problem),
                     })
                 });
                 Test::Range(bounds.collect::<Result<_, _>>()?)
@@ -244,24 +244,14 @@ impl Compiling<'_> {
 
     fn column_type(&self, of: &TableRule, place: usize) -> QualityError {
         let field = self.schema.field(place);
-        QualityError::ColumnType {
-            table: self.table.clone(),
-            rule: of.into(),
-            kind: of.rule.check.kind(),
-            column: field.name().clone(),
-            data_type: field.data_type().to_string(),
-        }
+        let found = format!("`{}` of {} is of type {}", field.name(), self.table, field.data_type());
+        QualityError::ColumnType { rule: of.into(), kind: of.rule.check.kind(), found }
     }
 
-    fn bound(&self, of: &TableRule, place: usize, problem: String) -> QualityError {
+    fn bound(&self, of: &TableRule, place: usize, problem: &str) -> QualityError {
         let field = self.schema.field(place);
-        QualityError::Bound {
-            table: self.table.clone(),
-            rule: of.into(),
-            problem,
-            column: field.name().clone(),
-            data_type: field.data_type().to_string(),
-        }
+        let problem = format!("{problem}; `{}` is of type {}", field.name(), field.data_type());
+        QualityError::Bound { table: self.table.clone(), rule: of.into(), problem }
     }
 }
 

@@ -54,32 +54,24 @@ pub enum QualityError {
         is_near: bool,
     },
     /// A rule that values of this type cannot be checked by.
-    #[error("the rule {rule} is a {kind}, and `{column}` of {table} is of type {data_type}")]
+    #[error("the rule {rule} is a {kind}, and {found}")]
     ColumnType {
-        /// The table.
-        table: String,
         /// The rule.
         rule: RuleName,
         /// Its kind.
         kind: &'static str,
-        /// The column.
-        column: String,
-        /// The Arrow type.
-        data_type: String,
+        /// The column with its type.
+        found: String,
     },
     /// A bound that is not a value of the column's type, or bounds between which there is none.
-    #[error("the rule {rule} of {table}: {problem}; `{column}` is of type {data_type}")]
+    #[error("the rule {rule} of {table}: {problem}")]
     Bound {
         /// The table.
         table: String,
         /// The rule.
         rule: RuleName,
-        /// What is wrong.
+        /// What is wrong, with the column and its type.
         problem: String,
-        /// The column.
-        column: String,
-        /// The Arrow type.
-        data_type: String,
     },
     /// A pattern that is not in the language of regular expressions.
     #[error("the pattern of the rule {rule} cannot be used: {problem}")]

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use arrow::array::RecordBatch;
 use datakit_model::ReadLimits;
 use futures::StreamExt as _;
+use futures::stream::Fuse;
 use tokio_postgres::{Column, CopyOutStream};
 
 use super::copy::Decoder;
@@ -13,7 +14,8 @@ use super::types;
 
 /// Rows on their way from a COPY in the binary form.
 pub(crate) struct CopiedRows {
-    stream: Pin<Box<CopyOutStream>>,
+    /// Fused: the driver's own must not be asked behind its end.
+    stream: Pin<Box<Fuse<CopyOutStream>>>,
     decoder: Decoder,
 }
 
@@ -24,7 +26,7 @@ impl CopiedRows {
     /// A type that is not read.
     pub(crate) fn new(described: &[Column], stream: CopyOutStream) -> Result<Self, PostgresError> {
         let columns = types::columns(described, true, |_, _| false)?;
-        Ok(Self { stream: Box::pin(stream), decoder: Decoder::new(columns, &ReadLimits::default()) })
+        Ok(Self { stream: Box::pin(stream.fuse()), decoder: Decoder::new(columns, &ReadLimits::default()) })
     }
 
     /// The next rows; none at the end.
