@@ -16,8 +16,11 @@ fn delivered(level: ReceiptLevel) -> Option<Delivered> {
     Some(tally.delivered())
 }
 
+/// What happens to a file.
+type Change = fn(&Path);
+
 /// Commits rows whose file was changed meanwhile. Gives the failure, and how many files the table has afterwards.
-async fn commit_changed(level: ReceiptLevel, change: fn(&Path)) -> (Option<Failure>, usize) {
+async fn commit_changed(level: ReceiptLevel, change: Change) -> (Option<Failure>, usize) {
     let root = tempfile::tempdir().unwrap();
     let sink = sink(root.path());
     let writer = sink.open(target("1", schema())).await.unwrap();
@@ -60,7 +63,7 @@ fn zero_some_values(file: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn file_that_is_cut_gone_or_without_its_footer_is_never_committed() {
-    let changes: [(fn(&Path), &str); 3] =
+    let changes: [(Change, &str); 3] =
         [(cut, " bytes, not "), (remove, "it is gone"), (zero_the_end, "its footer cannot be read")];
     for level in [ReceiptLevel::Count, ReceiptLevel::Full] {
         for (change, reason) in changes {
