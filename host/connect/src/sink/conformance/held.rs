@@ -42,7 +42,7 @@ async fn odd_names(harness: &dyn Harness, sink: &dyn Sink) -> Outcome {
     let rows = batch(&schema, plain(0..20)?.columns().to_vec())?;
     let partition_by = if sink.writes_partitioned_tables() { vec!["the day".to_owned()] } else { Vec::new() };
     let target = Target { partition_by, ..target(&table, &schema, "1") };
-    load(sink, target, &[rows.clone()]).await?;
+    load(sink, target, std::slice::from_ref(&rows)).await?;
     let sink = harness.sink().await?;
     let found = values(sink.as_ref(), &table, &["the id", "the day"]).await?;
     ensure_eq!(found, Some(sorted(&[rows])?), "the values of odd columns");
