@@ -136,7 +136,7 @@ pub(crate) fn again(about: About, round: &Round) -> String {
     let found: Vec<&str> = round.findings.wrong.iter().map(String::as_str).take(20).collect();
     format!(
         "round {about}:{seed} ({kind}; killed in {kills:?}) lost {lost} and doubled {doubled} rows:\n{found}\n\
-         play it again: DATAKIT_EXACTLY_ONCE_ROUND={about}:{seed} ./test exactly_once",
+         play it again: DATAKIT_EXACTLY_ONCE_ROUND={about}:{seed} ./test killed_and_cut_off",
         seed = round.seed,
         kind = round.kind,
         kills = round.kills,
