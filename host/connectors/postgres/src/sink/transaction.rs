@@ -101,7 +101,8 @@ pub(crate) struct Transaction {
     client: Client,
     /// What the last commit left.
     before: Held,
-    /// What alters the table before a merge is applied.
+    /// What alters the table before its first row is written. Readers wait from then on, the run's own readers of its state too,
+    /// which are done by then.
     alter: Option<String>,
     copy: Copying,
 }
@@ -175,20 +176,13 @@ impl Transaction {
         let replaces = is_emptied && plan.target.drift == DriftRule::Replace;
         let alter = drift::alter(&plan.name, &schema, &fit.alterations, replaces);
         plan.schema = schema;
-        if plan.target.mode == WriteMode::Merge {
-            // Just before the rows are applied, so that readers wait no longer than they have to.
-            return Ok(Prepared { held, fit, alter });
-        }
         if is_emptied {
             // Not TRUNCATE: that would keep readers out until the commit.
             let sql = format!("DELETE FROM {}", plan.name);
             client.batch_execute(&sql).await.map_err(|e| plan.failed("empty", e))?;
         }
-        if let Some(sql) = alter {
-            alter_table(client, plan, &sql).await?;
-        }
         let held = if is_emptied { Held { rows: 0, ..held } } else { held };
-        Ok(Prepared { held, fit, alter: None })
+        Ok(Prepared { held, fit, alter })
     }
 
     /// Says what became of the rows that the ledger knows, or refuses to add to rows that it does not know.
@@ -213,8 +207,7 @@ impl Transaction {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Rows(rows) => {
-                    let sql = self.plan.schema.copy(&self.plan.name);
-                    if let Err(error) = self.send(&sql, rows).await {
+                    if let Err(error) = self.copy_rows(rows).await {
                         // The first error is the reason; whoever sends next gets it.
                         let _ = self.plan.failure.set(error.into());
                         break;
@@ -252,6 +245,20 @@ impl Transaction {
         unfinished::finished(&self.client, &self.plan.config, load, &self.plan.schema).await
     }
 
+    async fn copy_rows(&mut self, rows: Bytes) -> Result<(), SinkError> {
+        self.alter().await?;
+        let sql = self.plan.schema.copy(&self.plan.name);
+        self.send(&sql, rows).await
+    }
+
+    /// Gives the table the columns of the load, once.
+    async fn alter(&mut self) -> Result<(), SinkError> {
+        match self.alter.take() {
+            Some(sql) => alter_table(&self.client, &self.plan, &sql).await,
+            None => Ok(()),
+        }
+    }
+
     async fn send(&mut self, sql: &str, rows: Bytes) -> Result<(), SinkError> {
         self.copy.send(&self.client, sql, rows).await.map_err(|error| self.plan.failed("write to", error))
     }
@@ -270,8 +277,14 @@ impl Transaction {
                 }
                 return self.merge(load, delivered).await;
             }
-            Loaded::Copied => self.end_copy().await?,
-            Loaded::Staged(load) => self.take_staged(&load).await?,
+            Loaded::Copied => {
+                self.alter().await?;
+                self.end_copy().await?
+            }
+            Loaded::Staged(load) => {
+                self.alter().await?;
+                self.take_staged(&load).await?
+            }
         };
         count(&self.plan.location, "rows", rows, arrived)?;
         if let Some(delivered) = delivered {
@@ -300,9 +313,7 @@ impl Transaction {
         self.execute("stage rows for", &staging.create()).await?;
         let columns = load.load.spool().columns().clone();
         let staged = self.stage(&staging, load).await?;
-        if let Some(sql) = self.alter.take() {
-            alter_table(&self.client, &plan, &sql).await?;
-        }
+        self.alter().await?;
         // Planned by what is in it; nobody else changes the table until the end, so that no key is added between two statements.
         let ready = format!("ANALYZE {}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", staging.name, plan.name);
         self.client.batch_execute(&ready).await.map_err(|e| plan.failed("lock", e))?;

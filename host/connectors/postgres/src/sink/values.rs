@@ -14,6 +14,9 @@ use super::names::{TableName, column, quote};
 use crate::server::Server;
 use crate::source::CopiedRows;
 
+/// So long the values of a table are waited for while others alter it, in seconds.
+const LOCK_SECONDS: u32 = 10;
+
 /// The values of these columns; none where there is no table.
 pub(crate) async fn read(
     config: &Server,
@@ -23,7 +26,8 @@ pub(crate) async fn read(
     let (client, location) = (connect(config).await?, name.to_string());
     let failed = |error| statement_error(config, "read", &location, error);
     // The description and the rows are of one session, wherever a pooler stands between.
-    let begin = format!("BEGIN READ ONLY; {}", ledger::TRANSACTION);
+    // A load that has altered the table keeps readers out until its commit: the run itself must not wait for it without end.
+    let begin = format!("BEGIN READ ONLY; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; {}", ledger::TRANSACTION);
     client.batch_execute(&begin).await.map_err(failed)?;
     if !ledger::exists(&client, config, &location).await? {
         return Ok(None);

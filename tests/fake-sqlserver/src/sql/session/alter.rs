@@ -82,6 +82,13 @@ impl SqlSession {
         };
         self.execute_batch(&format!("ALTER TABLE {} ADD COLUMN c{id}{collation}", object.physical()))?;
         define::add_column(&self.connection, object.id, &column).map_err(|error| self.write_error(&error))?;
+        if !column.column.nullable {
+            // "ALTER TABLE": such a column is loaded with the default in each row that is there. One that may be null is not.
+            let default = self.default_of(&column)?;
+            let stored = self.stored(object, &column, default, "ALTER TABLE")?;
+            let fill = format!("UPDATE {} SET c{id} = ?1", object.physical());
+            self.connection.execute(&fill, [stored]).map_err(|error| self.write_error(&error))?;
+        }
         object.columns.push(column);
         Ok(())
     }

@@ -116,7 +116,7 @@ impl SqlSession {
         Ok(rows)
     }
 
-    fn default_of(&self, column: &CatalogColumn) -> Result<Typed, SqlError> {
+    pub(super) fn default_of(&self, column: &CatalogColumn) -> Result<Typed, SqlError> {
         let Some(default) = &column.default else { return Ok((Value::Null, column.column.sql_type)) };
         let batch = parse::parse_batch(&format!("SELECT {default}"))?;
         let expression = batch.statements.first().and_then(|parsed| match &parsed.statement {
