@@ -197,7 +197,7 @@ pub async fn run(
         return Ok(summarise(&job, Vec::new(), started, true));
     };
     let (mut plans, mut tables) = (Vec::new(), Vec::new());
-    let mut known: HashMap<TableId, (Arc<[String]>, Vec<Adjustment>, Option<SchemaRef>)> = HashMap::new();
+    let mut known: HashMap<TableId, Known> = HashMap::new();
     for Prepared { id, plan, .. } in prepared? {
         match plan {
             Ok((table, plan)) => {
@@ -279,6 +279,9 @@ pub async fn run(
     job.report_connections(observer.as_ref(), true);
     Ok(summarise(&job, tables, started, stop.is_cancelled()))
 }
+
+/// What is known of a table besides its plan: its key, the columns that the source may change, and all of its columns.
+type Known = (Arc<[String]>, Vec<Adjustment>, Option<SchemaRef>);
 
 /// Ends when a stop has been given its time.
 async fn abort_timeout(stop: &CancellationToken, timeout: Duration) {

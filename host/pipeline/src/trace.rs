@@ -20,9 +20,9 @@ pub(crate) async fn table(id: &TableId, work: impl Future<Output = TableSummary>
     );
     let summary = work.instrument(span.clone()).await;
     span.record("target", summary.target.as_str());
-    span.record("partitions", summary.partitions);
-    span.record("rows", summary.rows);
-    span.record("bytes", summary.bytes);
+    span.record("partitions", number(summary.partitions as u64));
+    span.record("rows", number(summary.rows));
+    span.record("bytes", number(summary.bytes));
     if matches!(summary.status, TableStatus::Failed | TableStatus::Stopped) {
         let code = summary.error.as_ref().map(|error| error.code.as_str()).unwrap_or_default();
         failed(&span, code);
@@ -40,11 +40,16 @@ pub(crate) fn partition(
     async move {
         let result = traced.await;
         match &result {
-            Ok(done) => drop(span.record("rows", done.written.rows)),
+            Ok(done) => drop(span.record("rows", number(done.written.rows))),
             Err(failure) => failed(&span, failure.code()),
         }
         result
     }
+}
+
+/// Numbers of spans have a sign.
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn failed(span: &Span, code: &str) {

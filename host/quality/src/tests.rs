@@ -73,7 +73,7 @@ fn rows_with_a_null_in_any_column_break_not_null() {
         ("a", Arc::new(Int32Array::from(vec![Some(1), None, None, Some(4)]))),
         ("b", Arc::new(StringArray::from(vec![Some("x"), Some("y"), None, None]))),
     ]);
-    assert_eq!(counts(&rule(Check::NotNull, &["a"]), &[rows.clone()]), (4, 2, RuleStatus::Stopped));
+    assert_eq!(counts(&rule(Check::NotNull, &["a"]), std::slice::from_ref(&rows)), (4, 2, RuleStatus::Stopped));
     assert_eq!(counts(&rule(Check::NotNull, &["a", "b"]), &[rows.clone(), rows]), (8, 6, RuleStatus::Stopped));
     assert_eq!(counts(&rule(Check::NotNull, &["n"]), &[numbers(&[Some(1)])]), (1, 0, RuleStatus::Passed));
 }
@@ -90,7 +90,7 @@ fn null_is_within_every_range_and_matches_every_pattern() {
 #[test]
 fn nan_breaks_a_range() {
     let rows = batch(vec![("n", Arc::new(Float64Array::from(vec![Some(f64::NAN), Some(1.0), None])))]);
-    assert_eq!(counts(&rule(range(Some("0"), None), &["n"]), &[rows.clone()]), (3, 1, RuleStatus::Stopped));
+    assert_eq!(counts(&rule(range(Some("0"), None), &["n"]), std::slice::from_ref(&rows)), (3, 1, RuleStatus::Stopped));
     assert_eq!(counts(&rule(range(None, Some("2")), &["n"]), &[rows]), (3, 1, RuleStatus::Stopped));
 }
 
@@ -161,10 +161,10 @@ fn newest_value_of_all_partitions_decides_over_freshness() {
     assert_eq!((late.failed, late.status), (1, RuleStatus::Stopped));
     assert_eq!(late.reason.as_deref(), Some("the newest value is 2 h old, and 1 h 59 min are allowed"));
     let days = batch(vec![("t", Arc::new(Date32Array::from(vec![3, 4])))]);
-    assert_eq!(found(&check(4 * 3600), &[days.clone()]).status, RuleStatus::Passed, "4 days are 96 hours");
+    assert_eq!(found(&check(4 * 3600), std::slice::from_ref(&days)).status, RuleStatus::Passed, "4 days are 96 hours");
     assert_eq!(found(&check(4 * 3600 - 1), &[days]).status, RuleStatus::Stopped);
     let none = times(vec![None]);
-    assert_eq!(found(&check(1), &[none.clone()]).reason.as_deref(), Some("no row has a value"));
+    assert_eq!(found(&check(1), std::slice::from_ref(&none)).reason.as_deref(), Some("no row has a value"));
     let checks = compiled(&[check(1)], &none.schema()).unwrap();
     let facts = Facts { goes_on: true, ..FACTS };
     let skipped = checks.results(&[partition(&checks, &[none])], &[], &facts).unwrap().remove(0);

@@ -40,7 +40,7 @@ fn rows_that_the_sink_swallows_end_the_run_with_exit_code_5() {
     assert_eq!((&failed["error"]["is_mismatch"], &failed["receipt"]), (&json!(true), &Value::Null));
     assert_eq!(summary["tables"][1]["status"], "committed", "the other table goes on");
     assert_eq!(world.postgres("SELECT count(*)::text FROM \"ERP_dbo\".a"), "2", "nothing of the second load is there");
-    let refused = world.refused(&["run", "--run-id", "third", "--tables", "dbo.a"]);
+    let refused = world.refused(&["run", "--run-id", "third", "--tables", "dbo.a", "--output", "json"]);
     assert!(refused.contains("2 rows were expected, and 1 are there") && refused.contains("triggers"), "{refused}");
     // The same run, when the cause is gone.
     world.postgres_execute("DROP TRIGGER swallow ON \"ERP_dbo\".a");

@@ -91,7 +91,7 @@ pub async fn holds_every_value_against_what_was_delivered(harness: &dyn Harness)
     let (sink, table) = (harness.sink().await?, table("values_delivered"));
     let rows = extremes(harness.time_digits())?;
     let schema = rows.schema();
-    load(sink.as_ref(), target(&table, &schema, "1"), &[rows.clone()]).await?;
+    load(sink.as_ref(), target(&table, &schema, "1"), std::slice::from_ref(&rows)).await?;
     // One row is there twice in the place of another one.
     let doubled = [rows.slice(0, 4), rows.slice(0, 1)];
     for (number, column) in schema.fields().iter().enumerate().skip(1) {
@@ -101,7 +101,7 @@ pub async fn holds_every_value_against_what_was_delivered(harness: &dyn Harness)
         if changed == rows {
             continue;
         }
-        let expected = delivered(Full, &schema, &[rows.clone()])?;
+        let expected = delivered(Full, &schema, std::slice::from_ref(&rows))?;
         let run = target(&table, &schema, &format!("changed {number}"));
         let Err(failure) = load_as(sink.as_ref(), run, &[changed], expected).await else {
             return Err(Violation::new(format!("other values of `{}` were taken", column.name())));
