@@ -8,8 +8,9 @@ use std::process::Command;
 use datakit_tests::{Collector, World, python};
 use serde_json::Value;
 
+/// The text of `dbo.b` ends within a character.
 const TABLES: &str = "CREATE TABLE dbo.a (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.a VALUES (1), (2), (3)\nGO\n\
-                      CREATE TABLE dbo.b (id sql_variant)\nGO\nINSERT INTO dbo.b VALUES (1)";
+                      CREATE TABLE dbo.b (note nvarchar(60))\nGO\nINSERT INTO dbo.b VALUES (CAST(0x610000D8 AS nvarchar(60)))";
 
 /// What is in the bodies of requests.
 fn spans(world: &World, collector: &Collector) -> Vec<Value> {

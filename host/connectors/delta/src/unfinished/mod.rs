@@ -7,7 +7,7 @@
 //! | `part-<owner>-<number>.json` | once | finished partitions with their files |
 //!
 //! - [`kept`]: what a process does that works on a load;
-//! - [`leftovers`]: what dead processes have left.
+//! - [`mod@leftovers`]: what dead processes have left.
 
 mod kept;
 mod leftovers;
