@@ -43,12 +43,12 @@ impl Endpoint {
             .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
             .build();
-        let client = built.map_err(|error| AppError::Lineage { place: url.clone(), message: error.to_string() })?;
+        let client = built.map_err(|error| AppError::Lineage { place: shown(&url), message: error.to_string() })?;
         Ok(Self { url, key, client })
     }
 
     async fn post(&self, event: &str) -> Result<(), Failure> {
-        let failed = |message: String| AppError::Lineage { place: self.url.clone(), message };
+        let failed = |message: String| AppError::Lineage { place: shown(&self.url), message };
         let mut request = self.client.post(&self.url).header(CONTENT_TYPE, "application/json").body(event.to_owned());
         if let Some(key) = &self.key {
             let key = key.obtain().await?;
@@ -61,6 +61,11 @@ impl Endpoint {
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(failed(format!("it answered {status}")).into()) }
     }
+}
+
+/// An address for messages: without its query, which may hold a key.
+fn shown(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// An error with all of its causes.
