@@ -64,7 +64,7 @@ pub struct Settings {
 
 /// How a table is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum LoadStrategy {
     /// All rows, each time.
     Full,

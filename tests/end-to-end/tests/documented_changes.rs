@@ -309,20 +309,20 @@ fn play_on_the_fake(script: &str, strategy: &str, table_script: &str, cases: &[C
 
 #[test]
 fn change_tracking_gives_what_its_pages_say() {
-    play(&World::new(TRACKING).with_postgres(), "change_tracking", TRACKED, BY_CHANGE_TRACKING);
+    play(&World::new(TRACKING).with_postgres(), "change-tracking", TRACKED, BY_CHANGE_TRACKING);
 }
 
 #[test]
 fn change_tracking_gives_no_rows_where_its_pages_say_that_they_may_be_wrong() {
-    play_on_the_fake(TRACKING, "change_tracking", TRACKED, BY_CHANGE_TRACKING_OF_THE_FAKE);
+    play_on_the_fake(TRACKING, "change-tracking", TRACKED, BY_CHANGE_TRACKING_OF_THE_FAKE);
 }
 
 #[test]
 fn row_versions_give_what_their_pages_say() {
-    play(&World::new(VERSIONING).with_postgres(), "row_version", VERSIONED, BY_ROW_VERSION);
+    play(&World::new(VERSIONING).with_postgres(), "row-version", VERSIONED, BY_ROW_VERSION);
 }
 
 #[test]
 fn counter_of_row_versions_that_went_back_gives_no_rows() {
-    play_on_the_fake(VERSIONING, "row_version", VERSIONED, BY_ROW_VERSION_OF_THE_FAKE);
+    play_on_the_fake(VERSIONING, "row-version", VERSIONED, BY_ROW_VERSION_OF_THE_FAKE);
 }

@@ -67,7 +67,7 @@ fn changes_after_the_first_copy_are_one_partition() {
 #[test]
 fn load_by_another_strategy_than_the_last_is_refused_with_the_ways_on() {
     let changes = changes(Some("cdc:1"), Validity::Onward, "change-tracking:9");
-    for strategy in ["auto", "change_tracking"] {
+    for strategy in ["auto", "change-tracking"] {
         let error = planned(&changes, strategy).unwrap_err();
         assert_eq!(error.code, errors::CODES.lost_changes);
         assert!(error.message.contains("`cdc`") && error.message.contains("--full-refresh"), "{}", error.message);

@@ -100,10 +100,10 @@ impl Kind {
         let strategy = match self.strategy {
             Strategy::Full => r#""strategy": {"*.orders": "full"}"#,
             Strategy::Watermark => r#""watermark": {"*.orders": {"column": "v"}}"#,
-            Strategy::RowVersion => r#""strategy": {"*.orders": "row_version"}"#,
-            Strategy::ChangeTracking => r#""strategy": {"*.orders": "change_tracking"}"#,
+            Strategy::RowVersion => r#""strategy": {"*.orders": "row-version"}"#,
+            Strategy::ChangeTracking => r#""strategy": {"*.orders": "change-tracking"}"#,
             Strategy::Cdc => r#""strategy": {"*.orders": "cdc"}"#,
-            Strategy::CdcNet => r#""strategy": {"*.orders": "cdc_net"}"#,
+            Strategy::CdcNet => r#""strategy": {"*.orders": "cdc-net"}"#,
             Strategy::Logical => r#""strategy": {"*.orders": "logical"}"#,
         };
         format!(r#"{{{strategy}, "partition_row_threshold": 200, "partition_rows": 300}}"#)

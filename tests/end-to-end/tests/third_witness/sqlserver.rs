@@ -47,7 +47,7 @@ impl Server {
                 "name = \"appended\"\n{tables}\nsettings = {{ strategy = {{ \"*.*\" = \"cdc\" }} }}\n\n[sinks.lake]\nkind = \"delta\"\n\
                  uri = \"./bronze\"\n\n[[ingest]]\nname = \"merged\"\ndatakit = \"sqlserver-bronze@0.1.0\"\n\
                  roles = {{ source = \"erp\" }}\nsink = \"lake\"\nmode = \"merge\"\n{tables}\n\
-                 settings = {{ strategy = {{ \"*.*\" = \"change_tracking\" }} }}"
+                 settings = {{ strategy = {{ \"*.*\" = \"change-tracking\" }} }}"
             ),
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -78,7 +78,7 @@ impl Source for Server {
             "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'items', @role_name = NULL, \
              @capture_instance = N'dbo_items_2'",
         ]);
-        for strategy in ["cdc", "change_tracking"] {
+        for strategy in ["cdc", "change-tracking"] {
             let without = "columns = { \"dbo.items\" = { exclude = [\"extra\"] } }";
             self.world.edit(&format!("\"{strategy}\" }} }}"), &format!("\"{strategy}\" }}, {without} }}"));
         }
