@@ -61,7 +61,7 @@ pub use datakit_model::resume::{Leftover, Stays};
 pub use datakit_model::sink::{TableRows, WriteMode};
 pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
-    EVENT_VERSION, NoticeLevel, Observer, Preview, RejectedRows, RunEvent, RunStatus, Summary, TRACE, TableError,
+    EVENT_VERSION, NoticeLevel, Observer, PlanningStep, Preview, RejectedRows, RunEvent, RunStatus, Summary, TRACE, TableError,
     TableStatus, TableSummary, VersionedEvent, new_run_id,
 };
 

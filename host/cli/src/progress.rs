@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use datakit_app::{NoticeLevel, Observer, RunEvent, TableStatus, TableSummary};
+use datakit_app::{NoticeLevel, Observer, RunEvent, TableError, TableStatus, TableSummary};
 use datakit_model::printable;
 use datakit_model::source::PoolStatistics;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -178,6 +178,12 @@ impl Progress {
         }
     }
 
+    fn will_retry(&self, what: &str, attempt: u64, pause_ms: u64, error: &TableError) {
+        let seconds = Duration::from_millis(pause_ms).as_secs_f64();
+        let (code, message) = (&error.code, short(&error.message));
+        self.terminal.warn(&format!("{what}: attempt {attempt} failed, again in {seconds:.1} s: {code}: {message}"));
+    }
+
     fn finished(&self, summary: &TableSummary) {
         let mut state = self.state();
         if let Some(line) = state.lines.remove(&summary.table) {
@@ -317,6 +323,9 @@ impl Observer for Progress {
                 let plural = if tables == 1 { "table" } else { "tables" };
                 self.waits_for(format!("planning {tables} {plural}"));
             }
+            RunEvent::RetryingPlan { step, attempt, pause_ms, error } => {
+                self.will_retry(&step.to_string(), attempt, pause_ms, &error);
+            }
             RunEvent::TableStarted { table, partitions, estimated_rows, .. } => {
                 self.started(&table, partitions, estimated_rows);
             }
@@ -325,13 +334,7 @@ impl Observer for Progress {
                 if let Some(line) = self.state().lines.get(&table) {
                     line.bar.set_position(line.bar.position().saturating_sub(rows_taken_back));
                 }
-                let seconds = Duration::from_millis(pause_ms).as_secs_f64();
-                self.terminal.warn(&format!(
-                    "{}: attempt {attempt} failed, again in {seconds:.1} s: {}: {}",
-                    name(&table),
-                    error.code,
-                    short(&error.message)
-                ));
+                self.will_retry(&name(&table), attempt, pause_ms, &error);
             }
             RunEvent::TableFinished { summary } => self.finished(&summary),
             RunEvent::Connections { pool, is_last } => connections(&pool, is_last),

@@ -93,6 +93,17 @@ pub enum RunEvent {
         /// The number of tables.
         tables: usize,
     },
+    /// Discovery or planning failed and starts again after a pause.
+    RetryingPlan {
+        /// What failed.
+        step: PlanningStep,
+        /// The attempt that failed, from 1.
+        attempt: u64,
+        /// The pause, in milliseconds.
+        pause_ms: u64,
+        /// Why.
+        error: TableError,
+    },
     /// The host starts to read a table.
     TableStarted {
         /// The table.
@@ -163,6 +174,25 @@ pub enum NoticeLevel {
     Warning,
     /// For information.
     Note,
+}
+
+/// What comes before the first table of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanningStep {
+    /// The datakit reads the catalog.
+    Discovery,
+    /// The datakit plans tables.
+    Planning,
+}
+
+impl std::fmt::Display for PlanningStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Discovery => "discovery",
+            Self::Planning => "planning",
+        })
+    }
 }
 
 /// An event as it leaves the process: `{"version": 1, "event": "…", …}`.

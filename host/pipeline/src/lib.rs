@@ -37,7 +37,7 @@ mod trace;
 mod writing;
 
 pub use error::RunError;
-pub use event::{EVENT_VERSION, NoticeLevel, Observer, RunEvent, VersionedEvent};
+pub use event::{EVENT_VERSION, NoticeLevel, Observer, PlanningStep, RunEvent, VersionedEvent};
 pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
 pub use prepare::Prepared;
 pub use resolve::{Resolution, Resolved, resolve};

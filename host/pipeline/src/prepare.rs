@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use datakit_model::datakit::{Session, Table, TablePlan};
-use datakit_model::{ColumnChange, Failure, TableId};
+use datakit_model::{ColumnChange, Failure, Retry, TableId};
 
-use crate::event::{Observer, RunEvent};
+use crate::event::{Observer, PlanningStep, RunEvent};
 use crate::job::Job;
 use crate::quality;
+use crate::retry::PlanningRetries;
 use crate::select::{Selected, select};
 
 /// A selected table: how it is read, or why it cannot be.
@@ -28,13 +29,35 @@ impl Prepared {
     }
 }
 
-/// Every selected table, by name.
+/// Every selected table, by name. Nothing is tried again: who asks is waiting.
 ///
 /// # Errors
 /// What concerns all tables: the source cannot be reached, the datakit fails, no table matches.
 pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
+    prepare_with(job, session, observer, PlanningRetries::none(observer)).await
+}
+
+/// The same for a run, which tries again what may pass by itself.
+///
+/// # Errors
+/// Those of [`prepare`].
+pub(crate) async fn prepare_run(
+    job: &Job,
+    session: &Session,
+    observer: &dyn Observer,
+) -> Result<Vec<Prepared>, Failure> {
+    prepare_with(job, session, observer, PlanningRetries::new(&job.limits, observer)).await
+}
+
+async fn prepare_with(
+    job: &Job,
+    session: &Session,
+    observer: &dyn Observer,
+    retries: PlanningRetries<'_>,
+) -> Result<Vec<Prepared>, Failure> {
     observer.event(RunEvent::Discovering);
-    let discovery = job.datakit.discover(session, &job.tables).await?;
+    let discovering = || job.datakit.discover(session, &job.tables);
+    let discovery = retries.run(PlanningStep::Discovery, discovering).await?;
     let selection = job.selection(&discovery).await?;
     let Selected { discovered, tables, invalid, unmatched } = select(discovery, &selection)?;
     let names = tables.iter().map(|table| &table.id).chain(invalid.iter().map(|table| &table.id));
@@ -51,7 +74,7 @@ pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observe
     failures.extend(tables.iter().filter_map(|table| Some((table.id.clone(), job.state_failure(&table.id)?))));
     let ids: Vec<TableId> =
         tables.iter().filter(|table| !failures.contains_key(&table.id)).map(|table| table.id.clone()).collect();
-    let (mut plans, failed) = plans(job, session, &ids).await;
+    let (mut plans, failed) = plans(job, session, &ids, retries).await;
     failures.extend(failed);
     failures.extend(ids.into_iter().filter_map(|id| job.state_failure(&id).map(|failure| (id, failure))));
     let mut prepared: Vec<Prepared> = tables
@@ -67,11 +90,13 @@ pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observe
 }
 
 /// The plan of each table, or why there is none. All tables in one call, since a datakit reads the catalog once for them; when
-/// that fails, half of them in each of two calls, down to the table that fails.
+/// that fails, half of them in each of two calls, down to the table that fails. A failure that may pass is waited for once, for all
+/// tables together.
 async fn plans(
     job: &Job,
     session: &Session,
     tables: &[TableId],
+    mut retries: PlanningRetries<'_>,
 ) -> (HashMap<TableId, TablePlan>, Vec<(TableId, Failure)>) {
     let (mut plans, mut failed) = (HashMap::new(), Vec::new());
     let mut waiting = vec![tables];
@@ -79,10 +104,14 @@ async fn plans(
         if group.is_empty() {
             continue;
         }
-        match (job.datakit.plan(session, group).await, group) {
+        let planned = retries.run(PlanningStep::Planning, || job.datakit.plan(session, group)).await;
+        match (planned, group) {
             (Ok(planned), _) => plans.extend(planned.into_iter().map(|plan| (plan.table.clone(), plan))),
             (Err(error), [only]) => failed.push((only.clone(), error)),
-            (Err(_), several) => {
+            (Err(error), several) => {
+                if error.retry() == Retry::AfterBackoff {
+                    retries = retries.used_up();
+                }
                 let (first, second) = several.split_at(several.len() / 2);
                 waiting.extend([second, first]);
             }

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
 use crate::job::{Destination, Job};
-use crate::prepare::{Prepared, prepare};
+use crate::prepare::{Prepared, prepare, prepare_run};
 use crate::summary::{RunStatus, Summary, TableError, TableStatus, TableSummary, seconds};
 use crate::table::{self, TableContext};
 use crate::trace;
@@ -193,7 +193,7 @@ pub async fn run(
     let destination = Destination { sink: Arc::clone(&sink), mode };
     let session = job.session(Some(destination.clone()));
     let planning = job.planning_session(Some(destination.clone()));
-    let Some(prepared) = stop.run_until_cancelled(prepare(&job, &planning, observer.as_ref())).await else {
+    let Some(prepared) = stop.run_until_cancelled(prepare_run(&job, &planning, observer.as_ref())).await else {
         return Ok(summarise(&job, Vec::new(), started, true));
     };
     let (mut plans, mut tables) = (Vec::new(), Vec::new());

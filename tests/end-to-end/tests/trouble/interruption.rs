@@ -253,3 +253,22 @@ fn a_deadlock_in_the_middle_restarts_a_postgres_table() {
     let rows = "SELECT count(*)::text || ' ' || count(DISTINCT id)::text FROM \"ERP_dbo\".big";
     assert_eq!(world.postgres(rows), "5000 5000");
 }
+
+#[test]
+fn deadlock_while_the_catalog_is_read_is_tried_again() {
+    let Some(world) = big_world() else { return };
+    let in_the_catalog = |times| {
+        let fault = Fault { table: String::new(), after_rows: 0, effect: Effect::Error(errors::deadlock(51)), times };
+        world.mssql.engine().add_fault(fault);
+    };
+    in_the_catalog(1);
+    let output = world.host(&run(&["--tables", "dbo.a"])).success();
+    assert!(output.stderr.contains("discovery: attempt 1 failed"), "{}", output.stderr);
+    assert_eq!(output.json()["rows"], 2);
+
+    // Somebody waits for the answer to a question.
+    in_the_catalog(1);
+    let output = world.host(&["plan", "--tables", "dbo.a"]);
+    assert_eq!(output.code, Some(4), "{}", output.stderr);
+    assert!(!output.stderr.contains("attempt 1 failed"), "{}", output.stderr);
+}
