@@ -10,6 +10,7 @@
 //! | `protection` | what a run may ask of a source |
 //! | `job` | an ingest of the configuration becomes a job |
 //! | `run`, `plan`, `preview`, `discover` | what can be asked of a job |
+//! | `reconcile` | tables of the sink against their sources |
 //! | `metrics` | what a run counts, for Prometheus |
 //! | `lineage` | what a run read and wrote, for OpenLineage |
 //! | `doctor`, `health`, `serve_health`, `validate` | whether a run could work |
@@ -45,6 +46,7 @@ mod packages;
 mod plan;
 mod preview;
 mod protection;
+mod reconcile;
 mod reports;
 mod requests;
 mod run;
@@ -61,7 +63,7 @@ pub use datakit_model::resume::{Leftover, Stays};
 pub use datakit_model::sink::{TableRows, WriteMode};
 pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
-    EVENT_VERSION, NoticeLevel, Observer, PlanningStep, Preview, RejectedRows, RunEvent, RunStatus, Summary, TRACE, TableError,
+    Difference, Differences, DifferingRange, EVENT_VERSION, NamedKey, NoticeLevel, Observer, PlanningStep, Preview, Reconciled, RejectedRows, RunEvent, RunStatus, Scope, Summary, TRACE, TableError,
     TableStatus, TableSummary, VersionedEvent, new_run_id,
 };
 
@@ -80,6 +82,7 @@ pub use lock::{LockedDatakit, lock};
 pub use packages::{ListedDatakit, Published, Pulled, list, publish, pull};
 pub use plan::{PlannedPartition, PlannedRule, PlannedTable, plan};
 pub use preview::preview;
+pub use reconcile::{ReconcileRequest, ReconcileStatus, ReconciledEntry, reconcile};
 pub use reports::{Report, Reports, Tables};
 pub use requests::{
     DoctorRequest, IngestRequest, LockRequest, PlanRequest, PreviewRequest, PullRequest, RenewRequest, RunRequest,

@@ -8,6 +8,7 @@
 mod checks;
 mod clean;
 mod drift;
+mod reconcile;
 mod runs;
 mod state;
 
@@ -22,6 +23,7 @@ use clap_complete::Shell;
 pub(crate) use checks::{Doctor, ServeHealth};
 pub(crate) use clean::Clean;
 pub(crate) use drift::{DriftArgument, DriftWord};
+pub(crate) use reconcile::Reconcile;
 pub(crate) use runs::{Runs, RunsList, RunsRebuild, RunsShow, Status};
 pub(crate) use state::{State, StateAccept, StateExport, StateList, StateReset, StateShow, StateTable};
 
@@ -145,6 +147,15 @@ pub(crate) enum Command {
         after_long_help = "Examples:\n  host plan sqlserver-bronze@0.1.0 --tables 'sales.*'\n  host plan --output json | jq '.[].partitions'"
     )]
     Plan(Plan),
+    /// Compare tables of the sink with their sources, and name the ranges of keys that differ
+    ///
+    /// Reads the rows of both, and compares them by their key: keys that are missing, surplus, or have other values. Nothing is
+    /// written, and no value is shown but those of keys. Exit status 5: something differs. docs/reconcile.md says what is compared,
+    /// and what that proves.
+    #[command(
+        after_long_help = "Examples:\n  host reconcile\n  host reconcile --ingest sales --tables 'sales.*'\n  host reconcile --output json | jq '.[] | select(.status == \"different\") | .ranges'"
+    )]
+    Reconcile(Reconcile),
     /// Show the first rows of each table, as the sink would get them
     #[command(
         after_long_help = "Examples:\n  host preview sqlserver-bronze@0.1.0 --tables dbo.orders --rows 5\n  host preview ./sqlserver-bronze.wasm --tables dbo.orders"

@@ -319,6 +319,7 @@ impl Observer for Progress {
                     if nearest.is_empty() { String::new() } else { format!("; near it: {}", nearest.join(", ")) };
                 self.terminal.warn(&format!("`{pattern}` matches no table{meant}"));
             }
+            RunEvent::Comparing { table } => self.waits_for(format!("comparing {}", printable::line(&table))),
             RunEvent::Planning { tables } => {
                 let plural = if tables == 1 { "table" } else { "tables" };
                 self.waits_for(format!("planning {tables} {plural}"));

@@ -5,9 +5,11 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
-pub use checksum::{Checksum, RowChecksum, ValueBytes, one_zero};
+pub use checksum::{Checksum, RowChecksum, ValueBytes, has_same_values, one_zero};
+pub use texts::{times_of_texts, uuids_of_texts};
 
 mod checksum;
+mod texts;
 
 /// What is compared before the rows of a load become visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -104,6 +104,11 @@ pub enum RunEvent {
         /// Why.
         error: TableError,
     },
+    /// The host compares a table with its source.
+    Comparing {
+        /// The table.
+        table: String,
+    },
     /// The host starts to read a table.
     TableStarted {
         /// The table.

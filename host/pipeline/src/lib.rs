@@ -13,6 +13,7 @@
 //! - [`resolve()`]: lock file, cache, registry: which bytes run;
 //! - [`Job`]: a loaded datakit with its roles, sink, grant and settings, checked before anything is opened;
 //! - [`discover`], [`plan`], [`preview`], [`run()`]: what a person can ask of a job;
+//! - [`reconcile()`]: source against sink, after loads;
 //! - `quality`: the rules of a table, checked before its commit;
 //! - [`RunEvent`] and [`Observer`]: what happens, as it happens; [`Summary`]: what has happened.
 //!
@@ -25,6 +26,7 @@ mod job;
 mod partition;
 mod prepare;
 mod quality;
+mod reconcile;
 mod rejected;
 mod resolve;
 mod resume;
@@ -40,6 +42,9 @@ pub use error::RunError;
 pub use event::{EVENT_VERSION, NoticeLevel, Observer, PlanningStep, RunEvent, VersionedEvent};
 pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
 pub use prepare::Prepared;
+pub use reconcile::{
+    Difference, Differences, DifferingRange, NamedKey, ReconcileError, Reconciled, ReconciledTable, Reconciliation, Scope, reconcile,
+};
 pub use resolve::{Resolution, Resolved, resolve};
 pub use run::{Discovered, Preview, discover, plan, preview, run};
 pub use summary::{RejectedRows, RunStatus, Summary, TableCommit, TableError, TableStatus, TableSummary};

@@ -9,6 +9,7 @@ mod lock;
 mod packages;
 mod plan;
 mod preview;
+mod reconcile;
 mod run;
 mod runs;
 mod state;
@@ -77,6 +78,7 @@ pub(crate) async fn execute(command: Command, session: &Session) -> Result<u8, R
         Command::Doctor(arguments) => doctor::doctor(arguments, session).await?,
         Command::Kerberos(command) => return kerberos::kerberos(command, session).await,
         Command::Plan(arguments) => done(plan::plan(arguments, session).await)?,
+        Command::Reconcile(arguments) => done(reconcile::reconcile(arguments, session).await)?,
         Command::Preview(arguments) => done(preview::preview(arguments, session).await)?,
         Command::Discover(arguments) => done(discover::discover(arguments, session).await)?,
         Command::ServeHealth(arguments) => done(answer_health(arguments, session).await)?,

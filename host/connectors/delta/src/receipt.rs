@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray as _, FixedSizeBinaryArray, Time64NanosecondArray};
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::receipt::compare;
-use datakit_model::receipt::{Delivered, RowChecksum};
+use datakit_model::receipt::{Delivered, RowChecksum, times_of_texts, uuids_of_texts};
 use datakit_parquet::{DataFile, FilePlan};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::ObjectStoreExt as _;
@@ -162,42 +162,15 @@ impl Form {
     pub(crate) fn undone(self, column: &ArrayRef) -> Option<ArrayRef> {
         match self {
             Self::Same => Some(Arc::clone(column)),
-            Self::UuidText => uuids(column),
-            Self::TimeText => times(column),
+            Self::UuidText => uuids_of_texts(column),
+            Self::TimeText => times_of_texts(column),
         }
     }
 }
 
-fn uuids(column: &ArrayRef) -> Option<ArrayRef> {
-    let uuid = |text: &str| {
-        let uuid = uuid::Uuid::try_parse(text).ok()?;
-        (uuid.hyphenated().to_string() == text).then(|| uuid.into_bytes())
-    };
-    let values = column.as_string::<i32>().iter().map(|text| text.map(uuid));
-    let values = values.map(|value| value.map_or(Some(None), |uuid| uuid.map(Some))).collect::<Option<Vec<_>>>()?;
-    Some(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), 16).ok()?))
-}
-
-fn times(column: &ArrayRef) -> Option<ArrayRef> {
-    let values = column.as_string::<i32>().iter().map(|text| text.map_or(Some(None), |text| time(text).map(Some)));
-    Some(Arc::new(values.collect::<Option<Time64NanosecondArray>>()?))
-}
-
-/// Nanoseconds since midnight, of `hh:mm:ss` and up to nine digits of fraction.
-fn time(text: &str) -> Option<i64> {
-    let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let mut parts = clock.split(':').map(|part| part.parse::<i64>().ok());
-    let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next()??);
-    if parts.next().is_some() || fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let nanoseconds = format!("{fraction:0<9}").parse::<i64>().ok()?;
-    Some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + nanoseconds)
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array as _, StringArray};
+    use arrow::array::{Array as _, AsArray as _, StringArray};
     use arrow::datatypes::Time64NanosecondType;
 
     use super::*;

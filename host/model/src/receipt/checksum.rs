@@ -31,6 +31,12 @@ impl Checksum {
         Self(self.0.wrapping_add(other.0))
     }
 
+    /// Its 128 bits as a number.
+    #[must_use]
+    pub fn bits(self) -> u128 {
+        self.0
+    }
+
     /// Of the bytes of one row.
     fn of_row(bytes: &[u8]) -> Self {
         let mut hasher = SipHasher13::new();
@@ -74,6 +80,16 @@ impl ValueBytes {
     /// A row of another schema.
     pub fn values(&self, row: &OwnedRow) -> Result<Vec<ArrayRef>, ArrowError> {
         self.0.convert_rows([row.row()])
+    }
+
+    /// The values of rows of which these are the bytes, as this made them.
+    ///
+    /// # Errors
+    /// Rows of another schema.
+    pub fn values_of<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, ArrowError> {
+        let parser = self.0.parser();
+        let rows: Vec<_> = rows.into_iter().map(|bytes| parser.parse(bytes)).collect();
+        self.0.convert_rows(rows)
     }
 }
 
@@ -129,6 +145,12 @@ impl RowChecksum {
     pub fn sum(&self) -> Checksum {
         self.sum
     }
+}
+
+/// Whether values of two types are compared as they are: what one type says of a value, the other says too.
+#[must_use]
+pub fn has_same_values(one: &DataType, other: &DataType) -> bool {
+    canonical_type(one) == canonical_type(other)
 }
 
 /// The type in which the values of a type are compared.
