@@ -36,7 +36,7 @@ pub(crate) async fn calls(arguments: &Arguments) -> Result<Value> {
 }
 
 async fn native(id: &TableId) -> Result<Native> {
-    let access = Access { tables: patterns()?, run_id: run().run_id, memory: memory() };
+    let access = Access { tables: patterns()?, run_id: run().run_id, memory: memory(), rejecting: None };
     let connection = source()?.connect(access).await?;
     let query = Query { sql: SQL.to_owned(), parameters: Vec::new(), options: QueryOptions::default() };
     let reader = connection.query(query).await?;

@@ -62,7 +62,7 @@ pub(crate) async fn connected(table: &TableArguments) -> Result<Arc<SqlServerSou
 
 /// Starts a query.
 pub(crate) async fn open(source: &SqlServerSource, sql: String) -> Result<Box<dyn Reader>> {
-    let access = Access { tables: patterns()?, run_id: run().run_id, memory: memory() };
+    let access = Access { tables: patterns()?, run_id: run().run_id, memory: memory(), rejecting: None };
     let connection = source.connect(access).await?;
     let query = Query { sql, parameters: Vec::new(), options: QueryOptions::default() };
     Ok(connection.query(query).await?)

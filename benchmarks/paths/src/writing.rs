@@ -138,6 +138,7 @@ pub(crate) fn session(source: Arc<dyn Source>, settings: &str) -> Result<Session
         memory: memory(),
         log: RunLog::default(),
         rejected: ByteLimit::new(RunLimits::default().max_rejected_bytes),
+        rejecting: None,
         watermarks: Arc::new(NoWatermarks),
     })
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use std::sync::Arc;
 
-use datakit_config::{Config, Connection, Ingest, Mode, QualityRule};
+use datakit_config::{Config, Connection, Ingest, Mode, QualityRule, RejectedRule};
 use datakit_connect::connector::ConnectedSource;
 use datakit_model::sink::WriteMode;
 use datakit_model::{DriftRule, DriftRules, RunLimits};
@@ -104,6 +104,7 @@ pub(crate) async fn job_of(
             false => ingest.drift.rules(),
         },
         receipt: ingest.receipt.unwrap_or_default(),
+        rejects: ingest.rejected.as_ref().map(RejectedRule::bounds),
     };
     Ok(Job::new(parts).await?)
 }

@@ -232,7 +232,7 @@ impl State {
             ("datakit_bytes_read_total", "Bytes of these rows in memory.", |it| it.bytes_read),
             ("datakit_rows_committed_total", "Rows committed.", |it| it.rows_committed),
             ("datakit_bytes_committed_total", "Bytes committed, in the form of the sink.", |it| it.bytes_committed),
-            ("datakit_rows_rejected_total", "Rows of files that were rejected.", |it| it.rejected),
+            ("datakit_rows_rejected_total", "Rows that were rejected.", |it| it.rejected),
             ("datakit_drift_columns_total", "Columns of the source that were not those of the table.", |it| {
                 it.changed_columns
             }),

@@ -12,6 +12,7 @@ use crate::node::{Entry, Node, Value};
 use crate::problem::{Problem, Problems};
 use crate::quality::QualityRule;
 use crate::reader::nearest;
+use crate::rejects::RejectedRule;
 use crate::settings::{Checks, Settings as _};
 use crate::text::Origin;
 
@@ -76,6 +77,9 @@ pub struct Ingest {
     #[serde(default)]
     #[schemars(extend("x-expected" = "a word, or a table of words by patterns of tables"))]
     pub drift: DriftSetting,
+    /// How many rows of a table may be rejected for a value that the host cannot represent; by default a bad value fails its table.
+    #[schemars(extend("x-expected" = "a table, such as { max_rows = 100 }"))]
+    pub rejected: Option<RejectedRule>,
     /// What is compared between source and sink before rows become visible; `count` by default.
     pub receipt: Option<ReceiptLevel>,
     /// Partitions worked on at one time; `limits.run.max_parallel_partitions` by default.
@@ -114,6 +118,7 @@ impl Ingest {
         check_tables(at);
         check_drift(at);
         at.elements("quality").iter().for_each(QualityRule::check);
+        at.check_within::<RejectedRule>("rejected");
     }
 }
 

@@ -265,6 +265,7 @@ impl Config {
             quality: Vec::new(),
             mode: None,
             drift: DriftSetting::default(),
+            rejected: None,
             receipt: None,
             parallel: None,
         })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use datakit_model::rejects::RejectedRow;
 use datakit_model::{MemoryBudget, TrackedBatch};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -13,6 +14,8 @@ use datakit_model::Fault;
 pub enum Message<E> {
     /// A batch, and how many values of which column were cut in it.
     Batch(TrackedBatch, Vec<(usize, u64)>),
+    /// Rows that were rejected, before the batch whose rows they are not among.
+    Rejected(Vec<RejectedRow>),
     /// All rows were delivered. A channel that closes without it lost its task.
     End,
     /// The result ended with an error.
@@ -89,6 +92,23 @@ impl<E: Fault> Delivery<E> {
         self.sender.send(message).await.map_err(|_| Stop::Dropped)?;
         self.deadline += waiting_since.elapsed();
         Ok(())
+    }
+
+    /// Hands over rows that were rejected, if there are any, then the others, if there are any.
+    pub async fn ship_split(
+        &mut self,
+        batch: RecordBatch,
+        cuts: Vec<(usize, u64)>,
+        rejected: Vec<RejectedRow>,
+    ) -> Result<(), Stop<E>> {
+        if !rejected.is_empty() {
+            self.rows += rejected.len() as u64;
+            self.sender.send(Message::Rejected(rejected)).await.map_err(|_| Stop::Dropped)?;
+            if batch.num_rows() == 0 {
+                return Ok(());
+            }
+        }
+        self.ship(batch, cuts).await
     }
 
     /// Tells how the result ended.

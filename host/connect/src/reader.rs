@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datakit_model::source::{Adjustment, ReadReport, Reader, Rejected};
+use datakit_model::source::{Adjustment, ReadReport, Reader, Rejected, RejectedRow};
 use datakit_model::{Failure, TrackedBatch};
 use tokio::sync::mpsc;
 
@@ -18,6 +18,8 @@ pub struct BatchReader<E> {
     messages: mpsc::Receiver<Message<E>>,
     /// What cutting a value of each column means, and how often it happened.
     cuts: Vec<Adjustment>,
+    /// Rows that were rejected, since the last report.
+    rejected: Vec<RejectedRow>,
     ended: bool,
     approximate: bool,
     snapshot: Option<Arc<str>>,
@@ -29,7 +31,17 @@ pub struct BatchReader<E> {
 impl<E> BatchReader<E> {
     /// A reader of what a task sends; `cuts` has a place for each column whose values may be cut, or none at all.
     pub fn new(schema: SchemaRef, cuts: Vec<Adjustment>, messages: mpsc::Receiver<Message<E>>, busy: Busy) -> Self {
-        Self { schema, messages, cuts, ended: false, approximate: false, snapshot: None, filtered: None, _busy: busy }
+        Self {
+            schema,
+            messages,
+            cuts,
+            rejected: Vec::new(),
+            ended: false,
+            approximate: false,
+            snapshot: None,
+            filtered: None,
+            _busy: busy,
+        }
     }
 
     /// With the snapshot that its rows are of, where other queries can read the same one.
@@ -42,6 +54,14 @@ impl<E> BatchReader<E> {
     pub fn filtered_when(mut self, filtered: Arc<AtomicBool>) -> Self {
         self.filtered = Some(filtered);
         self
+    }
+
+    fn note_cuts(&mut self, cuts: Vec<(usize, u64)>) {
+        for (column, values) in cuts {
+            if let Some(cut) = self.cuts.get_mut(column) {
+                cut.values += values;
+            }
+        }
     }
 
     /// Says that the query may have read what was not committed.
@@ -57,34 +77,39 @@ impl<E: Fault> Reader for BatchReader<E> {
     }
 
     async fn next(&mut self) -> Result<Option<TrackedBatch>, Failure> {
-        if self.ended {
-            return Ok(None);
-        }
-        let message = self.messages.recv().await;
-        self.ended = !matches!(message, Some(Message::Batch(..)));
-        match message {
-            Some(Message::Batch(batch, cuts)) => {
-                for (column, values) in cuts {
-                    if let Some(cut) = self.cuts.get_mut(column) {
-                        cut.values += values;
-                    }
+        while !self.ended {
+            match self.messages.recv().await {
+                Some(Message::Batch(batch, cuts)) => {
+                    self.note_cuts(cuts);
+                    return Ok(Some(batch));
                 }
-                Ok(Some(batch))
+                Some(Message::Rejected(rows)) => self.rejected.extend(rows),
+                last => {
+                    self.ended = true;
+                    return end(last);
+                }
             }
-            Some(Message::End) => Ok(None),
-            Some(Message::Failed(error)) => Err(error.into()),
-            None => Err(E::internal("the task that reads rows is gone".to_owned()).into()),
         }
+        Ok(None)
     }
 
     fn report(&mut self) -> ReadReport {
         ReadReport {
             adjustments: self.cuts.iter().filter(|cut| cut.values > 0).cloned().collect(),
-            rejected: Rejected::default(),
+            rejected: Rejected::new(std::mem::take(&mut self.rejected)),
             snapshot: self.snapshot.clone(),
             approximate: self.approximate,
             filtered: self.filtered.as_ref().is_some_and(|filtered| filtered.load(Ordering::Acquire)),
         }
+    }
+}
+
+/// What the last message says.
+fn end<E: Fault>(last: Option<Message<E>>) -> Result<Option<TrackedBatch>, Failure> {
+    match last {
+        Some(Message::Failed(error)) => Err(error.into()),
+        None => Err(E::internal("the task that reads rows is gone".to_owned()).into()),
+        Some(_) => Ok(None),
     }
 }
 

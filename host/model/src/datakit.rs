@@ -11,6 +11,7 @@ use crate::memory::ByteLimit;
 use crate::quality::Rule;
 use crate::resume::FixedRows;
 use crate::sink::WriteMode;
+use crate::rejects::Rejecting;
 use crate::source::{ReadReport, Source};
 use crate::{ColumnOrigin, Failure, HashKeys, MemoryBudget, RunIdentity, TableId, TablePatterns, TrackedBatch};
 use arrow::datatypes::SchemaRef;
@@ -33,6 +34,8 @@ pub struct Session {
     pub memory: MemoryBudget,
     /// What rejected rows are charged to, until their table is committed.
     pub rejected: ByteLimit,
+    /// What readers may reject of the table that is read; none: a bad value fails its query.
+    pub rejecting: Option<Rejecting>,
     /// What all instances of the run have logged.
     pub log: RunLog,
     /// What earlier commits left.

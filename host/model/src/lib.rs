@@ -16,6 +16,7 @@
 //! - [`memory`]: the run-wide byte budget that batches are charged to;
 //! - [`printable`]: the one sanitizer of what is printed;
 //! - [`quality`]: what must hold of a load, and what was found;
+//! - [`rejects`]: rows that are rejected, and how many may be;
 //! - [`source`]: what a source of rows offers to whoever reads it;
 //! - [`sink`]: what a sink offers to whoever writes to it;
 //! - [`resume`]: what a load keeps for a run that is started again;
@@ -41,6 +42,7 @@ mod origin;
 pub mod printable;
 pub mod quality;
 pub mod receipt;
+pub mod rejects;
 pub mod resume;
 pub mod run;
 pub mod secret;

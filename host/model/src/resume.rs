@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_rows_reads_back() {
-        let row = RejectedRow { file: "a.csv".into(), line: 3, reason: "r".to_owned(), text: "t".to_owned() };
+        let row = RejectedRow::of_file("a.csv".into(), 3, "r".to_owned(), Some("t".to_owned()));
         let adjustment = Adjustment { column: "c".to_owned(), what: "cut".to_owned(), values: 2 };
         let report = ReadReport {
             adjustments: vec![adjustment.clone()],

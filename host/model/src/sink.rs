@@ -376,6 +376,17 @@ pub trait TableValues: Send {
     async fn next(&mut self) -> Result<Option<RecordBatch>, Failure>;
 }
 
+/// A value that a table cannot hold as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedValue {
+    /// The row of the batch, from 0.
+    pub row: usize,
+    /// The column.
+    pub column: String,
+    /// Why not, without the value itself.
+    pub reason: String,
+}
+
 /// One table being written. Dropped without `commit` or `abort`, it leaves no trace a reader can see.
 #[async_trait]
 pub trait TableWriter: Send + Sync {
@@ -384,6 +395,16 @@ pub trait TableWriter: Send + Sync {
     /// # Errors
     /// The sink cannot be written.
     async fn partition(&self, ordinal: u32) -> Result<Box<dyn PartitionWriter>, Failure>;
+
+    /// The values of a batch that the table cannot hold as they are, in any order. Asked before the batch is written, and only where
+    /// rows may be rejected: elsewhere the write fails.
+    ///
+    /// # Errors
+    /// A batch that is not of the target's columns.
+    fn refused(&self, batch: &RecordBatch) -> Result<Vec<RefusedValue>, Failure> {
+        let _ = batch;
+        Ok(Vec::new())
+    }
 
     /// Partitions that a process before has finished by the plan of [`Target::load`]. They are in the commit, and are not to be begun.
     fn finished(&self) -> Vec<FinishedPartition> {

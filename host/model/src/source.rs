@@ -12,8 +12,10 @@ use async_trait::async_trait;
 use crate::changes::{ChangeFeed, ChangeRequest, Offer};
 use crate::failure::{Failure, Kind, Retry};
 use crate::files::FilesRequest;
-use crate::memory::{ByteLimit, Charge, MemoryBudget, Overfull, TrackedBatch};
+use crate::memory::{MemoryBudget, TrackedBatch};
 use crate::names::{TableId, TablePatterns};
+
+pub use crate::rejects::{Rejected, RejectedRow, Rejecting};
 
 /// A configured place to read from: server, credentials, pool. One for all partitions and tables of a run.
 #[async_trait]
@@ -118,6 +120,8 @@ pub struct Access {
     pub run_id: String,
     /// What the batches read are charged to.
     pub memory: MemoryBudget,
+    /// What becomes of rows of granted tables with a value that cannot be represented; none: the query fails.
+    pub rejecting: Option<Rejecting>,
 }
 
 /// One session with a source.
@@ -209,61 +213,6 @@ pub struct Adjustment {
     pub what: String,
     /// How many values it concerned.
     pub values: u64,
-}
-
-/// A row of a file that is no row of the table: what is known of it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct RejectedRow {
-    /// The file, by its path below the connection's root.
-    pub file: Arc<str>,
-    /// The line it begins at, from 1.
-    pub line: u64,
-    /// What is wrong with it.
-    pub reason: String,
-    /// How it reads, cut to a bound; what is no text is replaced.
-    pub text: String,
-}
-
-/// Rejected rows, with their share of what the run may hold of them.
-#[derive(Debug, Default)]
-pub struct Rejected {
-    rows: Vec<RejectedRow>,
-    charges: Vec<Charge>,
-}
-
-impl Rejected {
-    /// What a row takes besides its texts, in bytes.
-    const ROW_BYTES: u64 = 96;
-
-    /// These rows, charged to nothing yet.
-    #[must_use]
-    pub fn new(rows: Vec<RejectedRow>) -> Self {
-        Self { rows, charges: Vec::new() }
-    }
-
-    /// The same rows, charged to `limit`.
-    ///
-    /// # Errors
-    /// The limit.
-    pub fn charged(mut self, limit: &ByteLimit) -> Result<Self, Overfull> {
-        if !self.rows.is_empty() {
-            let bytes = self.rows.iter().map(|row| (row.reason.len() + row.text.len()) as u64 + Self::ROW_BYTES).sum();
-            self.charges.push(limit.charge(bytes)?);
-        }
-        Ok(self)
-    }
-
-    /// The rows.
-    #[must_use]
-    pub fn rows(&self) -> &[RejectedRow] {
-        &self.rows
-    }
-
-    /// Takes others in.
-    pub fn append(&mut self, mut more: Self) {
-        self.rows.append(&mut more.rows);
-        self.charges.append(&mut more.charges);
-    }
 }
 
 /// One query of a datakit.

@@ -153,6 +153,12 @@ pub enum RunError {
         /// The run.
         run_id: String,
     },
+    /// More rejected rows than the run may hold.
+    #[error("rejected rows take more memory than limits.run.max_rejected_bytes = {capacity_bytes}")]
+    RejectedBytes {
+        /// The limit.
+        capacity_bytes: u64,
+    },
     /// A task of the host panicked.
     #[error("a worker for {table} crashed: {message}")]
     Crashed {
@@ -182,6 +188,7 @@ impl Diagnostic for RunError {
             Self::NoMode { .. } => "DK-RUN-014",
             Self::PlannedColumn { .. } => "DK-RUN-015",
             Self::PlannedRole { .. } => "DK-RUN-016",
+            Self::RejectedBytes { .. } => "DK-RUN-074",
         }
         .into()
     }
@@ -193,6 +200,7 @@ impl Diagnostic for RunError {
             | Self::PartitionSchema { .. }
             | Self::PlannedColumn { .. }
             | Self::PlannedRole { .. } => Kind::Datakit,
+            Self::RejectedBytes { .. } => Kind::Data,
             Self::Crashed { .. } => Kind::Internal,
             _ => Kind::User,
         }
@@ -245,6 +253,9 @@ impl Diagnostic for RunError {
             }
             Self::Stopped { run_id, .. } => {
                 format!("continue with `--run-id {run_id}`: tables that are committed are left as they are")
+            }
+            Self::RejectedBytes { .. } => {
+                "repair the rows, let fewer tables run at a time, or raise limits.run.max_rejected_bytes".into()
             }
             Self::Crashed { .. } => "this is a bug in the host: please report it with the log".into(),
         })

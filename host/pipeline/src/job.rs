@@ -6,6 +6,7 @@ use datakit_model::datakit::Datakit;
 use datakit_model::datakit::{Discovery, Info, RunLog, Session, TablePlan, Verdict, Watermarks};
 use datakit_model::memory::ByteLimit;
 use datakit_model::quality::{OperatorRule, TableRule};
+use datakit_model::rejects::{RejectBounds, Rejecting};
 use datakit_model::sink::{Sink, WriteMode};
 use datakit_model::source::Source;
 use datakit_model::{
@@ -97,6 +98,8 @@ pub struct JobParts {
     pub drift: DriftRules,
     /// What is compared between source and sink before rows become visible.
     pub receipt: ReceiptLevel,
+    /// How many rows with bad values may be rejected; none: a bad value fails its table.
+    pub rejects: Option<RejectBounds>,
 }
 
 /// A datakit with its roles, grant and settings, all checked. Opens nothing by itself.
@@ -108,6 +111,7 @@ pub struct Job {
     pub(crate) drift: DriftRules,
     pub(crate) quality: Vec<OperatorRule>,
     pub(crate) receipt: ReceiptLevel,
+    pub(crate) rejects: Option<RejectBounds>,
     keys: HashKeys,
     info: Info,
     roles: HashMap<String, Arc<dyn Source>>,
@@ -154,6 +158,7 @@ impl Job {
             log: RunLog::default(),
             limits: parts.limits,
             receipt: parts.receipt,
+            rejects: parts.rejects,
             tables: parts.tables,
             drift: parts.drift,
             quality: parts.quality,
@@ -242,6 +247,7 @@ impl Job {
             keys: self.keys.clone(),
             memory: self.memory.clone(),
             rejected: self.rejected.clone(),
+            rejecting: None,
             log: self.log.clone(),
             watermarks: Arc::new(SinkState {
                 sink,
@@ -251,6 +257,12 @@ impl Job {
                 answers: OnceCell::new(),
             }),
         }
+    }
+
+    /// The same session, for the rows of a table with this key.
+    pub(crate) fn session_of(&self, session: &Session, keys: &Arc<[String]>) -> Session {
+        let rejecting = self.rejects.map(|bounds| Rejecting { bounds, keys: Arc::clone(keys) });
+        Session { rejecting, ..session.clone() }
     }
 
     /// The watermark that the plan of a table was made from; none when the datakit did not ask for it.

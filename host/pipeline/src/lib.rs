@@ -32,6 +32,7 @@ mod resolve;
 mod resume;
 mod retry;
 mod run;
+mod sieve;
 mod select;
 mod summary;
 mod table;

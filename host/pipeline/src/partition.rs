@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::RunError;
 use crate::event::RunEvent;
 use crate::retry;
+use crate::sieve::Sieve;
 use crate::summary::TableError;
 use crate::table::TableContext;
 
@@ -81,7 +82,7 @@ pub(crate) async fn copy(
 
 async fn attempt_copy(
     context: &TableContext,
-    writer: &Arc<dyn TableWriter>,
+    table: &Arc<dyn TableWriter>,
     partition: &Partition,
     schema: &SchemaRef,
     opened: Option<Box<dyn Extraction>>,
@@ -95,8 +96,10 @@ async fn attempt_copy(
         let table = partition.table.clone();
         return Err(RunError::PartitionSchema { table, ordinal: partition.ordinal }.into());
     }
-    let mut writer = writer.partition(partition.ordinal).await?;
-    match context.unless_stopped(pump(context, partition, extraction, writer.as_mut(), rows)).await {
+    let mut writer = table.partition(partition.ordinal).await?;
+    let sieve = Sieve::of(context, table, extraction.roles());
+    let pumped = pump(context, partition, (extraction, sieve), writer.as_mut(), rows);
+    match context.unless_stopped(pumped).await {
         Ok(read) => Ok(PartitionResult { ordinal: partition.ordinal, written: writer.finish().await?, ..read }),
         Err(failure) => {
             writer.abort().await;
@@ -109,7 +112,7 @@ async fn attempt_copy(
 async fn pump(
     context: &TableContext,
     partition: &Partition,
-    extraction: Box<dyn Extraction>,
+    (extraction, sieve): (Box<dyn Extraction>, Option<Sieve>),
     writer: &mut dyn PartitionWriter,
     rows: &mut u64,
 ) -> Result<PartitionResult, Failure> {
@@ -118,7 +121,7 @@ async fn pump(
     let tally = Tally::new(context.job.receipt, &extraction.schema());
     let mut tally = tally.map_err(|error| crashed(error.to_string()))?;
     let checks = context.checks.as_ref().map(PartitionChecks::new);
-    let producer = AbortOnDropHandle::new(tokio::spawn(produce(extraction, sender, context.asks_watermark, checks)));
+    let producer = AbortOnDropHandle::new(tokio::spawn(produce((extraction, sieve), sender, context.asks_watermark, checks)));
     while let Some(batch) = receiver.recv().await {
         let (count, bytes) = (batch.batch().num_rows() as u64, batch.batch().get_array_memory_size() as u64);
         if let Some(tally) = &mut tally {
@@ -136,12 +139,15 @@ async fn pump(
 }
 
 async fn produce(
-    mut extraction: Box<dyn Extraction>,
+    (mut extraction, mut sieve): (Box<dyn Extraction>, Option<Sieve>),
     batches: mpsc::Sender<TrackedBatch>,
     asks_watermark: bool,
     mut checks: Option<PartitionChecks>,
 ) -> Result<PartitionResult, Failure> {
-    while let Some(batch) = extraction.next().await? {
+    while let Some(mut batch) = extraction.next().await? {
+        if let Some(sieve) = &mut sieve {
+            batch = sieve.sift(batch)?;
+        }
         if batch.batch().num_rows() == 0 {
             continue;
         }
@@ -155,5 +161,7 @@ async fn produce(
     }
     let watermark = if asks_watermark { extraction.watermark().await? } else { None };
     let quality = checks.map(PartitionChecks::finish).transpose()?;
-    Ok(PartitionResult { report: extraction.report(), watermark, quality, ..PartitionResult::default() })
+    let mut report = extraction.report();
+    report.rejected.append(sieve.map(|sieve| sieve.rejected).unwrap_or_default());
+    Ok(PartitionResult { report, watermark, quality, ..PartitionResult::default() })
 }

@@ -172,6 +172,7 @@ fn fingerprint(context: &TableContext, plan: &TablePlan, fixed: FixedRows, mode:
         columns,
         fixed,
         versions,
+        format!("{:?}", context.job.rejects),
     ]);
     hex(&Sha256::digest(facts.to_string().as_bytes())[..16])
 }

@@ -228,7 +228,7 @@ pub async fn run(
             let (keys, altered, columns) = known.remove(&plan.table).unwrap_or_default();
             let context = TableContext {
                 job: Arc::clone(&job),
-                session: session.clone(),
+                session: job.session_of(&session, &keys),
                 destination: destination.clone(),
                 observer: Arc::clone(&observer),
                 workers: Arc::clone(&workers),

@@ -110,7 +110,7 @@ pub struct TableSummary {
     /// Columns of the source that were not those of the table, and what became of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<ColumnChange>,
-    /// Rows of files that were rejected.
+    /// Rows that were rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RejectedRows>,
     /// What was found of each rule of quality.

@@ -274,7 +274,7 @@ async fn attempt_copy(
         return Ok(None);
     }
     // Before the rows they were left out of: a run that is killed in between leaves too many of them, never too few.
-    let rejected = match rejected::keep(context, plan, rejected::taken(&mut results)).await {
+    let rejected = match rejected::keep(context, plan, &mut results).await {
         Ok(rejected) => rejected,
         Err(failure) => {
             writer.abort().await;

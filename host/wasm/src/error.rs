@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
+use datakit_model::rejects::TooManyRejected;
 use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 /// What the host was doing with a datakit.
@@ -287,6 +288,9 @@ pub enum WasmError {
         /// The limit.
         capacity_bytes: u64,
     },
+    /// More rows have a bad value than may be rejected.
+    #[error(transparent)]
+    TooManyRejected(#[from] TooManyRejected),
     /// DK-KIT-056: the process that compiles, or that checks settings, broke down.
     #[error("{what} ended its process by {how}")]
     Unbounded {
@@ -437,6 +441,7 @@ impl Diagnostic for WasmError {
             Self::UnknownStrategy { .. } => "DK-KIT-058",
             Self::OverLimit { limit, .. } => limit.code(),
             Self::Guest(error) => return Cow::Owned(error.code.clone()),
+            Self::TooManyRejected(error) => return error.code(),
             Self::Host { failure, .. } => return Cow::Owned(failure.code().to_owned()),
         })
     }
@@ -451,7 +456,7 @@ impl Diagnostic for WasmError {
             | Self::UnknownStrategy { .. }
             | Self::RoleKind { .. } => Kind::User,
             Self::Engine { .. } | Self::Unusable | Self::HostPanicked { .. } => Kind::Internal,
-            Self::Rejected { .. } => Kind::Data,
+            Self::Rejected { .. } | Self::TooManyRejected(_) => Kind::Data,
             Self::Guest(error) => error.kind,
             Self::Host { failure, .. } => failure.kind(),
             _ => Kind::Datakit,
@@ -491,6 +496,7 @@ impl Diagnostic for WasmError {
                 return Some(format!("map it in the ingest: roles = {{ {role} = \"CONNECTION\" }}"));
             }
             Self::RoleKind { role, .. } => return Some(format!("map `{role}` to a connection of a kind it needs")),
+            Self::TooManyRejected(error) => return error.hint(),
             Self::Rejected { .. } => {
                 "repair the rows, let fewer tables run at a time, or raise limits.run.max_rejected_bytes"
             }
@@ -521,6 +527,7 @@ impl Diagnostic for WasmError {
                 ("value".to_owned(), value.to_string()),
                 ("call".to_owned(), call.to_string()),
             ],
+            Self::TooManyRejected(error) => error.context(),
             Self::Rejected { capacity_bytes } => vec![
                 ("limit".to_owned(), "limits.run.max_rejected_bytes".to_owned()),
                 ("value".to_owned(), capacity_bytes.to_string()),

@@ -11,7 +11,8 @@
 //!
 //! The rooms inside: `engine` (wasmtime, the epoch ticker), `bounded` (compiling, in a process of its own), `cache` (compiled code on disk), `inspect` (is it a datakit,
 //! what does it import), `state` (what an instance holds and may still use), `v0_2` (bindings, host calls and exports of one version of
-//! the WIT), `filled` (what a guest filled in), `check` (whether it is acceptable).
+//! the WIT), `filled` (what a guest filled in), `check` (whether it is acceptable), `project` (projections of batches, and rows that they
+//! reject).
 
 pub mod bounded;
 mod cache;
@@ -24,6 +25,7 @@ mod filled;
 mod guest_error;
 mod inspect;
 mod instance;
+mod project;
 mod runtime;
 mod state;
 #[cfg(feature = "testing")]

@@ -102,6 +102,17 @@ impl PostgresWorld {
         on(&self.source, async |client| client.batch_execute(script).await.unwrap());
     }
 
+    /// Runs statements on another database of the source.
+    pub fn execute_in(&self, database: &str, script: &str) {
+        on_database(&self.source, database, async |client| client.batch_execute(script).await.unwrap());
+    }
+
+    /// Runs statements on the sink.
+    pub fn execute_on_sink(&self, script: &str) {
+        let sink = self.sink.as_ref().expect("a world with_postgres_sink");
+        on(sink, async |client| client.batch_execute(script).await.unwrap());
+    }
+
     /// One value that a query of the source answers, as text.
     pub fn source(&self, query: &str) -> String {
         ask(&self.source, query)
@@ -176,15 +187,23 @@ pub fn ask(server: &PostgresServer, query: &str) -> String {
 
 /// Does something as the server's superuser.
 pub fn on<T>(server: &PostgresServer, step: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
+    on_database(server, "postgres", step)
+}
+
+fn on_database<T>(server: &PostgresServer, database: &str, step: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { step(connect(server).await).await })
+    runtime.block_on(async { step(connect_to(server, database).await).await })
 }
 
 /// A session of the server's superuser.
 async fn connect(server: &PostgresServer) -> tokio_postgres::Client {
-    let config = server.config("postgres");
+    connect_to(server, "postgres").await
+}
+
+async fn connect_to(server: &PostgresServer, database: &str) -> tokio_postgres::Client {
+    let config = server.config(database);
     let mut options = tokio_postgres::Config::new();
-    options.host(&config.host).port(config.port).dbname("postgres").user(&config.user);
+    options.host(&config.host).port(config.port).dbname(database).user(&config.user);
     options.password(datakit_postgres::testing::PASSWORD);
     let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);

@@ -157,7 +157,7 @@ mod tests {
 
     fn asked(sql: &str, parameters: Vec<Value>) -> Result<Request, LogbookError> {
         let tables = TablePatterns::new(vec!["logbook.deck".parse().unwrap()]);
-        let access = Access { tables, run_id: "r1".to_owned(), memory: MemoryBudget::new(1 << 20) };
+        let access = Access { tables, run_id: "r1".to_owned(), memory: MemoryBudget::new(1 << 20), rejecting: None };
         let server = Arc::new(Server { host: "nowhere.invalid".to_owned(), port: 1, password: None });
         let session = LogbookSession { server, access, reading: Arc::default() };
         session.granted(&Query { sql: sql.to_owned(), parameters, options: QueryOptions::default() })

@@ -9,7 +9,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use async_trait::async_trait;
-use datakit_model::source::{ReadReport, Reader};
+use datakit_model::source::{ReadReport, Reader, Rejected};
 use datakit_model::{Failure, TrackedBatch};
 
 use super::columns::WatermarkColumn;
@@ -138,6 +138,8 @@ pub(super) struct FreshRows<T> {
     hasher: Hasher,
     known: Known,
     kept: Recorder,
+    /// Rejected rows that were not rejected before, since the last report.
+    rejected: Rejected,
     /// Where the position is said at the end.
     reached: Arc<OnceLock<String>>,
 }
@@ -149,7 +151,8 @@ impl<T: WatermarkTable> FreshRows<T> {
         let schema = rows.schema();
         let hasher = Hasher::new(&schema, &[KNOWN_COLUMN, KEPT_COLUMN]).map_err(unexpected)?;
         let kept = Recorder::default();
-        Ok(Self { table, course, span, rows: Some(rows), schema, hasher, known, kept, reached })
+        let rejected = Rejected::default();
+        Ok(Self { table, course, span, rows: Some(rows), schema, hasher, known, kept, rejected, reached })
     }
 
     /// The fresh rows of a batch; none: there are none.
@@ -189,6 +192,20 @@ impl<T: WatermarkTable> FreshRows<T> {
                 .and_then(|rows| self.hasher.hashes(&rows)),
         }
         .map_err(unexpected)
+    }
+
+    /// Rejected rows count as read: one that the last load has rejected is not rejected again, and the next load knows those of
+    /// its window.
+    fn note_rejected(&mut self, mut rejected: Rejected) {
+        rejected.retain(|row| {
+            let Some(mark) = row.mark else { return true };
+            let is_counted = mark.known && matches!(self.known, Known::All);
+            if mark.kept && !is_counted {
+                self.kept.add(mark.hash);
+            }
+            !is_counted && (!mark.known || self.known.is_fresh(mark.hash))
+        });
+        self.rejected.append(rejected);
     }
 
     /// The rows have ended: whether others follow.
@@ -245,7 +262,10 @@ impl<T: WatermarkTable> Reader for FreshRows<T> {
                 Some(rows) => rows,
                 None => self.rows.insert(self.table.rows(&self.span).await?),
             };
-            match rows.next().await? {
+            let next = rows.next().await?;
+            let rejected = rows.report().rejected;
+            self.note_rejected(rejected);
+            match next {
                 Some(batch) => {
                     if let Some(fresh) = self.fresh(&batch)? {
                         return Ok(Some(fresh));
@@ -258,7 +278,9 @@ impl<T: WatermarkTable> Reader for FreshRows<T> {
     }
 
     fn report(&mut self) -> ReadReport {
-        self.rows.as_mut().map(|rows| rows.report()).unwrap_or_default()
+        let report = self.rows.as_mut().map(|rows| rows.report()).unwrap_or_default();
+        self.note_rejected(report.rejected);
+        ReadReport { rejected: std::mem::take(&mut self.rejected), ..report }
     }
 }
 

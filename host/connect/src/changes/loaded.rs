@@ -115,25 +115,31 @@ impl Recorder {
 ///
 /// The bytes of a row are those of Arrow's row format, of which nothing is cut: two rows have one hash only if all values are the
 /// same. A version of Arrow that writes other bytes reads the rows of a window once more: its hashes are pinned by a test.
-pub(super) struct Hasher {
+pub(crate) struct Hasher {
     columns: Vec<usize>,
     converter: RowConverter,
 }
 
 impl Hasher {
     /// Of all columns but these.
-    pub(super) fn new(schema: &Schema, but: &[&str]) -> Result<Self, ArrowError> {
+    pub(crate) fn new(schema: &Schema, but: &[&str]) -> Result<Self, ArrowError> {
         let hashed = schema.fields().iter().enumerate().filter(|(_, field)| !but.contains(&field.name().as_str()));
         let (columns, fields) = hashed.map(|(at, field)| (at, SortField::new(field.data_type().clone()))).unzip();
         Ok(Self { columns, converter: RowConverter::new(fields)? })
     }
 
     /// The first 128 bits of SHA-256 of each row.
-    pub(super) fn hashes(&self, rows: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
+    pub(crate) fn hashes(&self, rows: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
         let columns: Vec<_> = self.columns.iter().map(|at| rows.column(*at).clone()).collect();
         let rows = self.converter.convert_columns(&columns)?;
         Ok(rows.iter().map(|row| hash(row.data())).collect())
     }
+}
+
+/// The hash of a row that was rejected for a value of a column, from that of its other values.
+pub(crate) fn with_bad_value(row: u128, column: &str, text: &str) -> u128 {
+    let (row, length) = (row.to_be_bytes(), (column.len() as u64).to_be_bytes());
+    hash(&[row.as_slice(), length.as_slice(), column.as_bytes(), text.as_bytes()].concat())
 }
 
 fn hash(bytes: &[u8]) -> u128 {

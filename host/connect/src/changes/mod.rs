@@ -13,7 +13,7 @@
 pub mod columns;
 mod error;
 mod fresh;
-mod loaded;
+pub(crate) mod loaded;
 pub mod measure;
 mod position;
 pub mod roles;
@@ -38,7 +38,7 @@ pub type Texts = Vec<Option<String>>;
 /// All rows of an answer whose columns are texts, for questions that a connector asks of a catalog.
 ///
 /// # Errors
-/// What the reader reports; a column that is not `Utf8`.
+/// What the reader reports; a column that is not `Utf8`; a value that cannot be read.
 pub async fn texts(mut reader: Box<dyn Reader>) -> Result<Vec<Texts>, Failure> {
     let mut rows = Vec::new();
     while let Some(batch) = reader.next().await? {
@@ -52,5 +52,8 @@ pub async fn texts(mut reader: Box<dyn Reader>) -> Result<Vec<Texts>, Failure> {
             rows.push(columns.iter().map(text).collect());
         }
     }
-    Ok(rows)
+    match reader.report().rejected.rows().first() {
+        None => Ok(rows),
+        Some(bad) => Err(ChangesError::Internal(format!("an answer of the catalog is not readable: {}", bad.reason)).into()),
+    }
 }

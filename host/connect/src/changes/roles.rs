@@ -83,6 +83,8 @@ pub struct Common<'a> {
 pub struct ChangeReader {
     inner: Box<dyn Reader>,
     schema: SchemaRef,
+    /// What happened to rows of which the query does not say it.
+    operation: Operation,
     /// Where each column of the schema is.
     columns: Vec<Place>,
     /// The columns that are the same for all rows. As long as the longest batch.
@@ -121,7 +123,8 @@ impl ChangeReader {
             });
             fields.push(Arc::new(field));
         }
-        Ok(Self { inner, schema: Arc::new(Schema::new(fields)), columns, constants })
+        let (schema, operation) = (Arc::new(Schema::new(fields)), common.operation);
+        Ok(Self { inner, schema, operation, columns, constants })
     }
 
     /// The same rows, of a strategy whose changes may lack values: all columns may be null but `keys` and those of the host. So the
@@ -222,7 +225,11 @@ impl Reader for ChangeReader {
     }
 
     fn report(&mut self) -> ReadReport {
-        self.inner.report()
+        let mut report = self.inner.report();
+        for row in report.rejected.rows_mut() {
+            row.operation.get_or_insert_with(|| self.operation.name().to_owned());
+        }
+        report
     }
 }
 

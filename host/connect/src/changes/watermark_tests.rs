@@ -7,16 +7,21 @@ use arrow::array::{ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch
 use arrow::datatypes::{Int64Type, SchemaRef};
 use async_trait::async_trait;
 use datakit_model::changes::{ChangeFeed, ChangeRequest, Strategy, Validity};
-use datakit_model::source::{ReadReport, Reader};
+use datakit_model::rejects::{Noted, RejectBounds, RejectedRow, RejectedValues, Rejecting};
+use datakit_model::source::{ReadReport, Reader, Rejected};
 use datakit_model::{Failure, TableId, TrackedBatch};
 use proptest::prelude::{Just, Strategy as _, prop_oneof, proptest};
 
+use self::rejected::Fails;
 use super::columns::WatermarkColumn;
 use super::loaded::MAX_REMEMBERED_ROWS;
 use super::measure::{Form, Measure};
 use super::roles::{KEPT_COLUMN, KNOWN_COLUMN, VERSION_COLUMN};
 use super::watermark::{Distances, Span, WatermarkTable, open};
 use super::window::Range;
+use crate::rejects;
+
+mod rejected;
 
 /// Values are seconds from 1970-01-01T00:00:00Z.
 const SECONDS: Measure = Measure { form: Form::Moment { digits: 0, of_utc: true }, least: 0, step: 1 };
@@ -102,24 +107,45 @@ impl WatermarkTable for Memory {
             let flags = [(KNOWN_COLUMN, flags(&span.known)), (KEPT_COLUMN, flags(&span.kept))];
             RecordBatch::try_from_iter(columns.into_iter().chain(flags)).unwrap()
         };
-        Ok(Box::new(Batches(batch(&[]).schema(), rows.chunks(ROWS_OF_A_BATCH).rev().map(batch).collect())))
+        let bounds = RejectBounds { max_rows: u64::MAX, max_share: 1.0, values: RejectedValues::Masked };
+        let noted = Noted::new(Rejecting { bounds, keys: Arc::from(["id".to_owned()]) });
+        let batches = rows.chunks(ROWS_OF_A_BATCH).rev().map(batch).collect();
+        Ok(Box::new(Batches { schema: batch(&[]).schema(), batches, noted, rejected: Vec::new() }))
     }
 }
 
-struct Batches(SchemaRef, Vec<RecordBatch>);
+/// Rows with such a note have a bad value, and are rejected by the reader.
+const BAD: i64 = -1;
+
+struct Batches {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    noted: Noted,
+    rejected: Vec<RejectedRow>,
+}
 
 #[async_trait]
 impl Reader for Batches {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0)
+        Arc::clone(&self.schema)
     }
 
     async fn next(&mut self) -> Result<Option<TrackedBatch>, Failure> {
-        Ok(self.1.pop().map(TrackedBatch::untracked))
+        while let Some(batch) = self.batches.pop() {
+            let notes = batch.column(1).as_primitive::<Int64Type>().values();
+            let bad = notes.iter().enumerate().filter(|(_, note)| **note == BAD);
+            bad.for_each(|(row, _)| self.noted.note(row, "note", "bad".to_owned(), Some("x".to_owned())));
+            let (accepted, rejected) = rejects::split::<Fails>(&mut self.noted, batch.clone()).map_err(|Fails| ()).unwrap();
+            self.rejected.extend(rejected);
+            if accepted.num_rows() > 0 {
+                return Ok(Some(TrackedBatch::untracked(accepted)));
+            }
+        }
+        Ok(None)
     }
 
     fn report(&mut self) -> ReadReport {
-        ReadReport::default()
+        ReadReport { rejected: Rejected::new(std::mem::take(&mut self.rejected)), ..ReadReport::default() }
     }
 }
 
@@ -128,13 +154,15 @@ struct Loads {
     table: Memory,
     distances: Distances,
     position: Option<String>,
+    /// Keys of the rows that the last load rejected.
+    rejected: Vec<String>,
 }
 
 impl Loads {
     /// Lag and overlap in seconds.
     fn of(table: &Memory, lag: u64, overlap: u64) -> Self {
         let distances = Distances { lag: lag * 1000, overlap: overlap * 1000 };
-        Self { table: table.clone(), distances, position: None }
+        Self { table: table.clone(), distances, position: None, rejected: Vec::new() }
     }
 
     async fn feed(&self, upper: Option<String>) -> Result<Box<dyn ChangeFeed>, Failure> {
@@ -161,6 +189,9 @@ impl Loads {
             rows.extend(ids.into_iter().zip(notes));
         }
         self.position = feed.upper().map(str::to_owned).or(self.position.take());
+        let rejected = reader.report().rejected;
+        self.rejected = rejected.rows().iter().filter_map(|row| row.key.clone()).collect();
+        assert!(rejected.rows().iter().all(|row| row.operation.is_some()), "a feed knows what happened");
         rows
     }
 

@@ -295,8 +295,8 @@ impl Diagnostic for FilesError {
             Self::BrokenDocument { .. } => {
                 "correct the file: the rows behind that place cannot be told apart; raise `max_line_bytes` of the connection if a row is as long as that, and set `format = \"json_lines\"` in the datakit's settings if each line is an object".into()
             }
-            Self::BadRow { limit: 0, .. } => "correct the file, or let rows be rejected by the datakit's setting `max_bad_rows`".into(),
-            Self::BadRow { .. } => "correct the files, or raise the datakit's setting `max_bad_rows`".into(),
+            Self::BadRow { limit: 0, .. } => "correct the file, or let rows be rejected: `rejected` of the ingest, or the datakit's setting `max_bad_rows`".into(),
+            Self::BadRow { .. } => "correct the files, or raise `max_rows` of `rejected` in the ingest, or the datakit's setting `max_bad_rows`".into(),
             Self::Timeout { .. } => "read smaller partitions".into(),
             Self::Request(_) => "wit/files.wit and docs/files.md say what a request may be; if a setting caused it, correct that".into(),
             Self::NotGranted { .. } => "the operator grants files by `root` and `tables` of the connection".into(),

@@ -190,7 +190,8 @@ impl FilesSession {
         let Shared { config, storage, tally } = self.shared.as_ref();
         let (delivery, messages) = Delivery::new(self.access.memory.clone(), timeout);
         let columns = Columns::new(&read.columns, &read.format, &config.read);
-        let rejects = Rejects::new(Arc::clone(tally), &self.access.run_id, read.table.clone(), read.max_rejected_rows);
+        let rejects = Rejects::new(Arc::clone(tally), &self.access.run_id, read.table.clone(), read.max_rejected_rows)
+            .held_to(self.access.rejecting.as_ref());
         let (schema, waiting) = (columns.schema(), rejects.waiting());
         let reader = RowReader {
             config: Arc::clone(config),
@@ -256,6 +257,8 @@ impl Reader for FilesReader {
     }
 
     fn report(&mut self) -> ReadReport {
-        ReadReport { rejected: Rejected::new(rejects::taken(&self.waiting)), ..self.batches.report() }
+        let mut report = self.batches.report();
+        report.rejected.append(Rejected::new(rejects::taken(&self.waiting)));
+        report
     }
 }

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use datakit_kerberos::KerberosError;
+use datakit_model::rejects::TooManyRejected;
 use datakit_model::{Diagnostic, Failure, Kind, Retry};
 
 use super::server_errors::{TICKET_LOGIN, is_of_database, is_of_login, is_throttling, meaning_of};
@@ -246,6 +247,9 @@ pub enum SourceError {
     /// The query has no rows to give.
     #[error("the query returned no result set")]
     NoResult,
+    /// More rows have a bad value than may be rejected.
+    #[error(transparent)]
+    Rejected(#[from] TooManyRejected),
     /// Something that cannot happen.
     #[error("{0}")]
     Internal(String),
@@ -353,6 +357,7 @@ impl Diagnostic for SourceError {
     fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Ticket(error) => return error.code(),
+            Self::Rejected(error) => return error.code(),
             Self::Password(failure) => return Cow::Owned(failure.code().to_owned()),
             Self::Config { .. } => "DK-SRC-001",
             Self::CertificateFile { .. } => "DK-SRC-002",
@@ -395,7 +400,7 @@ impl Diagnostic for SourceError {
                 Kind::Datakit
             }
             Self::Internal(_) => Kind::Internal,
-            Self::Value { .. } | Self::CellTooLarge { .. } | Self::RowTooLarge { .. } => Kind::Data,
+            Self::Value { .. } | Self::CellTooLarge { .. } | Self::RowTooLarge { .. } | Self::Rejected(_) => Kind::Data,
             _ => Kind::Source,
         }
     }
@@ -420,6 +425,7 @@ impl Diagnostic for SourceError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Ticket(error) => return error.hint(),
+            Self::Rejected(error) => return error.hint(),
             Self::Password(failure) => return failure.hint().map(str::to_owned),
             Self::Config { hint, .. } => hint.clone(),
             Self::CertificateFile { .. } => {
@@ -480,6 +486,7 @@ impl Diagnostic for SourceError {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         match self {
             Self::Ticket(error) => error.context(),
+            Self::Rejected(error) => error.context(),
             Self::Password(failure) => failure.context().to_vec(),
             Self::Server { error, rows_before } => {
                 error.context().into_iter().chain([pair("rows_before", rows_before.to_string())]).collect()

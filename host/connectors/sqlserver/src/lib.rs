@@ -46,7 +46,9 @@ use async_trait::async_trait;
 use datakit_guard::{Refusal, tsql};
 use datakit_kerberos::Tickets;
 use datakit_model::changes::{ChangeFeed, ChangeRequest, Offer};
-use datakit_model::source::{Access, Connection, Isolation, PoolStatistics, Query, QueryOptions, Reader, Source};
+use datakit_model::source::{
+    Access, Connection, Isolation, PoolStatistics, Query, QueryOptions, Reader, Rejecting, Source,
+};
 use datakit_model::{Failure, NameRule, TableId, TablePatterns};
 use tokio::sync::{OnceCell, oneshot};
 
@@ -287,7 +289,13 @@ impl SqlServerConnection {
     async fn read_last(&self, transaction: Transaction, query: &str) -> Result<SqlServerReader, SourceError> {
         let busy = self.take_place()?;
         let (lease, statement) = transaction.rows(query);
-        Ok(reader(self.run_bulk(lease, statement, Vec::new(), &QueryOptions::default()).await?, busy))
+        let (options, rejecting) = (QueryOptions::default(), self.access.rejecting.clone());
+        Ok(reader(self.run_bulk(lease, statement, Vec::new(), &options, rejecting).await?, busy))
+    }
+
+    /// What the catalog says is no row of a table.
+    fn rejecting(&self, checked: &Checked) -> Option<Rejecting> {
+        self.access.rejecting.clone().filter(|_| !checked.catalog)
     }
 
     fn delivery(&self, options: &QueryOptions) -> (Delivery, Messages) {
@@ -302,7 +310,8 @@ impl SqlServerConnection {
     async fn bulk(&self, checked: Checked) -> Result<Started, SourceError> {
         let lease = self.shared.pool.lease::<BulkConnection>().await?;
         let statement = self.statement(&checked, lease.isolation);
-        self.run_bulk(lease, statement, checked.parameters, &checked.options).await
+        let rejecting = self.rejecting(&checked);
+        self.run_bulk(lease, statement, checked.parameters, &checked.options, rejecting).await
     }
 
     async fn run_bulk(
@@ -311,12 +320,12 @@ impl SqlServerConnection {
         statement: statement::Statement,
         parameters: Vec<Parameter>,
         options: &QueryOptions,
+        rejecting: Option<Rejecting>,
     ) -> Result<Started, SourceError> {
         let config = Arc::clone(&self.shared.config);
         let (delivery, mut messages) = self.delivery(options);
         let (head, columns) = oneshot::channel();
-        let limits = config.read.clone();
-        tokio::spawn(bulk::run(lease, config, statement, parameters, limits, head, delivery));
+        tokio::spawn(bulk::run(lease, config, statement, parameters, rejecting, head, delivery));
         Ok((head_of(columns, &mut messages).await?, messages))
     }
 
@@ -328,6 +337,7 @@ impl SqlServerConnection {
             question: statement::question(&self.access.run_id),
             query: checked.text.clone(),
             statement: self.statement(checked, lease.isolation),
+            rejecting: self.rejecting(checked),
         };
         let (delivery, mut messages) = self.delivery(&checked.options);
         let (head, columns) = oneshot::channel();

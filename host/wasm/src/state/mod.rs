@@ -269,12 +269,18 @@ impl State {
         if !report.adjustments.is_empty() {
             self.adjustments.insert(reader, report.adjustments);
         }
-        if report.rejected.rows().is_empty() {
-            return Ok(());
-        }
-        let Some(session) = &self.session else { return Ok(()) };
+        self.note_rejected(report.rejected)
+    }
+
+    /// Rows that a reader or a projection rejected. What the operator allows for a table, one instance may reject at the most.
+    pub(crate) fn note_rejected(&mut self, rejected: Rejected) -> Result<(), WasmError> {
+        let Some(session) = self.session.as_ref().filter(|_| !rejected.rows().is_empty()) else { return Ok(()) };
         let over = |Overfull { capacity_bytes }| WasmError::Rejected { capacity_bytes };
-        self.rejected.append(report.rejected.charged(&session.rejected).map_err(over)?);
+        self.rejected.append(rejected.charged(&session.rejected).map_err(over)?);
+        if let Some(rejecting) = &session.rejecting {
+            let rows = self.rejected.rows();
+            rejecting.bounds.check_rows(rows.len() as u64, rows)?;
+        }
         Ok(())
     }
 

@@ -80,6 +80,7 @@ pub fn session(source: &MemorySource, settings: &str) -> Session {
         keys: HashKeys::default(),
         memory: MemoryBudget::new(48 * 1024 * 1024),
         rejected: ByteLimit::new(1024 * 1024),
+        rejecting: None,
         log: RunLog::default(),
         watermarks: Arc::new(MemoryWatermarks::default()),
     }

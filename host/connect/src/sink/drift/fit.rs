@@ -7,7 +7,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datakit_model::resume::FinishedPartition;
-use datakit_model::sink::{CommitNote, Committed, PartitionWriter, TableWriter, Target, Written};
+use datakit_model::sink::{CommitNote, Committed, PartitionWriter, RefusedValue, TableWriter, Target, Written};
 use datakit_model::{ColumnChange, Failure, TrackedBatch};
 
 use super::decide::{Decision, Fate, decide};
@@ -139,6 +139,13 @@ impl TableWriter for FittedTable {
         }
         let (fit, location) = (Arc::clone(&self.fit), Arc::clone(&self.location));
         Ok(Box::new(FittedPartition { writer, fit, location }))
+    }
+
+    fn refused(&self, batch: &RecordBatch) -> Result<Vec<RefusedValue>, Failure> {
+        match self.fit.batch(batch, &self.location)? {
+            Some(fitted) => self.writer.refused(&fitted),
+            None => self.writer.refused(batch),
+        }
     }
 
     fn finished(&self) -> Vec<FinishedPartition> {

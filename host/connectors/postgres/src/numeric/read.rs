@@ -5,9 +5,9 @@
 
 use super::NEGATIVE;
 
-const NAN: u16 = 0xc000;
-const POSITIVE_INFINITY: u16 = 0xd000;
-const NEGATIVE_INFINITY: u16 = 0xf000;
+pub(super) const NAN: u16 = 0xc000;
+pub(super) const POSITIVE_INFINITY: u16 = 0xd000;
+pub(super) const NEGATIVE_INFINITY: u16 = 0xf000;
 
 /// Why a field has no unscaled number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

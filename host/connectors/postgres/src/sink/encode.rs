@@ -19,6 +19,7 @@ use crate::copy_format::{EPOCH_DAYS, EPOCH_MICROS};
 use crate::numeric::put_numeric;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_batch;
+use datakit_model::sink::RefusedValue;
 
 /// Dates from 4713-11-24 BC; the upper bound is far above any that another type of ours can hold. See `IS_VALID_DATE`.
 const DATES: std::ops::Range<i32> = -2_451_545..2_145_031_949;
@@ -76,6 +77,22 @@ pub(crate) fn encode(schema: &TableSchema, batch: &RecordBatch, location: &str) 
         }
     }
     Ok(out)
+}
+
+/// All values of a batch that Postgres cannot hold as they are. A batch of other columns is refused when it is written.
+pub(crate) fn refused(schema: &TableSchema, batch: &RecordBatch, location: &str) -> Vec<RefusedValue> {
+    if check_batch(&schema.source, batch, location).is_err() {
+        return Vec::new();
+    }
+    let mut values = Vec::new();
+    for (index, (column, array)) in schema.columns.iter().zip(batch.columns()).enumerate() {
+        let cells = Cells::new(column.form, array);
+        let Some((reason, is_bad)) = cells.refusal() else { continue };
+        let bad = (0..array.len()).filter(|row| array.is_valid(*row) && is_bad(*row));
+        let name = schema.source.field(index).name();
+        values.extend(bad.map(|row| RefusedValue { row, column: name.clone(), reason: reason.to_owned() }));
+    }
+    values
 }
 
 fn put_field(out: &mut BytesMut, cells: &Cells<'_>, nulls: Option<&NullBuffer>, row: usize) {
@@ -141,34 +158,37 @@ impl<'a> Cells<'a> {
 
     /// The first row whose value Postgres cannot hold as it is.
     fn check(&self, array: &ArrayRef) -> Result<(), (usize, &'static str)> {
-        const NUL: &str = "it holds U+0000, which Postgres text cannot hold";
-        let first = |bad: &dyn Fn(usize) -> bool, reason| match (0..array.len())
-            .find(|row| array.is_valid(*row) && bad(*row))
-        {
+        let Some((reason, is_bad)) = self.refusal() else { return Ok(()) };
+        match (0..array.len()).find(|row| array.is_valid(*row) && is_bad(*row)) {
             Some(row) => Err((row, reason)),
             None => Ok(()),
-        };
-        // The whole column at once, and row by row only where that finds something: it may stand in a null row.
-        match self {
+        }
+    }
+
+    /// Why Postgres may not hold a value as it is, and which; none: it holds all of them. The whole column is looked at at once, and
+    /// row by row only where that finds something: it may stand in a null row.
+    fn refusal(&self) -> Option<(&'static str, Box<dyn Fn(usize) -> bool + '_>)> {
+        const NUL: &str = "it holds U+0000, which Postgres text cannot hold";
+        Some(match self {
             Self::Date(days) if !days.iter().all(|d| date(*d).is_some()) => {
-                first(&|row| date(days[row]).is_none(), "the date is out of Postgres' range")
+                ("the date is out of Postgres' range", Box::new(|row| date(days[row]).is_none()))
             }
             Self::Timestamp(micros) if !micros.iter().all(|t| timestamp(*t).is_some()) => {
-                first(&|row| timestamp(micros[row]).is_none(), "the timestamp is out of Postgres' range")
+                ("the timestamp is out of Postgres' range", Box::new(|row| timestamp(micros[row]).is_none()))
             }
-            Self::TimeNanoseconds(nanos) if nanos.iter().any(|n| n % 1000 != 0) => first(
-                &|row| nanos[row] % 1000 != 0,
+            Self::TimeNanoseconds(nanos) if nanos.iter().any(|n| n % 1000 != 0) => (
                 "the time has more than the 6 digits of fraction that Postgres holds",
+                Box::new(|row| nanos[row] % 1000 != 0),
             ),
             Self::Text(texts) if has_nul(texts.value_data(), texts.value_offsets()) => {
-                first(&|row| texts.value(row).as_bytes().contains(&0), NUL)
+                (NUL, Box::new(|row| texts.value(row).as_bytes().contains(&0)))
             }
             Self::LargeText(texts) if has_nul(texts.value_data(), texts.value_offsets()) => {
-                first(&|row| texts.value(row).as_bytes().contains(&0), NUL)
+                (NUL, Box::new(|row| texts.value(row).as_bytes().contains(&0)))
             }
-            Self::TextView(texts) => first(&|row| texts.value(row).as_bytes().contains(&0), NUL),
-            _ => Ok(()),
-        }
+            Self::TextView(texts) => (NUL, Box::new(|row| texts.value(row).as_bytes().contains(&0))),
+            _ => return None,
+        })
     }
 
     /// About what the values take, so that the buffer grows once at most.

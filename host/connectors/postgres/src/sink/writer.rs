@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datakit_model::resume::{Leftover, LoadPlan, Unfinished};
 use datakit_model::{ColumnChange, Failure, RunLimits, SourceTable, StateDocument, TableId, TableState, TrackedBatch};
@@ -13,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::connection::connect;
 use super::drift;
-use super::encode::encode;
+use super::encode::{encode, refused};
 use super::kept::{self, Key};
 use super::ledger;
 use super::merge::{MergeMemory, MergeWriter};
@@ -30,7 +31,7 @@ use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
-    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RetryUnit, Sink, TableRows, TableValues,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RefusedValue, RetryUnit, Sink, TableRows, TableValues,
     TableWriter, Target, WriteMode, Written,
 };
 
@@ -329,6 +330,10 @@ impl TableWriter for PostgresWriter {
             thread: Some(thread),
             slot,
         }))
+    }
+
+    fn refused(&self, batch: &RecordBatch) -> Result<Vec<RefusedValue>, Failure> {
+        Ok(refused(&self.plan.schema, batch, &self.plan.location))
     }
 
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {

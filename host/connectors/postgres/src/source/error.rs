@@ -16,6 +16,7 @@
 use std::borrow::Cow;
 use std::error::Error as _;
 
+use datakit_model::rejects::TooManyRejected;
 use datakit_model::{Diagnostic, Failure, Fault, Kind, Retry, TableId};
 
 use super::changes::logical::LogicalError;
@@ -237,6 +238,9 @@ pub enum PostgresError {
     /// The password cannot be fetched, or was refused before.
     #[error("{0}")]
     Password(Failure),
+    /// More rows have a bad value than may be rejected.
+    #[error(transparent)]
+    Rejected(#[from] TooManyRejected),
     /// Something that cannot happen.
     #[error("{0}")]
     Internal(String),
@@ -383,6 +387,7 @@ impl Diagnostic for PostgresError {
         Cow::Borrowed(match self {
             Self::Password(failure) => return Cow::Owned(failure.code().to_owned()),
             Self::Logical(error) => return error.code(),
+            Self::Rejected(error) => return error.code(),
             Self::Config { .. } => "DK-SRC-101",
             Self::CertificateFile { .. } => "DK-SRC-102",
             Self::Unreachable { how, .. } => Self::unreachable_code(*how),
@@ -426,7 +431,7 @@ impl Diagnostic for PostgresError {
             Self::Password(failure) => failure.kind(),
             Self::Logical(error) => error.kind(),
             Self::Internal(_) => Kind::Internal,
-            Self::Value { .. } | Self::CellTooLarge { .. } | Self::RowTooLarge { .. } => Kind::Data,
+            Self::Value { .. } | Self::CellTooLarge { .. } | Self::RowTooLarge { .. } | Self::Rejected(_) => Kind::Data,
             _ => Kind::Source,
         }
     }
@@ -454,6 +459,7 @@ impl Diagnostic for PostgresError {
         Some(match self {
             Self::Password(failure) => return failure.hint().map(str::to_owned),
             Self::Logical(error) => return error.hint(),
+            Self::Rejected(error) => return error.hint(),
             Self::Config { hint, .. } => hint.clone(),
             Self::CertificateFile { .. } => "`certificate_file` takes one or more certificates as PEM".into(),
             Self::Unreachable { how, .. } => Self::unreachable_hint(*how).into(),
@@ -544,6 +550,7 @@ impl Diagnostic for PostgresError {
             }
             Self::Refused(refusal) => refusal.context(),
             Self::Logical(error) => error.context(),
+            Self::Rejected(error) => error.context(),
             _ => Vec::new(),
         }
     }

@@ -138,6 +138,7 @@ impl PostgresSource {
             tables: TablePatterns::new(Vec::new()),
             run_id: "doctor".to_owned(),
             memory: MemoryBudget::new(CHECK_BYTES),
+            rejecting: None,
         });
         logical::check(&session, names).await.map(Some)
     }
@@ -263,10 +264,13 @@ impl PostgresSession {
     }
 
     fn job(&self, checked: Checked, options: QueryOptions, snapshot: Option<Arc<Snapshot>>) -> Job {
+        // What the catalog says is no row of a table.
+        let rejecting = self.access.rejecting.clone().filter(|_| !checked.tables.is_empty());
         Job {
             run_id: self.access.run_id.clone(),
             query: checked.text,
             tables: checked.tables,
+            rejecting,
             snapshot,
             isolation: options.isolation.unwrap_or(Isolation::ReadCommitted),
             max_parallelism: options.max_parallelism,

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use datakit_model::TableId;
-use datakit_model::source::Isolation;
+use datakit_model::source::{Isolation, Rejecting};
 use futures::Stream;
 use tokio::sync::oneshot;
 use tokio_postgres::types::Type;
@@ -81,6 +81,8 @@ pub(super) struct Job {
     pub(super) keeps_not_null: bool,
     /// Set when row-level security left out rows, or may have.
     pub(super) filtered: Arc<AtomicBool>,
+    /// What becomes of rows with a value that has no exact Arrow form; none: the query fails.
+    pub(super) rejecting: Option<Rejecting>,
 }
 
 impl Job {
@@ -138,7 +140,7 @@ pub(super) async fn run(
         }
     };
     let _ = head.send(Ok(Arc::clone(&columns)));
-    let mut outcome = rows(stream, columns, &config, &mut delivery).await;
+    let mut outcome = rows(stream, columns, &config, job.rejecting.clone(), &mut delivery).await;
     if outcome.is_ok() {
         outcome = still_the_same(&connection.client, &config, &job).await.map_err(Stop::Failed);
     }
@@ -267,10 +269,11 @@ async fn rows(
     stream: CopyOutStream,
     columns: Arc<[Column]>,
     config: &PostgresConfig,
+    rejecting: Option<Rejecting>,
     delivery: &mut Delivery,
 ) -> Result<(), Stop> {
     let mut stream = Box::pin(stream);
-    let mut decoder = Decoder::new(columns, &config.read);
+    let mut decoder = Decoder::new(columns, &config.read).rejecting(rejecting);
     loop {
         let step = tokio::select! {
             biased;
@@ -279,7 +282,7 @@ async fn rows(
         };
         if decoder.rows() > 0 {
             let batch = decoder.finish().map_err(Stop::Failed)?;
-            delivery.ship(batch, Vec::new()).await?;
+            delivery.ship_split(batch, Vec::new(), decoder.take_rejected()).await?;
         }
         if matches!(step, Step::End) {
             return Ok(());

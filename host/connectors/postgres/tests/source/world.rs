@@ -114,6 +114,7 @@ pub fn access(run_id: &str) -> Access {
         tables: TablePatterns::new(vec!["*.*".parse().unwrap()]),
         run_id: run_id.to_owned(),
         memory: MemoryBudget::new(64 << 20),
+        rejecting: None,
     }
 }
 

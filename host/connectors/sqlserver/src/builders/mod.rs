@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datakit_connect::rejects;
 use datakit_model::ReadLimits;
+use datakit_model::rejects::{Noted, RejectedRow, Rejecting};
 
 use self::column::{ColumnBuilder, Values};
 use super::error::SourceError;
@@ -42,6 +44,10 @@ pub(super) struct BatchBuilder {
     max_cell_bytes: usize,
     max_row_bytes: usize,
     failure: Option<SourceError>,
+    /// Rows of the batch with a bad value; none: a bad value is an error.
+    noted: Option<Noted>,
+    /// Rows that were taken out of batches, and nobody has taken yet.
+    rejected: Vec<RejectedRow>,
 }
 
 impl BatchBuilder {
@@ -68,7 +74,19 @@ impl BatchBuilder {
             max_cell_bytes: size(limits.max_cell_bytes),
             max_row_bytes: size(limits.max_row_bytes),
             failure: None,
+            noted: None,
+            rejected: Vec::new(),
         }
+    }
+
+    /// The same builder; rows with a bad value are rejected, as far as they may be.
+    pub(super) fn rejecting(self, rejecting: Option<Rejecting>) -> Self {
+        Self { noted: rejecting.map(Noted::new), ..self }
+    }
+
+    /// Rows that were rejected, since the last call.
+    pub(super) fn take_rejected(&mut self) -> Vec<RejectedRow> {
+        std::mem::take(&mut self.rejected)
     }
 
     /// The columns, as the server described them.
@@ -115,10 +133,10 @@ impl BatchBuilder {
         self.failure.take()
     }
 
-    /// The batch, and how many values of which column were cut; starts the next one.
+    /// The batch without rejected rows, and how many values of which column were cut; starts the next one.
     ///
     /// # Errors
-    /// When a builder got out of step: a bug.
+    /// More bad rows than may be rejected. When a builder got out of step: a bug.
     pub(super) fn finish(&mut self) -> Result<(RecordBatch, Vec<(usize, u64)>), SourceError> {
         let cuts = self.columns.iter_mut().enumerate().filter_map(|(i, column)| {
             let cut = std::mem::take(&mut column.cut);
@@ -133,7 +151,20 @@ impl BatchBuilder {
         self.rows = 0;
         self.value_bytes = 0;
         self.value_bytes_before = 0;
+        let Some(noted) = &mut self.noted else { return Ok((batch, cuts)) };
+        let (batch, rejected) = rejects::split::<SourceError>(noted, batch)?;
+        self.rejected.extend(rejected);
         Ok((batch, cuts))
+    }
+
+    /// Rejects the row at hand for a value that the data has and Arrow does not, or fails where no row may be rejected. Something
+    /// stands in the value's place already.
+    #[cold]
+    fn reject_value(&mut self, col: usize, reason: String, hint: &'static str, text: impl FnOnce() -> Option<String>) {
+        match (&mut self.noted, self.described.get(col)) {
+            (Some(noted), Some(column)) => noted.note(self.rows, &column.name, reason, text()),
+            _ => self.fail_value(col, reason, hint),
+        }
     }
 
     /// Remembers a value without exact Arrow form, if it is the first.
@@ -171,12 +202,16 @@ impl BatchBuilder {
     /// Remembers that the server sent a value that its own metadata excludes.
     #[cold]
     fn fail_type(&mut self, col: usize, got: &str) {
-        let declared = self.described.get(col).map_or_else(String::new, |column| column.source_type.clone());
+        let declared = self.declared(col);
         self.fail_value(
             col,
             format!("the server declared {declared} and sent {got}"),
             "this is a bug of the server or of the driver: please report it",
         );
+    }
+
+    fn declared(&self, col: usize) -> String {
+        self.described.get(col).map_or_else(String::new, |column| column.source_type.clone())
     }
 
     fn name(&self, col: usize) -> String {
@@ -233,11 +268,8 @@ impl BatchBuilder {
             self.fail_size(col, added);
         }
         if let Err(malformed) = outcome {
-            self.fail_value(
-                col,
-                malformed.reason(),
-                "repair the value, exclude the column, or read it as CAST(… AS varbinary(max))",
-            );
+            const HINT: &str = "repair the value, exclude the column, or read it as CAST(… AS varbinary(max))";
+            self.reject_value(col, malformed.reason(), HINT, || Some(malformed.shown(bytes)));
         }
     }
 
@@ -273,5 +305,7 @@ impl BatchBuilder {
     }
 }
 
+#[cfg(test)]
+mod rejected;
 #[cfg(test)]
 mod tests;

@@ -74,7 +74,7 @@ impl BatchBuilder {
             values.push(value.unwrap_or_default());
             column.valid();
             if value.is_none() {
-                self.fail_decimal(col, unscaled, scale);
+                self.reject_decimal(col, unscaled, scale);
             }
         } else {
             self.unexpected(col, Scalar::Decimal(unscaled, scale));
@@ -82,8 +82,14 @@ impl BatchBuilder {
     }
 
     #[cold]
-    fn fail_decimal(&mut self, col: usize, unscaled: i128, scale: u8) {
-        self.fail_type(col, &decimal_text(unscaled, scale));
+    fn reject_decimal(&mut self, col: usize, unscaled: i128, scale: u8) {
+        let (value, declared) = (decimal_text(unscaled, scale), self.declared(col));
+        // Where a row may be rejected its reason does not quote the value, which may be masked.
+        let reason = match self.noted {
+            Some(_) => format!("a number with more digits than {declared} declares"),
+            None => format!("the server declared {declared} and sent {value}"),
+        };
+        self.reject_value(col, reason, OUT_OF_RANGE, || Some(value));
     }
 
     /// A `uniqueidentifier`, its bytes in the order of RFC 4122.
@@ -108,7 +114,7 @@ impl BatchBuilder {
             let value = temporal::date(days);
             values.push(value.unwrap_or_default());
             column.valid();
-            self.check(col, value.is_some());
+            self.check(col, value.is_some(), || format!("day {days} after 0001-01-01"));
         } else {
             self.unexpected(col, Scalar::Date(days));
         }
@@ -123,7 +129,7 @@ impl BatchBuilder {
             let value = temporal::time(ticks);
             values.push(value.unwrap_or_default());
             column.valid();
-            self.check(col, value.is_some());
+            self.check(col, value.is_some(), || format!("{ticks} units of 100 ns"));
         } else {
             self.unexpected(col, Scalar::Time(ticks, scale));
         }
@@ -132,24 +138,28 @@ impl BatchBuilder {
     /// A `datetime`: days from 1900-01-01 and 1/300 s.
     #[inline]
     pub(crate) fn datetime(&mut self, col: usize, days: i32, three_hundredths: u32) {
-        self.micros(col, temporal::datetime(days, three_hundredths));
+        self.micros(col, temporal::datetime(days, three_hundredths), || {
+            format!("day {days} after 1900-01-01, {three_hundredths}/300 s")
+        });
     }
 
     /// A `smalldatetime`: days from 1900-01-01 and minutes.
     #[inline]
     pub(crate) fn smalldatetime(&mut self, col: usize, days: u16, minutes: u16) {
-        self.micros(col, temporal::smalldatetime(days, minutes));
+        self.micros(col, temporal::smalldatetime(days, minutes), || {
+            format!("day {days} after 1900-01-01, {minutes} minutes")
+        });
     }
 
-    fn micros(&mut self, col: usize, value: Option<i64>) {
+    fn micros(&mut self, col: usize, value: Option<i64>, shown: impl FnOnce() -> String) {
         if let Some(column) = self.columns.get_mut(col)
             && let Values::Timestamp(values) = &mut column.values
         {
             values.push(value.unwrap_or_default());
             column.valid();
-            self.check(col, value.is_some());
+            self.check(col, value.is_some(), shown);
         } else {
-            self.check(col, value.is_some());
+            self.check(col, value.is_some(), shown);
             self.unexpected(col, Scalar::Datetime(value.unwrap_or_default()));
         }
     }
@@ -165,7 +175,7 @@ impl BatchBuilder {
             values.push(micros);
             column.cut += u64::from(cut);
             column.valid();
-            self.check(col, value.is_some());
+            self.check(col, value.is_some(), || moment(days, ticks));
         } else {
             self.unexpected(col, Scalar::Datetime2(days, ticks, scale));
         }
@@ -182,16 +192,17 @@ impl BatchBuilder {
             values.push(micros);
             column.cut += u64::from(cut);
             column.valid();
-            self.check(col, value.is_some());
+            self.check(col, value.is_some(), || moment(days, ticks));
         } else {
             self.unexpected(col, Scalar::DatetimeOffset(days, ticks, scale, offset));
         }
     }
 
     #[inline]
-    fn check(&mut self, col: usize, fine: bool) {
+    fn check(&mut self, col: usize, fine: bool, shown: impl FnOnce() -> String) {
         if !fine {
-            self.fail_value(col, "a date or time outside of SQL Server's range", OUT_OF_RANGE);
+            let reason = "a date or time outside of SQL Server's range".to_owned();
+            self.reject_value(col, reason, OUT_OF_RANGE, || Some(shown()));
         }
     }
 
@@ -207,7 +218,7 @@ impl BatchBuilder {
         offsets.push(offset(data.len()));
         column.valid();
         self.value_bytes += text.as_ref().map_or(0, String::len);
-        self.check(col, text.is_some());
+        self.check(col, text.is_some(), || format!("{value:?}"));
     }
 }
 
@@ -245,6 +256,11 @@ impl Scalar<'_> {
             }
         })
     }
+}
+
+/// A day and a time as the server counts them.
+fn moment(days: u32, ticks: u64) -> String {
+    format!("day {days} after 0001-01-01, {ticks} units of 100 ns")
 }
 
 /// Day and ticks at an offset from UTC.

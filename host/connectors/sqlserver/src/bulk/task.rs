@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datakit_model::ReadLimits;
+use datakit_model::source::Rejecting;
 use mssql_tds::connection::tds_client::{BufferedRowPoll, ExecuteOptions, ResultSet, StatementResult};
 use mssql_tds::core::CancelHandle;
 use mssql_tds::error::Error;
@@ -32,10 +32,11 @@ pub(crate) async fn run(
     config: Arc<SqlServerConfig>,
     statement: Statement,
     parameters: Vec<Parameter>,
-    limits: ReadLimits,
+    rejecting: Option<Rejecting>,
     head: oneshot::Sender<Result<Arc<[Column]>, SourceError>>,
     mut delivery: Delivery,
 ) {
+    let limits = config.read.clone();
     let mut running = Running::new(connection, config);
     let columns = match running.start(statement, &parameters, &delivery).await {
         Ok(columns) => columns,
@@ -51,7 +52,8 @@ pub(crate) async fn run(
         }
     };
     let _ = head.send(Ok(Arc::clone(&columns)));
-    let mut writer = Writer { builder: BatchBuilder::new(columns, &limits), cancel: Arc::clone(&running.cancel) };
+    let builder = BatchBuilder::new(columns, &limits).rejecting(rejecting);
+    let mut writer = Writer { builder, cancel: Arc::clone(&running.cancel) };
     let outcome = running.rows(&mut writer, &mut delivery).await;
     // The connection is free before the reader hears of the end, so that a pool of one serves the next query.
     running.leave().await;
@@ -181,5 +183,5 @@ impl Running {
 
 async fn ship(writer: &mut Writer, delivery: &mut Delivery) -> Result<(), Stop> {
     let (batch, cuts) = writer.builder.finish().map_err(Stop::Failed)?;
-    delivery.ship(batch, cuts).await
+    delivery.ship_split(batch, cuts, writer.builder.take_rejected()).await
 }

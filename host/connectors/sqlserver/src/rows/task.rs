@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datakit_model::source::Rejecting;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use tiberius::{QueryItem, QueryStream, ToSql};
@@ -26,6 +27,8 @@ pub(crate) struct Texts {
     pub(crate) query: String,
     /// The query as it is run.
     pub(crate) statement: Statement,
+    /// What becomes of rows with a value that has no exact Arrow form; none: the query fails.
+    pub(crate) rejecting: Option<Rejecting>,
 }
 
 /// What is known of a query before its rows.
@@ -97,11 +100,14 @@ impl Reading<'_> {
         parameters: Vec<Parameter>,
         delivery: &mut Delivery,
     ) -> (Result<(), Stop>, bool) {
-        let Texts { question, query, statement } = texts;
+        let Texts { question, query, statement, rejecting } = texts;
         let parameters: Vec<TiberiusParameter> = parameters.into_iter().map(TiberiusParameter).collect();
         let outcome = match self.describe(connection, question, query, &parameters, delivery).await {
             Ok(()) if !self.is_faithful => Ok(()),
-            Ok(()) => self.query(connection, statement, &parameters, delivery).await,
+            Ok(()) => {
+                self.builder = BatchBuilder::new(Arc::clone(&self.columns), &self.config.read).rejecting(rejecting);
+                self.query(connection, statement, &parameters, delivery).await
+            }
             Err(stop) => Err(stop),
         };
         self.meter.stop();
@@ -135,7 +141,6 @@ impl Reading<'_> {
         };
         self.columns = describe::columns(&rows, &self.config.address()).map_err(|error| (Stop::Failed(error), true))?;
         self.is_faithful = self.columns.iter().all(decode::is_faithful);
-        self.builder = BatchBuilder::new(Arc::clone(&self.columns), &self.config.read);
         Ok(())
     }
 
@@ -203,7 +208,7 @@ impl Reading<'_> {
 
     async fn ship(&mut self, delivery: &mut Delivery) -> Result<(), (Stop, bool)> {
         let (batch, cuts) = self.builder.finish().map_err(|error| (Stop::Failed(error), true))?;
-        delivery.ship(batch, cuts).await.map_err(|stop| (stop, true))
+        delivery.ship_split(batch, cuts, self.builder.take_rejected()).await.map_err(|stop| (stop, true))
     }
 
     /// Compares the columns with those described, then tells them.

@@ -3,6 +3,7 @@
 mod code_page;
 mod collations;
 
+use datakit_model::rejects::text;
 use mssql_tds::datatypes::sql_string::{EncodingType, SqlString};
 use mssql_tds::token::tokens::SqlCollation;
 
@@ -35,6 +36,15 @@ impl Malformed {
             Self::UnknownCollation(collation) => {
                 format!("the column's collation ({collation}) has no known code page, and the text is not ASCII")
             }
+        }
+    }
+
+    /// The bytes as far as they are text; the others are escaped.
+    pub(super) fn shown(&self, bytes: &[u8]) -> String {
+        match self {
+            Self::LoneSurrogate | Self::OddLength => text::utf16(bytes),
+            Self::Utf8 => text::utf8(bytes),
+            Self::CodePage(_) | Self::UnknownCollation(_) => text::ascii(bytes),
         }
     }
 }

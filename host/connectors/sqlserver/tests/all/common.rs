@@ -37,6 +37,7 @@ pub fn access(patterns: &[&str]) -> Access {
         tables: TablePatterns::new(patterns.iter().map(|p| p.parse().unwrap()).collect()),
         run_id: "test-run".to_owned(),
         memory: MemoryBudget::new(64 << 20),
+        rejecting: None,
     }
 }
 

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use datakit_columnar::{
-    ColumnExpression, ColumnarError, Meter, Projection, compile_units, schema_from_wire, schema_to_wire, wire_units,
+    ColumnExpression, Meter, Projection, compile_units, schema_from_wire, schema_to_wire, wire_units,
 };
+use datakit_model::source::Rejected;
 use wasmtime::component::Resource;
 
 use super::super::bindings::projections::{Host, HostProjection, HostProjectionBuilder};
 use super::super::bindings::types::{Error, Field};
 use super::convert::{fields_from_wire, fields_to_wire};
 use crate::filled::ProjectionParts;
+use crate::project::{Projected, project};
 use crate::state::{BatchHandle, BuilderHandle, ProjectionHandle, State, Weight as _, compute};
 
 impl Host for State {}
@@ -137,18 +139,18 @@ impl HostProjection for State {
         let compiled = self.table.get(&projection)?.projection.clone();
         let rows = self.table.get(&input)?.rows.clone();
         let meter = self.budget.meter();
-        let apply = move |meter: &Meter| {
-            let output = compiled.apply_counted(rows.batch(), meter);
-            let output = output.map_err(|error| error.after_rows(rows.rows_before()))?;
-            Ok::<_, ColumnarError>(rows.derive(output))
-        };
+        let rejecting = self.session.as_ref().and_then(|session| session.rejecting.clone());
+        let apply = move |meter: &Meter| project(&compiled, &rows, rejecting, meter);
         let estimate = self.estimate(&projection, &input)?;
         let applied = compute(&meter, estimate, apply).await?;
         self.budget.settle(&meter)?;
         self.budget.host_call_ended(call);
         self.count_literals(&projection)?;
         match self.guest_error(applied) {
-            Ok(output) => Ok(Ok(self.push_batch(output)?)),
+            Ok(Projected { rows, rejected }) => {
+                self.note_rejected(Rejected::new(rejected))?;
+                Ok(Ok(self.push_batch(rows)?))
+            }
             Err(error) => Ok(Err(error)),
         }
     }

@@ -153,8 +153,12 @@ impl State {
         }
         // One reader of a connection at a time.
         let memory = session.memory.for_reader();
-        let access =
-            Access { tables: session.tables.clone(), run_id: session.run.run_id.clone(), memory: memory.clone() };
+        let access = Access {
+            tables: session.tables.clone(),
+            run_id: session.run.run_id.clone(),
+            memory: memory.clone(),
+            rejecting: session.rejecting.clone(),
+        };
         match source.connect(access).await {
             Ok(connection) => Ok(Ok(ConnectionHandle { kind, connection, memory })),
             Err(failure) => Ok(Err(self.failures.guest_error(failure))),

@@ -15,10 +15,11 @@ use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::check_batch;
 use datakit_connect::sink::merge::{FormRows, MergeColumns, MergeLoad, Spool, SpooledRows};
 use datakit_model::Failure;
-use datakit_model::sink::{CommitNote, Committed, PartitionWriter, TableWriter, Written};
+use datakit_model::sink::{CommitNote, Committed, PartitionWriter, RefusedValue, TableWriter, Written};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::encode::refused;
 use super::transaction::{Answer, Command, Loaded, Plan};
 
 pub(crate) use staging::{Staged, Staging};
@@ -71,6 +72,10 @@ impl MergeWriter {
 impl TableWriter for MergeWriter {
     async fn partition(&self, ordinal: u32) -> Result<Box<dyn PartitionWriter>, Failure> {
         Ok(self.load.partition(ordinal)?)
+    }
+
+    fn refused(&self, batch: &RecordBatch) -> Result<Vec<RefusedValue>, Failure> {
+        Ok(refused(&self.plan.schema, batch, &self.plan.location))
     }
 
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {

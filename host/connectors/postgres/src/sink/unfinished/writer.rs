@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datakit_connect::sink::SinkError;
 use datakit_model::resume::{FinishedPartition, LoadPlan};
-use datakit_model::sink::{CommitNote, Committed, PartitionWriter, TableWriter, Written};
+use datakit_model::sink::{CommitNote, Committed, PartitionWriter, RefusedValue, TableWriter, Written};
 use datakit_model::{Failure, TrackedBatch};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::oneshot;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::staging::Staging;
 use super::{drop_staged, rows, staging_table};
 use crate::sink::connection::connect;
+use crate::sink::encode::refused;
 use crate::sink::names::TableName;
 use crate::sink::transaction::{Answer, Command, Loaded, Plan};
 use crate::sink::writer::encode_partition;
@@ -136,6 +138,10 @@ impl TableWriter for StagedWriter {
             slots.insert(partition.ordinal, Slot::Kept(partition.written()));
         }
         Ok(())
+    }
+
+    fn refused(&self, batch: &RecordBatch) -> Result<Vec<RefusedValue>, Failure> {
+        Ok(refused(&self.plan.schema, batch, &self.plan.location))
     }
 
     async fn commit(&self, note: CommitNote) -> Result<Committed, Failure> {

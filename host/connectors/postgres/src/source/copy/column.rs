@@ -19,7 +19,7 @@ use crate::numeric::{self, Unreadable};
 use crate::source::types::{Column, Shape};
 use datakit_connect::arrays::{offset, primitive, take, taken_offsets};
 
-const DAY_MICROS: i64 = 86_400_000_000;
+pub(super) const DAY_MICROS: i64 = 86_400_000_000;
 /// The one version of `jsonb` on the wire.
 const JSONB_VERSION: u8 = 1;
 
@@ -204,6 +204,20 @@ impl ColumnBuilder {
     pub(in crate::source) fn push_null(&mut self) -> bool {
         let Some(validity) = &mut self.validity else { return false };
         validity.append_null();
+        self.push_default();
+        true
+    }
+
+    /// Fills the place of a value that is bad: its row is not delivered.
+    #[cold]
+    pub(in crate::source) fn fill(&mut self) {
+        if !self.push_null() {
+            self.push_default();
+        }
+    }
+
+    #[inline]
+    fn push_default(&mut self) {
         match &mut self.values {
             Values::Boolean(values) => values.append(false),
             Values::Int16(values) => values.push(0),
@@ -219,7 +233,30 @@ impl ColumnBuilder {
                 offsets.push(offset(data.len()));
             }
         }
-        true
+    }
+
+    /// Takes the texts that are not UTF-8 out of the column, and gives each with its row; an empty text stands in its place.
+    pub(in crate::source) fn take_malformed_texts(&mut self) -> Vec<(usize, Vec<u8>)> {
+        if self.first_malformed_text().is_none() {
+            return Vec::new();
+        }
+        let (Values::Text { offsets, data } | Values::Jsonb { offsets, data }) = &mut self.values else {
+            return Vec::new();
+        };
+        let mut taken = Vec::new();
+        let (mut whole, mut ends) = (Vec::with_capacity(data.len()), vec![0]);
+        for (row, pair) in offsets.windows(2).enumerate() {
+            let place = |at: i32| usize::try_from(at).unwrap_or(0);
+            let bytes = data.get(place(pair[0])..place(pair[1])).unwrap_or_default();
+            if std::str::from_utf8(bytes).is_ok() {
+                whole.extend_from_slice(bytes);
+            } else {
+                taken.push((row, bytes.to_vec()));
+            }
+            ends.push(offset(whole.len()));
+        }
+        (*offsets, *data) = (ends, whole);
+        taken
     }
 
     /// The first row of the batch whose text is no UTF-8. The whole column is looked at in one go; only one that is wrong is

@@ -3,9 +3,12 @@
 //! Source: "Binary Format" of COPY in the manual. The server sends a row a message, but that is its choice: rows may begin and
 //! end anywhere in what arrives.
 
+mod bad;
 mod column;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod rejected;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +16,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datakit_connect::rejects;
 use datakit_model::ReadLimits;
+use datakit_model::rejects::{Noted, RejectedRow, Rejecting, text};
 
+pub(in crate::source) use self::bad::shown;
 pub(in crate::source) use self::column::{ColumnBuilder, Wrong, row_bytes};
 use super::error::PostgresError;
 use super::types::{self, Column, Shape};
@@ -52,6 +58,10 @@ pub(super) struct Decoder {
     max_batch_rows: usize,
     max_cell_bytes: usize,
     max_row_bytes: usize,
+    /// Rows of the batch with a bad value; none: a bad value is an error.
+    noted: Option<Noted>,
+    /// Rows that were taken out of batches, and nobody has taken yet.
+    rejected: Vec<RejectedRow>,
 }
 
 impl Decoder {
@@ -77,7 +87,19 @@ impl Decoder {
             max_batch_rows,
             max_cell_bytes: size(limits.max_cell_bytes),
             max_row_bytes: size(limits.max_row_bytes),
+            noted: None,
+            rejected: Vec::new(),
         }
+    }
+
+    /// The same decoder; rows with a bad value are rejected, as far as they may be.
+    pub(super) fn rejecting(self, rejecting: Option<Rejecting>) -> Self {
+        Self { noted: rejecting.map(Noted::new), ..self }
+    }
+
+    /// Rows that were rejected, since the last call.
+    pub(super) fn take_rejected(&mut self) -> Vec<RejectedRow> {
+        std::mem::take(&mut self.rejected)
     }
 
     /// Rows of the batch so far.
@@ -184,7 +206,7 @@ impl Decoder {
             let end = at + size as usize;
             match column.push(&bytes[at..end]) {
                 Ok(added) => self.value_bytes += added,
-                Err(wrong) => return Err(self.wrong(index, wrong)),
+                Err(wrong) => self.reject(index, wrong, &bytes[at..end])?,
             }
             at = end;
         }
@@ -192,24 +214,54 @@ impl Decoder {
         Ok(length)
     }
 
-    /// The batch; starts the next one.
+    /// The batch, without rejected rows; starts the next one.
     ///
     /// # Errors
-    /// A text that is no UTF-8, which is found for whole columns.
+    /// A text that is no UTF-8, which is found for whole columns; more bad rows than may be rejected.
     pub(super) fn finish(&mut self) -> Result<RecordBatch, PostgresError> {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for index in 0..self.columns.len() {
-            if let Some(row) = self.columns[index].first_malformed_text() {
-                self.rows = row;
-                return Err(self.wrong(index, Wrong::NotUtf8));
-            }
+            self.check_texts(index)?;
             arrays.push(self.columns[index].finish().map_err(|error| unclosed(&error))?);
         }
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| unclosed(&error))?;
         self.rows_finished += self.rows as u64;
         self.rows = 0;
         self.value_bytes = 0;
+        let Some(noted) = &mut self.noted else { return Ok(batch) };
+        let (batch, rejected) = rejects::split::<PostgresError>(noted, batch)?;
+        self.rejected.extend(rejected);
         Ok(batch)
+    }
+
+    /// Refuses a column with a text that is no UTF-8, or rejects the rows of such texts.
+    fn check_texts(&mut self, index: usize) -> Result<(), PostgresError> {
+        let Some(noted) = &mut self.noted else {
+            let Some(row) = self.columns[index].first_malformed_text() else { return Ok(()) };
+            self.rows = row;
+            return Err(self.wrong(index, Wrong::NotUtf8));
+        };
+        let column = &self.described[index];
+        for (row, bytes) in self.columns[index].take_malformed_texts() {
+            let (reason, _) = Wrong::NotUtf8.words(&column.source_type);
+            noted.note(row, &column.name, reason, Some(text::utf8(&bytes)));
+        }
+        Ok(())
+    }
+
+    /// Rejects the row at hand for a value, and fills its place.
+    #[cold]
+    fn reject(&mut self, index: usize, wrong: Wrong, field: &[u8]) -> Result<(), PostgresError> {
+        let column = &self.described[index];
+        match &mut self.noted {
+            Some(noted) if wrong.is_of_the_data() => {
+                let (reason, _) = wrong.words(&column.source_type);
+                noted.note(self.rows, &column.name, reason, shown(column.shape, field));
+                self.columns[index].fill();
+                Ok(())
+            }
+            _ => Err(self.wrong(index, wrong)),
+        }
     }
 
     /// The length of a row at the front; none when it has not arrived whole. A cell or row that is too large is refused by its

@@ -321,7 +321,8 @@ impl ChangeFeed for Changes {
         let (delivery, messages) =
             Delivery::<PostgresError>::new(self.session.access.memory.clone(), config.timeouts.of_query(None));
         let schema = rows::schema(&columns);
-        let wanted = rows::Wanted { columns, keys: self.keys.clone(), span: self.span };
+        let rejecting = self.session.access.rejecting.clone();
+        let wanted = rows::Wanted { columns, keys: self.keys.clone(), span: self.span, rejecting };
         match stream.messages(self.oid) {
             Some(changes) => {
                 tokio::spawn(rows::deliver(changes, wanted, config.read.clone(), delivery));

@@ -6,7 +6,9 @@ use arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBui
 use arrow::datatypes::{Schema, SchemaRef};
 use datakit_connect::changes::roles::{self, Operation};
 use datakit_connect::delivery::Stop;
+use datakit_connect::rejects;
 use datakit_model::ReadLimits;
+use datakit_model::rejects::{Noted, RejectedRow, Rejecting, text};
 use datakit_model::changes::ColumnRole;
 
 use super::error::LogicalError;
@@ -16,7 +18,7 @@ use super::message::{Message, Old, Tuple, Value};
 use super::spool::{Messages, Place};
 use super::stream::malformed;
 use crate::copy_format::EPOCH_MICROS;
-use crate::source::copy::{ColumnBuilder, Wrong, row_bytes};
+use crate::source::copy::{ColumnBuilder, Wrong, row_bytes, shown};
 use crate::source::error::PostgresError;
 use crate::source::types::{self, Column};
 
@@ -35,6 +37,8 @@ pub(super) struct Wanted {
     pub(super) keys: Vec<String>,
     /// Transactions whose commits begin from the one place on and before the other.
     pub(super) span: (Lsn, Lsn),
+    /// What becomes of changes with a value that has no exact Arrow form; none: the load fails.
+    pub(super) rejecting: Option<Rejecting>,
 }
 
 /// Delivers the changes of a span.
@@ -49,7 +53,8 @@ async fn ship(messages: &mut Messages, rows: &mut Rows, delivery: &mut Delivery)
     loop {
         let step = rows.fill(messages).map_err(Stop::Failed)?;
         if rows.rows > 0 && !matches!(step, Step::Pause) {
-            delivery.ship(rows.finish().map_err(Stop::Failed)?, Vec::new()).await?;
+            let (batch, rejected) = rows.finish().map_err(Stop::Failed)?;
+            delivery.ship_split(batch, Vec::new(), rejected).await?;
         }
         match step {
             Step::End => return Ok(()),
@@ -93,6 +98,8 @@ struct Rows {
     max_batch_bytes: usize,
     max_batch_rows: usize,
     max_cell_bytes: usize,
+    /// Changes of the batch with a bad value; none: a bad value is an error.
+    noted: Option<Noted>,
 }
 
 /// A layout as the wanted columns see it.
@@ -132,6 +139,7 @@ impl Rows {
             max_batch_bytes,
             max_batch_rows,
             max_cell_bytes: size(limits.max_cell_bytes),
+            noted: wanted.rejecting.clone().map(Noted::new),
             wanted,
         }
     }
@@ -241,16 +249,48 @@ impl Rows {
             Value::Null | Value::Unchanged => Err(Wrong::UnexpectedNull),
             Value::Text => Err(Wrong::Malformed),
         };
-        pushed.map_err(|wrong| self.wrong(index, wrong))
+        match (pushed, value) {
+            (Ok(added), _) => Ok(added),
+            (Err(wrong), Value::Binary(bytes)) => self.reject(index, wrong, bytes).map(|()| 0),
+            (Err(wrong), _) => Err(self.wrong(index, wrong)),
+        }
     }
 
-    fn finish(&mut self) -> Result<RecordBatch, PostgresError> {
+    /// Rejects the change at hand for a value, and fills its place.
+    #[cold]
+    fn reject(&mut self, index: usize, wrong: Wrong, field: &[u8]) -> Result<(), PostgresError> {
+        let column = &self.wanted.columns[index];
+        match &mut self.noted {
+            Some(noted) if wrong.is_of_the_data() => {
+                let (reason, _) = wrong.words(&column.source_type);
+                noted.note(self.rows, &column.name, reason, shown(column.shape, field));
+                self.columns[index].fill();
+                Ok(())
+            }
+            _ => Err(self.wrong(index, wrong)),
+        }
+    }
+
+    /// Refuses a column with a text that is no UTF-8, or rejects the changes with such texts.
+    fn check_texts(&mut self, index: usize) -> Result<(), PostgresError> {
+        let Some(noted) = &mut self.noted else {
+            let Some(row) = self.columns[index].first_malformed_text() else { return Ok(()) };
+            self.rows = row;
+            return Err(self.wrong(index, Wrong::NotUtf8));
+        };
+        let column = &self.wanted.columns[index];
+        for (row, bytes) in self.columns[index].take_malformed_texts() {
+            let (reason, _) = Wrong::NotUtf8.words(&column.source_type);
+            noted.note(row, &column.name, reason, Some(text::utf8(&bytes)));
+        }
+        Ok(())
+    }
+
+    /// The batch, and the changes that are rejected.
+    fn finish(&mut self) -> Result<(RecordBatch, Vec<RejectedRow>), PostgresError> {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         for index in 0..self.columns.len() {
-            if let Some(row) = self.columns[index].first_malformed_text() {
-                self.rows = row;
-                return Err(self.wrong(index, Wrong::NotUtf8));
-            }
+            self.check_texts(index)?;
             arrays.push(self.columns[index].finish().map_err(|error| unclosed(&error))?);
         }
         arrays.push(Arc::new(self.operations.finish()));
@@ -260,7 +300,10 @@ impl Rows {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| unclosed(&error))?;
         self.rows_finished += self.rows as u64;
         (self.rows, self.bytes) = (0, 0);
-        Ok(batch)
+        match &mut self.noted {
+            Some(noted) => rejects::split(noted, batch),
+            None => Ok((batch, Vec::new())),
+        }
     }
 
     fn row(&self) -> u64 {
