@@ -57,13 +57,14 @@ mod serve_health;
 mod state;
 mod validate;
 
+pub use datakit_model::backfill::{Backfilled, BackfilledRows};
 pub use datakit_model::datakit::TableKind;
 pub use datakit_model::quality::{DeclaredBy, RuleResult, RuleStatus, Severity};
 pub use datakit_model::resume::{Leftover, Stays};
 pub use datakit_model::sink::{TableRows, WriteMode};
 pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
-    Difference, Differences, DifferingRange, EVENT_VERSION, NamedKey, NoticeLevel, Observer, PlanningStep, Preview, Reconciled, RejectedRows, RunEvent, RunStatus, Scope, Summary, TRACE, TableError,
+    BackfillRequest, Difference, Differences, DifferingRange, EVENT_VERSION, NamedKey, NoticeLevel, Observer, PlanningStep, Preview, Reconciled, RejectedRows, RunEvent, RunStatus, Scope, Summary, TRACE, TableError,
     TableStatus, TableSummary, VersionedEvent, new_run_id,
 };
 

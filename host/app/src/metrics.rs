@@ -199,7 +199,8 @@ impl State {
         }
         if summary.status == TableStatus::Committed {
             counts.rows_per_second = summary.rows as f64 / summary.seconds.max(0.001);
-            counts.last_commit = Some(now());
+            // A backfill makes no row fresher.
+            counts.last_commit = summary.backfill.is_none().then(now).or(counts.last_commit);
         }
     }
 

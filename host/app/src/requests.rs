@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datakit_config::{Drift, Mode, Overrides, Selection};
 use datakit_model::ReceiptLevel;
-use datakit_pipeline::new_run_id;
+use datakit_pipeline::{BackfillRequest, new_run_id};
 
 /// Which ingest of the configuration, and what replaces its settings.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,9 @@ pub struct RunRequest {
     pub run_id: String,
     /// Which ingest; without one, all of the configuration.
     pub ingest: IngestRequest,
+    /// Columns of one table that get the values of the source, in the rows that are there (docs/backfill.md); none: rows are loaded.
+    /// The table takes the place of those of the ingest.
+    pub backfill: Option<BackfillRequest>,
     /// What happens to the rows that a table already has; none: what the configuration says.
     pub mode: Option<Mode>,
     /// What happens where the columns of a table are not those of its source; none: what the configuration says.
@@ -63,6 +66,7 @@ impl Default for RunRequest {
         Self {
             run_id: new_run_id(),
             ingest: IngestRequest::default(),
+            backfill: None,
             mode: None,
             drift: None,
             replaces_columns: false,

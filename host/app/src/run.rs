@@ -7,7 +7,8 @@ use std::sync::Arc;
 use datakit_config::{Config, Ingest, Overrides};
 use datakit_connect::connector::ConnectedSink;
 use datakit_http::Endpoint;
-use datakit_pipeline::{Observer, RunEvent, RunStatus, Summary, TableSummary};
+use datakit_model::sink::WriteMode;
+use datakit_pipeline::{BackfillRequest, Observer, RunEvent, RunStatus, Summary, TableSummary};
 use tracing::Instrument;
 
 use crate::component::asked;
@@ -27,6 +28,8 @@ pub struct Run<'c> {
     context: &'c Context,
     config: Config,
     request: JobRequest,
+    /// None: rows are loaded.
+    backfill: Option<BackfillRequest>,
     waiting: std::vec::IntoIter<Prepared>,
     ingests: usize,
     /// Answers for as long as the run lives.
@@ -85,7 +88,10 @@ impl<'c> Run<'c> {
     /// # Errors
     /// The configuration is invalid, the file is no datakit, no ingest is selected, the only ingest cannot be opened, the
     /// health endpoint cannot listen. With several ingests, one that cannot be opened fails when its turn comes.
-    pub async fn prepare(context: &'c Context, request: RunRequest) -> Result<Self, Reports> {
+    pub async fn prepare(context: &'c Context, mut request: RunRequest) -> Result<Self, Reports> {
+        if let Some(backfill) = &request.backfill {
+            request.ingest.tables = vec![backfill.table.to_string()];
+        }
         let (parallel, mode, drift, receipt) = (request.parallel, request.mode, request.drift, request.receipt);
         let flags = Overrides { parallel, mode, drift, receipt, ..request.ingest.overrides() };
         let config = context.config(flags)?;
@@ -109,11 +115,14 @@ impl<'c> Run<'c> {
             Some(address) => Some(serve_health(context, address, &prepared, &metrics).await?),
             None => None,
         };
-        let set = config.warehouse.metrics_file.as_ref().map(|file| file.to_path_buf());
+        // The file says how loads went: a backfill leaves it alone, unless it is asked for.
+        let set = config.warehouse.metrics_file.as_ref().filter(|_| request.backfill.is_none());
+        let set = set.map(|file| file.to_path_buf());
         Ok(Self {
             context,
             config,
             request: job,
+            backfill: request.backfill,
             ingests: prepared.len(),
             waiting: prepared.into_iter(),
             health,
@@ -176,6 +185,9 @@ impl<'c> Run<'c> {
         let observer = watch.map_or_else(|| Arc::clone(&self.observer), |watch| Arc::clone(watch) as Arc<dyn Observer>);
         let (run_id, sink) = (self.request.run_id(), opened.1.sink());
         let recorder = Recorder::new(self.context, &self.config, (run_id, label), ingest, (&sink, &observer));
+        if self.backfill.is_some() {
+            recorder.backfills();
+        }
         let outcome = self.copy(ingest, &opened, watch, &recorder).await;
         recorder.end(&outcome).await;
         outcome
@@ -208,10 +220,15 @@ impl<'c> Run<'c> {
         if let Some((checks, _)) = &self.health {
             checks.start();
         }
-        let (mode, observer) = (ingest.mode.map(sink_mode), recorder.observer());
+        let observer = recorder.observer();
+        let (job, mode) = match &self.backfill {
+            Some(backfill) => (job.backfilling(backfill.clone()), Some(WriteMode::Merge)),
+            None => (job, ingest.mode.map(sink_mode)),
+        };
         let running = datakit_pipeline::run(job, sink.sink(), mode, observer, context.stop.clone());
         let summary = running.instrument(span).await.map_err(Reports::from)?;
-        if context.stop.is_cancelled() {
+        // A backfill moves no position.
+        if context.stop.is_cancelled() || self.backfill.is_some() {
             return Ok(summary);
         }
         // What is committed stays committed, whatever the source says: the next run tells it again.

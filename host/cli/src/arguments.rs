@@ -5,6 +5,7 @@
     reason = "these comments are the help: brackets there are syntax, not links"
 )]
 
+mod backfill;
 mod checks;
 mod clean;
 mod drift;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use backfill::Backfill;
 pub(crate) use checks::{Doctor, ServeHealth};
 pub(crate) use clean::Clean;
 pub(crate) use drift::{DriftArgument, DriftWord};
@@ -142,6 +144,13 @@ pub(crate) enum Command {
     /// Without --ingest, all ingests of the file run, one after the other; one that fails leaves the others alone.
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Give columns of rows that are there the values that the source has now
+    ///
+    /// For a column that was added at the source: rows that were loaded before have null in it. The source table is read whole, and
+    /// the rows of the target with the same keys get the values, in one commit. No row is added or removed, no other column changes,
+    /// and the next load goes on from where the last one ended.
+    #[command(after_long_help = backfill::EXAMPLES)]
+    Backfill(Backfill),
     /// Show how each table would be cut into partitions, without reading it
     #[command(
         after_long_help = "Examples:\n  host plan sqlserver-bronze@0.1.0 --tables 'sales.*'\n  host plan --output json | jq '.[].partitions'"

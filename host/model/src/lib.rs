@@ -24,6 +24,7 @@
 //! - [`run`]: who is running, and what a commit must remember;
 //! - [`state`]: the state document, in which a sink keeps it.
 
+pub mod backfill;
 pub mod canonical;
 pub mod changes;
 pub mod credential;

@@ -141,13 +141,13 @@ impl Receipt {
     /// Of rows that were merged by key.
     #[must_use]
     pub fn of_merge(delivered: &Delivered, merged: MergedRows) -> Self {
-        let held = merged.inserted + merged.updated;
+        let held = merged.inserted + merged.updated + merged.unchanged;
         Self { held, merged: Some(merged), checksum: None, ..Self::new(delivered) }
     }
 }
 
 /// What a merge did, in rows of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MergedRows {
     /// Keys that were not there.
@@ -156,6 +156,12 @@ pub struct MergedRows {
     pub updated: u64,
     /// Keys whose row is gone.
     pub deleted: u64,
+    /// Of a backfill: keys whose row has the values already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unchanged: u64,
+    /// Of a backfill: keys of the source that are not there, and are left to the next load.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
 }
 
 /// Whether a receipt leaves a count out.

@@ -58,6 +58,9 @@ pub struct Target {
     pub schema: SchemaRef,
     /// What happens to the rows that are there.
     pub mode: WriteMode,
+    /// Of a merge: the rows have a part of the columns, and give their values to the rows of their keys that are there. No row is
+    /// inserted or removed, the other columns stay, and so do the positions of the table's state (docs/backfill.md).
+    pub updates_only: bool,
     /// The columns that identify a row, in key order; empty: none are known.
     pub keys: Vec<String>,
     /// The columns by whose values the table is partitioned, in order; empty: as the table that is there, a new one is not.
@@ -82,6 +85,7 @@ impl Target {
             table,
             schema,
             mode,
+            updates_only: false,
             keys,
             partition_by,
             roles: RoleColumns::default(),

@@ -232,6 +232,9 @@ impl StateDocument {
         written: WrittenRows,
         to: Option<TargetTable>,
     ) -> Self {
+        if let Some(before) = before.filter(|_| target.updates_only) {
+            return Self::backfilled(before, target, note, written, to);
+        }
         let source = SourceTable::new(&target.run.source_system, &target.table);
         let kept = before.filter(|_| target.mode != WriteMode::Overwrite).map(|before| before.positions.as_slice());
         let others = kept.unwrap_or_default().iter().filter(|position| position.source != source).cloned();
@@ -245,6 +248,35 @@ impl StateDocument {
             load: Load::new(&target.run, note),
             earlier_run_ids: before.map(Self::run_ids).unwrap_or_default(),
             schema: target.schema.fields().iter().map(|field| StateColumn::from(field.as_ref())).collect(),
+        }
+    }
+
+    /// The document of a commit that gave some columns new values: all positions stay, and the columns of the last load too.
+    fn backfilled(
+        before: &Self,
+        target: &Target,
+        note: &CommitNote,
+        written: WrittenRows,
+        to: Option<TargetTable>,
+    ) -> Self {
+        let filled: Vec<StateColumn> = target.schema.fields().iter().map(|field| field.as_ref().into()).collect();
+        let is_filled = |column: &&StateColumn| !target.keys.contains(&column.name);
+        let mut schema = before.schema.clone();
+        for column in filled.iter().filter(is_filled).filter(|_| !before.schema.is_empty()) {
+            match schema.iter_mut().find(|known| known.name == column.name) {
+                Some(known) => *known = column.clone(),
+                None => schema.push(column.clone()),
+            }
+        }
+        Self {
+            version: Self::VERSION,
+            sequence: before.sequence + 1,
+            target: to,
+            written,
+            positions: before.positions.clone(),
+            load: Load::new(&target.run, note),
+            earlier_run_ids: before.run_ids(),
+            schema,
         }
     }
 
@@ -374,6 +406,28 @@ mod tests {
             let error = StateDocument::parse(&changed, &source("orders")).unwrap_err();
             assert!(error.to_string().contains("unknown field"), "{error}");
         }
+    }
+
+    #[test]
+    fn backfill_keeps_positions_and_columns_of_the_last_load() {
+        let load = after(None, &target("1", "orders", WriteMode::Append), "w");
+        let field = |name: &str, data_type| Field::new(name, data_type, true);
+        let schema = Schema::new(vec![field("id", DataType::Int32), field("extra", DataType::Int64)]);
+        let backfill = Target {
+            updates_only: true,
+            keys: vec!["id".to_owned()],
+            schema: Arc::new(schema),
+            ..target("2", "orders", WriteMode::Merge)
+        };
+        let written = WrittenRows { rows: 1, files: Vec::new() };
+        let note = CommitNote::default();
+        let document = StateDocument::after(Some(&load), &backfill, &note, written.clone(), load.target.clone());
+        assert_eq!((document.sequence, &document.positions), (2, &load.positions));
+        assert!(document.was_committed_by("2") && document.was_committed_by("1"));
+        let columns: Vec<_> = document.schema.iter().map(|it| (it.name.as_str(), it.r#type.as_str())).collect();
+        assert_eq!(columns, [("id", "Decimal128(10, 2)"), ("extra", "Int64")], "the key stays as the load read it");
+        let of_version_0 = StateDocument { schema: Vec::new(), ..load };
+        assert!(StateDocument::after(Some(&of_version_0), &backfill, &note, written, None).schema.is_empty());
     }
 
     #[test]

@@ -145,6 +145,40 @@ pub enum RunError {
         /// The column.
         column: String,
     },
+    /// A column cannot be filled.
+    #[error("`{column}` of {table} cannot be backfilled: {problem}")]
+    BackfillColumn {
+        /// The table.
+        table: TableId,
+        /// The column.
+        column: String,
+        /// Why not.
+        problem: &'static str,
+        /// Columns that the rows have; empty: the problem is another one.
+        columns: Vec<String>,
+    },
+    /// Nothing says which row of the target a row of the source is.
+    #[error("{table} cannot be backfilled: no columns are known to identify its rows")]
+    BackfillNoKey {
+        /// The table.
+        table: TableId,
+    },
+    /// A table of which no load has committed a row.
+    #[error("{table} cannot be backfilled: no load has committed rows to {target}")]
+    BackfillUnloaded {
+        /// The table.
+        table: TableId,
+        /// Where its rows would be.
+        target: String,
+    },
+    /// The source spells the name of the table in another way.
+    #[error("{table} cannot be backfilled: the source calls it {found}")]
+    BackfillSpelling {
+        /// As it was asked for.
+        table: TableId,
+        /// As the source spells it.
+        found: TableId,
+    },
     /// The run was told to stop.
     #[error("stopped before {table} was committed")]
     Stopped {
@@ -189,6 +223,10 @@ impl Diagnostic for RunError {
             Self::PlannedColumn { .. } => "DK-RUN-015",
             Self::PlannedRole { .. } => "DK-RUN-016",
             Self::RejectedBytes { .. } => "DK-RUN-074",
+            Self::BackfillColumn { .. } => "DK-RUN-066",
+            Self::BackfillNoKey { .. } => "DK-RUN-067",
+            Self::BackfillUnloaded { .. } => "DK-RUN-068",
+            Self::BackfillSpelling { .. } => "DK-RUN-069",
         }
         .into()
     }
@@ -244,6 +282,17 @@ impl Diagnostic for RunError {
             Self::Outdated { run_id, .. } => {
                 format!("run again with `--run-id {run_id}`: what that run has loaded is left out then")
             }
+            Self::BackfillColumn { columns, .. } if columns.is_empty() => {
+                "name other columns; `host run --full-refresh` replaces all rows".into()
+            }
+            Self::BackfillColumn { columns, .. } => {
+                format!("the rows have: {}; names are those of `host preview`", printable::some(columns, MAX_NAMED))
+            }
+            Self::BackfillNoKey { table } => format!(
+                "replace all rows by `host run --full-refresh --tables {table}`; or leave null: rows that come later have their values"
+            ),
+            Self::BackfillUnloaded { .. } => "load the table by `host run`: the load brings all columns".into(),
+            Self::BackfillSpelling { found, .. } => format!("write `--table {found}`"),
             Self::NoMode { proposed: Some(proposed @ WriteMode::Overwrite), .. } => format!(
                 "the datakit proposes to replace them: agree by `mode = \"{proposed}\"` in the ingest, by --mode or by DATAKIT_MODE, \
                  or keep them by `mode = \"append\"`"

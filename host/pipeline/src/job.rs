@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::backfill::Backfill;
 use crate::error::RunError;
 use crate::event::{Observer, RunEvent};
 use crate::quality;
@@ -112,6 +113,8 @@ pub struct Job {
     pub(crate) quality: Vec<OperatorRule>,
     pub(crate) receipt: ReceiptLevel,
     pub(crate) rejects: Option<RejectBounds>,
+    /// None: rows are loaded.
+    pub(crate) backfill: Option<Backfill>,
     keys: HashKeys,
     info: Info,
     roles: HashMap<String, Arc<dyn Source>>,
@@ -159,6 +162,7 @@ impl Job {
             limits: parts.limits,
             receipt: parts.receipt,
             rejects: parts.rejects,
+            backfill: None,
             tables: parts.tables,
             drift: parts.drift,
             quality: parts.quality,

@@ -14,12 +14,14 @@
 //! - [`Job`]: a loaded datakit with its roles, sink, grant and settings, checked before anything is opened;
 //! - [`discover`], [`plan`], [`preview`], [`run()`]: what a person can ask of a job;
 //! - [`reconcile()`]: source against sink, after loads;
+//! - `backfill`: columns of rows that are there get the values of the source;
 //! - `quality`: the rules of a table, checked before its commit;
 //! - [`RunEvent`] and [`Observer`]: what happens, as it happens; [`Summary`]: what has happened.
 //!
 //! A table fails by itself: its partitions stop, nothing of it is visible, the other tables go on. The unit of retry is the
 //! sink's: a partition, or the table.
 
+mod backfill;
 mod error;
 mod event;
 mod job;
@@ -39,6 +41,7 @@ mod table;
 mod trace;
 mod writing;
 
+pub use backfill::BackfillRequest;
 pub use error::RunError;
 pub use event::{EVENT_VERSION, NoticeLevel, Observer, PlanningStep, RunEvent, VersionedEvent};
 pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};

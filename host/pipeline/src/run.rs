@@ -182,23 +182,32 @@ async fn first_rows(
 /// # Errors
 /// What keeps the run from starting: the source cannot be reached, no table matches.
 pub async fn run(
-    job: Job,
+    mut job: Job,
     sink: Arc<dyn Sink>,
     mode: Option<WriteMode>,
     observer: Arc<dyn Observer>,
     stop: CancellationToken,
 ) -> Result<Summary, Failure> {
     let started = Instant::now();
+    if let Some(backfill) = &mut job.backfill {
+        backfill.begin(&job.run, &sink).await?;
+    }
     let job = Arc::new(job);
     let destination = Destination { sink: Arc::clone(&sink), mode };
-    let session = job.session(Some(destination.clone()));
-    let planning = job.planning_session(Some(destination.clone()));
+    // A backfill reads the whole table, whatever the last load has left.
+    let watermarks = Some(destination.clone()).filter(|_| job.backfill.is_none());
+    let session = job.session(watermarks.clone());
+    let planning = job.planning_session(watermarks);
     let Some(prepared) = stop.run_until_cancelled(prepare_run(&job, &planning, observer.as_ref())).await else {
         return Ok(summarise(&job, Vec::new(), started, true));
     };
     let (mut plans, mut tables) = (Vec::new(), Vec::new());
     let mut known: HashMap<TableId, Known> = HashMap::new();
-    for Prepared { id, plan, .. } in prepared? {
+    let prepared = match &job.backfill {
+        Some(backfill) => backfill.adapt(prepared?)?,
+        None => prepared?,
+    };
+    for Prepared { id, plan, .. } in prepared {
         match plan {
             Ok((table, plan)) => {
                 let altered = altered_columns(&table);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use datakit_model::backfill::Backfilled;
 use datakit_model::quality::RuleResult;
 use datakit_model::receipt::Receipt;
 use datakit_model::sink::TableRows;
@@ -119,6 +120,9 @@ pub struct TableSummary {
     /// What was delivered and held; none: nothing was compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
+    /// What a backfill did; none: the run loads rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfilled>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TableError>,
@@ -150,6 +154,7 @@ impl TableSummary {
             rejected: None,
             quality: Vec::new(),
             receipt: None,
+            backfill: None,
             error: None,
             commit: None,
         }

@@ -88,7 +88,11 @@ impl TableContext {
     }
 
     pub(crate) async fn extract(&self, partition: &Partition) -> Result<Box<dyn Extraction>, Failure> {
-        self.job.datakit.extract(&self.session, partition).await
+        let extraction = self.job.datakit.extract(&self.session, partition).await?;
+        match &self.job.backfill {
+            Some(backfill) => backfill.projected(&self.keys, extraction),
+            None => Ok(extraction),
+        }
     }
 
     async fn worker(&self) -> Result<OwnedSemaphorePermit, Failure> {
@@ -138,10 +142,17 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
             let rejected = finished.rejected.as_ref().map_or(0, |rejected| rejected.rows);
             summary.rejected = finished.rejected;
             (summary.partitions, summary.resumed_partitions) = (finished.partitions, finished.resumed);
+            if let (Some(backfill), Some(schema)) = (&context.job.backfill, &finished.schema) {
+                let (receipt, holds) = (finished.committed.receipt.as_ref(), finished.committed.holds);
+                summary.backfill = Some(backfill.done(schema, &context.keys, receipt, holds));
+            }
             summary.receipt = finished.committed.receipt.map(|receipt| receipt.with_rejected(rejected));
             summary.commit = finished.schema.map(|schema| {
-                let position_before = context.job.planned_from(&context.table).flatten();
                 let position_after = finished.committed.state.watermark;
+                let position_before = match context.job.backfill {
+                    Some(_) => position_after.clone(),
+                    None => context.job.planned_from(&context.table).flatten(),
+                };
                 Box::new(TableCommit { schema, origins: finished.origins, position_before, position_after })
             });
         }
@@ -321,7 +332,8 @@ async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Checked
     let (run, resume) = (&context.job.run, &context.resume);
     let target = writing::target(&context.destination, run, plan, &context.keys, Arc::clone(&schema));
     let target = target.map_err(|error| AttemptError::Again(error.into()))?;
-    let target = Target { drift: context.job.drift.of(&plan.table), load: resume.load(run, plan, &schema), ..target };
+    let (drift, load) = (context.job.drift.of(&plan.table), resume.load(run, plan, &schema));
+    let target = Target { drift, load, updates_only: context.job.backfill.is_some(), ..target };
     let roles = first.as_ref().map_or(&plan.roles, |(_, first)| first.roles());
     let checks = quality::compile(context, plan, &target, roles).map_err(AttemptError::Again)?;
     let writer = context.unless_stopped(context.destination.sink.open(target)).await.map_err(AttemptError::Again)?;
@@ -377,6 +389,9 @@ async fn is_still_open(context: &TableContext) -> Result<bool, Failure> {
     };
     if state.as_ref().is_some_and(|state| state.was_committed_by(&run.run_id)) {
         return Ok(false);
+    }
+    if let Some(backfill) = &context.job.backfill {
+        backfill.check(run, state.as_ref())?;
     }
     if planned.is_none_or(|planned| state.and_then(|state| state.watermark) == planned) {
         return Ok(true);

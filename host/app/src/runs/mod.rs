@@ -261,6 +261,7 @@ impl TableRecord {
             position_after: watermark.map(RecordedPosition::of),
             quality: Vec::new(),
             receipt: None,
+            backfill: None,
             error: None,
         }
     }

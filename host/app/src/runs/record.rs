@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use datakit_config::{Config, Ingest};
+use datakit_model::backfill::Backfilled;
 use datakit_model::quality::RuleResult;
 use datakit_model::receipt::Receipt;
 use datakit_model::sink::{RecordName, TableRows};
@@ -48,7 +49,8 @@ pub struct RunRecord {
     pub sink: RecordedSink,
     /// What the operator allows the datakit.
     pub grants: RecordedGrants,
-    /// What happens to rows that are there, as the operator says: `append`, `overwrite`; none: the operator does not say.
+    /// What happens to rows that are there, as the operator says: `append`, `overwrite`, `merge`; none: the operator does not say. `backfill`: the run
+    /// loads no rows.
     pub mode: Option<String>,
     /// Rows committed.
     pub rows: u64,
@@ -172,6 +174,9 @@ pub struct TableRecord {
     /// What was delivered and held; none: nothing was compared.
     #[serde(default)]
     pub receipt: Option<Receipt>,
+    /// What a backfill did; none: the run loads rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfilled>,
     /// Why it failed.
     pub error: Option<RecordedError>,
 }
@@ -346,6 +351,7 @@ impl TableRecord {
             position_after: commit.and_then(|commit| position(&commit.position_after)),
             quality: summary.quality.clone(),
             receipt: summary.receipt.clone(),
+            backfill: summary.backfill.clone(),
             error: summary.error.as_ref().map(RecordedError::from),
         }
     }

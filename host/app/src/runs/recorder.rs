@@ -24,6 +24,9 @@ const ROW_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same of a run that was told to stop.
 const ROW_TIMEOUT_STOPPED: Duration = Duration::from_secs(5);
 
+/// The mode of a run that fills columns.
+const BACKFILL: &str = "backfill";
+
 /// The longest ingest in the name of a record.
 const MAX_LABEL_CHARS: usize = 100;
 
@@ -50,6 +53,11 @@ impl<'c> Recorder<'c> {
         let record = Mutex::new(RunRecord::begun(&name, label, config, ingest, sink.kind()));
         let watch = Arc::new(Watch { to: Arc::clone(observer), seen: Mutex::default() });
         Self { context, sink: Arc::clone(sink), name, record, watch }
+    }
+
+    /// The run loads no rows.
+    pub(crate) fn backfills(&self) {
+        lock(&self.record).mode = Some(BACKFILL.to_owned());
     }
 
     /// Whom the run tells what happens.

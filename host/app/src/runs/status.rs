@@ -112,7 +112,8 @@ fn tables_of(
                 table.loads = document.sequence;
                 table.last_rows = Some(document.written.rows);
                 table.next_position = document.state(&source).watermark.as_deref().map(RecordedPosition::of);
-                table.committed_by(&document.load.run_id, records, now);
+                let run_ids = std::iter::once(&document.load.run_id).chain(&document.earlier_run_ids);
+                table.committed_by(run_ids.map(String::as_str), records, now);
             }
             Err(failure) => {
                 table.last_error = Some(RecordedError::from(&TableError::from(&failure)));
@@ -151,15 +152,23 @@ fn unknown(sink: &str, (source_system, table): &(String, String), target: String
 }
 
 impl TableFreshness {
-    /// The times of the commit, from the record of its run.
-    fn committed_by(&mut self, run_id: &str, records: &[RunRecord], now: i64) {
-        // When a record was rebuilt nobody knew its times.
-        let of_run = |record: &&RunRecord| record.run_id == run_id && record.status != RecordStatus::Rebuilt;
-        let commit = records.iter().filter(of_run).find_map(|record| {
-            let table = find(record, &self.source_system, &self.table)?;
-            (table.status == "committed").then_some((table.ended_at.clone(), &record.started_at))
-        });
-        let Some((ended_at, started_at)) = commit else { return };
+    /// The times of the commit, from the record of its run, newest first. A backfill makes no row fresher: then they are those of
+    /// the load before it.
+    fn committed_by<'i>(&mut self, run_ids: impl Iterator<Item = &'i str>, records: &[RunRecord], now: i64) {
+        let committed = |run_id: &str| {
+            // When a record was rebuilt nobody knew its times.
+            let of_run = |record: &&RunRecord| record.run_id == run_id && record.status != RecordStatus::Rebuilt;
+            records.iter().filter(of_run).find_map(|record| {
+                let table = find(record, &self.source_system, &self.table)?;
+                (table.status == "committed").then_some((table, record))
+            })
+        };
+        let commits = run_ids.map(committed);
+        let load = commits.take_while(Option::is_some).flatten().find(|(table, _)| table.backfill.is_none());
+        let Some((ended_at, started_at)) = load.map(|(table, record)| (table.ended_at.clone(), &record.started_at))
+        else {
+            return;
+        };
         let since = |time: &str| micros(time).map(|time| now.saturating_sub(time).max(0) as f64 / 1e6);
         self.lag_seconds = ended_at.as_deref().and_then(since);
         self.last_commit_at = ended_at;
@@ -268,6 +277,19 @@ mod tests {
         assert_eq!(table.last_run.as_ref().unwrap().status, "failed");
         assert_eq!(table.last_error.as_ref().unwrap().message, "no way");
         assert_eq!(table.next_position, Some(RecordedPosition::Text("w".to_owned())));
+    }
+
+    #[test]
+    fn backfill_makes_no_row_fresher() {
+        let mut backfill = record("2", 5, "done", json!([{"table": "dbo.a", "status": "committed"}]));
+        let columns = vec!["extra".to_owned()];
+        backfill.tables[0].backfill = Some(datakit_model::backfill::Backfilled { columns, rows: None });
+        let load = record("1", 1, "done", json!([{"table": "dbo.a", "status": "committed"}]));
+        let mut last = state("a", "2");
+        last.document.as_mut().unwrap().earlier_run_ids = vec!["1".to_owned()];
+        let table = &found(vec![last], &[backfill, load], 7)[0];
+        assert_eq!((table.lag_seconds, table.freshness_seconds), (Some(5.5 * 3600.0), Some(6.0 * 3600.0)));
+        assert_eq!(table.last_run.as_ref().unwrap().run_id, "2");
     }
 
     #[test]

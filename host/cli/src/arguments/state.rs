@@ -106,7 +106,7 @@ pub(crate) struct StateReset {
 }
 
 /// Two names; a dot in the second one is part of it.
-fn table(text: &str) -> Result<TableId, String> {
+pub(super) fn table(text: &str) -> Result<TableId, String> {
     match text.split_once('.') {
         Some((schema, name)) if !schema.is_empty() && !name.is_empty() => Ok(TableId::new(schema, name)),
         _ => Err("two names with a dot between them: dbo.orders".to_owned()),

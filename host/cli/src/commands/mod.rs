@@ -1,5 +1,6 @@
 //! The commands, each a function from its arguments to its exit code: it asks the application, and prints what comes back.
 
+mod backfill;
 mod clean;
 mod discover;
 mod doctor;
@@ -47,7 +48,7 @@ impl Session {
         terminal: Terminal,
         stop: CancellationToken,
     ) -> Self {
-        let is_question = !matches!(command, Command::Run(_));
+        let is_question = !matches!(command, Command::Run(_) | Command::Backfill(_));
         let progress = Arc::new(Progress::new(terminal.clone(), is_question));
         let settings = Settings {
             file: global.config,
@@ -75,6 +76,7 @@ impl Session {
 pub(crate) async fn execute(command: Command, session: &Session) -> Result<u8, Reports> {
     let exit = match command {
         Command::Run(arguments) => run::run(arguments, session).await?,
+        Command::Backfill(arguments) => backfill::backfill(arguments, session).await?,
         Command::Doctor(arguments) => doctor::doctor(arguments, session).await?,
         Command::Kerberos(command) => return kerberos::kerberos(command, session).await,
         Command::Plan(arguments) => done(plan::plan(arguments, session).await)?,

@@ -11,6 +11,7 @@ use datakit_config::Mode;
 use datakit_model::{Exit, printable};
 use serde::Serialize;
 
+use super::backfill::done;
 use super::{Session, drift_of, ingest_of, mode_of, receipt_of};
 use crate::arguments::{OutputFormat, Run};
 use crate::exit;
@@ -70,8 +71,17 @@ struct IngestSummary<'a> {
 
 pub(super) async fn run(arguments: Run, session: &Session) -> Result<Exit, Reports> {
     let json = arguments.ingest.output == OutputFormat::Json;
-    let reference = arguments.ingest.datakit.clone();
-    let request = request(arguments);
+    asked(request(arguments), "run", json, session).await
+}
+
+/// Runs what is asked for, by the command of this name.
+pub(super) async fn asked(
+    request: RunRequest,
+    command: &str,
+    json: bool,
+    session: &Session,
+) -> Result<Exit, Reports> {
+    let reference = request.ingest.datakit.clone();
     let run_id = request.run_id.clone();
     let begin = Instant::now();
     let not_started = |reports: Reports| match json {
@@ -90,7 +100,7 @@ pub(super) async fn run(arguments: Run, session: &Session) -> Result<Exit, Repor
             let summary = ingest.outcome.map_err(not_started)?;
             match json {
                 true => session.terminal.print_json(&summary)?,
-                false => session.terminal.print(&render(&summary, session.terminal.output_style))?,
+                false => session.terminal.print(&render(&summary, command, session.terminal.output_style))?,
             }
             return Ok(exit::of_summary(&summary));
         }
@@ -117,6 +127,7 @@ fn request(arguments: Run) -> RunRequest {
         health: arguments.health,
         metrics_file: arguments.metrics_file,
         ingest: ingest_of(arguments.ingest),
+        backfill: None,
     }
 }
 
@@ -126,7 +137,7 @@ fn show(ended: &EndedIngest, json: bool, session: &Session) -> Result<(), Report
         Ok(summary) if !json => {
             let style = session.terminal.output_style;
             let title = style.bold(&format!("ingest {}", printable::line(&ended.ingest)));
-            session.terminal.print(&format!("{title}\n{}\n", render(summary, style)))?;
+            session.terminal.print(&format!("{title}\n{}\n", render(summary, "run", style)))?;
         }
         Ok(_) => {}
         Err(reports) => session.terminal.report(reports),
@@ -201,7 +212,7 @@ fn not_started<'a>(run_id: &'a str, reference: Option<&'a str>, reports: &Report
 }
 
 /// The summary for people: a line per table, the errors, the sum.
-fn render(summary: &Summary, style: Style) -> String {
+fn render(summary: &Summary, command: &str, style: Style) -> String {
     let heading = ["table", "status", "rows", "size", "seconds", "holds now", "target"];
     let mut rows = vec![heading.map(ToOwned::to_owned).to_vec()];
     for table in &summary.tables {
@@ -240,7 +251,7 @@ fn render(summary: &Summary, style: Style) -> String {
     ));
     if !summary.status.is_done() {
         text.push_str(&format!(
-            "to continue: `host run --run-id {}`, with the rest as now; tables that are committed stay as they are\n",
+            "to continue: `host {command} --run-id {}`, with the rest as now; tables that are committed stay as they are\n",
             summary.run_id
         ));
     }
@@ -261,6 +272,9 @@ fn notes(summary: &Summary) -> String {
     for table in &summary.tables {
         table.drift.iter().for_each(|change| note(table, &change.to_string()));
         adjustments(table).iter().for_each(|what| note(table, what));
+        if let Some(backfill) = &table.backfill {
+            note(table, &format!("backfill: {}", done(backfill)));
+        }
         if let Some(rejected) = &table.rejected {
             note(table, &format!("{} rows were rejected: {}", grouped(rejected.rows), rejected.target));
         }
@@ -385,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_summary_reads_well() {
-        insta::assert_snapshot!(render(&summary(), Style { color: false }));
+        insta::assert_snapshot!(render(&summary(), "run", Style { color: false }));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use datakit_app::{
 use datakit_model::printable;
 use datakit_model::receipt::{MergedRows, Receipt};
 
-use super::{Session, failures};
+use super::{Session, backfill, failures};
 use crate::arguments::{OutputFormat, Runs, RunsList, RunsRebuild, RunsShow, Status};
 use crate::terminal::{aligned, grouped, megabytes};
 
@@ -121,6 +121,7 @@ fn render(record: &RunRecord) -> String {
         text.push('\n');
         text.push_str(&tables(record));
         text.push_str(&drift(record));
+        text.push_str(&backfills(record));
     }
     text
 }
@@ -169,11 +170,20 @@ fn drift(record: &RunRecord) -> String {
     record.tables.iter().flat_map(|table| table.drift.iter().map(move |change| line(table, change))).collect()
 }
 
+/// What a backfill did.
+fn backfills(record: &RunRecord) -> String {
+    let line = |table: &TableRecord| {
+        let line = format!("backfill: {}: {}", table.table, backfill::done(table.backfill.as_ref()?));
+        Some(printable::line(&line).into_owned() + "\n")
+    };
+    record.tables.iter().filter_map(line).collect()
+}
+
 /// What was compared, and what a merge did.
 fn receipt(receipt: &Receipt) -> String {
     match receipt.merged {
         None => receipt.level.to_string(),
-        Some(MergedRows { inserted, updated, deleted }) => {
+        Some(MergedRows { inserted, updated, deleted, .. }) => {
             format!("{}: +{inserted} ~{updated} -{deleted}", receipt.level)
         }
     }
@@ -265,6 +275,7 @@ mod tests {
             position_after: Some(RecordedPosition::Text("w1:int:id=7".into())),
             quality: Vec::new(),
             receipt: Some(Receipt::new(&Delivered { rows: 1_234_567, checksum: None }).with_rejected(3)),
+            backfill: None,
             error: None,
         };
         let failed = TableRecord {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use datakit_model::{Diagnostic, DriftRule, Failure, Kind, Retry, StateError};
 
+use super::update::UpdateError;
+
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every error of this crate.
@@ -100,6 +102,9 @@ pub enum SinkError {
         /// What was changed.
         reason: &'static str,
     },
+    /// Columns of rows cannot get new values.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
     /// The rows of a merge cannot be kept until they are reduced.
     #[error("cannot keep the rows of table `{table}` in temporary files")]
     Spool {
@@ -475,6 +480,7 @@ impl SinkError {
         match self {
             // Has a code of its own.
             Self::Password(failure) => (0, failure.kind()),
+            Self::Update(error) => (0, error.kind()),
             Self::Uri { .. } => (1, Kind::User),
             Self::NameTooLong { .. } => (2, Kind::User),
             Self::Name { .. } => (3, Kind::User),
@@ -546,6 +552,9 @@ impl Diagnostic for SinkError {
         if let Self::Password(failure) = self {
             return failure.code().to_owned().into();
         }
+        if let Self::Update(error) = self {
+            return error.code();
+        }
         format!("DK-SNK-{:03}", self.number_and_kind().0).into()
     }
 
@@ -577,6 +586,7 @@ impl Diagnostic for SinkError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Password(failure) => return failure.hint().map(str::to_owned),
+            Self::Update(error) => return error.hint(),
             Self::Uri { .. } => "give a directory, for example `./bronze`, or `s3://BUCKET/PATH`, `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH`, `az://CONTAINER/PATH`".into(),
             Self::NameTooLong { .. } | Self::Name { .. } => {
                 "leave the table or column out of the selection, or rename it in a view of the source".into()
@@ -719,6 +729,9 @@ impl Diagnostic for SinkError {
     }
 
     fn context(&self) -> Vec<(String, String)> {
+        if let Self::Update(error) = self {
+            return error.context();
+        }
         let pairs: Vec<(&str, String)> = match self {
             Self::Collision { table, second, .. } => vec![("table", table.clone()), ("column", second.clone())],
             Self::UnsupportedType { table, column, .. }

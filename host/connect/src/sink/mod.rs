@@ -7,5 +7,6 @@ pub mod drift;
 mod error;
 pub mod merge;
 pub mod receipt;
+pub mod update;
 
 pub use error::SinkError;

@@ -452,7 +452,7 @@ impl Commit<'_> {
     /// Rows of the load.
     fn rows(&self) -> u64 {
         if let Some(merged) = self.merged {
-            return merged.counts.source;
+            return if self.target.updates_only { merged.counts.updated } else { merged.counts.source };
         }
         self.files.iter().map(|file| file.rows).sum()
     }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::commit::{Commit, CommitError, Log};
 use super::config::{DeltaConfig, Root};
 use super::encode::DeltaRows;
-use super::merge::{MergeMemory, MergeWriter};
+use super::merge::{MergeMemory, MergeWriter, check_update};
 use super::partitioning::Partitioning;
 use super::records::Records;
 use super::schema::TableSchema;
@@ -121,6 +121,7 @@ impl DeltaSink {
         };
         let partitioning = Partitioning::new(&target.table, &schema, columns)?;
         log.state(target.mode)?;
+        check_update(target, &log)?;
         let plan = FilePlan {
             form: DeltaRows { schema, partitioning, location: log.location.clone() },
             store: log.store.object_store(None),

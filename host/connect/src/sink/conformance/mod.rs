@@ -13,6 +13,7 @@ mod records;
 mod schemas;
 mod text;
 mod unfinished;
+mod updates;
 mod values;
 
 use arrow::datatypes::Schema;
@@ -30,6 +31,7 @@ pub use records::*;
 pub use schemas::*;
 pub use text::{cell, rows_of, trimmed_time};
 pub use unfinished::*;
+pub use updates::*;
 pub use values::*;
 
 use datakit_model::sink::Sink;
@@ -181,6 +183,11 @@ macro_rules! conformance_tests {
             merges_as_if_changes_came_one_by_one
             of_two_merges_one_commits
             refuses_a_merge_without_a_key
+            fills_columns_and_nothing_else
+            fills_many_rows
+            fills_partitioned_tables
+            refuses_to_fill_what_it_cannot_find
+            of_a_backfill_and_a_load_one_commits
             holds_odd_names
             every_value_reads_back
             refuses_what_it_cannot_hold

@@ -48,7 +48,7 @@ pub async fn says_what_it_was_held_against(harness: &dyn Harness) -> Outcome {
     }
     let merge = target_of(&table, WriteMode::Merge, "last");
     let merged = load(sink.as_ref(), merge, &[plain(8..12)?]).await?.receipt.and_then(|receipt| receipt.merged);
-    ensure_eq!(merged, Some(MergedRows { inserted: 2, updated: 2, deleted: 0 }), "what a merge did");
+    ensure_eq!(merged, Some(MergedRows { inserted: 2, updated: 2, ..MergedRows::default() }), "what a merge did");
     expect_rows(harness, &table, &schema, &[plain(0..12)?]).await
 }
 

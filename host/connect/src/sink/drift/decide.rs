@@ -108,6 +108,9 @@ impl Rules<'_> {
             DriftRule::Freeze if self.is_needed(at) => {
                 self.problem(format!("`{}` is not in the table, and the load is merged by it", column.name));
             }
+            DriftRule::Freeze if self.target.updates_only => {
+                self.problem(format!("`{}` is not in the table, which keeps its columns", column.name));
+            }
             DriftRule::Freeze => {
                 self.decision.fates[at] = Fate::LeftOut;
                 self.change(&self.source_name(at), ChangeKind::LeftOut, None, Some(column));
@@ -154,6 +157,8 @@ impl Rules<'_> {
             (DriftRule::Evolve, _) if self.partitions(column) => {
                 self.problem(format!("{}, and it partitions the table", text()));
             }
+            // Of a backfill the key stays as it is: rows that are not filled have it too.
+            (DriftRule::Evolve, _) if self.target.updates_only && self.is_needed(at) => self.problem(text()),
             (DriftRule::Evolve, _) if (self.table.widens)(there, column) => {
                 self.alter(Alteration::Retype(column.name.clone()));
                 self.change(&name, ChangeKind::Widened, Some(there), Some(column));
@@ -167,7 +172,7 @@ impl Rules<'_> {
     fn may_be_null(&mut self, at: usize, column: &SinkColumn) {
         let is_of_changes = self.merges() && self.target.roles.operation.is_some();
         match self.rule() {
-            _ if is_of_changes => {}
+            _ if is_of_changes || self.target.updates_only => {}
             DriftRule::Evolve | DriftRule::Replace => {
                 self.alter(Alteration::Relax(column.name.clone()));
                 self.change(&self.source_name(at), ChangeKind::Relaxed, None, Some(column));
@@ -181,6 +186,9 @@ impl Rules<'_> {
 
     fn only_in_table(&mut self, there: &SinkColumn) {
         let name = &there.name;
+        if self.target.updates_only && there.default != DefaultValue::Writer {
+            return;
+        }
         let is_filled = matches!(there.default, DefaultValue::Server | DefaultValue::Generated);
         let rest = if is_filled { ", filled in by the server" } else { "" };
         let can_stay = is_filled || there.nullable;

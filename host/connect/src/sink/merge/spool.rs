@@ -123,6 +123,15 @@ impl Spool {
         })
     }
 
+    /// The same for rows whose values are taken by their keys: [`Reduced::rows`] gives each of them whole.
+    ///
+    /// # Errors
+    /// As of [`Self::new`].
+    pub fn of_values(columns: MergeColumns, schema: &Schema) -> Result<Self, SinkError> {
+        let is_partial = AtomicBool::new(true);
+        Ok(Self { is_partial, ..Self::new(columns, schema, &[])? })
+    }
+
     /// What the merge goes by.
     #[must_use]
     pub fn columns(&self) -> &MergeColumns {

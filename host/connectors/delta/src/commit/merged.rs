@@ -63,7 +63,7 @@ impl Commit<'_> {
             predicate: None,
             merge_predicate: Some(format!("key: {}", self.target.keys.join(", "))),
             matched_predicates: deletes.into_iter().chain([action("update")]).collect(),
-            not_matched_predicates: vec![action("insert")],
+            not_matched_predicates: (!self.target.updates_only).then(|| action("insert")).into_iter().collect(),
             not_matched_by_source_predicates: Vec::new(),
         }
     }

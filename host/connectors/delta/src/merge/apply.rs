@@ -29,7 +29,7 @@ use crate::receipt::{As, Staged};
 /// Rows that are put together at one time.
 const BATCH_KEYS: usize = 4096;
 
-const NULL: &str = "the row has no value, and the column of the table may not be null";
+pub(super) const NULL: &str = "the row has no value, and the column of the table may not be null";
 
 /// What a merge does with the table, before its commit.
 pub(crate) struct Merged {
@@ -78,6 +78,10 @@ pub(crate) struct Counts {
     pub(crate) incomplete: u64,
     /// Of the table, that are gone or replaced.
     pub(crate) dead: u64,
+    /// Of the table, that have the values of a backfill already.
+    pub(crate) unchanged: u64,
+    /// Keys of a backfill that the table does not have.
+    pub(crate) left_out: u64,
 }
 
 /// A load that is merged into a table at one version.
@@ -89,6 +93,8 @@ pub(crate) struct Merge {
     /// Of the table.
     pub(crate) files: Vec<TableFile>,
     pub(crate) max_bytes: u64,
+    /// Rows that are there get values of the load, and nothing else happens.
+    pub(crate) updates_only: bool,
     /// What is compared with the new files.
     pub(crate) receipt: ReceiptLevel,
     pub(crate) runtime: Handle,
@@ -112,19 +118,28 @@ struct Found {
     staged: Vec<Staged>,
 }
 
+/// What was written.
+pub(super) struct Outcome {
+    /// Numbers of the files that are replaced.
+    pub(super) replaced: Vec<usize>,
+    pub(super) ranges: KeyRanges,
+    pub(super) counts: Counts,
+    pub(super) staged: Vec<Staged>,
+}
+
 impl Merge {
     /// Writes the files of the merge, which nothing names yet. Blocks; where it fails, it leaves none.
     pub(crate) fn run(self) -> Result<Merged, SinkError> {
         let mut written = Vec::new();
-        let found = self.write(&mut written);
-        let found = found.inspect_err(|_| self.runtime.block_on(self.plan.remove(&written)))?;
+        let outcome = if self.updates_only { self.update(&mut written) } else { self.write(&mut written) };
+        let outcome = outcome.inspect_err(|_| self.runtime.block_on(self.plan.remove(&written)))?;
         let read = self.files.iter().map(TableFile::identity).collect();
-        let replaced = found.dead.keys().map(|file| self.files[*file].clone()).collect();
-        let Found { ranges, counts, staged, .. } = found;
+        let Outcome { replaced, ranges, counts, staged } = outcome;
+        let replaced = replaced.into_iter().map(|file| self.files[file].clone()).collect();
         Ok(Merged { written, replaced, read, ranges, counts, staged })
     }
 
-    fn write(&self, written: &mut Vec<DataFile>) -> Result<Found, SinkError> {
+    fn write(&self, written: &mut Vec<DataFile>) -> Result<Outcome, SinkError> {
         let form = self.plan.with_form(MergedRows(Arc::clone(&self.plan)));
         let mut output = Output::start(form, &self.runtime, self.tally(self.schema())?);
         let mut found = match self.merge(&mut output) {
@@ -139,22 +154,23 @@ impl Merge {
             }
             found.counts.copied += copied;
         }
-        Ok(found)
+        let Found { dead, ranges, counts, staged } = found;
+        Ok(Outcome { replaced: dead.into_keys().collect(), ranges, counts, staged })
     }
 
-    fn tally(&self, schema: &SchemaRef) -> Result<Option<Tally>, SinkError> {
+    pub(super) fn tally(&self, schema: &SchemaRef) -> Result<Option<Tally>, SinkError> {
         Tally::new(self.receipt, schema).map_err(|e| self.failed(e))
     }
 
-    fn schema(&self) -> &SchemaRef {
+    pub(super) fn schema(&self) -> &SchemaRef {
         &self.plan.form.schema.written
     }
 
-    fn failed(&self, source: ArrowError) -> SinkError {
+    pub(super) fn failed(&self, source: ArrowError) -> SinkError {
         SinkError::Encode { location: self.plan.location.clone(), source: Box::new(source) }
     }
 
-    fn key_fields(&self) -> Vec<FieldRef> {
+    pub(super) fn key_fields(&self) -> Vec<FieldRef> {
         let places = self.load.spool().columns().keys();
         places.iter().map(|place| Arc::clone(&self.schema().fields()[*place])).collect()
     }

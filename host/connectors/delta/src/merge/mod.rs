@@ -1,6 +1,7 @@
 //! Loads that are merged into a table by key.
 //!
 //! - `apply`: a reduced load against the files of the table;
+//! - `update`: columns of rows that are there get values of a load;
 //! - `ranges`: which files may hold a key of a load; `bounds`: what the log says of a file's columns;
 //! - `table_file`: a file of the table that is there; `stored_file`: its bytes;
 //! - `forms`, `output`: files that are written.
@@ -14,6 +15,7 @@ mod stored_file;
 mod table_file;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use tokio::sync::Semaphore;
 pub(crate) use apply::Merged;
 pub(crate) use stored_file::StoredFile;
 pub(crate) use table_file::{TableFile, read_written};
+pub(crate) use update::check as check_update;
 
 use crate::commit::{Commit, CommitError, Log};
 use crate::encode::DeltaRows;
@@ -79,7 +82,11 @@ impl MergeWriter {
         let failed = |e| SinkError::Encode { location: plan.location.clone(), source: Box::new(e) };
         let incoming = written.project(&places).map_err(failed)?;
         let kept = &written.fields()[of_load..];
-        let spool = Spool::new(MergeColumns::new(&target, "delta")?, &incoming, kept)?;
+        let columns = MergeColumns::new(&target, "delta")?;
+        let spool = match target.updates_only {
+            true => Spool::of_values(columns, &incoming)?,
+            false => Spool::new(columns, &incoming, kept)?,
+        };
         let plan = Arc::new(plan);
         let form = Incoming { plan: Arc::clone(&plan), schema: Arc::clone(spool.schema()) };
         let load = MergeLoad::new(spool, Box::new(form), plan.location.clone());
@@ -95,6 +102,7 @@ impl MergeWriter {
             log: Arc::clone(&log.store),
             files: log.files(),
             max_bytes: self.memory.max_bytes,
+            updates_only: self.target.updates_only,
             receipt,
             runtime: Handle::current(),
         };
@@ -105,18 +113,23 @@ impl MergeWriter {
     /// Holds the files of a merge against what they have to hold, and the load against what was delivered.
     async fn check(&self, merged: &Merged, delivered: &Delivered) -> Result<Receipt, SinkError> {
         let location = &self.plan.location;
-        let Counts { source, inserted, updated, deleted, copied, .. } = merged.counts;
+        let Counts { source, inserted, updated, deleted, copied, unchanged, left_out, .. } = merged.counts;
+        // Rows that get values stay in the files that they are in.
+        let (written, stay) = match self.target.updates_only {
+            true => (0, updated + copied),
+            false => (inserted + updated, copied),
+        };
         count(location, "rows of the load", delivered.rows, source)?;
         let handed_on = |as_what| {
             let staged = merged.staged.iter().filter(move |staged| staged.as_what == as_what);
             staged.map(|staged| staged.handed_on.rows).sum()
         };
-        count(location, "rows of the load's keys", inserted + updated, handed_on(As::Written))?;
-        count(location, "rows that stay", copied, handed_on(As::InFiles))?;
+        count(location, "rows of the load's keys", written, handed_on(As::Written))?;
+        count(location, "rows that stay", stay, handed_on(As::InFiles))?;
         for Staged { files, handed_on, as_what } in &merged.staged {
             receipt::check(&self.plan, files, handed_on, *as_what).await?;
         }
-        Ok(Receipt::of_merge(delivered, MergedRows { inserted, updated, deleted }))
+        Ok(Receipt::of_merge(delivered, MergedRows { inserted, updated, deleted, unchanged, left_out }))
     }
 
     /// Commits the files of a merge, or removes them.

@@ -18,7 +18,7 @@ use super::connection::{connect, statement_error};
 use super::copy::Copying;
 use super::drift;
 use super::ledger::{self, Held, Lost};
-use super::merge::{Load, Staged, Staging, Statements};
+use super::merge::{Load, Staged, Staging, Statements, Update};
 use super::names::{TableName, quote};
 use super::receipt::{self, MergeCheck};
 use super::rows;
@@ -29,6 +29,7 @@ use datakit_connect::sink::SinkError;
 use datakit_connect::sink::drift::Fit;
 use datakit_connect::sink::merge::MergeColumns;
 use datakit_connect::sink::receipt::count;
+use datakit_connect::sink::update::UpdateError;
 use datakit_model::receipt::{Delivered, MergedRows, Receipt};
 use datakit_model::sink::{CommitNote, TableRows, Target, WriteMode};
 
@@ -92,6 +93,8 @@ pub(crate) struct Answer {
 struct Ended {
     /// Rows that the ledger counts afterwards.
     rows: u64,
+    /// Rows of the load.
+    written: u64,
     receipt: Option<Receipt>,
 }
 
@@ -152,6 +155,9 @@ impl Transaction {
     /// Makes the table.
     async fn create(client: &Client, plan: &Plan) -> Result<Prepared, SinkError> {
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
+        if plan.target.updates_only {
+            return Err(UpdateError::NoRows { location: plan.location.clone() }.into());
+        }
         let held = Self::before(plan, ledger::held(client, &plan.config, system, table).await?)?;
         let sql = plan.schema.create(&plan.name);
         client.batch_execute(&sql).await.map_err(|e| plan.failed("create", e))?;
@@ -189,6 +195,9 @@ impl Transaction {
     fn before(plan: &Plan, held: Held) -> Result<Held, SinkError> {
         let location = &plan.location;
         match held.lost {
+            Some(Lost::Gone | Lost::Emptied) | None if plan.target.updates_only && held.document.is_none() => {
+                return Err(UpdateError::NoRows { location: location.clone() }.into());
+            }
             Some(Lost::Replaced) if plan.target.mode != WriteMode::Overwrite => {
                 let (system, table) = (&plan.target.run.source_system, &plan.target.table);
                 let (location, row) = (location.clone(), ledger::where_row(system, table));
@@ -275,7 +284,7 @@ impl Transaction {
                 if let Some(delivered) = delivered {
                     count(&self.plan.location, "rows of the load", delivered.rows, rows)?;
                 }
-                return self.merge(load, delivered).await;
+                return self.merge(load, rows, delivered).await;
             }
             Loaded::Copied => {
                 self.alter().await?;
@@ -290,7 +299,8 @@ impl Transaction {
         if let Some(delivered) = delivered {
             receipt::check(&self.client, &self.plan, delivered, arrived).await?;
         }
-        Ok(Ended { rows: self.before.rows.saturating_add(rows), receipt: delivered.map(Receipt::new) })
+        let held = self.before.rows.saturating_add(rows);
+        Ok(Ended { rows: held, written: rows, receipt: delivered.map(Receipt::new) })
     }
 
     /// Takes the rows of partitions into the table, and removes their tables. Gives the rows.
@@ -307,7 +317,7 @@ impl Transaction {
     }
 
     /// Stages a load, and applies it.
-    async fn merge(&mut self, load: Load, delivered: Option<&Delivered>) -> Result<Ended, SinkError> {
+    async fn merge(&mut self, load: Load, written: u64, delivered: Option<&Delivered>) -> Result<Ended, SinkError> {
         let plan = Arc::clone(&self.plan);
         let staging = Arc::new(Staging::new(&plan)?);
         self.execute("stage rows for", &staging.create()).await?;
@@ -317,6 +327,13 @@ impl Transaction {
         // Planned by what is in it; nobody else changes the table until the end, so that no key is added between two statements.
         let ready = format!("ANALYZE {}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", staging.name, plan.name);
         self.client.batch_execute(&ready).await.map_err(|e| plan.failed("lock", e))?;
+        if plan.target.updates_only {
+            let (client, plan, staging) = (&self.client, &plan, staging.as_ref());
+            let update = Update { client, plan, staging, columns: &columns, staged: &staged };
+            let merged = update.apply(delivered.map(Delivered::level)).await?;
+            let receipt = delivered.map(|delivered| Receipt::of_merge(delivered, merged));
+            return Ok(Ended { rows: self.before.rows, written: merged.updated, receipt });
+        }
         let (mut deleted, mut updated, mut inserted, mut doubles) = (0, 0, 0, 0);
         let statements = staging.statements(&plan.name, &plan.schema, &columns, &staged);
         for statement in &statements {
@@ -336,7 +353,8 @@ impl Transaction {
             self.check_merge(&statements, staged.upserts, inserted + updated, delivered.level()).await?;
         }
         // Of keys without other columns no row is replaced.
-        let merged = MergedRows { inserted, updated: staged.upserts.saturating_sub(inserted), deleted };
+        let updated = staged.upserts.saturating_sub(inserted);
+        let merged = MergedRows { inserted, updated, deleted, ..MergedRows::default() };
         if staged.incomplete > 0 {
             tracing::info!(
                 location = %plan.location, rows = staged.incomplete,
@@ -346,7 +364,7 @@ impl Transaction {
         let has_rows = ledger::has_rows(&self.client, &plan.config, &plan.location).await?;
         let rows = (self.before.rows + inserted).saturating_sub(deleted + doubles);
         let receipt = delivered.map(|delivered| Receipt::of_merge(delivered, merged));
-        Ok(Ended { rows: if has_rows { rows.max(1) } else { 0 }, receipt })
+        Ok(Ended { rows: if has_rows { rows.max(1) } else { 0 }, written, receipt })
     }
 
     /// Holds the rows of the load's keys against what is staged.
@@ -399,10 +417,10 @@ impl Transaction {
         loaded: Loaded,
     ) -> Result<(TableState, Option<Receipt>), SinkError> {
         let plan = Arc::clone(&self.plan);
-        let Ended { rows: held, receipt } = self.end_rows(rows, loaded, note.delivered.as_ref()).await?;
+        let Ended { rows: held, written, receipt } = self.end_rows(rows, loaded, note.delivered.as_ref()).await?;
         let (system, table) = (&plan.target.run.source_system, &plan.target.table);
         let to = ledger::target(&self.client, &plan.config, &plan.name, held).await?;
-        let written = WrittenRows { rows, files: Vec::new() };
+        let written = WrittenRows { rows: written, files: Vec::new() };
         let document = StateDocument::after(self.before.document.as_ref(), &plan.target, note, written, Some(to));
         ledger::write(&self.client, &plan.config, system, table, &plan.name, &document).await?;
         let state = document.state(&SourceTable::new(system, table));

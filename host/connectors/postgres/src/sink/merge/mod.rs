@@ -2,10 +2,12 @@
 //! transaction.
 //!
 //! - `staging`: the temporary table and its rows;
-//! - `statements`: the SQL that applies them.
+//! - `statements`: the SQL that applies them;
+//! - `updates`: values for columns of rows that are there.
 
 mod staging;
 mod statements;
+mod updates;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use super::transaction::{Answer, Command, Loaded, Plan};
 
 pub(crate) use staging::{Staged, Staging};
 pub(crate) use statements::Statements;
+pub(crate) use updates::Update;
 
 /// A load that is to be applied.
 pub(crate) struct Load {
@@ -89,7 +92,7 @@ impl TableWriter for MergeWriter {
         let command = Command::Commit { note, rows, loaded: Loaded::Merged(load), answer };
         self.commands.send(command).await.map_err(|_| self.plan.ended())?;
         let Answer { state, holds, receipt } = answered.await.map_err(|_| self.plan.ended())??;
-        Ok(Committed { written: Written { rows, bytes }, state, holds, receipt })
+        Ok(Committed { written: Written { rows: state.rows, bytes }, state, holds, receipt })
     }
 
     async fn abort(&self) {
