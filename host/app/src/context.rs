@@ -115,7 +115,7 @@ impl Context {
         self.emit(RunEvent::Notice { level: NoticeLevel::Warning, text: text.to_owned() });
     }
 
-    fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         self.emit(RunEvent::Notice { level: NoticeLevel::Note, text: text.to_owned() });
     }
 

@@ -9,7 +9,9 @@ use datakit_config::{Config, Connection, Ingest, Mode, QualityRule, RejectedRule
 use datakit_connect::connector::ConnectedSource;
 use datakit_model::sink::WriteMode;
 use datakit_model::{DriftRule, DriftRules, RunLimits};
-use datakit_pipeline::{Artifact, Job, JobParts, Resolution, Resolved, RoleSources, RunRequest, new_run_id, resolve};
+use datakit_pipeline::{
+    Artifact, Job, JobParts, OwnParts, Resolution, Resolved, RoleSources, RunRequest, new_run_id, resolve,
+};
 use datakit_registry::Reference;
 use datakit_wasm::Datakit;
 
@@ -85,6 +87,7 @@ pub(crate) async fn job_of(
     connections: &Connections,
 ) -> Result<Job, Reports> {
     let keys = context.keys(config, ingest).await?;
+    let own = own_parts(ingest, &request);
     let (datakit, artifact) = match request.loaded {
         Some(loaded) => (loaded.datakit.clone(), loaded.artifact()),
         None => resolved(context, config, ingest, request.locked).await?,
@@ -96,17 +99,26 @@ pub(crate) async fn job_of(
         roles: roles(context, config, ingest, connections),
         tables: ingest.tables.clone(),
         keys,
-        quality: ingest.quality.iter().map(QualityRule::said).collect(),
+        quality: own.quality,
         settings: ingest.settings.clone(),
         limits: run_limits(config, ingest),
+        drift: own.drift,
+        receipt: own.receipt,
+        rejects: ingest.rejected.as_ref().map(RejectedRule::bounds),
+    };
+    Ok(Job::new(parts).await?)
+}
+
+/// What an ingest says that decides nothing about what is read.
+pub(crate) fn own_parts(ingest: &Ingest, request: &JobRequest) -> OwnParts {
+    OwnParts {
+        quality: ingest.quality.iter().map(QualityRule::said).collect(),
         drift: match request.replaces_columns {
             true => DriftRules::all(DriftRule::Replace),
             false => ingest.drift.rules(),
         },
         receipt: ingest.receipt.unwrap_or_default(),
-        rejects: ingest.rejected.as_ref().map(RejectedRule::bounds),
-    };
-    Ok(Job::new(parts).await?)
+    }
 }
 
 /// The datakit that an ingest names, loaded, and what it has to say it is.

@@ -42,6 +42,7 @@ mod kerberos;
 mod lineage;
 mod lock;
 mod metrics;
+mod observers;
 mod packages;
 mod plan;
 mod preview;
@@ -64,7 +65,8 @@ pub use datakit_model::resume::{Leftover, Stays};
 pub use datakit_model::sink::{TableRows, WriteMode};
 pub use datakit_model::{ChangeKind, ColumnChange};
 pub use datakit_pipeline::{
-    BackfillRequest, Difference, Differences, DifferingRange, EVENT_VERSION, NamedKey, NoticeLevel, Observer, PlanningStep, Preview, Reconciled, RejectedRows, RunEvent, RunStatus, Scope, Summary, TRACE, TableError,
+    BackfillRequest, Difference, Differences, DifferingRange, EVENT_VERSION, NamedKey, NoticeLevel, Observer,
+    PlanningStep, Preview, Reconciled, RejectedRows, RunEvent, RunStatus, Scope, Summary, TRACE, TableError,
     TableStatus, TableSummary, VersionedEvent, new_run_id,
 };
 

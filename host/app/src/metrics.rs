@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use chrono::Utc;
 use datakit_model::source::PoolStatistics;
-use datakit_pipeline::{Observer, RunEvent, TableStatus, TableSummary};
+use datakit_pipeline::{RunEvent, TableStatus, TableSummary};
 
 /// Upper bounds of the histogram of batches, in seconds.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
@@ -18,16 +18,13 @@ const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0]
 const TABLE_STATUSES: [TableStatus; 4] =
     [TableStatus::Committed, TableStatus::Unchanged, TableStatus::Failed, TableStatus::Stopped];
 
-/// Counts events, and hands them on.
+/// Counts events.
 pub(crate) struct Metrics {
-    to: Arc<dyn Observer>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The ingest that runs.
-    current: String,
     ingests: BTreeMap<String, IngestCounts>,
     pools: BTreeMap<String, Pool>,
 }
@@ -108,9 +105,14 @@ impl PoolCounts {
 
 impl Metrics {
     /// Counts for these ingests.
-    pub(crate) fn new<'i>(ingests: impl IntoIterator<Item = &'i str>, to: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new<'i>(ingests: impl IntoIterator<Item = &'i str>) -> Self {
         let ingests = ingests.into_iter().map(|ingest| (ingest.to_owned(), IngestCounts::default())).collect();
-        Self { to, state: Mutex::new(State { ingests, ..State::default() }) }
+        Self { state: Mutex::new(State { ingests, ..State::default() }) }
+    }
+
+    /// Counts an event of an ingest.
+    pub(crate) fn count(&self, ingest: &str, event: &RunEvent) {
+        self.lock().count(ingest, event);
     }
 
     /// A poisoned lock holds what it held: no update leaves it half done.
@@ -129,29 +131,17 @@ impl Metrics {
     }
 }
 
-impl Observer for Metrics {
-    fn event(&self, event: RunEvent) {
-        self.lock().count(&event);
-        self.to.event(event);
-    }
-}
-
 fn now() -> f64 {
     Utc::now().timestamp_micros() as f64 / 1e6
 }
 
-impl State {
-    fn ingest(&mut self) -> &mut IngestCounts {
-        self.ingests.entry(self.current.clone()).or_default()
-    }
-
+impl IngestCounts {
     fn table(&mut self, table: &str) -> &mut TableCounts {
-        self.ingest().tables.entry(table.to_owned()).or_default()
+        self.tables.entry(table.to_owned()).or_default()
     }
 
     fn count(&mut self, event: &RunEvent) {
         match event {
-            RunEvent::IngestStarted { ingest, .. } => self.current.clone_from(ingest),
             RunEvent::Selected { tables, .. } => {
                 for table in tables {
                     self.table(table);
@@ -161,11 +151,9 @@ impl State {
             RunEvent::BatchWritten { table, rows, bytes } => self.batch(table, *rows, *bytes),
             RunEvent::Retrying { table, .. } => self.table(table).retries += 1,
             RunEvent::TableFinished { summary } => self.finished(summary),
-            RunEvent::Connections { pool, is_last } => self.pool(pool, *is_last),
             RunEvent::IngestFinished { status, .. } => {
-                let counts = self.ingest();
-                counts.last_end = Some(now());
-                counts.has_failed = !status.is_done();
+                self.last_end = Some(now());
+                self.has_failed = !status.is_done();
             }
             _ => {}
         }
@@ -177,13 +165,13 @@ impl State {
         counts.bytes_read += bytes;
         let since = counts.last_batch.replace(Instant::now());
         if let Some(since) = since {
-            self.ingest().batches.observe(since.elapsed().as_secs_f64());
+            self.batches.observe(since.elapsed().as_secs_f64());
         }
     }
 
     fn finished(&mut self, summary: &TableSummary) {
         if let Some(place) = TABLE_STATUSES.iter().position(|status| *status == summary.status) {
-            self.ingest().ended[place] += 1;
+            self.ended[place] += 1;
         }
         let counts = self.table(&summary.table);
         counts.rows_committed += summary.rows;
@@ -201,6 +189,16 @@ impl State {
             counts.rows_per_second = summary.rows as f64 / summary.seconds.max(0.001);
             // A backfill makes no row fresher.
             counts.last_commit = summary.backfill.is_none().then(now).or(counts.last_commit);
+        }
+    }
+}
+
+impl State {
+    fn count(&mut self, ingest: &str, event: &RunEvent) {
+        if let RunEvent::Connections { pool, is_last } = event {
+            self.pool(pool, *is_last);
+        } else {
+            self.ingests.entry(ingest.to_owned()).or_default().count(event);
         }
     }
 
@@ -408,12 +406,11 @@ mod tests {
     use super::*;
 
     fn event(metrics: &Metrics, event: RunEvent) {
-        metrics.event(event);
+        metrics.count("erp", &event);
     }
 
     fn begun() -> Metrics {
-        let metrics = Metrics::new(["erp", "shop"], Arc::new(()));
-        event(&metrics, RunEvent::IngestStarted { ingest: "erp".into(), number: 1, of: 2 });
+        let metrics = Metrics::new(["erp", "shop"]);
         let tables = vec!["dbo.a".to_owned(), "dbo.\"b\"\n".to_owned()];
         event(&metrics, RunEvent::Selected { discovered: 9, selected: 2, tables });
         metrics

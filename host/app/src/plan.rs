@@ -108,6 +108,13 @@ async fn plan_tables(context: &Context, request: &PlanRequest) -> Result<Tables<
     if ingest.mode.is_none() {
         context.warn(&format!("the ingest has no mode: {NO_MODE}"));
     }
+    let sharing = config.sharing_reads_of(&ingest);
+    if !sharing.is_empty() {
+        let others = printable::some(&sharing, MAX_NAMED);
+        context.note(&format!(
+            "the tables are read once for this ingest and for {others}, where both are at the same position"
+        ));
+    }
     // A plan may depend on the sink's watermarks, but needs none.
     let sink = match config.sink_of(&ingest) {
         Ok(sink) => Some(Destination { sink: context.sink(sink, &config)?.sink(), mode: ingest.mode.map(sink_mode) }),

@@ -1,6 +1,6 @@
-//! Read, write, commit: one ingest after the other.
+//! Read, write, commit: one ingest after the other; those that read the same, and write to different sinks, at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use datakit_config::{Config, Ingest, Overrides};
 use datakit_connect::connector::ConnectedSink;
 use datakit_http::Endpoint;
 use datakit_model::sink::WriteMode;
-use datakit_pipeline::{BackfillRequest, Observer, RunEvent, RunStatus, Summary, TableSummary};
+use datakit_pipeline::{BackfillRequest, Job, Load, Observer, RunEvent, RunStatus, Summary, TableSummary};
 use tracing::Instrument;
 
 use crate::component::asked;
@@ -16,22 +16,28 @@ use crate::confirm;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::health::{self, Checks, Health};
-use crate::job::{Connections, JobRequest, connections, job_of, sink_mode};
+use crate::job::{Connections, JobRequest, connections, job_of, own_parts, sink_mode};
 use crate::lineage::{Datasets, Lineage, Watch};
 use crate::metrics::Metrics;
+use crate::observers::{Counted, Kept};
 use crate::reports::Reports;
 use crate::requests::RunRequest;
 use crate::runs::Recorder;
 
-/// A run of one or more ingests. Each call of [`Run::next`] runs one of them; one that fails leaves the others alone.
+/// A run of one or more ingests. Each call of [`Run::next`] gives one of them that has ended; one that fails leaves the others alone.
 pub struct Run<'c> {
     context: &'c Context,
     config: Config,
     request: JobRequest,
     /// None: rows are loaded.
     backfill: Option<BackfillRequest>,
-    waiting: std::vec::IntoIter<Prepared>,
+    /// Ingests that run at once, in the order of the file.
+    waiting: VecDeque<Vec<Prepared>>,
+    /// Those that have run with the last one.
+    ended: VecDeque<Ended>,
     ingests: usize,
+    /// Ingests that were given to the caller.
+    given: usize,
     /// Answers for as long as the run lives.
     health: Option<(Arc<Checks>, Endpoint)>,
     metrics: Arc<Metrics>,
@@ -39,8 +45,6 @@ pub struct Run<'c> {
     metrics_file: Option<PathBuf>,
     /// Where the run is reported; none after its last ingest.
     lineage: Option<Lineage>,
-    /// The metrics, which hand on to the context's.
-    observer: Arc<dyn Observer>,
 }
 
 /// An ingest that has ended, or could not start.
@@ -81,6 +85,22 @@ struct Prepared {
 /// What an ingest reads from, and what it writes to.
 type Opened = (Connections, Arc<dyn ConnectedSink>);
 
+/// An ingest that has ended, and the events that nobody has got yet.
+struct Ended {
+    ingest: EndedIngest,
+    kept: Option<Arc<Kept>>,
+}
+
+/// An ingest that runs.
+struct Running<'r> {
+    label: &'r str,
+    ingest: &'r Ingest,
+    opened: &'r Opened,
+    watch: Option<&'r Arc<Watch>>,
+    recorder: Recorder<'r>,
+    observer: Arc<dyn Observer>,
+}
+
 impl<'c> Run<'c> {
     /// Reads the configuration, and every secret that needs no vault: a missing one should not wait for a download. Loads the
     /// component of a file. Starts the health endpoint.
@@ -100,7 +120,7 @@ impl<'c> Run<'c> {
         let (selection, job) = context.unless_stopped(asked(context, &config, &request.ingest, job)).await?;
         let chosen = config.ingests_of(&selection)?;
         let is_alone = chosen.len() == 1;
-        let mut prepared = Vec::new();
+        let mut prepared: Vec<Prepared> = Vec::new();
         for (label, ingest) in chosen {
             let opened = open(context, &config, &ingest);
             match opened {
@@ -110,7 +130,7 @@ impl<'c> Run<'c> {
         }
         let lineage = Lineage::open(context, &config)?;
         let labels = prepared.iter().map(|prepared| prepared.label.as_str());
-        let metrics = Arc::new(Metrics::new(labels, Arc::clone(context.observer())));
+        let metrics = Arc::new(Metrics::new(labels));
         let health = match request.health {
             Some(address) => Some(serve_health(context, address, &prepared, &metrics).await?),
             None => None,
@@ -118,17 +138,22 @@ impl<'c> Run<'c> {
         // The file says how loads went: a backfill leaves it alone, unless it is asked for.
         let set = config.warehouse.metrics_file.as_ref().filter(|_| request.backfill.is_none());
         let set = set.map(|file| file.to_path_buf());
+        let waiting = match request.backfill {
+            Some(_) => prepared.into_iter().map(|prepared| vec![prepared]).collect(),
+            None => grouped(prepared),
+        };
         Ok(Self {
             context,
             config,
             request: job,
             backfill: request.backfill,
-            ingests: prepared.len(),
-            waiting: prepared.into_iter(),
+            ingests: waiting.iter().map(Vec::len).sum(),
+            waiting,
+            ended: VecDeque::new(),
+            given: 0,
             health,
             metrics_file: request.metrics_file.or(set),
             lineage,
-            observer: Arc::clone(&metrics) as Arc<dyn Observer>,
             metrics,
         })
     }
@@ -139,104 +164,204 @@ impl<'c> Run<'c> {
         self.ingests
     }
 
-    /// Runs the next ingest to its end; none: all have ended. After a stop, each of the others ends with
+    /// Runs the next ingest to its end, with those that read the same; none: all have ended. After a stop, each of the others ends with
     /// [`AppError::Stopped`].
     pub async fn next(&mut self) -> Option<EndedIngest> {
-        let number = self.ingests - self.waiting.len() + 1;
-        let Prepared { label, ingest, opened } = self.waiting.next()?;
-        let datakit = ingest.datakit.clone();
-        self.observer.event(RunEvent::IngestStarted { ingest: label.clone(), number, of: self.ingests });
-        let outcome = match self.context.stop.is_cancelled() && self.ingests > 1 {
-            true => Err(AppError::Stopped.into()),
+        if self.ended.is_empty() {
+            let group = self.waiting.pop_front()?;
             // Boxed: callers hold a small future, whose layout the compiler need not look into.
-            false => Box::pin(self.ingest(&label, &ingest, opened)).await,
-        };
-        let ended = EndedIngest { ingest: label, datakit, outcome };
-        self.observer.event(finished(&ended));
+            self.ended = Box::pin(self.group(group)).await;
+        }
+        let Ended { ingest: ended, kept } = self.ended.pop_front()?;
+        if let Some(kept) = kept {
+            self.begins(&ended.ingest, self.given + 1);
+            kept.taken().into_iter().for_each(|event| self.context.emit(event));
+        }
+        self.given += 1;
+        let event = finished(&ended);
+        self.metrics.count(&ended.ingest, &event);
+        self.context.emit(event);
         if let Some(file) = &self.metrics_file
             && let Err(source) = write_whole(file, &self.metrics.page())
         {
             self.context.warn(&format!("cannot write the metrics to {}: {source}", file.display()));
         }
-        if let Some(lineage) = self.lineage.take_if(|_| self.waiting.len() == 0) {
+        if let Some(lineage) = self.lineage.take_if(|_| self.given == self.ingests) {
             lineage.end(self.context).await;
         }
         Some(ended)
     }
 
-    async fn ingest(&self, label: &str, ingest: &Ingest, opened: Result<Opened, Reports>) -> Result<Summary, Reports> {
-        let run_id = self.request.run_id();
-        let watch = self.lineage.as_ref().map(|lineage| lineage.watch(label, run_id, Arc::clone(&self.observer)));
-        let outcome = self.recorded(label, ingest, opened, watch.as_ref()).await;
-        if let Some(watch) = watch {
-            watch.ended(&outcome);
-        }
-        outcome
+    fn begins(&self, ingest: &str, number: usize) {
+        self.context.emit(RunEvent::IngestStarted { ingest: ingest.to_owned(), number, of: self.ingests });
     }
 
+    /// Runs ingests at once, and gives them in their order. Events of the first are told at once, those of the others in their turn.
+    async fn group(&self, group: Vec<Prepared>) -> VecDeque<Ended> {
+        let kept = |place: usize| (place > 0).then(Arc::<Kept>::default);
+        let kept: Vec<Option<Arc<Kept>>> = (0..group.len()).map(kept).collect();
+        if let Some(first) = group.first() {
+            self.begins(&first.label, self.given + 1);
+        }
+        let outcomes = match self.context.stop.is_cancelled() && self.ingests > 1 {
+            true => group.iter().map(|_| Err(AppError::Stopped.into())).collect(),
+            false => self.watched(&group, &kept).await,
+        };
+        let ended = |((prepared, kept), outcome): ((Prepared, Option<Arc<Kept>>), Result<Summary, Reports>)| {
+            let Prepared { label, ingest, .. } = prepared;
+            Ended { ingest: EndedIngest { ingest: label, datakit: ingest.datakit, outcome }, kept }
+        };
+        group.into_iter().zip(kept).zip(outcomes).map(ended).collect()
+    }
+
+    /// Runs ingests, and reports their lineage.
+    async fn watched(&self, group: &[Prepared], kept: &[Option<Arc<Kept>>]) -> Vec<Result<Summary, Reports>> {
+        let observers: Vec<Arc<dyn Observer>> =
+            group.iter().zip(kept).map(|(prepared, kept)| self.observer(&prepared.label, kept.as_ref())).collect();
+        let run_id = self.request.run_id();
+        let watch = |(prepared, observer): (&Prepared, &Arc<dyn Observer>)| {
+            Some(self.lineage.as_ref()?.watch(&prepared.label, run_id, Arc::clone(observer)))
+        };
+        let watches: Vec<Option<Arc<Watch>>> = group.iter().zip(&observers).map(watch).collect();
+        let outcomes = self.recorded(group, &watches, &observers).await;
+        for (watch, outcome) in watches.iter().zip(&outcomes) {
+            watch.iter().for_each(|watch| watch.ended(outcome));
+        }
+        outcomes
+    }
+
+    /// Counts what an ingest does, and tells the context's observer: at once, or in its turn.
+    fn observer(&self, label: &str, kept: Option<&Arc<Kept>>) -> Arc<dyn Observer> {
+        let now = || Arc::clone(self.context.observer());
+        let to = kept.map_or_else(now, |kept| Arc::clone(kept) as Arc<dyn Observer>);
+        Arc::new(Counted { ingest: label.to_owned(), metrics: Arc::clone(&self.metrics), to })
+    }
+
+    /// Runs ingests, and writes a record of each. One that cannot be opened runs alone.
     async fn recorded(
         &self,
-        label: &str,
-        ingest: &Ingest,
-        opened: Result<Opened, Reports>,
-        watch: Option<&Arc<Watch>>,
-    ) -> Result<Summary, Reports> {
-        let opened = opened?;
-        let observer = watch.map_or_else(|| Arc::clone(&self.observer), |watch| Arc::clone(watch) as Arc<dyn Observer>);
-        let (run_id, sink) = (self.request.run_id(), opened.1.sink());
-        let recorder = Recorder::new(self.context, &self.config, (run_id, label), ingest, (&sink, &observer));
-        if self.backfill.is_some() {
-            recorder.backfills();
+        group: &[Prepared],
+        watches: &[Option<Arc<Watch>>],
+        observers: &[Arc<dyn Observer>],
+    ) -> Vec<Result<Summary, Reports>> {
+        let run_id = self.request.run_id();
+        let mut running = Vec::new();
+        for ((prepared, watch), observer) in group.iter().zip(watches).zip(observers) {
+            let Prepared { label, ingest, opened } = prepared;
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(reports) => return group.iter().map(|_| Err(reports.clone())).collect(),
+            };
+            let told = watch.as_ref().map_or_else(|| Arc::clone(observer), |it| Arc::clone(it) as Arc<dyn Observer>);
+            let to = (&opened.1.sink(), &told);
+            let recorder = Recorder::new(self.context, &self.config, (run_id, label), ingest, to);
+            if self.backfill.is_some() {
+                recorder.backfills();
+            }
+            running.push(Running { label, ingest, opened, watch: watch.as_ref(), recorder, observer: told });
         }
-        let outcome = self.copy(ingest, &opened, watch, &recorder).await;
-        recorder.end(&outcome).await;
-        outcome
+        let outcomes = self.copy(&running).await;
+        for (running, outcome) in running.iter().zip(&outcomes) {
+            running.recorder.end(outcome).await;
+        }
+        outcomes
     }
 
-    async fn copy(
-        &self,
-        ingest: &Ingest,
-        (connections, sink): &Opened,
-        watch: Option<&Arc<Watch>>,
-        recorder: &Recorder<'_>,
-    ) -> Result<Summary, Reports> {
-        let context = self.context;
-        let file = self.request.loaded.as_ref().and_then(|loaded| loaded.file.clone());
-        if file.is_none() {
-            context.emit(RunEvent::Fetching { datakit: ingest.datakit.clone() });
+    async fn copy(&self, running: &[Running<'_>]) -> Vec<Result<Summary, Reports>> {
+        let jobs = match self.jobs(running).await {
+            Ok(jobs) => jobs,
+            Err(reports) => return running.iter().map(|_| Err(reports.clone())).collect(),
+        };
+        let mut loads = Vec::new();
+        for (job, running) in jobs.into_iter().zip(running) {
+            self.begin(&job, running).await;
+            let (job, mode) = match &self.backfill {
+                Some(backfill) => (job.backfilling(backfill.clone()), Some(WriteMode::Merge)),
+                None => (job, running.ingest.mode.map(sink_mode)),
+            };
+            loads.push(Load {
+                ingest: running.label.to_owned(),
+                job,
+                sink: running.opened.1.sink(),
+                mode,
+                observer: running.recorder.observer(),
+            });
         }
-        let preparing = job_of(context, &self.config, ingest, self.request.clone(), connections);
-        let job = context.unless_stopped(preparing).await?;
-        let run = job.run().clone();
-        recorder.begin(&run).await;
-        let first = job.info().roles.first().and_then(|role| connections.get(ingest.roles.get(&role.name)?));
-        if let (Some(watch), Some(source)) = (watch, first) {
-            let (source_system, source) = (run.source_system.clone(), Arc::clone(source));
-            watch.loaded(Datasets { source_system, source, sink: Arc::clone(sink) });
-        }
-        let span = tracing::error_span!("run", run_id = %run.run_id);
-        let (datakit, version, digest, run_id) = (run.datakit, run.version, run.digest, run.run_id);
-        context.emit(RunEvent::Loaded { datakit, datakit_version: version, digest, file, run_id });
         if let Some((checks, _)) = &self.health {
             checks.start();
         }
-        let observer = recorder.observer();
-        let (job, mode) = match &self.backfill {
-            Some(backfill) => (job.backfilling(backfill.clone()), Some(WriteMode::Merge)),
-            None => (job, ingest.mode.map(sink_mode)),
-        };
-        let running = datakit_pipeline::run(job, sink.sink(), mode, observer, context.stop.clone());
-        let summary = running.instrument(span).await.map_err(Reports::from)?;
+        let span = tracing::error_span!("run", run_id = self.request.run_id());
+        let ended = datakit_pipeline::run_together(loads, self.context.stop.clone()).instrument(span).await;
+        let outcomes: Vec<Result<Summary, Reports>> =
+            ended.into_iter().map(|outcome| outcome.map_err(Reports::from)).collect();
         // A backfill moves no position.
-        if context.stop.is_cancelled() || self.backfill.is_some() {
-            return Ok(summary);
+        let moves_positions = self.backfill.is_none() && outcomes.iter().any(Result::is_ok);
+        if moves_positions && !self.context.stop.is_cancelled() {
+            self.confirm(running).await;
         }
-        // What is committed stays committed, whatever the source says: the next run tells it again.
-        if let Err(reports) = confirm::committed(context, &self.config, ingest, connections).await {
-            context.warn(&format!("the source was not told what is committed, and keeps it: {reports}"));
-        }
-        Ok(summary)
+        outcomes
     }
+
+    /// The jobs of ingests that read the same. The datakit is loaded once.
+    async fn jobs(&self, running: &[Running<'_>]) -> Result<Vec<Job>, Reports> {
+        let Some((first, others)) = running.split_first() else { return Ok(Vec::new()) };
+        if self.request.loaded.as_ref().is_none_or(|loaded| loaded.file.is_none()) {
+            let datakit = &first.ingest.datakit;
+            running.iter().for_each(|it| it.observer.event(RunEvent::Fetching { datakit: datakit.clone() }));
+        }
+        let preparing = job_of(self.context, &self.config, first.ingest, self.request.clone(), &first.opened.0);
+        let job = self.context.unless_stopped(preparing).await?;
+        let beside = |other: &Running<'_>| job.beside(own_parts(other.ingest, &self.request));
+        let mut jobs: Vec<Job> = others.iter().map(beside).collect();
+        jobs.insert(0, job);
+        Ok(jobs)
+    }
+
+    /// The datakit is loaded: the record begins, and who watches can name the tables.
+    async fn begin(&self, job: &Job, running: &Running<'_>) {
+        let Running { ingest, opened: (connections, sink), recorder, .. } = running;
+        let run = job.run().clone();
+        recorder.begin(&run).await;
+        let first = job.info().roles.first().and_then(|role| connections.get(ingest.roles.get(&role.name)?));
+        if let (Some(watch), Some(source)) = (running.watch, first) {
+            let (source_system, source) = (run.source_system.clone(), Arc::clone(source));
+            watch.loaded(Datasets { source_system, source, sink: Arc::clone(sink) });
+        }
+        let file = self.request.loaded.as_ref().and_then(|loaded| loaded.file.clone());
+        let (datakit, version, digest, run_id) = (run.datakit, run.version, run.digest, run.run_id);
+        running.observer.event(RunEvent::Loaded { datakit, datakit_version: version, digest, file, run_id });
+    }
+
+    /// What is committed stays committed, whatever the source says: the next run tells it again.
+    async fn confirm(&self, running: &[Running<'_>]) {
+        let Some(first) = running.first() else { return };
+        if let Err(reports) = confirm::committed(self.context, &self.config, first.ingest, &first.opened.0).await {
+            self.context.warn(&format!("the source was not told what is committed, and keeps it: {reports}"));
+        }
+    }
+}
+
+/// Ingests that run at once: those that follow one another and read the same, for different sinks. They share their connections.
+fn grouped(prepared: Vec<Prepared>) -> VecDeque<Vec<Prepared>> {
+    let mut groups: VecDeque<Vec<Prepared>> = VecDeque::new();
+    for mut next in prepared {
+        let fits = |group: &&mut Vec<Prepared>| {
+            let shares = |other: &Prepared| other.opened.is_ok() && next.ingest.shares_reads_with(&other.ingest);
+            next.opened.is_ok() && group.iter().all(shares)
+        };
+        match groups.back_mut().filter(fits) {
+            Some(group) => {
+                if let (Ok((connections, _)), Some(Ok((first, _)))) =
+                    (&mut next.opened, group.first().map(|first| first.opened.as_ref()))
+                {
+                    connections.clone_from(first);
+                }
+                group.push(next);
+            }
+            None => groups.push_back(vec![next]),
+        }
+    }
+    groups
 }
 
 fn open(context: &Context, config: &Config, ingest: &Ingest) -> Result<Opened, Reports> {

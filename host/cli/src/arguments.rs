@@ -141,7 +141,8 @@ pub(crate) enum Command {
     ///
     /// Each table is committed whole or not at all; one that fails leaves the others alone. The same --run-id again changes
     /// nothing that was committed. Ctrl-C and SIGTERM stop cleanly, a second one at once: nothing half-done becomes visible.
-    /// Without --ingest, all ingests of the file run, one after the other; one that fails leaves the others alone.
+    /// Without --ingest, all ingests of the file run, one after the other; those that read the same into different sinks run at
+    /// once, and the source is read once. One that fails leaves the others alone.
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(Run),
     /// Give columns of rows that are there the values that the source has now

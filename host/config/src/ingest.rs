@@ -85,6 +85,13 @@ pub struct Ingest {
     /// Partitions worked on at one time; `limits.run.max_parallel_partitions` by default.
     #[schemars(range(min = 1, max = MAX_PARALLEL))]
     pub parallel: Option<u64>,
+    /// Whether a table is read once for this ingest and for those beside it that read the same into other sinks.
+    #[serde(default = "shares_reads")]
+    pub share_reads: bool,
+}
+
+fn shares_reads() -> bool {
+    true
 }
 
 fn no_settings() -> serde_json::Value {
@@ -105,6 +112,20 @@ pub(crate) struct Names<'n> {
 }
 
 impl Ingest {
+    /// Whether both read the same tables in the same way, for different sinks: then a table is read once for both where both
+    /// have come to the same position.
+    #[must_use]
+    pub fn shares_reads_with(&self, other: &Self) -> bool {
+        let reads = |ingest: &Self| {
+            let mut keys = ingest.keys.clone();
+            keys.sort_unstable();
+            let Self { datakit, roles, tables, settings, parallel, rejected, .. } = ingest.clone();
+            (datakit, roles, tables, keys, settings, parallel, rejected)
+        };
+        let are_apart = self.sink.is_some() && other.sink.is_some() && self.sink != other.sink;
+        are_apart && self.share_reads && other.share_reads && reads(self) == reads(other)
+    }
+
     /// Reports what is no datakit, no table pattern, or names what is not there.
     pub(crate) fn check(at: &Checks<'_>, names: &Names<'_>) {
         if let Some(found) = at.get("datakit").filter(|found: &String| !is_reference(found)) {
@@ -190,4 +211,43 @@ pub(crate) fn is_reference(text: &str) -> bool {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         !name.is_empty() && name.chars().all(plain) && version.chars().any(|c| c.is_ascii_alphanumeric())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ingest(changed: serde_json::Value) -> Ingest {
+        let mut ingest = json!({
+            "datakit": "kit@0.1.0", "roles": { "source": "erp" }, "sink": "lake", "tables": ["dbo.*"], "keys": ["a", "b"],
+            "settings": { "maxdop": 4 }
+        });
+        let keys = ingest.as_object_mut().unwrap();
+        keys.extend(changed.as_object().unwrap().clone());
+        serde_json::from_value(ingest).unwrap()
+    }
+
+    #[test]
+    fn ingests_that_read_the_same_into_other_sinks_share_their_reads() {
+        let lake = ingest(json!({}));
+        let other = |changed: serde_json::Value| lake.shares_reads_with(&ingest(changed));
+        assert!(other(json!({ "sink": "pg" })));
+        assert!(other(json!({ "sink": "pg", "name": "n", "mode": "merge", "drift": "fail", "receipt": "full" })));
+        assert!(other(json!({ "sink": "pg", "keys": ["b", "a"] })), "the order of keys means nothing");
+        assert!(!other(json!({})), "the same sink");
+        for (key, value) in [
+            ("datakit", json!("kit@0.2.0")),
+            ("roles", json!({ "source": "crm" })),
+            ("tables", json!(["dbo.*", "!dbo.t"])),
+            ("keys", json!(["a"])),
+            ("settings", json!({ "maxdop": 2 })),
+            ("parallel", json!(2)),
+            ("rejected", json!({ "max_rows": 1 })),
+            ("share_reads", json!(false)),
+        ] {
+            assert!(!other(json!({ "sink": "pg", (key): value })), "{key}");
+        }
+    }
 }

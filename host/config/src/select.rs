@@ -65,6 +65,21 @@ impl Config {
         names.into_iter().zip(laid).map(|(name, ingest)| Ok((name, ingest?))).collect()
     }
 
+    /// The ingests that run at once with this one of the file and share its reads, as `--ingest` takes them.
+    #[must_use]
+    pub fn sharing_reads_of(&self, ingest: &Ingest) -> Vec<String> {
+        let is_it = |other: &Ingest| {
+            (&other.name, &other.datakit, &other.sink) == (&ingest.name, &ingest.datakit, &ingest.sink)
+        };
+        let Some(place) = self.ingests.iter().position(is_it) else { return Vec::new() };
+        let names = self.names(|_| true);
+        let all: Vec<(&Ingest, String)> = self.ingests.iter().zip(names).collect();
+        let (before, from) = all.split_at(place);
+        let shares = |(other, _): &&(&Ingest, String)| ingest.shares_reads_with(other);
+        let before = before.iter().rev().take_while(shares).collect::<Vec<_>>().into_iter().rev();
+        before.chain(from.iter().skip(1).take_while(shares)).map(|(_, name)| name.clone()).collect()
+    }
+
     fn check_reference(&self, selection: &Selection) -> Result<(), ConfigErrors> {
         match selection.datakit.as_ref().filter(|datakit| !is_reference(datakit)) {
             Some(datakit) => Err(error(Problem::Reference { found: datakit.clone() })),
@@ -268,6 +283,7 @@ impl Config {
             rejected: None,
             receipt: None,
             parallel: None,
+            share_reads: true,
         })
     }
 }

@@ -188,7 +188,7 @@ pub trait Reader: Send {
 }
 
 /// What is known of rows that were read, besides the rows: of one reader, or of all readers of a partition.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ReadReport {
     /// Values that were changed on the way, by column and kind: nothing is changed in silence.
     pub adjustments: Vec<Adjustment>,

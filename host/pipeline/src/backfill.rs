@@ -13,9 +13,7 @@ use datakit_model::datakit::{Extraction, RoleColumns, TablePlan};
 use datakit_model::receipt::{MergedRows, Receipt};
 use datakit_model::sink::{Sink, TableRows};
 use datakit_model::source::ReadReport;
-use datakit_model::{
-    ColumnOrigin, Derivation, Failure, ReceiptLevel, RunIdentity, TableId, TableState, TrackedBatch,
-};
+use datakit_model::{ColumnOrigin, Derivation, Failure, ReceiptLevel, RunIdentity, TableId, TableState, TrackedBatch};
 
 use crate::error::RunError;
 use crate::job::Job;
@@ -151,12 +149,7 @@ impl Backfill {
     }
 
     /// The columns that get values: those that are asked for, then those that are made of them.
-    fn columns(
-        &self,
-        schema: &Schema,
-        roles: &RoleColumns,
-        origins: &[ColumnOrigin],
-    ) -> Result<Vec<String>, RunError> {
+    fn columns(&self, schema: &Schema, roles: &RoleColumns, origins: &[ColumnOrigin]) -> Result<Vec<String>, RunError> {
         let mut columns: Vec<String> = Vec::new();
         for column in &self.request.columns {
             if schema.index_of(column).is_err() {
@@ -170,9 +163,8 @@ impl Backfill {
             }
         }
         // A hash of the whole row is made of all columns, and none of them is filled with it.
-        let is_filled = |origin: &&ColumnOrigin| {
-            origin.derivation != Derivation::Hash && columns.contains(&origin.column)
-        };
+        let is_filled =
+            |origin: &&ColumnOrigin| origin.derivation != Derivation::Hash && columns.contains(&origin.column);
         let of_filled = origins.iter().filter(is_filled);
         let inputs: HashSet<&String> = of_filled.flat_map(|origin| &origin.inputs).collect();
         let is_made_of_them = |origin: &&ColumnOrigin| {
@@ -180,8 +172,7 @@ impl Backfill {
                 && schema.index_of(&origin.column).is_ok()
                 && origin.inputs.iter().any(|input| inputs.contains(input))
         };
-        let made: Vec<String> =
-            origins.iter().filter(is_made_of_them).map(|origin| origin.column.clone()).collect();
+        let made: Vec<String> = origins.iter().filter(is_made_of_them).map(|origin| origin.column.clone()).collect();
         let made: Vec<String> = made.into_iter().filter(|column| !columns.contains(column)).collect();
         columns.extend(made);
         Ok(columns)
@@ -199,7 +190,13 @@ impl Backfill {
     }
 
     /// What was done, for people.
-    pub(crate) fn done(&self, schema: &Schema, keys: &[String], receipt: Option<&Receipt>, holds: TableRows) -> Backfilled {
+    pub(crate) fn done(
+        &self,
+        schema: &Schema,
+        keys: &[String],
+        receipt: Option<&Receipt>,
+        holds: TableRows,
+    ) -> Backfilled {
         let columns = schema.fields().iter().map(|field| field.name().clone());
         let columns = columns.filter(|name| !keys.contains(name)).collect();
         Backfilled { columns, rows: receipt.and_then(|receipt| receipt.merged).map(|merged| rows(merged, holds)) }

@@ -103,6 +103,17 @@ pub struct JobParts {
     pub rejects: Option<RejectBounds>,
 }
 
+/// What one of several jobs that read the same has of its own.
+#[derive(Debug, Clone, Default)]
+pub struct OwnParts {
+    /// What the operator says about quality.
+    pub quality: Vec<OperatorRule>,
+    /// What happens where the columns of a table are not those of its source.
+    pub drift: DriftRules,
+    /// What is compared between source and sink before rows become visible.
+    pub receipt: ReceiptLevel,
+}
+
 /// A datakit with its roles, grant and settings, all checked. Opens nothing by itself.
 pub struct Job {
     pub(crate) datakit: Arc<dyn Datakit>,
@@ -173,6 +184,31 @@ impl Job {
             planned_from: PlannedFrom::default(),
             unreadable: Unreadable::default(),
         })
+    }
+
+    /// A job that reads the same, for another sink: by the same datakit and connections, and within the same memory.
+    #[must_use]
+    pub fn beside(&self, own: OwnParts) -> Self {
+        Self {
+            datakit: Arc::clone(&self.datakit),
+            run: self.run.clone(),
+            memory: self.memory.clone(),
+            rejected: self.rejected.clone(),
+            log: self.log.clone(),
+            limits: self.limits.clone(),
+            tables: self.tables.clone(),
+            keys: self.keys.clone(),
+            info: self.info.clone(),
+            roles: self.roles.clone(),
+            settings: self.settings.clone(),
+            drift: own.drift,
+            quality: own.quality,
+            receipt: own.receipt,
+            rejects: self.rejects,
+            backfill: None,
+            planned_from: PlannedFrom::default(),
+            unreadable: Unreadable::default(),
+        }
     }
 
     /// What the datakit says of itself.

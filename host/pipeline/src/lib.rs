@@ -15,6 +15,8 @@
 //! - [`discover`], [`plan`], [`preview`], [`run()`]: what a person can ask of a job;
 //! - [`reconcile()`]: source against sink, after loads;
 //! - `backfill`: columns of rows that are there get the values of the source;
+//! - [`run_together`]: several loads that read the same and write to different sinks (`positions`: which read the same; `shared`,
+//!   `followed`: how they read it once);
 //! - `quality`: the rules of a table, checked before its commit;
 //! - [`RunEvent`] and [`Observer`]: what happens, as it happens; [`Summary`]: what has happened.
 //!
@@ -22,35 +24,44 @@
 //! sink's: a partition, or the table.
 
 mod backfill;
+mod context;
 mod error;
 mod event;
+mod followed;
 mod job;
+mod opening;
 mod partition;
+mod positions;
 mod prepare;
 mod quality;
+mod reach;
 mod reconcile;
 mod rejected;
 mod resolve;
 mod resume;
 mod retry;
 mod run;
-mod sieve;
 mod select;
+mod shared;
+mod sieve;
 mod summary;
 mod table;
+mod together;
 mod trace;
 mod writing;
 
 pub use backfill::BackfillRequest;
 pub use error::RunError;
 pub use event::{EVENT_VERSION, NoticeLevel, Observer, PlanningStep, RunEvent, VersionedEvent};
-pub use job::{Artifact, Destination, Job, JobParts, RoleSources, RunRequest, batch_id, new_run_id};
+pub use job::{Artifact, Destination, Job, JobParts, OwnParts, RoleSources, RunRequest, batch_id, new_run_id};
 pub use prepare::Prepared;
 pub use reconcile::{
-    Difference, Differences, DifferingRange, NamedKey, ReconcileError, Reconciled, ReconciledTable, Reconciliation, Scope, reconcile,
+    Difference, Differences, DifferingRange, NamedKey, ReconcileError, Reconciled, ReconciledTable, Reconciliation,
+    Scope, reconcile,
 };
 pub use resolve::{Resolution, Resolved, resolve};
-pub use run::{Discovered, Preview, discover, plan, preview, run};
+pub use run::{Discovered, Preview, discover, plan, preview};
 pub use summary::{RejectedRows, RunStatus, Summary, TableCommit, TableError, TableStatus, TableSummary};
+pub use together::{Load, run, run_together};
 pub use trace::TRACE;
 pub use writing::commit_batch;

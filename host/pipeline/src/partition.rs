@@ -15,12 +15,12 @@ use datakit_quality::{PartitionChecks, PartitionOutcome};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::context::{TableContext, Turn};
 use crate::error::RunError;
 use crate::event::RunEvent;
 use crate::retry;
 use crate::sieve::Sieve;
 use crate::summary::TableError;
-use crate::table::TableContext;
 
 /// What a partition leaves.
 #[derive(Debug, Default)]
@@ -52,12 +52,12 @@ pub(crate) async fn copy(
     writer: &Arc<dyn TableWriter>,
     partition: &Partition,
     schema: &SchemaRef,
-    mut opened: Option<Box<dyn Extraction>>,
+    mut turn: Turn,
 ) -> Result<PartitionResult, Failure> {
     let mut attempt = 1;
     loop {
         let mut rows = 0;
-        let failure = match attempt_copy(context, writer, partition, schema, opened.take(), &mut rows).await {
+        let failure = match attempt_copy(context, writer, partition, schema, &mut turn, &mut rows).await {
             Ok(result) => return Ok(result),
             Err(failure) => failure,
         };
@@ -76,6 +76,7 @@ pub(crate) async fn copy(
             error: TableError::from(&failure),
         });
         context.sleep(pause).await?;
+        turn = turn.again(context).await?;
         attempt += 1;
     }
 }
@@ -85,13 +86,10 @@ async fn attempt_copy(
     table: &Arc<dyn TableWriter>,
     partition: &Partition,
     schema: &SchemaRef,
-    opened: Option<Box<dyn Extraction>>,
+    turn: &mut Turn,
     rows: &mut u64,
 ) -> Result<PartitionResult, Failure> {
-    let extraction = match opened {
-        Some(extraction) => extraction,
-        None => context.unless_stopped(context.extract(partition)).await?,
-    };
+    let extraction = turn.extraction(context, partition).await?;
     if extraction.schema() != *schema {
         let table = partition.table.clone();
         return Err(RunError::PartitionSchema { table, ordinal: partition.ordinal }.into());
@@ -121,7 +119,8 @@ async fn pump(
     let tally = Tally::new(context.job.receipt, &extraction.schema());
     let mut tally = tally.map_err(|error| crashed(error.to_string()))?;
     let checks = context.checks.as_ref().map(PartitionChecks::new);
-    let producer = AbortOnDropHandle::new(tokio::spawn(produce((extraction, sieve), sender, context.asks_watermark, checks)));
+    let producer =
+        AbortOnDropHandle::new(tokio::spawn(produce((extraction, sieve), sender, context.asks_watermark, checks)));
     while let Some(batch) = receiver.recv().await {
         let (count, bytes) = (batch.batch().num_rows() as u64, batch.batch().get_array_memory_size() as u64);
         if let Some(tally) = &mut tally {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use datakit_model::datakit::{Session, Table, TablePlan};
+use datakit_model::datakit::{InvalidTable, Session, Table, TablePlan};
 use datakit_model::{ColumnChange, Failure, Retry, TableId};
 
 use crate::event::{Observer, PlanningStep, RunEvent};
@@ -24,52 +24,22 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    fn new(id: TableId, plan: Result<(Table, TablePlan), Failure>) -> Self {
+    pub(crate) fn new(id: TableId, plan: Result<(Table, TablePlan), Failure>) -> Self {
         Self { id, plan, drift: Ok(Vec::new()) }
     }
 }
 
-/// Every selected table, by name. Nothing is tried again: who asks is waiting.
+/// Every selected table, by name.
 ///
 /// # Errors
 /// What concerns all tables: the source cannot be reached, the datakit fails, no table matches.
-pub(crate) async fn prepare(job: &Job, session: &Session, observer: &dyn Observer) -> Result<Vec<Prepared>, Failure> {
-    prepare_with(job, session, observer, PlanningRetries::none(observer)).await
-}
-
-/// The same for a run, which tries again what may pass by itself.
-///
-/// # Errors
-/// Those of [`prepare`].
-pub(crate) async fn prepare_run(
-    job: &Job,
-    session: &Session,
-    observer: &dyn Observer,
-) -> Result<Vec<Prepared>, Failure> {
-    prepare_with(job, session, observer, PlanningRetries::new(&job.limits, observer)).await
-}
-
-async fn prepare_with(
+pub(crate) async fn prepare(
     job: &Job,
     session: &Session,
     observer: &dyn Observer,
     retries: PlanningRetries<'_>,
 ) -> Result<Vec<Prepared>, Failure> {
-    observer.event(RunEvent::Discovering);
-    let discovering = || job.datakit.discover(session, &job.tables);
-    let discovery = retries.run(PlanningStep::Discovery, discovering).await?;
-    let selection = job.selection(&discovery).await?;
-    let Selected { discovered, tables, invalid, unmatched } = select(discovery, &selection)?;
-    let names = tables.iter().map(|table| &table.id).chain(invalid.iter().map(|table| &table.id));
-    let names: Vec<String> = names.map(ToString::to_string).collect();
-    observer.event(RunEvent::Selected { discovered, selected: names.len(), tables: names });
-    for (pattern, nearest) in &unmatched {
-        observer.event(RunEvent::Unmatched {
-            pattern: pattern.to_string(),
-            nearest: nearest.iter().map(ToString::to_string).collect(),
-        });
-    }
-    observer.event(RunEvent::Planning { tables: tables.len() });
+    let Found { tables, invalid } = find(job, session, observer, retries).await?;
     let mut failures: HashMap<TableId, Failure> = invalid.into_iter().map(|table| (table.id, table.failure)).collect();
     failures.extend(tables.iter().filter_map(|table| Some((table.id.clone(), job.state_failure(&table.id)?))));
     let ids: Vec<TableId> =
@@ -89,10 +59,44 @@ async fn prepare_with(
     Ok(prepared)
 }
 
+/// The selected tables.
+pub(crate) struct Found {
+    pub(crate) tables: Vec<Table>,
+    pub(crate) invalid: Vec<InvalidTable>,
+}
+
+/// Discovers and selects.
+///
+/// # Errors
+/// As of [`prepare`].
+pub(crate) async fn find(
+    job: &Job,
+    session: &Session,
+    observer: &dyn Observer,
+    retries: PlanningRetries<'_>,
+) -> Result<Found, Failure> {
+    observer.event(RunEvent::Discovering);
+    let discovering = || job.datakit.discover(session, &job.tables);
+    let discovery = retries.run(PlanningStep::Discovery, discovering).await?;
+    let selection = job.selection(&discovery).await?;
+    let Selected { discovered, tables, invalid, unmatched } = select(discovery, &selection)?;
+    let names = tables.iter().map(|table| &table.id).chain(invalid.iter().map(|table| &table.id));
+    let names: Vec<String> = names.map(ToString::to_string).collect();
+    observer.event(RunEvent::Selected { discovered, selected: names.len(), tables: names });
+    for (pattern, nearest) in &unmatched {
+        observer.event(RunEvent::Unmatched {
+            pattern: pattern.to_string(),
+            nearest: nearest.iter().map(ToString::to_string).collect(),
+        });
+    }
+    observer.event(RunEvent::Planning { tables: tables.len() });
+    Ok(Found { tables, invalid })
+}
+
 /// The plan of each table, or why there is none. All tables in one call, since a datakit reads the catalog once for them; when
 /// that fails, half of them in each of two calls, down to the table that fails. A failure that may pass is waited for once, for all
 /// tables together.
-async fn plans(
+pub(crate) async fn plans(
     job: &Job,
     session: &Session,
     tables: &[TableId],

@@ -9,12 +9,12 @@ use datakit_model::sink::{Target, WriteMode};
 use datakit_model::{Failure, TableId};
 use datakit_quality::{Checks, Facts, HeldKeys, KeyRead, PartitionOutcome, QualityError};
 
+use crate::context::TableContext;
 use crate::error::RunError;
 use crate::event::{NoticeLevel, Observer, RunEvent};
 use crate::job::Job;
 use crate::partition::PartitionResult;
 use crate::prepare::Prepared;
-use crate::table::TableContext;
 use crate::writing;
 
 /// The rules of a table: the datakit's as the operator changes them, then the operator's own.

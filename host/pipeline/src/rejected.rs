@@ -11,10 +11,10 @@ use datakit_model::sink::{Target, WriteMode};
 use datakit_model::{DriftRule, Failure, RunIdentity, TableId, TableState};
 use sha2::{Digest as _, Sha256};
 
+use crate::context::TableContext;
 use crate::error::RunError;
 use crate::partition::PartitionResult;
 use crate::summary::RejectedRows;
-use crate::table::TableContext;
 use crate::writing::commit_batch;
 
 /// When the run began, and the id of its load.

@@ -14,10 +14,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::context::TableContext;
 use crate::event::{NoticeLevel, RunEvent};
 use crate::partition::PartitionResult;
 use crate::rejected::hex;
-use crate::table::TableContext;
 use crate::writing;
 
 /// How the load of a table is kept and gone on with; the default: neither.
@@ -99,7 +99,12 @@ pub(crate) async fn look(context: &TableContext, plan: &TablePlan) -> Result<Loa
 impl Resume {
     /// The first partition that is to be read; none: all are finished.
     pub(crate) fn first<'a>(&self, plan: &'a TablePlan) -> Option<&'a Partition> {
-        plan.partitions.iter().find(|partition| !self.finished.contains(&partition.ordinal))
+        self.missing(plan).next()
+    }
+
+    /// The partitions that are to be read.
+    pub(crate) fn missing<'a>(&self, plan: &'a TablePlan) -> impl Iterator<Item = &'a Partition> {
+        plan.partitions.iter().filter(|partition| !self.finished.contains(&partition.ordinal))
     }
 
     /// The columns of the rows that are there.

@@ -9,8 +9,8 @@ use datakit_model::rejects::{NotSplit, Noted, Rejected, Rejecting, Split, text};
 use datakit_model::sink::{RefusedValue, TableWriter};
 use datakit_model::{Failure, TableId, TrackedBatch};
 
+use crate::context::TableContext;
 use crate::error::RunError;
-use crate::table::TableContext;
 
 /// Holds the batches of a partition against what the table can hold.
 pub(crate) struct Sieve {

@@ -92,6 +92,9 @@ pub struct TableSummary {
     /// Partitions that were finished before the run was started again, and not read once more.
     #[serde(skip_serializing_if = "is_zero")]
     pub resumed_partitions: usize,
+    /// The other ingests whose rows are of the same read of the source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shared_with: Vec<String>,
     /// What the table holds now; none: nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TableRowsSchema>")]
@@ -145,6 +148,7 @@ impl TableSummary {
             target: String::new(),
             partitions: 0,
             resumed_partitions: 0,
+            shared_with: Vec::new(),
             holds: None,
             consistent_snapshot: true,
             approximate: false,

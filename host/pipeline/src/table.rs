@@ -1,31 +1,27 @@
 //! One table: all of its partitions, one commit.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datakit_model::datakit::Extraction;
-use datakit_model::datakit::{Partition, Session, TablePlan};
+use datakit_model::datakit::TablePlan;
 use datakit_model::quality::RuleResult;
 use datakit_model::receipt::{Delivered, Tally};
-use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, Target, WriteMode};
+use datakit_model::sink::{CommitNote, Committed, RetryUnit, TableRows, TableWriter, WriteMode};
 use datakit_model::source::Adjustment;
-use datakit_model::{ColumnChange, ColumnOrigin, Failure, TableId, TableState};
-use datakit_quality::Checks;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use datakit_model::{ColumnChange, ColumnOrigin, Failure, TableState};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+use crate::context::TableContext;
 use crate::error::RunError;
-use crate::event::{Observer, RunEvent};
-use crate::job::{Destination, Job};
+use crate::event::RunEvent;
+use crate::opening::{self, Opened};
 use crate::partition::{self, PartitionResult};
 use crate::quality;
 use crate::rejected;
-use crate::resume::{self, Keeper, Load, Resume};
+use crate::resume::{self, Keeper, Load};
 use crate::retry;
 use crate::summary::{RejectedRows, TableCommit, TableError, TableStatus, TableSummary, seconds};
 use crate::trace;
@@ -33,78 +29,6 @@ use crate::writing;
 
 /// So long is a sink asked what a table holds that this run has not committed.
 const MAX_COUNTING: Duration = Duration::from_secs(2);
-
-/// What the partitions of one table share.
-#[derive(Clone)]
-pub(crate) struct TableContext {
-    pub(crate) job: Arc<Job>,
-    pub(crate) session: Session,
-    pub(crate) destination: Destination,
-    pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) workers: Arc<Semaphore>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) table: TableId,
-    /// The source's columns that identify a row, in key order; empty: no key.
-    pub(crate) keys: Arc<[String]>,
-    /// The source's columns; none: nothing is known of them.
-    pub(crate) columns: Option<SchemaRef>,
-    /// How the load is kept and gone on with.
-    pub(crate) resume: Arc<Resume>,
-    /// Columns whose values the source may change before it sends them.
-    pub(crate) altered: Arc<Vec<Adjustment>>,
-    pub(crate) unit: RetryUnit,
-    /// The plan bounds the rows by no watermark: the datakit may say at their end which they reach.
-    pub(crate) asks_watermark: bool,
-    /// The rules of quality, compiled for the table's rows; none: there are none, or the table is not open yet.
-    pub(crate) checks: Option<Arc<Checks>>,
-    /// Rows reported to the observer in this attempt.
-    pub(crate) reported_rows: Arc<AtomicU64>,
-}
-
-impl TableContext {
-    /// The future's result, unless the run is told to stop first.
-    pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        match self.stop.run_until_cancelled(work).await {
-            Some(result) => result,
-            None => Err(self.stopped()),
-        }
-    }
-
-    fn stopped(&self) -> Failure {
-        RunError::Stopped { table: self.table.clone(), run_id: self.job.run.run_id.clone() }.into()
-    }
-
-    /// What the table holds, asked of the sink.
-    async fn rows(&self) -> Result<TableRows, Failure> {
-        self.destination.sink.rows(&self.job.run.source_system, &self.table).await
-    }
-
-    pub(crate) async fn sleep(&self, pause: Duration) -> Result<(), Failure> {
-        self.unless_stopped(async {
-            tokio::time::sleep(pause).await;
-            Ok(())
-        })
-        .await
-    }
-
-    pub(crate) async fn extract(&self, partition: &Partition) -> Result<Box<dyn Extraction>, Failure> {
-        let extraction = self.job.datakit.extract(&self.session, partition).await?;
-        match &self.job.backfill {
-            Some(backfill) => backfill.projected(&self.keys, extraction),
-            None => Ok(extraction),
-        }
-    }
-
-    async fn worker(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let acquire = async {
-            Arc::clone(&self.workers)
-                .acquire_owned()
-                .await
-                .map_err(|closed| RunError::Crashed { table: self.table.clone(), message: closed.to_string() }.into())
-        };
-        self.unless_stopped(acquire).await
-    }
-}
 
 /// What a committed table leaves.
 struct Finished {
@@ -127,7 +51,9 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         partitions: plan.partitions.len(),
         ..TableSummary::new(plan.table.to_string(), TableStatus::Failed)
     };
-    match attempts(&context, &plan, &mut summary).await {
+    let ended = attempts(&context, &plan, &mut summary).await;
+    context.leaves();
+    match ended {
         Ok(Some(finished)) => {
             summary.status = TableStatus::Committed;
             summary.rows = finished.committed.written.rows;
@@ -171,6 +97,7 @@ pub(crate) async fn copy(context: TableContext, plan: TablePlan) -> TableSummary
         summary.holds = tokio::time::timeout(MAX_COUNTING, context.rows()).await.ok().and_then(Result::ok);
     }
     summary.seconds = seconds(started.elapsed());
+    summary.shared_with = context.partners();
     context.observer.event(RunEvent::TableFinished { summary: Box::new(summary.clone()) });
     summary
 }
@@ -186,8 +113,9 @@ async fn attempts(
     if committed_state(context).await?.is_some() {
         return Ok(None);
     }
-    may_add_rows(context, plan).await?;
+    opening::may_add_rows(context, plan).await?;
     let mut load = resume::look(context, plan).await?;
+    load.context.says_what_it_reads(load.context.resume.missing(&load.plan));
     let estimates: Vec<u64> = load.plan.partitions.iter().filter_map(|p| p.estimated_rows).collect();
     context.observer.event(RunEvent::TableStarted {
         table: plan.table.to_string(),
@@ -204,11 +132,13 @@ async fn attempts(
             Err(AttemptError::Fatal(failure)) => return Err(failure),
             Err(AttemptError::Again(failure)) => failure,
             Err(AttemptError::Anew(failure)) => {
+                context.reads_alone();
                 resume::report_refused(context, &failure);
                 load = Load::new(context, plan);
                 continue;
             }
         };
+        context.reads_alone();
         let Some(pause) = retry::pause(&failure, attempt, &context.job.limits) else { return Err(failure) };
         context.observer.event(RunEvent::Retrying {
             table: plan.table.to_string(),
@@ -224,21 +154,11 @@ async fn attempts(
 }
 
 /// Whether starting the table again is in order.
-enum AttemptError {
+pub(crate) enum AttemptError {
     Again(Failure),
     Fatal(Failure),
     /// In order, by the plan of this process: the source does not go on by the one of a process before.
     Anew(Failure),
-}
-
-/// A table that is ready to be read and written.
-struct Opened {
-    /// The first partition that is to be read, by its ordinal; none: all are finished.
-    first: Option<(u32, Box<dyn Extraction>)>,
-    /// The columns of all partitions.
-    schema: SchemaRef,
-    writer: Arc<dyn TableWriter>,
-    permit: OwnedSemaphorePermit,
 }
 
 /// None: nothing has changed since the last load, and nothing is committed.
@@ -249,10 +169,10 @@ async fn attempt_copy(
     found: &mut Vec<RuleResult>,
 ) -> Result<Option<Finished>, AttemptError> {
     // Nothing is written yet: trying again is safe for every sink.
-    let Some((opened, checks)) = open(context, plan).await? else { return Ok(None) };
+    let Some((opened, checks)) = opening::open(context, plan).await? else { return Ok(None) };
     let context = &TableContext { checks, ..context.clone() };
     let (schema, writer) = (Arc::clone(&opened.schema), Arc::clone(&opened.writer));
-    let origins = opened.first.as_ref().map(|(_, first)| first.origins()).unwrap_or_default();
+    let origins = opened.first.as_ref().map(|first| first.extraction.origins()).unwrap_or_default();
     let resumed = writer.finished().len();
     *drift = writer.drift().to_vec();
     let copied = async {
@@ -321,112 +241,12 @@ fn is_one_snapshot(results: &[PartitionResult]) -> bool {
     first.report.snapshot.is_some() && others.iter().all(|other| other.report.snapshot == first.report.snapshot)
 }
 
-/// A table with the checks of its rules.
-type Checked = (Opened, Option<Arc<Checks>>);
-
-/// Opens the first partition that is to be read, whose schema is the table's, then the sink. None: this very run has committed the
-/// table meanwhile, in another process.
-async fn open(context: &TableContext, plan: &TablePlan) -> Result<Option<Checked>, AttemptError> {
-    let permit = context.worker().await.map_err(AttemptError::Again)?;
-    let (first, schema) = open_first(context, plan).await?;
-    let (run, resume) = (&context.job.run, &context.resume);
-    let target = writing::target(&context.destination, run, plan, &context.keys, Arc::clone(&schema));
-    let target = target.map_err(|error| AttemptError::Again(error.into()))?;
-    let (drift, load) = (context.job.drift.of(&plan.table), resume.load(run, plan, &schema));
-    let target = Target { drift, load, updates_only: context.job.backfill.is_some(), ..target };
-    let roles = first.as_ref().map_or(&plan.roles, |(_, first)| first.roles());
-    let checks = quality::compile(context, plan, &target, roles).map_err(AttemptError::Again)?;
-    let writer = context.unless_stopped(context.destination.sink.open(target)).await.map_err(AttemptError::Again)?;
-    let checked = async {
-        let is_open = is_still_open(context).await?;
-        if is_open {
-            may_add_rows(context, plan).await?;
-        }
-        Ok(is_open)
-    };
-    match checked.await {
-        Ok(true) => Ok(Some((Opened { first, schema, writer, permit }, checks))),
-        unopened => {
-            writer.abort().await;
-            unopened.map(|_| None).map_err(AttemptError::Again)
-        }
-    }
-}
-
-async fn open_first(
-    context: &TableContext,
-    plan: &TablePlan,
-) -> Result<(Option<(u32, Box<dyn Extraction>)>, SchemaRef), AttemptError> {
-    let resume = &context.resume;
-    let Some(partition) = resume.first(plan) else {
-        let message = "a plan without partitions".to_owned();
-        let crash = || AttemptError::Again(RunError::Crashed { table: plan.table.clone(), message }.into());
-        return Ok((None, resume.schema().ok_or_else(crash)?));
-    };
-    let extraction = context.unless_stopped(context.extract(partition)).await;
-    let extraction = extraction.map_err(|failure| match resume.is_refused_by(&failure) {
-        true => AttemptError::Anew(failure),
-        false => AttemptError::Again(failure),
-    })?;
-    writing::check_roles(plan, extraction.roles()).map_err(|error| AttemptError::Again(error.into()))?;
-    let schema = extraction.schema();
-    if !resume.fits(&schema) {
-        let (table, ordinal) = (plan.table.clone(), partition.ordinal);
-        return Err(AttemptError::Anew(RunError::PartitionSchema { table, ordinal }.into()));
-    }
-    Ok((Some((partition.ordinal, extraction)), schema))
-}
-
-/// Whether the table is still to be loaded. Checked when the table is open: from then on the sink sees to it that nobody else
-/// commits first. False: this very run has committed it in another process. A plan that was made from a watermark holds as long as
-/// the table keeps it: rows that another run has loaded since would be loaded again.
-async fn is_still_open(context: &TableContext) -> Result<bool, Failure> {
-    let (run, to) = (&context.job.run, &context.destination);
-    let planned = context.job.planned_from(&context.table);
-    let state = match planned {
-        Some(_) => to.sink.state(&run.source_system, &context.table).await?,
-        None => to.sink.state_for(&run.source_system, &context.table, to.mode.unwrap_or_default()).await?,
-    };
-    if state.as_ref().is_some_and(|state| state.was_committed_by(&run.run_id)) {
-        return Ok(false);
-    }
-    if let Some(backfill) = &context.job.backfill {
-        backfill.check(run, state.as_ref())?;
-    }
-    if planned.is_none_or(|planned| state.and_then(|state| state.watermark) == planned) {
-        return Ok(true);
-    }
-    Err(RunError::Outdated { table: context.table.clone(), run_id: run.run_id.clone() }.into())
-}
-
-/// A full load doubles the rows that are there, or replaces them: which of both, the operator alone says. A load that goes on
-/// from the watermark that the last one left, and leaves one for the next or proposes to append, adds what is new, and needs no
-/// word, unless its plan proposes to replace rows. A merge neither doubles nor loses rows.
-async fn may_add_rows(context: &TableContext, plan: &TablePlan) -> Result<(), Failure> {
-    let goes_on = context.job.planned_from(&context.table).flatten().is_some();
-    let adds = goes_on
-        && match plan.write {
-            Some(WriteMode::Append) => true,
-            Some(WriteMode::Overwrite) => false,
-            Some(WriteMode::Merge) | None => plan.watermark_after.is_some(),
-        };
-    if context.destination.mode.is_some() || adds || plan.write == Some(WriteMode::Merge) {
-        return Ok(());
-    }
-    let rows = context.rows().await?;
-    if rows.rows == 0 {
-        return Ok(());
-    }
-    let target = context.destination.sink.locate(&context.job.run.source_system, &context.table)?;
-    Err(RunError::NoMode { table: context.table.clone(), target, rows, proposed: plan.write }.into())
-}
-
 async fn copy_partitions(
     context: &TableContext,
     plan: &TablePlan,
     opened: Opened,
 ) -> Result<Vec<PartitionResult>, Failure> {
-    let Opened { mut first, schema, writer, permit } = opened;
+    let Opened { mut first, schema, writer } = opened;
     // One failed partition stops its siblings, not the other tables.
     let asks_watermark = plan.watermark_after.is_none() && plan.partitions.len() == 1;
     let context = TableContext { stop: context.stop.child_token(), asks_watermark, ..context.clone() };
@@ -436,20 +256,23 @@ async fn copy_partitions(
     let is_missing = |ordinal: u32| results.iter().all(|result| result.ordinal != ordinal);
     let missing: Vec<_> = plan.partitions.iter().filter(|partition| is_missing(partition.ordinal)).cloned().collect();
     let mut keeper = Keeper::new(&context, writer.as_ref(), missing.len());
-    let mut permit = Some(permit);
+    // What was kept meanwhile is not read.
+    context
+        .says_what_it_reads(missing.iter().filter(|it| first.as_ref().is_none_or(|first| first.ordinal != it.ordinal)));
     let mut tasks = JoinSet::new();
     for partition in missing {
         let (context, writer, schema) = (context.clone(), Arc::clone(&writer), Arc::clone(&schema));
-        let extraction = first.take_if(|(ordinal, _)| *ordinal == partition.ordinal).map(|(_, extraction)| extraction);
-        let permit = permit.take();
+        let open = first.take_if(|first| first.ordinal == partition.ordinal);
         tasks.spawn(trace::partition(partition.ordinal, async move {
-            let _permit = match permit {
-                Some(permit) => permit,
-                None => context.worker().await?,
+            let turn = match open {
+                Some(open) => open.into_turn(),
+                None => context.turn(&partition).await?,
             };
-            partition::copy(&context, &writer, &partition, &schema, extraction).await
+            partition::copy(&context, &writer, &partition, &schema, turn).await
         }));
     }
+    // One that is not read after all keeps no worker.
+    drop(first);
     let mut failure = None;
     loop {
         let joined = tokio::select! {

@@ -94,7 +94,8 @@ impl Search<'_> {
         })?;
         let Split { accepted, rejected, mut rows, .. } = split;
         let is_operation = |name: Option<&String>| name.is_some_and(|name| name == ColumnRole::Operation.name());
-        let place = rejected.schema_ref().fields().iter().position(|field| is_operation(field.metadata().get(ROLE_KEY)));
+        let place =
+            rejected.schema_ref().fields().iter().position(|field| is_operation(field.metadata().get(ROLE_KEY)));
         if let Some(operations) = place.and_then(|place| rejected.column(place).as_string_opt::<i32>()) {
             for (row, operation) in rows.iter_mut().zip(operations.iter()) {
                 row.operation = operation.map(str::to_owned);

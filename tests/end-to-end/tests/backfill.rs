@@ -125,7 +125,10 @@ fn added_column_is_filled_and_nothing_else_changes() {
         );
         let table = &summary["tables"][0];
         assert_eq!(table["backfill"]["columns"], json!(["n", "_bronze_row_hash"]));
-        assert_eq!((&table["rows"], &table["holds"]["rows"], &summary["status"]), (&json!(2), &json!(4), &json!("done")));
+        assert_eq!(
+            (&table["rows"], &table["holds"]["rows"], &summary["status"]),
+            (&json!(2), &json!(4), &json!("done"))
+        );
         let merged = json!({ "inserted": 0, "updated": 2, "deleted": 0, "unchanged": 1, "left_out": 1 });
         assert_eq!(table["receipt"]["merged"], merged);
 
@@ -158,7 +161,9 @@ fn run_says_what_it_filled() {
     let world = World::new(TRACKED);
     world.run(&["--run-id", "first", "--mode", "merge", "--settings", AUTO]);
     let loaded = world.host(&["status", "--output", "json"]).success().json()[0].clone();
-    world.mssql.execute(&["ALTER TABLE dbo.orders ADD n int NOT NULL DEFAULT 7", "DELETE FROM dbo.orders WHERE id = 3"]);
+    world
+        .mssql
+        .execute(&["ALTER TABLE dbo.orders ADD n int NOT NULL DEFAULT 7", "DELETE FROM dbo.orders WHERE id = 3"]);
     let run = ["backfill", "--table", "dbo.orders", "--columns", "n", "--settings", AUTO, "--run-id", "fill"];
     let said = world.host(&run).success().stdout;
     let line = "backfill: n, _bronze_row_hash: 2 rows filled; 1 rows that the source does not have keep their values";
@@ -195,7 +200,8 @@ fn table_that_appends_rows_of_new_keys_is_filled() {
         );
         world.run(&["--settings", settings]);
         let before = table();
-        let fill = ["backfill", "--table", "public.orders", "--columns", "extra", "--settings", settings, "--output", "json"];
+        let fill =
+            ["backfill", "--table", "public.orders", "--columns", "extra", "--settings", settings, "--output", "json"];
         let summary = world.host(&[&fill[..], &["--receipt", "full"]].concat()).success().json();
         // The hash of each row that was loaded without the column is another one now.
         assert_eq!(filled(&summary), json!({ "filled": 300, "unchanged": 1, "not_in_table": 0, "not_in_source": 0 }));
@@ -358,8 +364,7 @@ fn large_world(is_postgres: bool) -> Option<World> {
     Some(world)
 }
 
-const FILL: [&str; 9] =
-    ["backfill", "--table", "dbo.orders", "--columns", "n", "--settings", AUTO, "--output", "json"];
+const FILL: [&str; 9] = ["backfill", "--table", "dbo.orders", "--columns", "n", "--settings", AUTO, "--output", "json"];
 
 #[test]
 fn killed_backfill_leaves_the_table_as_it_was() {

@@ -249,6 +249,7 @@ impl TableRecord {
             rows: state.written.rows,
             bytes: 0,
             partitions: 0,
+            shared_with: Vec::new(),
             retries: 0,
             rejected: 0,
             holds: None,

@@ -147,6 +147,9 @@ pub struct TableRecord {
     pub bytes: u64,
     /// Partitions read.
     pub partitions: usize,
+    /// The other ingests whose rows are of the same read of the source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_with: Vec<String>,
     /// Units of retry that were started again.
     pub retries: u64,
     /// Rows that were rejected.
@@ -337,6 +340,7 @@ impl TableRecord {
             rows: summary.rows,
             bytes: summary.bytes,
             partitions: summary.partitions,
+            shared_with: summary.shared_with.clone(),
             retries,
             rejected: summary.rejected.as_ref().map_or(0, |RejectedRows { rows, .. }| *rows),
             holds: summary.holds.filter(|holds| !holds.at_least).map(|TableRows { rows, .. }| rows),

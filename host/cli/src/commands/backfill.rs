@@ -13,7 +13,8 @@ pub(super) async fn backfill(arguments: Backfill, session: &Session) -> Result<E
 }
 
 fn request(arguments: Backfill) -> RunRequest {
-    let Backfill { datakit, ingest, table, columns, run_id, receipt, parallel, settings, locked, output: _ } = arguments;
+    let Backfill { datakit, ingest, table, columns, run_id, receipt, parallel, settings, locked, output: _ } =
+        arguments;
     RunRequest {
         run_id: run_id.unwrap_or_else(new_run_id),
         ingest: IngestRequest { datakit, ingest, tables: Vec::new(), settings, locked },

@@ -75,12 +75,7 @@ pub(super) async fn run(arguments: Run, session: &Session) -> Result<Exit, Repor
 }
 
 /// Runs what is asked for, by the command of this name.
-pub(super) async fn asked(
-    request: RunRequest,
-    command: &str,
-    json: bool,
-    session: &Session,
-) -> Result<Exit, Reports> {
+pub(super) async fn asked(request: RunRequest, command: &str, json: bool, session: &Session) -> Result<Exit, Reports> {
     let reference = request.ingest.datakit.clone();
     let run_id = request.run_id.clone();
     let begin = Instant::now();
@@ -294,10 +289,25 @@ fn notes(summary: &Summary) -> String {
             note(table, &format!("no consistent snapshot: {} partitions, each read at its own time", table.partitions));
         }
     }
+    text.push_str(&shared(summary));
     if !text.is_empty() {
         text.insert(0, '\n');
     }
     text
+}
+
+/// How many tables were read once for several ingests: a line for each set of ingests.
+fn shared(summary: &Summary) -> String {
+    let mut sets: BTreeMap<&[String], usize> = BTreeMap::new();
+    for table in summary.tables.iter().filter(|table| !table.shared_with.is_empty()) {
+        *sets.entry(table.shared_with.as_slice()).or_default() += 1;
+    }
+    let line = |(others, tables): (&[String], usize)| {
+        let tables = if tables == 1 { "1 table was".to_owned() } else { format!("{tables} tables were") };
+        let text = format!("note: {tables} read once, together with ingest {}", others.join(", "));
+        format!("{}\n", printable::line(&text))
+    };
+    sets.into_iter().map(line).collect()
 }
 
 /// One line for each kind of adjustment, whatever the number of columns.

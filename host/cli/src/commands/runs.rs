@@ -263,6 +263,7 @@ mod tests {
             rows: 1_234_567,
             bytes: 45_600_000,
             partitions: 4,
+            shared_with: Vec::new(),
             retries: 1,
             rejected: 3,
             holds: Some(2_000_000),

@@ -54,6 +54,8 @@ pub async fn texts(mut reader: Box<dyn Reader>) -> Result<Vec<Texts>, Failure> {
     }
     match reader.report().rejected.rows().first() {
         None => Ok(rows),
-        Some(bad) => Err(ChangesError::Internal(format!("an answer of the catalog is not readable: {}", bad.reason)).into()),
+        Some(bad) => {
+            Err(ChangesError::Internal(format!("an answer of the catalog is not readable: {}", bad.reason)).into())
+        }
     }
 }

@@ -135,7 +135,8 @@ impl Reader for Batches {
             let notes = batch.column(1).as_primitive::<Int64Type>().values();
             let bad = notes.iter().enumerate().filter(|(_, note)| **note == BAD);
             bad.for_each(|(row, _)| self.noted.note(row, "note", "bad".to_owned(), Some("x".to_owned())));
-            let (accepted, rejected) = rejects::split::<Fails>(&mut self.noted, batch.clone()).map_err(|Fails| ()).unwrap();
+            let (accepted, rejected) =
+                rejects::split::<Fails>(&mut self.noted, batch.clone()).map_err(|Fails| ()).unwrap();
             self.rejected.extend(rejected);
             if accepted.num_rows() > 0 {
                 return Ok(Some(TrackedBatch::untracked(accepted)));

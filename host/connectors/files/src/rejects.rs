@@ -155,6 +155,9 @@ mod tests {
         assert_eq!((row.reason.as_str(), row.text), ("column `a`: the value is not a date", None));
         let error = rejects.reject(2, 1, "column `a`: `secret` is not a date".into(), b"").unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
-        assert_eq!(without_value("the record has 2 fields, and 3 are expected"), "the record has 2 fields, and 3 are expected");
+        assert_eq!(
+            without_value("the record has 2 fields, and 3 are expected"),
+            "the record has 2 fields, and 3 are expected"
+        );
     }
 }

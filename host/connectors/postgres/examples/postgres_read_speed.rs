@@ -22,7 +22,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     config.server.encrypt = Encrypt::Off;
     let source = PostgresSource::new(config)?;
     let tables = TablePatterns::new(vec!["*.*".parse()?]);
-    let access = Access { tables, run_id: "read-speed".to_owned(), memory: MemoryBudget::new(48 << 20), rejecting: None };
+    let access =
+        Access { tables, run_id: "read-speed".to_owned(), memory: MemoryBudget::new(48 << 20), rejecting: None };
     let started = Instant::now();
     let connection = source.connect(access).await?;
     let query = Query { sql: sql.clone(), parameters: Vec::new(), options: QueryOptions::default() };

@@ -13,7 +13,7 @@ pub mod text;
 use std::sync::Arc;
 
 pub use bounds::{RejectBounds, RejectedValues, Rejecting, TooManyRejected};
-pub use noted::{Noted, NotSplit, Split};
+pub use noted::{NotSplit, Noted, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::memory::{ByteLimit, Charge, Overfull};
@@ -79,11 +79,11 @@ impl RejectedRow {
     }
 }
 
-/// Rejected rows, with their share of what the run may hold of them.
-#[derive(Debug, Default)]
+/// Rejected rows, with their share of what the run may hold of them. Clones share it.
+#[derive(Debug, Clone, Default)]
 pub struct Rejected {
     rows: Vec<RejectedRow>,
-    charges: Vec<Charge>,
+    charges: Vec<Arc<Charge>>,
 }
 
 impl Rejected {
@@ -103,7 +103,7 @@ impl Rejected {
     pub fn charged(mut self, limit: &ByteLimit) -> Result<Self, Overfull> {
         if !self.rows.is_empty() {
             let bytes = self.rows.iter().map(|row| row.text_bytes() as u64 + Self::ROW_BYTES).sum();
-            self.charges.push(limit.charge(bytes)?);
+            self.charges.push(Arc::new(limit.charge(bytes)?));
         }
         Ok(self)
     }

@@ -6,7 +6,7 @@ use arrow::array::{BooleanBufferBuilder, RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::error::ArrowError;
 
-use super::{Rejecting, RejectedRow, TooManyRejected, text};
+use super::{RejectedRow, Rejecting, TooManyRejected, text};
 
 /// Rows of which errors may name the first.
 const MAX_REMEMBERED_ROWS: usize = 4;

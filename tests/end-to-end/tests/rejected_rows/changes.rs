@@ -24,10 +24,7 @@ fn changes_of_sql_server(setup: &str, strategy: &str, operation: &str) {
     let found = column_texts(&world.delta("ERP/dbo/orders__rejected"), &["key", "operation", "column", "value"]);
     assert_eq!(
         found,
-        [
-            format!("{{\"id\":1}} | {operation} | note | uno\\ud83d"),
-            "{\"id\":2} | read | note | two\\ud83d".to_owned()
-        ]
+        [format!("{{\"id\":1}} | {operation} | note | uno\\ud83d"), "{\"id\":2} | read | note | two\\ud83d".to_owned()]
     );
     let third = load();
     assert_eq!((counts(&third).1, third["tables"][0]["status"].as_str()), (0, Some("unchanged")), "{third}");

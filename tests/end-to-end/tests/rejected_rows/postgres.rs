@@ -113,7 +113,9 @@ fn rows_go_into_a_table_of_postgres_and_an_older_one_gets_the_new_columns() {
 fn text_that_is_not_utf8_rejects_its_row() {
     let world = PostgresWorld::new("CREATE TABLE nothing (id int)");
     let name = "latin";
-    world.execute(&format!("CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"));
+    world.execute(&format!(
+        "CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    ));
     world.edit("database = \"postgres\"", &format!("database = \"{name}\""));
     world.execute_in(
         name,

@@ -21,7 +21,9 @@ fn is_of_rows(statement: &str) -> bool {
 #[test]
 fn rejected_rows_of_finished_partitions_are_kept_with_them() {
     let reason = "its queries are stopped halfway";
-    let Some(mssql) = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default()) else { return };
+    let Some(mssql) = Mssql::fake_sqlserver_for(reason, Options::default(), SqlEngineOptions::default()) else {
+        return;
+    };
     let world = World::with(mssql, "CREATE TABLE dbo.big (id int NOT NULL PRIMARY KEY, note nvarchar(20) NULL)");
     for from in (1..1_000).step_by(500) {
         let rows: Vec<String> = (from..from + 500).map(|id| format!("({id}, N'fine')")).collect();

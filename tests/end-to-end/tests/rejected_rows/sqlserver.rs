@@ -30,11 +30,9 @@ fn text_that_postgres_cannot_hold_rejects_its_row() {
     let summary = world.run(&[]);
     assert_eq!(counts(&summary), (1, 3), "{summary}");
     assert_eq!(world.postgres("SELECT string_agg(id::text, ' ') FROM \"ERP_dbo\".notes"), "1");
-    let listed = "SELECT string_agg(concat_ws(' ', key, \"column\", value), ', ' ORDER BY key) FROM \"ERP_dbo\".notes__rejected";
-    assert_eq!(
-        world.postgres(listed),
-        "{\"id\":2} note a\\ud83d, {\"id\":3} big c\\ud83d, {\"id\":4} note d\\x00e"
-    );
+    let listed =
+        "SELECT string_agg(concat_ws(' ', key, \"column\", value), ', ' ORDER BY key) FROM \"ERP_dbo\".notes__rejected";
+    assert_eq!(world.postgres(listed), "{\"id\":2} note a\\ud83d, {\"id\":3} big c\\ud83d, {\"id\":4} note d\\x00e");
     let reason = "SELECT reason FROM \"ERP_dbo\".notes__rejected WHERE key LIKE '%4%'";
     assert_eq!(world.postgres(reason), "it holds U+0000, which Postgres text cannot hold");
 }

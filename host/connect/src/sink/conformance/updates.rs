@@ -29,10 +29,8 @@ fn fill_schema() -> SchemaRef {
 }
 
 fn fill(ids: std::ops::Range<i32>, extra: impl Fn(i32) -> Option<i32>) -> Result<RecordBatch, Violation> {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int32Array::from_iter_values(ids.clone())),
-        Arc::new(ids.map(extra).collect::<Int32Array>()),
-    ];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int32Array::from_iter_values(ids.clone())), Arc::new(ids.map(extra).collect::<Int32Array>())];
     batch(&fill_schema(), columns)
 }
 

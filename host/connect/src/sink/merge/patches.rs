@@ -214,10 +214,8 @@ mod tests {
 
     fn rows(ids: std::ops::Range<i32>) -> RecordBatch {
         let names: StringArray = ids.clone().map(|id| Some(format!("old {id}"))).collect();
-        let schema = Schema::new(vec![
-            Field::new("id", DataType::Int32, false),
-            Field::new("name", DataType::Utf8, true),
-        ]);
+        let schema =
+            Schema::new(vec![Field::new("id", DataType::Int32, false), Field::new("name", DataType::Utf8, true)]);
         let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from_iter_values(ids)), Arc::new(names)];
         RecordBatch::try_new(Arc::new(schema), columns).unwrap()
     }

@@ -31,8 +31,8 @@ use crate::wire::ServerInfo;
 use datakit_connect::sink::SinkError;
 use datakit_connect::sink::columns::{check_mode, check_partitioning};
 use datakit_model::sink::{
-    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RefusedValue, RetryUnit, Sink, TableRows, TableValues,
-    TableWriter, Target, WriteMode, Written,
+    CommitNote, Committed, KeptRecord, KeptState, PartitionWriter, RecordName, RefusedValue, RetryUnit, Sink,
+    TableRows, TableValues, TableWriter, Target, WriteMode, Written,
 };
 
 /// Partitions of a load that wait in tables of their own: the commit locks all of them.

@@ -38,7 +38,8 @@ async fn case_counts_in_a_grant() {
     let source = world.source();
     let read = async |patterns: &[&str], table: &str| {
         let tables = TablePatterns::new(patterns.iter().map(|pattern| pattern.parse().unwrap()).collect());
-        let access = Access { tables, run_id: "run-1".to_owned(), memory: MemoryBudget::new(64 << 20), rejecting: None };
+        let access =
+            Access { tables, run_id: "run-1".to_owned(), memory: MemoryBudget::new(64 << 20), rejecting: None };
         let session = source.connect(access).await.unwrap();
         session.query(query(&format!("SELECT i FROM {table}"))).await.err().map(|failure| failure.code().to_owned())
     };

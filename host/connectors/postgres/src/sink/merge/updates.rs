@@ -33,9 +33,8 @@ impl Statements {
         let names: Vec<String> = schema.columns.iter().map(|column| quote(&column.name)).collect();
         let key_names: Vec<&String> = keys.iter().filter_map(|at| names.get(*at)).collect();
         let values = || names.iter().enumerate().filter(|(at, _)| !keys.contains(at)).map(|(_, name)| name);
-        let each = |of: &dyn Fn(&&String) -> String, between: &str| {
-            key_names.iter().map(of).collect::<Vec<_>>().join(between)
-        };
+        let each =
+            |of: &dyn Fn(&&String) -> String, between: &str| key_names.iter().map(of).collect::<Vec<_>>().join(between);
         let same = each(&|key| format!("t.{key} = s.{key}"), " AND ");
         let is_null = each(&|key| format!("{key} IS NULL"), " OR ");
         let which = key_names.iter().enumerate().map(|(at, key)| format!("WHEN {key} IS NULL THEN {at}"));
@@ -45,9 +44,7 @@ impl Statements {
         let sets: Vec<String> = values().map(|name| format!("{name} = s.{name}")).collect();
         Self {
             null_key: format!("SELECT CASE {which} END::int8 FROM {target} WHERE {is_null} LIMIT 1"),
-            keys: format!(
-                "SELECT count(*) FROM {staging} AS s WHERE EXISTS (SELECT FROM {target} AS t WHERE {same})"
-            ),
+            keys: format!("SELECT count(*) FROM {staging} AS s WHERE EXISTS (SELECT FROM {target} AS t WHERE {same})"),
             rows: format!(
                 "SELECT count(*), count(*) FILTER (WHERE {differs}) FROM {target} AS t JOIN {staging} AS s ON {same}"
             ),

@@ -77,7 +77,8 @@ fn what_the_server_should_not_send_fails_in_any_case() {
 
 #[test]
 fn bad_rows_beyond_the_bound_fail_over_batches() {
-    let mut decoder = decoder(vec![column("d", Shape::Date, true)], &ReadLimits::default()).rejecting(rejecting(1, &[]));
+    let mut decoder =
+        decoder(vec![column("d", Shape::Date, true)], &ReadLimits::default()).rejecting(rejecting(1, &[]));
     decoder.push(&header()).unwrap();
     let bad = row(&[Some(&i32::MIN.to_be_bytes())]);
     decoder.push(&bad).unwrap();

@@ -8,8 +8,8 @@ use datakit_connect::changes::roles::{self, Operation};
 use datakit_connect::delivery::Stop;
 use datakit_connect::rejects;
 use datakit_model::ReadLimits;
-use datakit_model::rejects::{Noted, RejectedRow, Rejecting, text};
 use datakit_model::changes::ColumnRole;
+use datakit_model::rejects::{Noted, RejectedRow, Rejecting, text};
 
 use super::error::LogicalError;
 use super::layout::Layout;
