@@ -207,11 +207,12 @@ impl<'c> Run<'c> {
             true => group.iter().map(|_| Err(AppError::Stopped.into())).collect(),
             false => self.watched(&group, &kept).await,
         };
-        let ended = |((prepared, kept), outcome): ((Prepared, Option<Arc<Kept>>), Result<Summary, Reports>)| {
+        let mut ended = VecDeque::with_capacity(group.len());
+        for ((prepared, kept), outcome) in group.into_iter().zip(kept).zip(outcomes) {
             let Prepared { label, ingest, .. } = prepared;
-            Ended { ingest: EndedIngest { ingest: label, datakit: ingest.datakit, outcome }, kept }
-        };
-        group.into_iter().zip(kept).zip(outcomes).map(ended).collect()
+            ended.push_back(Ended { ingest: EndedIngest { ingest: label, datakit: ingest.datakit, outcome }, kept });
+        }
+        ended
     }
 
     /// Runs ingests, and reports their lineage.

@@ -3,19 +3,25 @@
 use std::path::Path;
 
 use datakit_app::{
-    Context, DoctorRequest, IngestRequest, LockRequest, PlanRequest, PreviewRequest, PullRequest, Run, RunRequest,
-    ServeHealthRequest,
+    Context, DoctorRequest, IngestRequest, LockRequest, PlanRequest, PreviewRequest, PullRequest, ReconcileRequest,
+    Run, RunRequest, ServeHealthRequest,
 };
 
 fn assert_send(_: impl Send) {}
 
 #[expect(dead_code, reason = "compiling it is the test")]
-fn futures_are_send(context: &'static Context, run: &mut Run<'static>, health: &ServeHealthRequest) {
+fn futures_are_send(
+    context: &'static Context,
+    run: &mut Run<'static>,
+    health: &ServeHealthRequest,
+    reconciliation: &ReconcileRequest,
+) {
     assert_send(Run::prepare(context, RunRequest::default()));
     assert_send(run.next());
     assert_send(datakit_app::plan(context, &PlanRequest::default()));
     assert_send(datakit_app::preview(context, &PreviewRequest { ingest: IngestRequest::default(), rows: 1 }));
     assert_send(datakit_app::discover(context, &IngestRequest::default()));
+    assert_send(datakit_app::reconcile(context, reconciliation));
     assert_send(datakit_app::doctor(context, &DoctorRequest::default(), &()));
     assert_send(datakit_app::serve_health(context, health));
     assert_send(datakit_app::publish(context, Path::new("a.wasm")));

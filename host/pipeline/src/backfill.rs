@@ -67,11 +67,11 @@ impl Backfill {
     /// The plan of the table as that of a backfill; other tables are left out.
     pub(crate) fn adapt(&self, prepared: Vec<Prepared>) -> Result<Vec<Prepared>, Failure> {
         let wanted = &self.request.table;
-        let found = prepared.iter().map(|table| table.id.clone()).next();
+        let found = prepared.first().map(|table| table.id.clone());
         let is_wanted = |table: &Prepared| table.id.schema == wanted.schema && table.id.name == wanted.name;
         let mut of_table: Vec<Prepared> = prepared.into_iter().filter(is_wanted).collect();
         if let (true, Some(found)) = (of_table.is_empty(), found) {
-            return Err(RunError::BackfillSpelling { table: wanted.clone(), found }.into());
+            return Err(RunError::BackfillSpelling { table: wanted.clone(), found: Box::new(found) }.into());
         }
         for table in &mut of_table {
             let Ok((described, plan)) = &mut table.plan else { continue };
@@ -114,12 +114,13 @@ impl Backfill {
     fn missing(&self, column: &str, schema: &Schema) -> RunError {
         let (table, column) = (self.request.table.clone(), column.to_owned());
         let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
-        RunError::BackfillColumn { table, column, problem: "the rows have no such column", columns }
+        let problem = "the rows have no such column";
+        RunError::BackfillColumn { table: Box::new(table), column, problem, columns }
     }
 
     fn refused(&self, column: &str, problem: &'static str) -> RunError {
         let (table, column) = (self.request.table.clone(), column.to_owned());
-        RunError::BackfillColumn { table, column, problem, columns: Vec::new() }
+        RunError::BackfillColumn { table: Box::new(table), column, problem, columns: Vec::new() }
     }
 
     /// The rows of a partition with the columns of the backfill alone.

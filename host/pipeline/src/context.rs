@@ -137,10 +137,10 @@ impl TableContext {
 
 /// A partition's turn: a worker is kept for it.
 pub(crate) struct Turn {
-    worker: Worker,
+    pub(crate) worker: Worker,
     /// The partition, where it is open already; an error: it could not be opened.
     pub(crate) opened: Option<Result<Box<dyn Extraction>, Failure>>,
-    is_shared: bool,
+    pub(crate) is_shared: bool,
 }
 
 impl Turn {

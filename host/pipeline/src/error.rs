@@ -149,7 +149,7 @@ pub enum RunError {
     #[error("`{column}` of {table} cannot be backfilled: {problem}")]
     BackfillColumn {
         /// The table.
-        table: TableId,
+        table: Box<TableId>,
         /// The column.
         column: String,
         /// Why not.
@@ -177,7 +177,7 @@ pub enum RunError {
         /// As it was asked for.
         table: TableId,
         /// As the source spells it.
-        found: TableId,
+        found: Box<TableId>,
     },
     /// The run was told to stop.
     #[error("stopped before {table} was committed")]

@@ -49,8 +49,8 @@ pub struct RunRecord {
     pub sink: RecordedSink,
     /// What the operator allows the datakit.
     pub grants: RecordedGrants,
-    /// What happens to rows that are there, as the operator says: `append`, `overwrite`, `merge`; none: the operator does not say. `backfill`: the run
-    /// loads no rows.
+    /// What happens to rows that are there, as the operator says: `append`, `overwrite`, `merge`; none: the operator does not say.
+    /// `backfill`: the run loads no rows.
     pub mode: Option<String>,
     /// Rows committed.
     pub rows: u64,

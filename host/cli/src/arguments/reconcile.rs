@@ -15,8 +15,8 @@ pub(crate) struct Reconcile {
     #[command(flatten)]
     pub(crate) mode: ModeArgument,
 
-    /// Look so often again at keys that differ: a row that changes in the source meanwhile is not judged. 0: report what the first
-    /// look finds
+    /// How often to look again at keys that differ: a row that changes in the source meanwhile is not judged. 0: report what the
+    /// first look finds
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) again: u32,
 

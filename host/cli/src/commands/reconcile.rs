@@ -102,7 +102,7 @@ fn differences(table: &str, found: &Reconciled) -> String {
     let mut text: String = found.ranges.iter().take(MAX_RANGES).map(range).collect();
     let more = found.ranges.len().saturating_sub(MAX_RANGES) as u64 + found.more_ranges;
     if more > 0 {
-        text += &line(&format!("{table}: {} more ranges differ", grouped(more)));
+        text += &line(&format!("{table}: more ranges that differ: {}", grouped(more)));
     }
     text + &found.examples.iter().map(|key| example(table, key)).collect::<String>()
 }
@@ -193,6 +193,17 @@ mod tests {
             entry("dbo.b", ReconcileStatus::Different, Some(differs)),
             entry("dbo.c", ReconcileStatus::Failed, None),
         ];
-        insta::assert_snapshot!(render(&tables), @"");
+        insta::assert_snapshot!(render(&tables), @r"
+        table  status     compared            source rows  sink rows  missing  surplus  different  looks
+        dbo.a  equal      count and checksum       12,345     12,345        0        0          0      1
+        dbo.b  different  last changes             12,345     12,345        1        0          1      2
+        dbo.c  failed
+        dbo.b: 2 keys not judged: their rows changed in the source meanwhile
+        dbo.b: not in the sink, and not compared: new
+        dbo.b: from 1, a to 9, NULL of id, kind: 8 rows in the source, 7 in the sink; 1 missing, 0 surplus, 1 different
+        dbo.b: more ranges that differ: 1
+        dbo.b: 2, b\u{1b} is missing in the sink
+        dbo.b: 3, NULL is different in note
+        ");
     }
 }

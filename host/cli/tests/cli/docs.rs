@@ -81,10 +81,10 @@ fn collect(folder: &Path, codes: &mut BTreeSet<String>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            if !matches!(name.as_str(), "tests" | "conformance" | "target") {
+            if !matches!(name.as_str(), "tests" | "conformance" | "target") && !name.ends_with("_tests") {
                 collect(&path, codes);
             }
-        } else if name.ends_with(".rs") && !matches!(name.as_str(), "tests.rs" | "testing.rs") {
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "testing.rs" {
             let text = std::fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             codes.extend(quoted_codes(code));

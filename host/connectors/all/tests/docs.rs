@@ -46,7 +46,7 @@ fn keys() -> String {
         let variants = definition(name)["oneOf"].as_array().unwrap().clone();
         variants.into_iter().find(|v| v["properties"]["kind"]["const"] == kind).unwrap()
     };
-    let sections: [(&str, Value); 22] = [
+    let sections: [(&str, Value); 23] = [
         ("The file", schema.clone()),
         ("[warehouse]", definition("Warehouse")),
         ("[connections.NAME], kind = \"sqlserver\"", variant("Connection", "sqlserver")),
@@ -62,6 +62,7 @@ fn keys() -> String {
         ("[sinks.NAME], kind = \"postgres\"", variant("Sink", "postgres")),
         ("[[ingest]]", definition("Ingest")),
         ("[[ingest.quality]]", definition("QualityRule")),
+        ("`rejected` of an ingest", definition("RejectedRule")),
         ("[limits]", definition("Limits")),
         ("[limits.guest]", definition("GuestLimits")),
         ("[limits.read]", definition("ReadLimits")),

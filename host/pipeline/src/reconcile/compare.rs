@@ -127,8 +127,8 @@ pub(super) fn compare(mut source: Keys, mut sink: Keys, range_keys: u64, max_ran
             (None, Some(_)) => std::cmp::Ordering::Greater,
             (Some((one, _)), Some((other, _))) => one.cmp(other),
         };
-        let of_source = if order.is_le() { std::mem::replace(&mut left, None) } else { None };
-        let of_sink = if order.is_ge() { std::mem::replace(&mut right, None) } else { None };
+        let of_source = if order.is_le() { left.take() } else { None };
+        let of_sink = if order.is_ge() { right.take() } else { None };
         if of_source.is_some() {
             left = source.next()?;
         }

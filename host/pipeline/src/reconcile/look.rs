@@ -146,10 +146,15 @@ impl Subject {
         watermark.filter(|watermark| Strategy::of_position(watermark).is_some())
     }
 
+    /// A session that leaves out rows with bad values where loads do: the sink does not have them.
+    pub(super) fn lenient_session(&self) -> Session {
+        self.job.session_of(&self.job.session(None), &Arc::from(self.table.primary_key.as_slice()))
+    }
+
     /// How a session reads the whole table, by the strategy of the last load. Each look has a run id of its own, so that a server
     /// shows the rows of now.
     fn session(&self, position: Option<String>) -> Session {
-        let session = self.job.session(None);
+        let session = self.lenient_session();
         Session {
             run: RunIdentity { run_id: new_run_id(), ..session.run },
             roles: self.whole.clone(),

@@ -253,7 +253,10 @@ impl RunReader {
 mod tests {
     use super::*;
 
-    fn sorted(max_bytes: usize, numbers: &[u32]) -> (Vec<(Vec<u8>, Vec<u8>)>, usize) {
+    /// Keys with their payloads.
+    type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn sorted(max_bytes: usize, numbers: &[u32]) -> (Entries, usize) {
         let mut sorter = Sorter::with_max_bytes(max_bytes);
         for number in numbers {
             let payload = number.to_string().repeat(*number as usize % 5).into_bytes();

@@ -61,7 +61,7 @@ impl Subject {
     /// The keys of the rows that the next load would read; none: no load goes on from the last one, or it would read very many.
     pub(super) async fn pending(&self, look: &Look) -> Result<Option<HashSet<Vec<u8>>>, Failure> {
         let Some(position) = self.position(look.document.as_ref()) else { return Ok(None) };
-        let session = self.job.session(None);
+        let session = self.lenient_session();
         let session = Session {
             run: RunIdentity { run_id: new_run_id(), ..session.run },
             watermarks: Arc::new(LastPosition { table: self.id().clone(), position: Some(position) }),

@@ -132,6 +132,7 @@ fn session(memory: &MemoryBudget) -> Session {
         keys: HashKeys::default(),
         memory: memory.clone(),
         rejected: ByteLimit::new(1),
+        rejecting: None,
         log: RunLog::default(),
         watermarks: Arc::new(NoState),
     }

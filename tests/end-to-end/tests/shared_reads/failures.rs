@@ -128,7 +128,7 @@ fn source_that_fails_in_the_middle_is_read_again_by_each_sink() {
 }
 
 fn is_of_rows(statement: &str) -> bool {
-    statement.trim_start().starts_with("SELECT") && statement.contains("[note]") && statement.contains("[orders]")
+    statement.trim_start().starts_with("SELECT") && statement.contains("note") && statement.contains("orders")
 }
 
 #[test]

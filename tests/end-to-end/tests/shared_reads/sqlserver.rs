@@ -60,7 +60,7 @@ fn ingest_that_does_not_share_its_reads_is_read_by_itself() {
 }
 
 #[test]
-fn ingests_that_read_other_columns_share_nothing() {
+fn ingests_with_other_settings_share_nothing() {
     let Some(world) = orders(ORDERS, CUT) else { return };
     let (before, after) = (CUT, CUT.replace("partition_rows = 10", "partition_rows = 20"));
     world.edit(&format!("settings = {before}"), &format!("settings = {after}"));

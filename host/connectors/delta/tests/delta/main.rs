@@ -1,6 +1,7 @@
 //! The Delta sink against the suite, against readers that are not ours, and against tables and disks that resist.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod backfill;
 mod drift;
 mod features;
 mod log;

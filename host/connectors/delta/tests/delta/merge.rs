@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::suite::{text_rows, with_values};
 use super::{live_files, live_parts, load, rows, schema, sink, target};
 
-fn directory(root: &Path) -> PathBuf {
+pub(crate) fn directory(root: &Path) -> PathBuf {
     root.join("ERP/dbo/orders")
 }
 
@@ -30,12 +30,12 @@ async fn merge(sink: &DeltaSink, run_id: &str, batches: &[RecordBatch]) -> Resul
     load(sink, merging(run_id, &schema(), &["id"]), batches).await
 }
 
-fn renamed(ids: std::ops::Range<i32>) -> RecordBatch {
+pub(crate) fn renamed(ids: std::ops::Range<i32>) -> RecordBatch {
     let names: StringArray = ids.clone().map(|_| Some("renamed")).collect();
     batch(&schema(), vec![Arc::new(Int32Array::from_iter_values(ids)), Arc::new(names)]).unwrap()
 }
 
-async fn held(directory: &Path, schema: &Schema) -> Vec<TextRow> {
+pub(crate) async fn held(directory: &Path, schema: &Schema) -> Vec<TextRow> {
     let mut held = Vec::new();
     for (file, values) in live_parts(directory).await.unwrap() {
         let file = std::fs::File::open(file).unwrap();
@@ -48,18 +48,18 @@ async fn held(directory: &Path, schema: &Schema) -> Vec<TextRow> {
     held
 }
 
-fn sorted(batches: &[RecordBatch]) -> Vec<TextRow> {
+pub(crate) fn sorted(batches: &[RecordBatch]) -> Vec<TextRow> {
     let mut rows = rows_of(batches).unwrap();
     rows.sort();
     rows
 }
 
-async fn files(root: &Path) -> BTreeSet<PathBuf> {
+pub(crate) async fn files(root: &Path) -> BTreeSet<PathBuf> {
     live_files(&directory(root)).await.unwrap().into_iter().collect()
 }
 
 /// The newest log entry's actions.
-fn newest_entry(directory: &Path) -> Vec<Value> {
+pub(crate) fn newest_entry(directory: &Path) -> Vec<Value> {
     let mut entries: Vec<_> =
         std::fs::read_dir(directory.join("_delta_log")).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -189,13 +189,12 @@ fn changed(entry: &str, change: impl Fn(&mut Value)) -> String {
     actions.iter().map(|action| format!("{action}\n")).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_that_a_deletion_vector_names_are_not_there() {
-    const DELETED: [i32; 6] = [3, 4, 7, 11, 18, 29];
-    let root = tempfile::tempdir().unwrap();
-    let sink = sink(root.path());
-    load(&sink, target("1", schema()), &[rows(0..40)]).await.unwrap();
-    let log = directory(root.path()).join("_delta_log/00000000000000000000.json");
+/// Rows that [`delete_rows`] deletes.
+pub(crate) const DELETED: [i32; 6] = [3, 4, 7, 11, 18, 29];
+
+/// Has the first file of the table a deletion vector.
+pub(crate) fn delete_rows(root: &Path) {
+    let log = directory(root).join("_delta_log/00000000000000000000.json");
     let deleted = changed(&std::fs::read_to_string(&log).unwrap(), |action| {
         if let Some(protocol) = action.get_mut("protocol") {
             let features = ["deletionVectors", "invariants"];
@@ -212,6 +211,14 @@ async fn rows_that_a_deletion_vector_names_are_not_there() {
         }
     });
     std::fs::write(&log, deleted).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_deletion_vector_names_are_not_there() {
+    let root = tempfile::tempdir().unwrap();
+    let sink = sink(root.path());
+    load(&sink, target("1", schema()), &[rows(0..40)]).await.unwrap();
+    delete_rows(root.path());
     let committed = merge(&sink, "2", &[renamed(4..6)]).await.unwrap();
     assert_eq!(committed.holds.rows, 35);
     let ids = (0..40).filter(|id| !DELETED.contains(id) && *id != 5).map(|id| rows(id..id + 1));

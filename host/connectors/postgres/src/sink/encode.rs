@@ -125,6 +125,9 @@ enum Cells<'a> {
     Uuid(&'a FixedSizeBinaryArray),
 }
 
+/// Whether the value of a row is one that Postgres cannot hold as it is.
+type IsBad<'a> = Box<dyn Fn(usize) -> bool + 'a>;
+
 fn values<T: ArrowPrimitiveType>(array: &ArrayRef) -> &[T::Native] {
     array.as_primitive::<T>().values()
 }
@@ -167,26 +170,26 @@ impl<'a> Cells<'a> {
 
     /// Why Postgres may not hold a value as it is, and which; none: it holds all of them. The whole column is looked at at once, and
     /// row by row only where that finds something: it may stand in a null row.
-    fn refusal(&self) -> Option<(&'static str, Box<dyn Fn(usize) -> bool + '_>)> {
+    fn refusal(&self) -> Option<(&'static str, IsBad<'_>)> {
         const NUL: &str = "it holds U+0000, which Postgres text cannot hold";
         Some(match self {
             Self::Date(days) if !days.iter().all(|d| date(*d).is_some()) => {
-                ("the date is out of Postgres' range", Box::new(|row| date(days[row]).is_none()))
+                ("the date is out of Postgres' range", Box::new(move |row| date(days[row]).is_none()))
             }
             Self::Timestamp(micros) if !micros.iter().all(|t| timestamp(*t).is_some()) => {
-                ("the timestamp is out of Postgres' range", Box::new(|row| timestamp(micros[row]).is_none()))
+                ("the timestamp is out of Postgres' range", Box::new(move |row| timestamp(micros[row]).is_none()))
             }
             Self::TimeNanoseconds(nanos) if nanos.iter().any(|n| n % 1000 != 0) => (
                 "the time has more than the 6 digits of fraction that Postgres holds",
-                Box::new(|row| nanos[row] % 1000 != 0),
+                Box::new(move |row| nanos[row] % 1000 != 0),
             ),
             Self::Text(texts) if has_nul(texts.value_data(), texts.value_offsets()) => {
-                (NUL, Box::new(|row| texts.value(row).as_bytes().contains(&0)))
+                (NUL, Box::new(move |row| texts.value(row).as_bytes().contains(&0)))
             }
             Self::LargeText(texts) if has_nul(texts.value_data(), texts.value_offsets()) => {
-                (NUL, Box::new(|row| texts.value(row).as_bytes().contains(&0)))
+                (NUL, Box::new(move |row| texts.value(row).as_bytes().contains(&0)))
             }
-            Self::TextView(texts) => (NUL, Box::new(|row| texts.value(row).as_bytes().contains(&0))),
+            Self::TextView(texts) => (NUL, Box::new(move |row| texts.value(row).as_bytes().contains(&0))),
             _ => return None,
         })
     }

@@ -193,6 +193,9 @@ async fn decode(session: &PostgresSession, names: &LogicalConfig, target: Lsn) -
                 return Ok(decoding);
             }
             Some(Delivered::Failed(error)) => return Err(error),
+            Some(Delivered::Rejected(_)) => {
+                return Err(PostgresError::Internal("the changes of a slot were rejected".to_owned()));
+            }
             None => return Err(PostgresError::Internal("the task that reads a slot is gone".to_owned())),
         }
     }
