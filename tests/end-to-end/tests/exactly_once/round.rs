@@ -106,6 +106,9 @@ pub(crate) fn play(lab: &mut Lab, measures: &mut Measures, about: About, seed: u
     round.findings.doubled += found.doubled;
     round.findings.wrong.extend(found.wrong);
     round.findings.wrong.extend(lab.leftovers(kind));
+    if !round.findings.wrong.is_empty() {
+        eprintln!("snapshots {snapshots}, {} changes, loads {loads:#?}, rows {rows:?}", history.len());
+    }
     round.time = begin.elapsed();
     round
 }
