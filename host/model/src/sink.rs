@@ -192,6 +192,11 @@ pub trait Sink: Send + Sync {
     /// The unit of retry.
     fn retry_unit(&self) -> RetryUnit;
 
+    /// Tables that may be loaded at one time; none: as many as the run likes.
+    fn max_open_tables(&self) -> Option<usize> {
+        None
+    }
+
     /// Where the table is or will be, for people: a URI, `"schema"."table"`.
     ///
     /// # Errors

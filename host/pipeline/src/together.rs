@@ -183,7 +183,8 @@ struct Running<'s> {
     units: HashMap<usize, usize>,
     begun: usize,
     workers: Arc<Semaphore>,
-    parallel: usize,
+    /// Units that may run at one time: tables, each for all of its loads.
+    max_units: usize,
     /// By load.
     ended: Vec<Vec<TableSummary>>,
 }
@@ -192,6 +193,7 @@ impl<'s> Running<'s> {
     fn new(sides: &'s [Side], stop: CancellationToken) -> Self {
         let parallel = sides.first().map_or(1, |side| side.job.limits.max_parallel_partitions.max(1));
         let parallel = usize::try_from(parallel).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let open_tables = sides.iter().filter_map(|side| side.destination.sink.max_open_tables());
         Self {
             sides,
             stop,
@@ -201,7 +203,7 @@ impl<'s> Running<'s> {
             units: HashMap::new(),
             begun: 0,
             workers: Arc::new(Semaphore::new(parallel)),
-            parallel,
+            max_units: open_tables.fold(parallel, usize::min).max(1),
             ended: sides.iter().map(|_| Vec::new()).collect(),
         }
     }
@@ -233,7 +235,7 @@ impl<'s> Running<'s> {
         let abort_timeout = abort_timeout(self.stop.clone(), Duration::from_millis(timeout));
         tokio::pin!(abort_timeout);
         loop {
-            while self.units.len() < self.parallel
+            while self.units.len() < self.max_units
                 && !self.stop.is_cancelled()
                 && let Some(((table, _), unit)) = self.waiting.pop_first()
             {

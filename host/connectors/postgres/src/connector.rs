@@ -80,7 +80,8 @@ impl Connector for Postgres {
         let settings = sink_settings(sink)?;
         let sink = PostgresSink::new(server(&settings.server, services)?);
         let sink = sink.with_max_merge_bytes(services.limits().run.max_merge_bytes);
-        let sink = Arc::new(sink.with_keep_partitions(settings.keep_partitions));
+        let max_connections = usize::try_from(settings.max_connections).unwrap_or(usize::MAX);
+        let sink = Arc::new(sink.with_keep_partitions(settings.keep_partitions).with_max_connections(max_connections));
         Ok(Arc::new(Writing { server: settings.server.clone(), sink }))
     }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::sink::DEFAULT_MAX_CONNECTIONS;
 use datakit_config::{
     Checks, ConnectionSettings, Pool, SecretSetting, SectionKind, SectionVariables, SettingPath, Settings,
     SinkSettings, Timeouts, warning_of_way,
@@ -79,6 +80,16 @@ pub struct PostgresSinkSettings {
     /// until the commit, so that each row of a table of several partitions is written twice.
     #[serde(default)]
     pub keep_partitions: bool,
+    /// Connections open at one time. A table that is loaded keeps one until its commit, and one is left for what is asked meanwhile: so
+    /// many tables less one are loaded at once. Behind a pooler, no more than its pool has.
+    #[serde(default = "default_max_connections")]
+    #[schemars(range(min = 2, max = 1_000))]
+    pub max_connections: u64,
+}
+
+/// Connections of a sink that are open at one time.
+fn default_max_connections() -> u64 {
+    DEFAULT_MAX_CONNECTIONS.into()
 }
 
 /// The port of PostgreSQL.

@@ -51,6 +51,7 @@ async fn connect(port: u16) -> Client {
 #[test]
 fn runs_through_pgbouncer_leave_nothing_behind_and_read_all_tables_alike() {
     let mut world = PostgresWorld::new(TABLES).with_postgres_sink();
+    world.edit("[sinks.bronze]\n", "[sinks.bronze]\nmax_connections = 4\n");
     let ports = world.with_poolers(&["postgres"], 4);
     let before: Vec<Vec<String>> = ports.iter().map(|port| another_client(*port)).collect();
     assert_eq!(before[0][0], "off \"$user\", public postgres on 0 0 0");
@@ -78,6 +79,16 @@ fn runs_through_pgbouncer_leave_nothing_behind_and_read_all_tables_alike() {
     // The same run again changes nothing, which the ledger tells through the pooler.
     let again = world.run(&["--run-id", "second", "--mode", "overwrite"]);
     assert!(again["tables"].as_array().unwrap().iter().all(|table| table["status"] == "unchanged"), "{again}");
+}
+
+#[test]
+fn a_pool_of_two_connections_at_both_ends_is_enough_for_four_workers() {
+    let mut world = PostgresWorld::new(TABLES).with_postgres_sink();
+    // Each partition waits in a table of its own: a second session beside that of its table.
+    world.edit("[sinks.bronze]\n", "[sinks.bronze]\nmax_connections = 2\nkeep_partitions = true\n");
+    world.with_poolers(&["postgres"], 2);
+    let summary = world.run(&["--parallel", "4"]);
+    assert_eq!((&summary["status"], &summary["rows"]), (&"done".into(), &(6 * 20_000 + 4).into()), "{summary}");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Connecting, and what the server says as an error of ours.
 
 use std::error::Error as _;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use datakit_model::Secret;
 use datakit_net::Traffic;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
@@ -12,7 +14,65 @@ use crate::server::Server;
 use crate::wire::{self, Trouble, Way};
 use datakit_connect::sink::SinkError;
 
+/// Connections that are open at one time, unless the settings say otherwise: the pool of a PgBouncer that nobody has configured.
+pub(crate) const DEFAULT_MAX_CONNECTIONS: u16 = 20;
+
 type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The sessions of a sink, of which so many are open at most: whoever wants another waits.
+///
+/// A table that is loaded keeps one until its commit, and may want a second for a moment meanwhile. Nobody waits for ever as long as
+/// fewer tables are loaded at once than there may be sessions, since a second one is given back without a third.
+#[derive(Debug, Clone)]
+pub(crate) struct Sessions {
+    server: Server,
+    max_connections: usize,
+    places: Arc<Semaphore>,
+}
+
+/// An open session, which ends when it is dropped.
+pub(crate) struct Session {
+    client: Client,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(server: Server, max_connections: usize) -> Self {
+        let max_connections = max_connections.clamp(2, Semaphore::MAX_PERMITS);
+        Self { server, max_connections, places: Arc::new(Semaphore::new(max_connections)) }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Tables that may be loaded at one time: one session is left for what each of them asks meanwhile.
+    pub(crate) fn max_open_tables(&self) -> usize {
+        self.max_connections - 1
+    }
+
+    /// Opens a session, as soon as it may.
+    ///
+    /// # Errors
+    /// What connecting says.
+    pub(crate) async fn open(&self) -> Result<Session, SinkError> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let closed = |closed: tokio::sync::AcquireError| SinkError::Connect {
+            server: self.server.address(),
+            source: Box::new(closed),
+        };
+        let _place = place.map_err(closed)?;
+        Ok(Session { client: connect(&self.server).await?, _place })
+    }
+}
 
 /// Opens a connection; its task ends with the client. A password that is refused is fetched again, once.
 pub(crate) async fn connect(config: &Server) -> Result<Client, SinkError> {

@@ -38,4 +38,5 @@ mod unfinished;
 mod values;
 mod writer;
 
+pub(crate) use connection::DEFAULT_MAX_CONNECTIONS;
 pub use writer::PostgresSink;

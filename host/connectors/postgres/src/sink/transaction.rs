@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::connection::{connect, statement_error};
+use super::connection::{Session, Sessions, statement_error};
 use super::copy::Copying;
 use super::drift;
 use super::ledger::{self, Held, Lost};
@@ -39,6 +39,7 @@ const ALTER_SECONDS: u32 = 10;
 /// What all writers of a table know.
 pub(crate) struct Plan {
     pub(crate) config: Server,
+    pub(crate) sessions: Sessions,
     pub(crate) name: TableName,
     /// The name, for people.
     pub(crate) location: String,
@@ -101,7 +102,7 @@ struct Ended {
 /// A begun transaction.
 pub(crate) struct Transaction {
     plan: Arc<Plan>,
-    client: Client,
+    client: Session,
     /// What the last commit left.
     before: Held,
     /// What alters the table before its first row is written. Readers wait from then on, the run's own readers of its state too,
@@ -114,7 +115,7 @@ impl Transaction {
     /// Begins: nobody else writes the table until this ends, and it has the right columns. The plan gets the schema and the target
     /// of the rows as they are written.
     pub(crate) async fn begin(mut plan: Plan) -> Result<(Self, Arc<Plan>, Fit), SinkError> {
-        let client = connect(&plan.config).await?;
+        let client = plan.sessions.open().await?;
         match Self::prepare(&client, &mut plan).await {
             Ok(Prepared { held, fit, alter }) => {
                 let plan = Arc::new(Plan { target: fit.written(plan.target), ..plan });
@@ -468,7 +469,7 @@ async fn resolve(plan: &Plan, state: &TableState, error: tokio_postgres::Error) 
         source,
     };
     let look = async {
-        let client = connect(&plan.config).await?;
+        let client = plan.sessions.open().await?;
         let wait = format!(
             "BEGIN READ ONLY; {}; SET LOCAL lock_timeout = '30s'; SELECT pg_advisory_xact_lock({})",
             ledger::TRANSACTION,

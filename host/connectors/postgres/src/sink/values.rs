@@ -5,10 +5,9 @@ use async_trait::async_trait;
 use datakit_connect::sink::SinkError;
 use datakit_model::Failure;
 use datakit_model::sink::TableValues;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::connection::{connect, statement_error};
+use super::connection::{Session, Sessions, statement_error};
 use super::ledger;
 use super::names::{TableName, column, quote};
 use crate::server::Server;
@@ -19,11 +18,11 @@ const LOCK_SECONDS: u32 = 10;
 
 /// The values of these columns; none where there is no table.
 pub(crate) async fn read(
-    config: &Server,
+    sessions: &Sessions,
     name: &TableName,
     columns: &[String],
 ) -> Result<Option<Box<dyn TableValues>>, SinkError> {
-    let (client, location) = (connect(config).await?, name.to_string());
+    let (client, config, location) = (sessions.open().await?, sessions.server(), name.to_string());
     let failed = |error| statement_error(config, "read", &location, error);
     // The description and the rows are of one session, wherever a pooler stands between.
     // A load that has altered the table keeps readers out until its commit: the run itself must not wait for it without end.
@@ -49,7 +48,7 @@ pub(crate) async fn read(
 /// Rows of a transaction that ends with the connection.
 struct Values {
     #[expect(dead_code, reason = "the connection lives as long as it")]
-    client: Client,
+    client: Session,
     config: Server,
     location: String,
     rows: CopiedRows,

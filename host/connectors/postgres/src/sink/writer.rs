@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use super::connection::connect;
+use super::connection::{DEFAULT_MAX_CONNECTIONS, Sessions};
 use super::drift;
 use super::encode::{encode, refused};
 use super::kept::{self, Key};
@@ -43,7 +43,7 @@ const WAITING_BATCHES: usize = 2;
 /// Tables of one Postgres database.
 #[derive(Debug, Clone)]
 pub struct PostgresSink {
-    config: Server,
+    sessions: Sessions,
     max_merge_bytes: u64,
     keep_partitions: bool,
     /// One table is merged at a time.
@@ -55,7 +55,19 @@ impl PostgresSink {
     #[must_use]
     pub fn new(config: Server) -> Self {
         let max_merge_bytes = RunLimits::default().max_merge_bytes;
-        Self { config, max_merge_bytes, keep_partitions: false, turn: Arc::new(Semaphore::new(1)) }
+        let sessions = Sessions::new(config, usize::from(DEFAULT_MAX_CONNECTIONS));
+        Self { sessions, max_merge_bytes, keep_partitions: false, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// With another bound of connections that are open at one time; two at least.
+    #[must_use]
+    pub fn with_max_connections(self, max_connections: usize) -> Self {
+        let sessions = Sessions::new(self.sessions.server().clone(), max_connections);
+        Self { sessions, ..self }
+    }
+
+    fn server(&self) -> &Server {
+        self.sessions.server()
     }
 
     /// Whether finished partitions of a load wait in tables of their own, for a run that is started again: each row is written twice.
@@ -80,7 +92,7 @@ impl PostgresSink {
     /// # Errors
     /// [`SinkError::Connect`].
     pub async fn reach(&self) -> Result<(), SinkError> {
-        probe::reach(&self.config).await
+        probe::reach(self.server()).await
     }
 
     /// Whether the password can be had, from wherever it is; it is kept for the login. Nothing is asked for without one.
@@ -88,7 +100,7 @@ impl PostgresSink {
     /// # Errors
     /// [`SinkError::Password`].
     pub async fn fetch_password(&self) -> Result<(), SinkError> {
-        match &self.config.password {
+        match &self.server().password {
             Some(password) => Ok(password.is_there().await?),
             None => Ok(()),
         }
@@ -99,7 +111,7 @@ impl PostgresSink {
     /// # Errors
     /// What connecting or the query says.
     pub async fn check(&self) -> Result<ServerInfo, SinkError> {
-        probe::who(&self.config).await
+        probe::who(self.server()).await
     }
 }
 
@@ -119,32 +131,32 @@ impl Sink for PostgresSink {
 
     async fn state(&self, source_system: &str, table: &TableId) -> Result<Option<TableState>, Failure> {
         TableName::new(source_system, table)?;
-        let client = connect(&self.config).await?;
-        let document = ledger::state(&client, &self.config, source_system, table).await?;
+        let client = self.sessions.open().await?;
+        let document = ledger::state(&client, self.server(), source_system, table).await?;
         Ok(document.map(|document| document.state(&SourceTable::new(source_system, table))))
     }
 
     async fn document(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
         let name = &TableName::new(source_system, table)?;
-        let client = connect(&self.config).await?;
-        Ok(kept::document(&client, &self.config, &Key { source_system, table, name }).await?)
+        let client = self.sessions.open().await?;
+        Ok(kept::document(&client, self.server(), &Key { source_system, table, name }).await?)
     }
 
     async fn states(&self) -> Result<Vec<KeptState>, Failure> {
-        let client = connect(&self.config).await?;
-        Ok(kept::states(&client, &self.config).await?)
+        let client = self.sessions.open().await?;
+        Ok(kept::states(&client, self.server()).await?)
     }
 
     async fn accept_rows(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
         let name = &TableName::new(source_system, table)?;
-        let client = connect(&self.config).await?;
-        Ok(kept::accept(&client, &self.config, &Key { source_system, table, name }).await?)
+        let client = self.sessions.open().await?;
+        Ok(kept::accept(&client, self.server(), &Key { source_system, table, name }).await?)
     }
 
     async fn forget_watermark(&self, source_system: &str, table: &TableId) -> Result<Option<StateDocument>, Failure> {
         let name = &TableName::new(source_system, table)?;
-        let client = connect(&self.config).await?;
-        Ok(kept::forget(&client, &self.config, &Key { source_system, table, name }).await?)
+        let client = self.sessions.open().await?;
+        Ok(kept::forget(&client, self.server(), &Key { source_system, table, name }).await?)
     }
 
     fn keeps_records(&self) -> bool {
@@ -152,13 +164,13 @@ impl Sink for PostgresSink {
     }
 
     async fn put_record(&self, name: &RecordName, json: &str) -> Result<(), Failure> {
-        let client = connect(&self.config).await?;
-        Ok(records::put(&client, &self.config, name, json).await?)
+        let client = self.sessions.open().await?;
+        Ok(records::put(&client, self.server(), name, json).await?)
     }
 
     async fn records(&self, run_id: Option<&str>, newest: usize) -> Result<Vec<KeptRecord>, Failure> {
-        let client = connect(&self.config).await?;
-        Ok(records::newest(&client, &self.config, run_id, newest).await?)
+        let client = self.sessions.open().await?;
+        Ok(records::newest(&client, self.server(), run_id, newest).await?)
     }
 
     fn keeps_loads(&self, mode: WriteMode) -> bool {
@@ -173,21 +185,21 @@ impl Sink for PostgresSink {
         run_id: &str,
         fingerprint: &str,
     ) -> Result<Unfinished, Failure> {
-        Ok(unfinished::unfinished(&self.config, source_system, table, run_id, fingerprint).await?)
+        Ok(unfinished::unfinished(&self.sessions, source_system, table, run_id, fingerprint).await?)
     }
 
     async fn leftovers(&self, older_than: Duration) -> Result<Vec<Leftover>, Failure> {
-        Ok(unfinished::leftovers(&self.config, older_than).await?)
+        Ok(unfinished::leftovers(&self.sessions, older_than).await?)
     }
 
     async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, Failure> {
-        Ok(unfinished::remove(&self.config, leftover).await?)
+        Ok(unfinished::remove(&self.sessions, leftover).await?)
     }
 
     async fn rows(&self, source_system: &str, table: &TableId) -> Result<TableRows, Failure> {
         let name = TableName::new(source_system, table)?;
-        let client = connect(&self.config).await?;
-        Ok(rows::count(&client, &self.config, &name).await?)
+        let client = self.sessions.open().await?;
+        Ok(rows::count(&client, self.server(), &name).await?)
     }
 
     async fn values(
@@ -197,7 +209,7 @@ impl Sink for PostgresSink {
         columns: &[String],
     ) -> Result<Option<Box<dyn TableValues>>, Failure> {
         let name = TableName::new(source_system, table)?;
-        Ok(values::read(&self.config, &name, columns).await?)
+        Ok(values::read(&self.sessions, &name, columns).await?)
     }
 
     fn fits(&self, target: &Target) -> Result<(), Failure> {
@@ -211,12 +223,16 @@ impl Sink for PostgresSink {
     async fn drift(&self, target: &Target) -> Result<Vec<ColumnChange>, Failure> {
         let name = TableName::new(&target.run.source_system, &target.table)?;
         TableSchema::new(&target.table, &target.schema)?;
-        let client = connect(&self.config).await?;
-        let Some(existing) = ledger::existing_columns(&client, &self.config, &name).await? else {
+        let client = self.sessions.open().await?;
+        let Some(existing) = ledger::existing_columns(&client, self.server(), &name).await? else {
             return Ok(Vec::new());
         };
-        let last = ledger::committed(&client, &self.config, &target.run.source_system, &target.table).await?;
+        let last = ledger::committed(&client, self.server(), &target.run.source_system, &target.table).await?;
         Ok(drift::fit(target, &existing, last.as_ref(), (&name.to_string(), true))?.0.changes)
+    }
+
+    fn max_open_tables(&self) -> Option<usize> {
+        Some(self.sessions.max_open_tables())
     }
 
     fn writes_partitioned_tables(&self) -> bool {
@@ -233,7 +249,7 @@ impl Sink for PostgresSink {
     }
 
     async fn probe(&self) -> Result<(), Failure> {
-        Ok(probe::write(&self.config).await?)
+        Ok(probe::write(self.server()).await?)
     }
 
     async fn open(&self, target: Target) -> Result<Arc<dyn TableWriter>, Failure> {
@@ -242,7 +258,8 @@ impl Sink for PostgresSink {
         let name = TableName::new(&target.run.source_system, &target.table)?;
         let schema = TableSchema::new(&target.table, &target.schema)?;
         let location = name.to_string();
-        let plan = Plan { config: self.config.clone(), name, location, schema, target, failure: OnceLock::new() };
+        let (config, sessions) = (self.server().clone(), self.sessions.clone());
+        let plan = Plan { config, sessions, name, location, schema, target, failure: OnceLock::new() };
         let (transaction, plan, fit) = Transaction::begin(plan).await?;
         let load = plan.target.load.clone().filter(|load| self.stages(load, plan.target.mode));
         let finished = match &load {

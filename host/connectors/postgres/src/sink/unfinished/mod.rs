@@ -21,7 +21,7 @@ use tokio_postgres::Client;
 pub(crate) use staging::staging_table;
 pub(crate) use writer::{StagedLoad, StagedWriter};
 
-use super::connection::{connect, statement_error};
+use super::connection::{Sessions, statement_error};
 use super::ledger;
 use super::names::TableName;
 use super::transaction;
@@ -50,13 +50,13 @@ struct Found {
 
 /// What processes before have left of a run's load.
 pub(crate) async fn unfinished(
-    config: &Server,
+    sessions: &Sessions,
     source_system: &str,
     table: &TableId,
     run_id: &str,
     fingerprint: &str,
 ) -> Result<Unfinished, SinkError> {
-    let client = connect(config).await?;
+    let (client, config) = (sessions.open().await?, sessions.server());
     let mut unfinished = Unfinished::default();
     for found in rows::of_run(&client, config, (source_system, table), run_id).await? {
         let is_usable = found.fingerprint == fingerprint && found.age < RETENTION && unfinished.load.is_none();
@@ -96,8 +96,8 @@ pub(crate) async fn finished(
 }
 
 /// The loads that are not committed, and whether each may be removed.
-pub(crate) async fn leftovers(config: &Server, older_than: Duration) -> Result<Vec<Leftover>, SinkError> {
-    let client = connect(config).await?;
+pub(crate) async fn leftovers(sessions: &Sessions, older_than: Duration) -> Result<Vec<Leftover>, SinkError> {
+    let (client, config) = (sessions.open().await?, sessions.server());
     let mut leftovers = Vec::new();
     for found in rows::all(&client, config).await? {
         let stays = if begin_locked(&client, config, &found.target).await? {
@@ -123,8 +123,8 @@ pub(crate) async fn leftovers(config: &Server, older_than: Duration) -> Result<V
 }
 
 /// Removes a load with its tables. False: it is gone, or a process works on its table.
-pub(crate) async fn remove(config: &Server, leftover: &Leftover) -> Result<bool, SinkError> {
-    let client = connect(config).await?;
+pub(crate) async fn remove(sessions: &Sessions, leftover: &Leftover) -> Result<bool, SinkError> {
+    let (client, config) = (sessions.open().await?, sessions.server());
     let target = TableName::new(&leftover.source_system, &leftover.table)?;
     if !begin_locked(&client, config, &target).await? {
         return Ok(false);

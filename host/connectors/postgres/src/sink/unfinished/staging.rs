@@ -8,10 +8,9 @@ use datakit_connect::sink::SinkError;
 use datakit_model::resume::LoadPlan;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 
 use super::rows;
-use crate::sink::connection::{connect, statement_error};
+use crate::sink::connection::{Session, statement_error};
 use crate::sink::copy::Copying;
 use crate::sink::ledger::{self, SCHEMA};
 use crate::sink::names::TableName;
@@ -26,7 +25,7 @@ pub(crate) fn staging_table(load_id: &str, ordinal: u32) -> TableName {
 /// A partition whose rows arrive.
 pub(super) struct Staging {
     /// None once it was waited for.
-    task: Option<JoinHandle<Result<(Client, Copying), SinkError>>>,
+    task: Option<JoinHandle<Result<(Session, Copying), SinkError>>>,
     name: TableName,
 }
 
@@ -50,7 +49,7 @@ impl Staging {
         load: &LoadPlan,
         ordinal: u32,
     ) -> Result<(Self, mpsc::Sender<Command>), SinkError> {
-        let client = connect(&plan.config).await?;
+        let client = plan.sessions.open().await?;
         rows::prepare(&client, &plan.config).await?;
         let name = staging_table(&load.id, ordinal);
         let columns = plan.schema.definitions().join(", ");
@@ -95,9 +94,9 @@ impl Staging {
 async fn take_rows(
     plan: Arc<Plan>,
     name: TableName,
-    client: Client,
+    client: Session,
     mut receiver: mpsc::Receiver<Command>,
-) -> Result<(Client, Copying), SinkError> {
+) -> Result<(Session, Copying), SinkError> {
     let (sql, mut copying) = (plan.schema.copy(&name), Copying::default());
     while let Some(command) = receiver.recv().await {
         let Command::Rows(rows) = command else { continue };

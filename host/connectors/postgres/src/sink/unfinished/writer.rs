@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 
 use super::staging::Staging;
 use super::{drop_staged, rows, staging_table};
-use crate::sink::connection::connect;
 use crate::sink::encode::refused;
 use crate::sink::names::TableName;
 use crate::sink::transaction::{Answer, Command, Loaded, Plan};
@@ -97,9 +96,8 @@ impl StagedWriter {
         if unkept.is_empty() {
             return Ok(());
         }
-        let config = &self.plan.config;
-        let client = connect(config).await?;
-        drop_staged(&client, config, &self.load.id, &unkept).await
+        let client = self.plan.sessions.open().await?;
+        drop_staged(&client, &self.plan.config, &self.load.id, &unkept).await
     }
 }
 
@@ -131,7 +129,7 @@ impl TableWriter for StagedWriter {
     }
 
     async fn keep(&self, partitions: &[FinishedPartition]) -> Result<(), Failure> {
-        let client = connect(&self.plan.config).await?;
+        let client = self.plan.sessions.open().await?;
         rows::keep(&client, &self.plan.config, &self.load.id, partitions).await?;
         let mut slots = lock(&self.slots);
         for partition in partitions {
