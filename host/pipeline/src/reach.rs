@@ -118,3 +118,133 @@ impl Connection for BoundedConnection {
         self.connection.offers(tables).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datakit_model::{Kind, MemoryBudget, Retry};
+
+    use super::*;
+
+    /// A source whose end grows by one with each question without a bound. Changes behind the position `other` do not reach a bound.
+    #[derive(Default)]
+    struct Growing {
+        end: Arc<Mutex<u32>>,
+        refuses_bounds: bool,
+    }
+
+    struct Feed {
+        validity: Validity,
+        upper: Option<String>,
+    }
+
+    #[async_trait]
+    impl Source for Growing {
+        fn kind(&self) -> &'static str {
+            "growing"
+        }
+
+        async fn connect(&self, _: Access) -> Result<Box<dyn Connection>, Failure> {
+            Ok(Box::new(Self { end: Arc::clone(&self.end), refuses_bounds: self.refuses_bounds }))
+        }
+    }
+
+    #[async_trait]
+    impl Connection for Growing {
+        async fn changes(&self, request: ChangeRequest) -> Result<Box<dyn ChangeFeed>, Failure> {
+            let validity = match &request.position {
+                Some(position) if position == "other" && request.upper.is_some() => Validity::Gap("too far".to_owned()),
+                Some(position) if position == "lost" => Validity::Gap("lost".to_owned()),
+                Some(_) => Validity::Onward,
+                None => Validity::Whole,
+            };
+            if self.refuses_bounds && request.upper.is_some() {
+                return Err(Failure::new("DK-TST-001", Kind::Source, Retry::Never, "no bound"));
+            }
+            let mut end = self.end.lock().unwrap();
+            *end += u32::from(request.upper.is_none());
+            Ok(Box::new(Feed { validity, upper: request.upper.or_else(|| Some(end.to_string())) }))
+        }
+    }
+
+    #[async_trait]
+    impl ChangeFeed for Feed {
+        fn validity(&self) -> &Validity {
+            &self.validity
+        }
+
+        fn upper(&self) -> Option<&str> {
+            self.upper.as_deref()
+        }
+
+        async fn rows(&mut self) -> Result<Box<dyn Reader>, Failure> {
+            Err(Failure::new("DK-TST-002", Kind::Source, Retry::Never, "planning reads no rows"))
+        }
+
+        fn copied(&self, rows: Box<dyn Reader>) -> Result<Box<dyn Reader>, Failure> {
+            Ok(rows)
+        }
+    }
+
+    fn request(position: &str) -> ChangeRequest {
+        ChangeRequest {
+            table: TableId::new("s", "t"),
+            strategy: Strategy::RowVersion,
+            columns: None,
+            position: Some(position.to_owned()),
+            upper: None,
+        }
+    }
+
+    /// How far each answer reaches, asked one after another in sessions of their own.
+    async fn reached(source: Growing, requests: Vec<ChangeRequest>) -> Vec<String> {
+        let bounded = Bounded { source: Arc::new(source), role: "source".to_owned(), reach: Reach::default() };
+        let mut reached = Vec::new();
+        for request in requests {
+            let access = Access {
+                tables: TablePatterns::new(Vec::new()),
+                run_id: "r".to_owned(),
+                memory: MemoryBudget::new(1024),
+                rejecting: None,
+            };
+            let feed = bounded.connect(access).await.unwrap().changes(request).await.unwrap();
+            reached.push(match feed.validity() {
+                Validity::Gap(reason) => reason.clone(),
+                Validity::Whole | Validity::Onward => feed.upper().unwrap().to_owned(),
+            });
+        }
+        reached
+    }
+
+    #[tokio::test]
+    async fn all_plans_of_a_table_reach_as_far_as_the_first() {
+        let first_copy = ChangeRequest { position: None, ..request("") };
+        let asked = vec![request("a"), request("b"), first_copy];
+        assert_eq!(reached(Growing::default(), asked).await, ["1", "1", "1"]);
+        let of_another = ChangeRequest { table: TableId::new("s", "u"), ..request("a") };
+        let by_another = ChangeRequest { strategy: Strategy::ChangeTracking, ..request("a") };
+        let asked = vec![request("a"), of_another, by_another, request("b")];
+        assert_eq!(reached(Growing::default(), asked).await, ["1", "2", "3", "1"]);
+    }
+
+    #[tokio::test]
+    async fn bound_that_does_not_fit_a_position_bounds_nothing() {
+        let asked = vec![request("a"), request("other"), request("b")];
+        assert_eq!(reached(Growing::default(), asked).await, ["1", "2", "1"]);
+        let refusing = Growing { refuses_bounds: true, ..Growing::default() };
+        assert_eq!(reached(refusing, vec![request("a"), request("b")]).await, ["1", "2"]);
+    }
+
+    #[tokio::test]
+    async fn lost_position_bounds_nobody() {
+        let asked = vec![request("lost"), request("a"), request("b")];
+        assert_eq!(reached(Growing::default(), asked).await, ["lost", "2", "2"]);
+    }
+
+    #[tokio::test]
+    async fn bound_of_a_datakit_and_the_end_of_a_log_stay_as_they_are() {
+        let own = ChangeRequest { upper: Some("own".to_owned()), ..request("a") };
+        assert_eq!(reached(Growing::default(), vec![request("a"), own]).await, ["1", "own"]);
+        let log = |position| ChangeRequest { strategy: Strategy::Logical, ..request(position) };
+        assert_eq!(reached(Growing::default(), vec![log("a"), log("b")]).await, ["1", "2"]);
+    }
+}
