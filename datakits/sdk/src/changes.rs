@@ -55,6 +55,13 @@ impl Strategy {
         matches!(self, Self::Watermark { .. })
     }
 
+    /// Whether the position to go on from is known only when the rows have ended: that of a strategy that remembers rows, and that of
+    /// Change Tracking behind a position, whose rows are of a snapshot that is taken when they are read.
+    #[must_use]
+    pub fn knows_position_at_end(&self, validity: &Validity) -> bool {
+        self.remembers_rows() || (*self == Self::ChangeTracking && *validity == Validity::Onward)
+    }
+
     /// The strategy of this name, if it needs nothing but a table.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -101,8 +108,8 @@ pub enum Validity {
 pub struct Reach {
     /// Whether the position holds.
     pub validity: Validity,
-    /// How far the changes reach; none: the table never had a row. It is the position too, unless the strategy
-    /// [remembers rows](Strategy::remembers_rows).
+    /// How far the changes reach; none: the table never had a row. It is the position too, unless that is known
+    /// [at the end](Strategy::knows_position_at_end) of the rows.
     pub upper: Option<String>,
 }
 

@@ -146,7 +146,7 @@ pub trait ChangeFeed: Send + Sync {
     fn validity(&self) -> &Validity;
 
     /// How far the changes reach; none: the table never had a row. Before the rows have ended it bounds them, afterwards it is the
-    /// position to go on from: a strategy that remembers rows says both in different texts.
+    /// position to go on from: a strategy that remembers rows, and one whose rows are of a later snapshot, say both in different texts.
     fn upper(&self) -> Option<&str>;
 
     /// The rows, once: the columns that were asked for, then those of the host, each with its [`ROLE_KEY`].

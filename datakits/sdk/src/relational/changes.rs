@@ -65,8 +65,8 @@ pub(super) fn plan<D: Dialect>(
     };
     let reach = changes.reach(&state.request(id))?;
     state.upper = reach.upper;
-    // The position of a strategy that remembers rows is known when they have ended.
-    let watermark = state.upper.clone().filter(|_| !state.strategy.remembers_rows());
+    let is_known = !state.strategy.knows_position_at_end(&reach.validity);
+    let watermark = state.upper.clone().filter(|_| is_known);
     let label = label(&state.strategy);
     let (partitions, fixed_rows) = match reach.validity {
         Validity::Whole => first_copy::<D>(table, columns, state, cut)?,

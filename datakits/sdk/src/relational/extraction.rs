@@ -85,7 +85,7 @@ impl Extraction for TableRows {
         }
     }
 
-    /// Of a strategy that remembers rows, and of a table that had no row at planning: whatever came since is read, and counts as
+    /// Of a strategy that knows its position at the end, and of a table that had no row at planning: whatever came since is read, and counts as
     /// read.
     fn watermark(&self) -> Option<String> {
         match self {

@@ -59,6 +59,7 @@ fn changes_after_the_first_copy_are_one_partition() {
     let changes = changes(Some("change-tracking:7"), Validity::Onward, "change-tracking:9");
     let plan = planned(&changes, "auto").unwrap();
     assert_eq!((plan.why.as_deref(), plan.partitions.len()), (Some("as the last load"), 1));
+    assert_eq!(plan.watermark, None, "the snapshot that reads the rows says how far they reach");
     let named = [&plan.operation_column, &plan.version_column, &plan.commit_time_column, &plan.missing_columns_column];
     let expected = ["_bronze_operation", "_bronze_change_version", "_bronze_commit_time", "_bronze_missing_columns"];
     assert_eq!(named.map(|name| name.as_deref().unwrap()), expected);

@@ -11,14 +11,27 @@ use datakit_model::source::Reader;
 #[async_trait]
 pub(super) trait Rows: Send + Sync {
     /// The columns that were asked for and those of the host, as far as the rows differ in them.
-    async fn rows(self: Box<Self>) -> Result<Box<dyn Reader>, Failure>;
+    async fn rows(self: Box<Self>) -> Result<Begun, Failure>;
+}
+
+/// Rows that are on their way.
+pub(super) struct Begun {
+    pub(super) reader: Box<dyn Reader>,
+    /// The position that they reach, where only who reads them can say it.
+    pub(super) reached: Option<String>,
+}
+
+impl<R: Reader + 'static> From<R> for Begun {
+    fn from(reader: R) -> Self {
+        Self { reader: Box::new(reader), reached: None }
+    }
 }
 
 /// The changes of one table between two positions.
 pub(super) struct Feed {
     /// Whether the position holds.
     pub(super) validity: Validity,
-    /// The position that the changes reach.
+    /// The position that the changes reach, as far as it is known.
     pub(super) upper: Option<String>,
     /// The place of the rows of the first copy, where the query does not say.
     pub(super) version: String,
@@ -64,7 +77,11 @@ impl ChangeFeed for Feed {
             return Err(ChangesError::NoRows("a feed with a gap has no rows").into());
         }
         let rows = self.rows.take().ok_or(ChangesError::NoRows("the rows of the feed were taken already"))?;
-        self.with_roles(rows.rows().await?)
+        let Begun { reader, reached } = rows.rows().await?;
+        if reached.is_some() {
+            self.upper = reached;
+        }
+        self.with_roles(reader)
     }
 
     fn copied(&self, rows: Box<dyn Reader>) -> Result<Box<dyn Reader>, Failure> {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `row-version` | `r1:OBJECT:COLUMN=0x00000000000007D1` |
 //! | `change-tracking` | `t1:OBJECT:BEGIN=VERSION` |
-//! | `cdc`, `cdc-net` | `c1:OBJECT:CHANGES:CREATED:INSTANCE=0x…` |
+//! | `cdc`, `cdc-net` | `c1:OBJECT:CHANGES:CREATED:INSTANCE=0x…`; behind a copy `=copy:0x…`, later `=copy@TIME:0x…` |
 //!
 //! OBJECT is the table's `object_id`: a table that was dropped and made anew, or renamed into the place, is another one.
 

@@ -7,10 +7,10 @@
 use async_trait::async_trait;
 use datakit_connect::changes::roles::VERSION_COLUMN;
 use datakit_model::changes::{ChangeFeed, ChangeRequest, Validity};
-use datakit_model::source::{Reader, Value};
+use datakit_model::source::Value;
 use datakit_model::{Failure, NameRule};
 
-use super::feed::{Feed, Rows};
+use super::feed::{Begun, Feed, Rows};
 use super::position::{self, Bounds};
 use super::table::Table;
 use super::unexpected;
@@ -116,10 +116,11 @@ struct Span {
 
 #[async_trait]
 impl Rows for Span {
-    async fn rows(self: Box<Self>) -> Result<Box<dyn Reader>, Failure> {
+    async fn rows(self: Box<Self>) -> Result<Begun, Failure> {
         let bytes = |version: u64| Value::Bytes(version.to_be_bytes().to_vec());
         let bounds = self.after.map(|after| vec![bytes(after), bytes(self.below)]).unwrap_or_default();
-        self.table.read(self.text(), &bounds).await
+        let reader = self.table.read(self.text(), &bounds).await?;
+        Ok(Begun { reader, reached: None })
     }
 }
 

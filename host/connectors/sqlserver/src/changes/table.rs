@@ -8,7 +8,7 @@ use datakit_model::source::{Isolation, QueryOptions, Reader, Value};
 use datakit_model::{Failure, NameRule, TableId};
 
 use super::error::TrackingError;
-use super::feed::Rows;
+use super::feed::{Begun, Rows};
 use super::{quote_table, unexpected};
 use crate::SqlServerConnection;
 use crate::statement::quote;
@@ -132,10 +132,11 @@ pub(super) struct Whole(pub(super) Table);
 
 #[async_trait]
 impl Rows for Whole {
-    async fn rows(self: Box<Self>) -> Result<Box<dyn Reader>, Failure> {
+    async fn rows(self: Box<Self>) -> Result<Begun, Failure> {
         let Self(table) = *self;
         let list = table.list(|column| format!("t.{}", quote(&column.name)));
-        table.read(format!("SELECT {} FROM {}", list.join(", "), table.from()), &[]).await
+        let reader = table.read(format!("SELECT {} FROM {}", list.join(", "), table.from()), &[]).await?;
+        Ok(Begun { reader, reached: None })
     }
 }
 

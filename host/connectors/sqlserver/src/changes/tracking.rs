@@ -2,7 +2,8 @@
 //!
 //! For a version that is too old the server need not report an error, so the host compares it itself. (CHANGE_TRACKING_MIN_VALID_VERSION.)
 //! With SNAPSHOT, this comparison, the keys and the rows are of one transaction: what is cleaned up meanwhile does not matter. (Work
-//! with Change Tracking.) Without it the comparison is made once more when the rows have ended.
+//! with Change Tracking.) The bound is asked there too, so that the next feed gives no change again. Without SNAPSHOT the comparison is
+//! made once more when the rows have ended.
 
 use async_trait::async_trait;
 use datakit_connect::changes::Texts;
@@ -12,7 +13,7 @@ use datakit_model::source::Reader;
 use datakit_model::{Failure, NameRule};
 
 use super::error::TrackingError;
-use super::feed::{Feed, Rows};
+use super::feed::{Begun, Feed, Rows};
 use super::missing::{Missing, WithMissing};
 use super::position::{self, Bounds};
 use super::table::{Table, Whole};
@@ -116,10 +117,11 @@ pub(super) async fn open(
     if let Some(reason) = [&position, &asked].into_iter().flatten().find_map(|it| gap(it, object_id, &state)) {
         return Ok(Feed::gap(reason));
     }
-    let upper = asked.unwrap_or_else(|| Position { object_id: object_id.clone(), begin, version: current });
+    let now = Position { object_id: object_id.clone(), begin, version: current };
+    let upper = asked.unwrap_or_else(|| now.clone());
     let (text, version, keys) = (upper.to_string(), upper.version.to_string(), Some(table.keys.clone()));
     let (validity, rows): (_, Box<dyn Rows>) = match position {
-        Some(position) => (Validity::Onward, Box::new(Since { table, position })),
+        Some(position) => (Validity::Onward, Box::new(Since { table, position, now })),
         None => (Validity::Whole, Box::new(Whole(table))),
     };
     Ok(Box::new(Feed { validity, upper: Some(text), version, keys, rows: Some(rows) }))
@@ -161,24 +163,32 @@ fn begun_anew(position: &Position, object_id: &str, state: &State) -> Option<Str
 struct Since {
     table: Table,
     position: Position,
+    /// Where the table was when the feed was opened.
+    now: Position,
 }
 
 #[async_trait]
 impl Rows for Since {
-    async fn rows(self: Box<Self>) -> Result<Box<dyn Reader>, Failure> {
-        let Self { table, position } = self.as_ref();
+    async fn rows(self: Box<Self>) -> Result<Begun, Failure> {
+        let Self { table, position, now } = self.as_ref();
         let (text, in_snapshot) = (self.text(), table.isolation.is_some());
-        let query = if in_snapshot { self.in_snapshot(&text).await } else { table.read(text, &[]).await };
+        let mut reached = now.clone();
+        let query = match in_snapshot {
+            true => self.in_snapshot(&text, &mut reached).await,
+            // Rows that change meanwhile are read now and by the next feed: a bound that came later would leave out their changes.
+            false => table.read(text, &[]).await,
+        };
         let verify = StillTracked { table: table.clone(), position: position.clone(), in_snapshot };
         let rows = Verified::of(query, verify).await?;
-        Ok(Box::new(WithMissing::new(rows, self.missing())?))
+        let reader = Box::new(WithMissing::new(rows, self.missing())?);
+        Ok(Begun { reader, reached: Some(reached.to_string()) })
     }
 }
 
 impl Since {
-    /// Position compared, keys and rows read, in one transaction.
-    async fn in_snapshot(&self, text: &str) -> Result<Box<dyn Reader>, Failure> {
-        let Self { table, position } = self;
+    /// Position compared, bound asked, keys and rows read, in one transaction: no change above the bound is among the rows.
+    async fn in_snapshot(&self, text: &str, reached: &mut Position) -> Result<Box<dyn Reader>, Failure> {
+        let Self { table, position, .. } = self;
         let session = &table.session;
         let first = format!("SELECT TOP (1) N'1' AS started FROM {}", table.from());
         let mut transaction = session.snapshot(&first).await?;
@@ -186,14 +196,17 @@ impl Since {
         let state = State::read(answer.first()).ok_or_else(unexpected)?;
         match gap(position, &table.object_id, &state) {
             Some(reason) => Err(lost(table, reason)),
-            None => Ok(Box::new(session.read_last(transaction, text).await?)),
+            None => {
+                reached.version = state.current.ok_or_else(unexpected)?;
+                Ok(Box::new(session.read_last(transaction, text).await?))
+            }
         }
     }
 
     /// Each key once, whatever letters it has: old builds give an update as I and D in any order. The row says what became of it.
     /// (KB4135113.) The set of keys stands first, so that rows are found by their key.
     fn text(&self) -> String {
-        let Self { table, position } = self;
+        let Self { table, position, .. } = self;
         let keys: Vec<String> = table.keys.iter().map(|key| quote(key)).collect();
         let mut list = table.list(|column| {
             let alias = if table.keys.contains(&column.name) { "k" } else { "t" };

@@ -1,14 +1,16 @@
 //! Changes by change data capture.
 
+use std::sync::atomic::Ordering;
+
 use datakit_fake_sqlserver::sql::Place;
 use datakit_fake_sqlserver::sql::switches::{
     Capture, CommandId, DeletedValues, InvalidRange, KeyUpdates, MaxLsn, MinLsn, Seqval,
 };
 use datakit_model::changes::Strategy;
-use datakit_sqlserver::ReaderKind;
+use datakit_sqlserver::{ReaderKind, SqlServerSource};
 
 use crate::common::{READERS, reported};
-use crate::feeds::{Copy, Event, Outcome, at_every_moment, feed};
+use crate::feeds::{Copy, Event, Outcome, at_every_moment, feed, interrupt};
 use crate::world::World;
 
 const TABLE: &str = "\
@@ -74,7 +76,7 @@ async fn net_changes_are_one_row_of_a_key() {
         let world = captured();
         let source = world.source(reader);
         let mut copy = copy(&STRATEGIES[1]);
-        copy.run(&source).await.rows();
+        beyond_the_copy(&world, &mut copy, &source).await;
         world.engine.run_script(CHANGES).unwrap();
         world.engine.run_script("UPDATE dbo.t SET b = 10 WHERE id = 1; UPDATE dbo.t SET b = 11 WHERE id = 1").unwrap();
         world.engine.run_script("INSERT INTO dbo.t VALUES (9, NULL, 9); DELETE FROM dbo.t WHERE id = 9").unwrap();
@@ -103,7 +105,7 @@ async fn quiet_table_reads_nothing_and_follows_the_database() {
         world.engine.run_script("INSERT INTO dbo.other VALUES (1); DELETE FROM dbo.other").unwrap();
         assert_eq!(copy.run(&source).await.rows(), 0);
         assert_ne!(copy.position, first);
-        clean_up(&world, copy.position.as_ref().unwrap().rsplit_once('=').unwrap().1);
+        clean_up(&world, copy.position.as_ref().unwrap().rsplit(['=', ':']).next().unwrap());
         assert_eq!(copy.run(&source).await.rows(), 0, "nothing was missed");
         world.engine.run_script("UPDATE dbo.t SET b = b + 1 WHERE id = 1").unwrap();
         assert_eq!(copy.run(&source).await.rows(), 1);
@@ -111,9 +113,94 @@ async fn quiet_table_reads_nothing_and_follows_the_database() {
     }
 }
 
+/// Reads the changes of the time of the first copy, and some more: from then on changes are of rows that were there before.
+async fn beyond_the_copy(world: &World, copy: &mut Copy, source: &SqlServerSource) {
+    for _ in 0..3 {
+        copy.run(source).await.rows();
+        // The server's clock has steps of 3 milliseconds.
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        world.engine.run_script("UPDATE dbo.t SET b = b + 1").unwrap();
+        capture(&world.engine);
+    }
+    copy.run(source).await.rows();
+    assert!(!copy.position.as_ref().unwrap().contains("copy"), "{:?}", copy.position);
+}
+
 /// Has the capture process handle all that was committed.
 fn capture(engine: &crate::feeds::Engine) {
     engine.run_script("EXEC sys.sp_cdc_scan").map(drop).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_that_the_first_copy_has_read_is_deleted_with_its_source_whenever_it_came() {
+    let come: Event = |engine| {
+        engine
+            .run_script("INSERT INTO dbo.t VALUES (9, NULL, 9); UPDATE dbo.t SET b = 20 WHERE id = 2")
+            .map(drop)
+            .unwrap();
+    };
+    for (strategy, is_late) in STRATEGIES.iter().flat_map(|strategy| [(strategy, false), (strategy, true)]) {
+        let mut read = 0;
+        for n in 0.. {
+            let world = captured();
+            let source = world.source(ReaderKind::MssqlTds);
+            let mut copy = copy(strategy);
+            if is_late {
+                world.engine.set_switches(|switches| switches.capture = Capture::OnCommand);
+            }
+            let moments = interrupt(&world, n, come);
+            copy.run(&source).await.rows();
+            world.engine.set_hook(None);
+            if moments.load(Ordering::SeqCst) <= n {
+                break;
+            }
+            read += usize::from(copy.rows.contains_key("9"));
+            world.engine.run_script("DELETE FROM dbo.t WHERE id = 9").unwrap();
+            // The capture process may come to the copy's time only after the next load.
+            copy.run(&source).await.rows();
+            capture(&world.engine);
+            copy.run(&source).await.rows();
+            copy.agrees(&source).await;
+            beyond_the_copy(&world, &mut copy, &source).await;
+            copy.agrees(&source).await;
+        }
+        assert!(read > 0, "{} {is_late}: the copy has read the row at none of the moments", strategy.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_change_of_each_row_is_read_in_every_order_of_the_server() {
+    for key_updates in [KeyUpdates::DeleteFirst, KeyUpdates::InsertFirst] {
+        for command_id in [CommandId::Present, CommandId::Absent] {
+            let world = World::of(TABLE);
+            world.engine.set_switches(|switches| {
+                switches.key_updates = key_updates;
+                switches.command_id = command_id;
+            });
+            world.engine.run_script(ENABLE).unwrap();
+            capture(&world.engine);
+            world.engine.run_script(ROWS).unwrap();
+            let source = world.source(ReaderKind::MssqlTds);
+            let mut copy = copy(&STRATEGIES[1]);
+            copy.run(&source).await.rows();
+            world
+                .engine
+                .run_script(
+                    "BEGIN TRANSACTION; UPDATE dbo.t SET id = 7 WHERE id = 2; DELETE FROM dbo.t WHERE id = 3; \
+                     INSERT INTO dbo.t VALUES (3, N'anew', 30); UPDATE dbo.t SET id = 2 WHERE id = 7; COMMIT; \
+                     INSERT INTO dbo.t VALUES (9, NULL, 9); DELETE FROM dbo.t WHERE id = 9; UPDATE dbo.t SET b = 21 WHERE id = 2",
+                )
+                .unwrap();
+            let fed = feed(&source, copy.request()).await.unwrap();
+            assert_eq!(
+                fed.rows(&["datakit:operation", "id", "b"]),
+                "delete 7 2, upsert 3 30, delete 9 9, upsert 2 21",
+                "{key_updates:?} {command_id:?}"
+            );
+            copy.run(&source).await.rows();
+            copy.agrees(&source).await;
+        }
+    }
 }
 
 /// Moves the low end of all instances.
@@ -253,6 +340,7 @@ async fn ends_that_the_server_does_not_say_lose_nothing() {
     let hidden = copy.run(&source).await.failure();
     assert_eq!(hidden.code(), "DK-SRC-410", "{}", reported(&hidden));
     world.engine.set_switches(|switches| switches.min_lsn = MinLsn::Known);
+    copy.run(&source).await.rows();
     copy.run(&source).await.rows();
     // The capture process stands still.
     world.engine.set_switches(|switches| switches.capture = Capture::OnCommand);
@@ -419,6 +507,7 @@ async fn range_is_part_of_the_text_and_the_table_is_not_read() {
     for strategy in STRATEGIES {
         let mut copy = copy(&strategy);
         copy.run(&source).await.rows();
+        beyond_the_copy(&world, &mut copy, &source).await;
         world.engine.run_script("UPDATE dbo.t SET b = b + 1").unwrap();
         world.engine.take_records();
         copy.run(&source).await.rows();

@@ -148,7 +148,7 @@ impl Copy {
         match feed(source, ChangeRequest { upper: upper.clone(), ..self.request() }).await {
             Ok(fed) => {
                 self.write(&fed);
-                self.position = upper;
+                self.position = fed.upper.clone();
                 Outcome::Read(fed.batch.num_rows())
             }
             Err(failure) => Outcome::Failed(failure),

@@ -1,5 +1,7 @@
 //! Changes by Change Tracking.
 
+use std::sync::atomic::Ordering;
+
 use datakit_fake_sqlserver::sql::switches::{InsertedAndDeleted, MinValidVersion, TruncateInSnapshot, UpdatedKeys};
 use datakit_fake_sqlserver::sql::{Effect, Fault, Interruption, Place};
 use datakit_fake_sqlserver::values::SqlError;
@@ -8,7 +10,7 @@ use datakit_model::source::Source as _;
 use datakit_sqlserver::ReaderKind;
 
 use crate::common::{READERS, access, query, reported};
-use crate::feeds::{Copy, Event, at_every_moment, feed};
+use crate::feeds::{Copy, Event, at_every_moment, feed, interrupt};
 use crate::world::World;
 
 const TRACKED: &str = "\
@@ -241,6 +243,43 @@ async fn no_event_at_any_moment_loses_a_change_in_silence() {
         }
     }
     insta::assert_snapshot!(said.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_at_any_moment_is_read_once() {
+    let event: Event = |engine| {
+        engine
+            .run_script("UPDATE dbo.t SET b = b + 1 WHERE id = 1; INSERT INTO dbo.t VALUES (9, NULL, 9)")
+            .map(drop)
+            .unwrap();
+    };
+    for n in 0.. {
+        let world = tracked(true);
+        let source = world.source(ReaderKind::MssqlTds);
+        let mut copy = copy();
+        copy.run(&source).await.rows();
+        world.engine.run_script(CHANGES).unwrap();
+        let moments = interrupt(&world, n, event);
+        let mut read = Vec::new();
+        for load in 0..3 {
+            if load == 2 {
+                world.engine.set_hook(None);
+            }
+            let planned = copy.request();
+            let reach = source.connect(access(&["dbo.*"])).await.unwrap().changes(planned.clone()).await.unwrap();
+            let request = ChangeRequest { upper: reach.upper().map(str::to_owned), ..planned };
+            let fed = feed(&source, request).await.unwrap();
+            let (ids, versions) = (fed.column("id"), fed.column("datakit:change-version"));
+            read.extend(ids.into_iter().zip(versions));
+            copy.position = fed.upper.clone();
+        }
+        if moments.load(Ordering::SeqCst) <= n {
+            break;
+        }
+        let distinct: std::collections::BTreeSet<_> = read.iter().collect();
+        assert_eq!(distinct.len(), read.len(), "moment {n}: {read:?}");
+        assert!(distinct.iter().any(|(id, _)| id.as_deref() == Some("9")), "moment {n}: {read:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,10 +17,10 @@ use datakit_model::changes::{ChangeFeed, ChangeRequest, Validity};
 use datakit_model::source::{QueryOptions, ReadReport, Reader};
 use datakit_model::{Failure, NameRule, TrackedBatch};
 
-use self::query::Capture;
+use self::query::{Capture, Changes};
 use self::window::{Identity, Known, Lsn, Position, Segment, Window};
 use super::error::TrackingError;
-use super::feed::{Feed, Rows};
+use super::feed::{Begun, Feed, Rows};
 use super::missing::{Missing, WithMissing};
 use super::position::{self, Bounds};
 use super::table::{Column, Table, Whole};
@@ -51,7 +51,16 @@ pub(super) async fn open(
     let capture = CaptureTable { table, captures, net, strategy };
     match known.window(position.as_ref(), asked.as_ref()) {
         Window::Whole { upper } => capture.whole(&upper),
-        Window::Onward { segments, upper } => capture.onward(position.as_ref(), segments, &upper).await,
+        Window::Onward { segments, upper } => {
+            // Net changes do not tell of a row that came and went meanwhile, and the copy may have read it.
+            let follows_copy = position.as_ref().is_some_and(|position| position.copy.is_some());
+            let changes = match (net, follows_copy) {
+                (false, _) => Changes::All,
+                (true, true) => Changes::Last,
+                (true, false) => Changes::Net,
+            };
+            capture.onward(position.as_ref(), (segments, changes), &upper).await
+        }
         Window::Gap(reason) => Ok(Feed::gap(reason)),
         Window::NotBegun { instance } => Err(TrackingError::NotBegun { table: capture.table.id, instance }.into()),
         Window::Refused(reason) => Err(capture.table.not_offered(strategy, reason)),
@@ -63,10 +72,10 @@ async fn ask(table: &Table) -> Result<(Vec<Capture>, Known), Failure> {
     let answer = table.ask(query::instances(table)).await?;
     let rows: Option<Vec<_>> = answer.into_iter().map(query::capture).collect();
     let rows = rows.ok_or_else(unexpected)?;
-    let high = rows.first().and_then(|(_, high)| *high);
+    let end = rows.first().map(|(_, end)| end.clone()).unwrap_or_default();
     let captures: Vec<Capture> = rows.into_iter().map(|(capture, _)| capture).collect();
     let instances = captures.iter().map(|capture| capture.instance.clone()).collect();
-    Ok((captures, Known { table: table.object_id.clone(), instances, high }))
+    Ok((captures, Known { table: table.object_id.clone(), instances, end }))
 }
 
 /// A table and its capture instances.
@@ -86,7 +95,7 @@ impl CaptureTable {
     async fn onward(
         mut self,
         position: Option<&Position>,
-        segments: Vec<Segment>,
+        (segments, changes): (Vec<Segment>, Changes),
         upper: &Position,
     ) -> Result<Box<dyn ChangeFeed>, Failure> {
         self.check_net(segments.iter().filter_map(|segment| self.captures.get(segment.instance)))?;
@@ -99,7 +108,7 @@ impl CaptureTable {
         }
         match self.newly_captured(position, &segments) {
             Some(reason) => Ok(Feed::gap(reason)),
-            None => Ok(self.feed(Validity::Onward, upper, |capture| Box::new(Since { capture, segments }))),
+            None => Ok(self.feed(Validity::Onward, upper, |capture| Box::new(Since { capture, segments, changes }))),
         }
     }
 
@@ -144,11 +153,16 @@ impl CaptureTable {
     }
 
     /// The changes of a range.
-    async fn changes(&self, session: &SqlServerConnection, segment: &Segment) -> Result<Box<dyn Reader>, Failure> {
-        let Self { table, captures, net, strategy } = self;
+    async fn changes(
+        &self,
+        session: &SqlServerConnection,
+        segment: &Segment,
+        changes: Changes,
+    ) -> Result<Box<dyn Reader>, Failure> {
+        let Self { table, captures, strategy, .. } = self;
         let capture = captures.get(segment.instance);
         let capture = capture.ok_or_else(|| ChangesError::Internal("a range is of no capture instance".to_owned()))?;
-        let text = capture.changes(table, segment, *net);
+        let text = capture.changes(table, segment, changes);
         let query = session.ask(text, &[], QueryOptions::default(), false).await;
         let identity = capture.instance.identity.clone();
         let verify = StillKnown { table: table.clone(), capture: identity, from: segment.from, strategy };
@@ -161,26 +175,31 @@ impl CaptureTable {
 struct Since {
     capture: CaptureTable,
     segments: Vec<Segment>,
+    changes: Changes,
 }
 
 #[async_trait]
 impl Rows for Since {
-    async fn rows(self: Box<Self>) -> Result<Box<dyn Reader>, Failure> {
-        let Self { capture, segments } = *self;
+    async fn rows(self: Box<Self>) -> Result<Begun, Failure> {
+        let Self { capture, segments, changes } = *self;
         let mut rest = segments.into_iter();
         let Some(first) = rest.next() else {
             let none = capture.table.read(query::nothing(&capture.table), &[]).await?;
-            return Ok(Box::new(WithMissing::new(none, Missing::default())?));
+            return Ok(WithMissing::new(none, Missing::default())?.into());
         };
-        let first = capture.changes(&capture.table.session, &first).await?;
+        let first = capture.changes(&capture.table.session, &first, changes).await?;
         let rest: Vec<Segment> = rest.rev().collect();
-        Ok(if rest.is_empty() { first } else { Box::new(Chain { capture, readers: vec![first], rest }) })
+        Ok(match rest.is_empty() {
+            true => Begun { reader: first, reached: None },
+            false => Chain { capture, changes, readers: vec![first], rest }.into(),
+        })
     }
 }
 
 /// Ranges of several instances, one after another.
 struct Chain {
     capture: CaptureTable,
+    changes: Changes,
     /// Those begun, never empty. The first stays for as long as the session is to be busy.
     readers: Vec<Box<dyn Reader>>,
     /// Those to come, the next one last.
@@ -201,7 +220,7 @@ impl Reader for Chain {
                 return Ok(Some(batch));
             }
             let Some(segment) = self.rest.last() else { return Ok(None) };
-            let next = self.capture.changes(&self.capture.table.session.aside(), segment).await?;
+            let next = self.capture.changes(&self.capture.table.session.aside(), segment, self.changes).await?;
             self.readers.push(next);
             self.rest.pop();
         }

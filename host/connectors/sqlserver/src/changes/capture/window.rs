@@ -93,6 +93,17 @@ pub(super) struct Position {
     /// Which instance was read last.
     pub(super) instance: Identity,
     pub(super) lsn: Lsn,
+    /// None: changes after the position are of rows as they were at it.
+    pub(super) copy: Option<TableCopy>,
+}
+
+/// A copy of the table may have read rows as they were after the position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TableCopy {
+    /// The position is that of the copy, which had not ended.
+    Begun,
+    /// It had ended at this time of the server's clock.
+    EndedBy(String),
 }
 
 impl position::Position for Position {
@@ -102,17 +113,58 @@ impl position::Position for Position {
         let (rest, lsn) = rest.rsplit_once('=')?;
         let parts: Vec<&str> = rest.splitn(4, ':').collect();
         let [table, object_id, created, name] = <[&str; 4]>::try_from(parts).ok()?;
+        let (copy, lsn) = match lsn.rsplit_once(':') {
+            None => (None, lsn),
+            Some((copy, lsn)) => (Some(TableCopy::parse(copy)?), lsn),
+        };
         let (lsn, is_whole) = (Lsn::parse(lsn)?, ![table, object_id, created, name].contains(&""));
         let [name, object_id, created] = [name, object_id, created].map(str::to_owned);
         let instance = Identity { name, object_id, created };
-        is_whole.then(|| Self { table: table.to_owned(), instance, lsn })
+        is_whole.then(|| Self { table: table.to_owned(), instance, lsn, copy })
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, instance: Identity { name, object_id, created }, lsn } = self;
-        write!(f, "c1:{table}:{object_id}:{created}:{name}={lsn}")
+        let Self { table, instance: Identity { name, object_id, created }, lsn, copy } = self;
+        write!(f, "c1:{table}:{object_id}:{created}:{name}=")?;
+        match copy {
+            None => write!(f, "{lsn}"),
+            Some(TableCopy::Begun) => write!(f, "copy:{lsn}"),
+            Some(TableCopy::EndedBy(time)) => write!(f, "copy@{time}:{lsn}"),
+        }
+    }
+}
+
+impl TableCopy {
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("copy")? {
+            "" => Some(Self::Begun),
+            time => time.strip_prefix('@').filter(|time| !time.is_empty()).map(|time| Self::EndedBy(time.to_owned())),
+        }
+    }
+}
+
+/// How far the capture process is, of the whole database.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct LogEnd {
+    /// The last LSN that it has handled; none: it has handled none.
+    pub(super) high: Option<Lsn>,
+    /// When that was committed, by the server's clock; none: the server does not say.
+    pub(super) committed_at: Option<String>,
+    /// The server's clock.
+    pub(super) now: String,
+}
+
+impl LogEnd {
+    /// What is to be known of a copy at the position that is reached now. Whoever reads on has committed the copy before, so it had ended.
+    /// As soon as something was captured that was committed later, all changes up to the copy's end were read.
+    fn after(&self, copy: Option<&TableCopy>) -> Option<TableCopy> {
+        match copy? {
+            TableCopy::Begun => Some(TableCopy::EndedBy(self.now.clone())),
+            TableCopy::EndedBy(time) if self.committed_at.as_ref().is_some_and(|committed| committed > time) => None,
+            TableCopy::EndedBy(time) => Some(TableCopy::EndedBy(time.clone())),
+        }
     }
 }
 
@@ -123,8 +175,7 @@ pub(super) struct Known {
     pub(super) table: String,
     /// Of the table, the newest last.
     pub(super) instances: Vec<Instance>,
-    /// The last LSN that the capture process has handled, of the whole database; none: it has handled none.
-    pub(super) high: Option<Lsn>,
+    pub(super) end: LogEnd,
 }
 
 /// A range of one instance, both ends included.
@@ -188,8 +239,8 @@ impl Known {
         match (begun, self.instances.last()) {
             // Of a fresh instance the capture process may stand before its beginning. All that was committed before is in the table.
             (Some((instance, low)), _) => {
-                let lsn = low.previous().max(self.high.unwrap_or(Lsn::ZERO));
-                Window::Whole { upper: self.position(&instance.identity, lsn) }
+                let lsn = low.previous().max(self.end.high.unwrap_or(Lsn::ZERO));
+                Window::Whole { upper: self.position(&instance.identity, lsn, Some(TableCopy::Begun)) }
             }
             (None, Some(instance)) => Window::NotBegun { instance: instance.identity.name.clone() },
             (None, None) => Window::Refused("it has no capture instance".to_owned()),
@@ -209,7 +260,11 @@ impl Known {
         }
         let (segments, last) = self.segments(first, from, to);
         let instance = self.instances.get(last).map_or(&position.instance, |last| &last.identity);
-        let upper = self.position(instance, to.max(position.lsn));
+        let copy = match asked {
+            Some(asked) => asked.copy.clone(),
+            None => self.end.after(position.copy.as_ref()),
+        };
+        let upper = self.position(instance, to.max(position.lsn), copy);
         Window::Onward { segments, upper }
     }
 
@@ -224,7 +279,7 @@ impl Known {
     /// How far the changes reach by now, not below the position.
     fn reached(&self, position: &Position, first: usize) -> Result<Lsn, String> {
         let is_fresh = self.instances.get(first).is_some_and(|first| first.low == Low::At(position.lsn.next()));
-        match self.high {
+        match self.end.high {
             Some(high) if high >= position.lsn => Ok(high),
             Some(high) if !is_fresh => Err(went_back(position.lsn, high)),
             // The capture process has not come to the beginning of the instance, or there is nothing that it has handled.
@@ -267,8 +322,8 @@ impl Known {
         }
     }
 
-    fn position(&self, instance: &Identity, lsn: Lsn) -> Position {
-        Position { table: self.table.clone(), instance: instance.clone(), lsn }
+    fn position(&self, instance: &Identity, lsn: Lsn, copy: Option<TableCopy>) -> Position {
+        Position { table: self.table.clone(), instance: instance.clone(), lsn, copy }
     }
 
     /// Why the changes of an instance from an LSN on are not all there any more.

@@ -15,11 +15,12 @@ fn instance(name: &str, object_id: u32, low: impl Into<Option<u128>>) -> Instanc
 }
 
 fn known(instances: &[Instance], high: impl Into<Option<u128>>) -> Known {
-    Known { table: "5".into(), instances: instances.to_vec(), high: high.into().map(Lsn) }
+    let end = LogEnd { high: high.into().map(Lsn), ..LogEnd::default() };
+    Known { table: "5".into(), instances: instances.to_vec(), end }
 }
 
 fn at(name: &str, object_id: u32, number: u128) -> Position {
-    Position { table: "5".into(), instance: identity(name, object_id), lsn: lsn(number) }
+    Position { table: "5".into(), instance: identity(name, object_id), lsn: lsn(number), copy: None }
 }
 
 /// Ranges as `instance:from-to`, and the upper bound as `instance@lsn`; numbers in hexadecimal.
@@ -43,13 +44,22 @@ fn onward(known: &Known, position: &Position) -> String {
 
 #[test]
 fn position_comes_back_from_its_text() {
-    for name in ["dbo_t", "a:b=c", "="] {
-        let position = at(name, 9, 0x20);
+    let copies = [None, Some(TableCopy::Begun), Some(TableCopy::EndedBy("2026-01-01T10:00:00.003".into()))];
+    for (name, copy) in ["dbo_t", "a:b=c", "="].iter().flat_map(|name| copies.iter().map(move |copy| (name, copy))) {
+        let position = Position { copy: copy.clone(), ..at(name, 9, 0x20) };
         let text = position.to_string();
         assert_eq!(Position::parse(text.strip_prefix(Position::HEAD).unwrap()), Some(position));
     }
     assert_eq!(at("dbo_t", 9, 0x20).to_string(), "c1:5:9:2026-01-01T000000:dbo_t=0x00000000000000000020");
-    for text in ["", "5:9:x:t", "5:9:x=0x20", "5:9:x:=0x00000000000000000020", "5:9:x:t=0x0000000000000000002g"] {
+    for text in [
+        "5:9:x:t=copies:0x00000000000000000020",
+        "5:9:x:t=copy@:0x00000000000000000020",
+        "",
+        "5:9:x:t",
+        "5:9:x=0x20",
+        "5:9:x:=0x00000000000000000020",
+        "5:9:x:t=0x0000000000000000002g",
+    ] {
         assert_eq!(Position::parse(text), None, "{text}");
     }
 }
@@ -150,4 +160,40 @@ fn changes_cleaned_up_under_the_rows_are_lost() {
     assert!(t(None).lost(&t9, lsn(0x21)).is_some());
     assert!(t(Some(0)).lost(&t9, lsn(0x21)).is_some());
     assert!(known(&[instance("t", 8, 0x10)], 0x60).lost(&t9, lsn(0x21)).unwrap().contains("gone"));
+}
+
+#[test]
+fn copy_is_known_of_until_something_was_captured_that_was_committed_after_it() {
+    let instances = [instance("t", 9, 0x10)];
+    let Window::Whole { upper } = known(&instances, 0x20).window(None, None) else { panic!("no copy") };
+    assert_eq!(upper.copy, Some(TableCopy::Begun));
+    let next = |position: &Position, high, committed_at: &str, now: &str| {
+        let end = LogEnd { high: Some(lsn(high)), committed_at: Some(committed_at.into()), now: now.into() };
+        match (Known { end, ..known(&instances, high) }.window(Some(position), None)) {
+            Window::Onward { upper, .. } => upper,
+            other => panic!("{other:?}"),
+        }
+    };
+    // The copy had ended by then, but the capture process is where it was, then behind it, then beyond.
+    let second = next(&upper, 0x20, "2026-01-01T09:59:59", "2026-01-01T10:00:00");
+    assert_eq!(second.copy, Some(TableCopy::EndedBy("2026-01-01T10:00:00".into())));
+    let third = next(&second, 0x30, "2026-01-01T10:00:00", "2026-01-01T11:00:00");
+    assert_eq!(third.copy, second.copy);
+    assert_eq!(next(&third, 0x40, "2026-01-01T10:00:00.003", "2026-01-01T12:00:00").copy, None);
+    let unknown = LogEnd { committed_at: None, ..known(&instances, 0x40).end };
+    assert_eq!(unknown.after(third.copy.as_ref()), third.copy, "a time that is not known ends nothing");
+}
+
+#[test]
+fn bound_that_was_asked_for_keeps_what_it_says_of_the_copy() {
+    let (known, copy) =
+        (known(&[instance("t", 9, 0x10)], 0x40), Some(TableCopy::EndedBy("2026-01-01T10:00:00".into())));
+    let position = Position { copy: Some(TableCopy::Begun), ..at("t", 9, 0x20) };
+    for copy in [None, copy] {
+        let asked = Position { copy: copy.clone(), ..at("t", 9, 0x30) };
+        let Window::Onward { upper, .. } = known.window(Some(&position), Some(&asked)) else {
+            panic!("nothing onward")
+        };
+        assert_eq!(upper, asked);
+    }
 }
