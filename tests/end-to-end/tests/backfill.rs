@@ -240,6 +240,40 @@ fn table_that_is_loaded_from_the_log_goes_on_behind_a_backfill() {
     rows("1 A 5, 2 b 6");
 }
 
+/// Changes of a capture instance that does not have the column leave what was filled as it is.
+#[test]
+fn table_that_is_loaded_by_change_data_capture_keeps_what_was_filled() {
+    let script = "EXEC sys.sp_cdc_enable_db\nGO\nCREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(20) NULL)\nGO\n\
+        EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'orders', @role_name = NULL, @supports_net_changes = 1\nGO\n\
+        INSERT INTO dbo.orders VALUES (1, N'a'), (2, N'b'), (3, N'c')";
+    for strategy in ["cdc", "cdc-net"] {
+        let settings = format!(r#"{{"strategy": {{"dbo.orders": "{strategy}"}}}}"#);
+        for (world, is_postgres) in two_sinks(script) {
+            let load = || world.run(&["--tables", "dbo.orders", "--mode", "merge", "--settings", &settings]);
+            load();
+            world.mssql.execute(&["ALTER TABLE dbo.orders ADD n int NOT NULL DEFAULT 7"]);
+            load();
+            let (position, fill) = (watermark(&world), ["--columns", "n", "--settings", &settings]);
+            assert_eq!(filled(&backfill(&world, &fill))["filled"], 3, "{strategy}");
+            assert_eq!(watermark(&world), position);
+            world.mssql.execute(&[
+                "UPDATE dbo.orders SET note = N'B', n = 8 WHERE id = 2",
+                "DELETE FROM dbo.orders WHERE id = 3",
+            ]);
+            load();
+            let rows = orders(&world, is_postgres);
+            assert_eq!(column(&rows, "note"), values([(1, json!("a")), (2, json!("B"))]), "{strategy}");
+            assert_eq!(
+                column(&rows, "n"),
+                values([(1, json!(7)), (2, json!(7))]),
+                "{strategy}: the instance does not have it"
+            );
+            backfill(&world, &fill);
+            assert_eq!(column(&orders(&world, is_postgres), "n"), values([(1, json!(7)), (2, json!(8))]), "{strategy}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_filled_is_refused_with_the_ways_on() {
     let script = "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(20) NULL)

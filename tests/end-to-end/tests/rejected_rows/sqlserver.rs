@@ -52,3 +52,19 @@ fn merge_keeps_the_old_row_of_a_rejected_one() {
     let count = "SELECT count(*)::text FROM \"ERP_dbo\".notes__rejected";
     assert_eq!(world.postgres(count), "6", "rejected rows of each load are added");
 }
+
+#[test]
+fn driver_that_ends_the_query_at_a_bad_value_fails_its_table_and_others_are_rejected() {
+    let world = World::new(NOTES).with_postgres();
+    world.edit("[connections.erp]\n", "[connections.erp]\nreader = \"tiberius\"\n");
+    world.edit("mode = \"append\"", &rejected("max_rows = 3, max_share = 1"));
+    let failed = world.host(&["run", "--output", "json"]);
+    assert_eq!(failed.json()["tables"][0]["status"], "failed", "{}", failed.stdout);
+    let tables = "SELECT count(*)::text FROM pg_tables WHERE schemaname = 'ERP_dbo'";
+    assert_eq!(world.postgres(tables), "0", "nothing is written");
+    world.mssql.execute(&["DELETE FROM dbo.notes WHERE id IN (2, 3)"]);
+    assert_eq!(counts(&world.run(&[])), (1, 1));
+    assert_eq!(world.postgres("SELECT string_agg(id::text, ' ') FROM \"ERP_dbo\".notes"), "1");
+    let listed = "SELECT string_agg(concat_ws(' ', key, \"column\", value), ', ') FROM \"ERP_dbo\".notes__rejected";
+    assert_eq!(world.postgres(listed), "{\"id\":4} note d\\x00e");
+}
