@@ -94,6 +94,12 @@ impl Strategy {
         MARKS.into_iter().find(|(known, _)| *known == mark).map(|(_, strategy)| strategy)
     }
 
+    /// Whether the strategy that made a position reports deleted rows.
+    #[must_use]
+    pub fn deletes_after(position: &str) -> bool {
+        matches!(Self::of_position(position), Some("change-tracking" | "cdc" | "logical"))
+    }
+
     /// Its name, as a datakit asks for it.
     #[must_use]
     pub fn name(&self) -> &'static str {

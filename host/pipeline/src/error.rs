@@ -121,6 +121,19 @@ pub enum RunError {
         /// What the datakit proposes.
         proposed: Option<WriteMode>,
     },
+    /// The first load by a strategy that reports deletes would leave rows that were deleted before.
+    #[error(
+        "{target} holds {} that no position of `{strategy}` belongs to: a merge would keep those that the source has deleted since",
+        held(*rows)
+    )]
+    RowsBefore {
+        /// Where the table is.
+        target: String,
+        /// What it holds.
+        rows: TableRows,
+        /// The strategy.
+        strategy: String,
+    },
     /// A plan proposes a column that its rows do not have.
     #[error("the plan of {table} names `{column}` as a {what} column: {problem}")]
     PlannedColumn {
@@ -179,7 +192,7 @@ pub enum RunError {
         /// As the source spells it.
         found: Box<TableId>,
     },
-    /// The run was told to stop.
+    /// The run was stopped by a signal or a caller.
     #[error("stopped before {table} was committed")]
     Stopped {
         /// The table.
@@ -220,6 +233,7 @@ impl Diagnostic for RunError {
             Self::Crashed { .. } => "DK-RUN-012",
             Self::Outdated { .. } => "DK-RUN-013",
             Self::NoMode { .. } => "DK-RUN-014",
+            Self::RowsBefore { .. } => "DK-RUN-070",
             Self::PlannedColumn { .. } => "DK-RUN-015",
             Self::PlannedRole { .. } => "DK-RUN-016",
             Self::RejectedBytes { .. } => "DK-RUN-074",
@@ -299,6 +313,9 @@ impl Diagnostic for RunError {
             ),
             Self::NoMode { .. } => {
                 "set `mode = \"append\"` (they stay, and every row is added again), `mode = \"overwrite\"` (they are replaced) or `mode = \"merge\"` (those of the same key are replaced) in the ingest, by --mode or by DATAKIT_MODE".into()
+            }
+            Self::RowsBefore { .. } => {
+                "replace them by `--full-refresh`, which loads the table anew and goes on by changes from there".into()
             }
             Self::Stopped { run_id, .. } => {
                 format!("continue with `--run-id {run_id}`: tables that are committed are left as they are")

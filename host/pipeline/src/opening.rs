@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datakit_model::Failure;
+use datakit_model::changes::Strategy;
 use datakit_model::datakit::{Extraction, TablePlan};
 use datakit_model::sink::{TableWriter, Target, WriteMode};
 use datakit_quality::Checks;
@@ -116,6 +117,9 @@ async fn is_still_open(context: &TableContext) -> Result<bool, Failure> {
 /// from the watermark that the last one left, and leaves one for the next or proposes to append, adds what is new, and needs no
 /// word, unless its plan proposes to replace rows. A merge neither doubles nor loses rows.
 pub(crate) async fn may_add_rows(context: &TableContext, plan: &TablePlan) -> Result<(), Failure> {
+    if merges_first_copy(context, plan) {
+        return no_rows_before(context, plan).await;
+    }
     let goes_on = context.job.planned_from(&context.table).flatten().is_some();
     let adds = goes_on
         && match plan.write {
@@ -132,4 +136,22 @@ pub(crate) async fn may_add_rows(context: &TableContext, plan: &TablePlan) -> Re
     }
     let target = context.destination.sink.locate(&context.job.run.source_system, &context.table)?;
     Err(RunError::NoMode { table: context.table.clone(), target, rows, proposed: plan.write }.into())
+}
+
+/// Whether a merge begins with all rows of the source, and has deletes after them alone.
+fn merges_first_copy(context: &TableContext, plan: &TablePlan) -> bool {
+    let begins = context.job.planned_from(&context.table).is_some_and(|position| position.is_none());
+    let deletes = plan.watermark_after.as_deref().is_some_and(Strategy::deletes_after);
+    begins && deletes && writing::mode(context.destination.mode, plan.write) == WriteMode::Merge
+}
+
+/// Rows that are gone at the source by now are in no change that is read later.
+async fn no_rows_before(context: &TableContext, plan: &TablePlan) -> Result<(), Failure> {
+    let rows = context.rows().await?;
+    if rows.rows == 0 {
+        return Ok(());
+    }
+    let target = context.destination.sink.locate(&context.job.run.source_system, &context.table)?;
+    let strategy = plan.strategy.clone().unwrap_or_default();
+    Err(RunError::RowsBefore { target, rows, strategy }.into())
 }

@@ -114,6 +114,33 @@ fn forgotten_position_is_a_first_load_again() {
     assert_eq!(world.run(&["--mode", "append", "--settings", AUTO])["rows"], 2, "the whole table");
 }
 
+/// A merge of all rows leaves those that the source has deleted before, and no later change names them.
+#[test]
+fn first_merge_by_changes_does_not_keep_rows_that_were_deleted_before() {
+    let world = World::new(
+        "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)\nGO\nINSERT INTO dbo.orders VALUES (1), (2), (3)",
+    )
+    .with_postgres();
+    world.run(&["--mode", "merge"]);
+    world.mssql.execute(&[
+        "DELETE FROM dbo.orders WHERE id = 3",
+        "ALTER DATABASE CURRENT SET CHANGE_TRACKING = ON",
+        "ALTER TABLE dbo.orders ENABLE CHANGE_TRACKING",
+    ]);
+    let by_changes = r#"{"strategy": {"dbo.orders": "change-tracking"}}"#;
+    let refused = world.host(&["run", "--mode", "merge", "--settings", by_changes, "--output", "json"]);
+    let error = &refused.json()["tables"][0]["error"];
+    assert_eq!(error["code"], "DK-RUN-070", "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--full-refresh"), "{error}");
+    let ids = || world.postgres("SELECT string_agg(id::text, ' ' ORDER BY id) FROM \"ERP_dbo\".orders");
+    assert_eq!(ids(), "1 2 3", "nothing is written");
+    world.run(&["--full-refresh", "--settings", by_changes]);
+    assert_eq!(ids(), "1 2");
+    world.mssql.execute(&["DELETE FROM dbo.orders WHERE id = 1"]);
+    world.run(&["--mode", "merge", "--settings", by_changes]);
+    assert_eq!(ids(), "2", "and on from there");
+}
+
 #[test]
 fn every_change_is_loaded_by_change_data_capture() {
     let world = World::new(
