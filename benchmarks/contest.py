@@ -1,4 +1,4 @@
-"""One case: its servers, its contestants by turns, and the proof that each moved the right rows."""
+"""One case: its servers, its contestants in rotation, and the proof that each moved the right rows."""
 
 import argparse
 import json
@@ -57,7 +57,7 @@ class Contest:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, runs: int) -> dict:
-        """Each contestant once to warm up and to be checked, then all by turns, in another order each time."""
+        """Each contestant once to warm up and to be checked, then all in rotation, in another order each time."""
         expected = self._reference()
         contestants, failed = [], {}
         for name in [*self.hosts, *self.peers]:

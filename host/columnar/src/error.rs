@@ -20,7 +20,7 @@ pub enum ColumnarError {
         /// What was asked for, in the setting's unit.
         requested: u64,
     },
-    /// An Arrow type the boundary does not carry, or a text that is none.
+    /// An Arrow type that cannot cross the boundary, or a text that names no Arrow type.
     #[error("the type `{text}` of field `{field}` is not supported: {reason}")]
     UnsupportedType {
         /// The field, as far as known.

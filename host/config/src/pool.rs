@@ -24,7 +24,7 @@ pub struct Pool {
     /// A connection older than this is not used again, in seconds.
     #[schemars(range(min = 1, max = 86_400))]
     pub max_lifetime_seconds: u64,
-    /// A connection idle for longer is asked for a sign of life before it is used, in seconds; 0: always.
+    /// A connection that was idle for longer is pinged before it is used, in seconds; 0: always.
     #[schemars(range(min = 0, max = 86_400))]
     pub validate_after_seconds: u64,
 }

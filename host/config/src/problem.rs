@@ -172,7 +172,7 @@ pub enum Problem {
         known: Vec<String>,
     },
     /// A file extends itself.
-    #[error("`extends` goes in a circle: {}", chain.join(" → "))]
+    #[error("`extends` refers back to itself: {}", chain.join(" → "))]
     ExtendsCircle {
         /// The files, the first one again at the end.
         chain: Vec<String>,
@@ -285,7 +285,7 @@ impl Problem {
         ("DK-CFG-014", "not a server name"),
         ("DK-CFG-015", "not a table pattern"),
         ("DK-CFG-016", "a connection, sink or key that is not configured"),
-        ("DK-CFG-017", "`extends` goes in a circle or too deep"),
+        ("DK-CFG-017", "`extends` refers back to itself, or is nested too deep"),
         ("DK-CFG-018", "not a datakit's version or digest"),
         ("DK-CFG-019", "a name that is too long, empty or has odd characters"),
         ("DK-CFG-020", "settings that exclude each other"),

@@ -297,11 +297,11 @@ impl KerberosError {
     pub const CODES: &'static [(&'static str, &'static str)] = &[
         ("DK-KRB-001", "the ticket cache is not there"),
         ("DK-KRB-002", "the ticket cache may not be read by this user, or cannot be"),
-        ("DK-KRB-003", "the ticket cache is broken or is none"),
+        ("DK-KRB-003", "the file is not a valid ticket cache"),
         ("DK-KRB-004", "the ticket cache holds no ticket that would do"),
         ("DK-KRB-010", "the keytab is not there"),
         ("DK-KRB-011", "the keytab may not be read by this user, or cannot be"),
-        ("DK-KRB-012", "the keytab is broken or is none"),
+        ("DK-KRB-012", "the file is not a valid keytab"),
         ("DK-KRB-013", "the keytab holds no key of the principal"),
         ("DK-KRB-020", "the ticket has expired"),
         ("DK-KRB-021", "the ticket expires too soon to begin with it"),

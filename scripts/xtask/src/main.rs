@@ -6,6 +6,7 @@
 //! cargo xtask check-reproducible   the same, in two folders: the files are the same to the bit
 //! cargo xtask check-wit            wit/ is the text recorded for its version
 //! cargo xtask record-wit           records a new version of wit/
+//! cargo xtask check-prose          no page has a turn of phrase that is listed
 //! cargo xtask check-advisories     no package of Cargo.lock has a known advisory that is not accepted
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod advisories;
 mod build;
+mod prose;
 mod reproducible;
 mod toolchain;
 mod wit;
@@ -31,6 +33,7 @@ usage: cargo xtask COMMAND
   check-reproducible [NAME...]  build them in this folder and in a copy of it, and compare bit by bit
   check-wit                     check that wit/ is the text recorded for its version
   record-wit                    record the text of a new version of wit/
+  check-prose                   look for turns of phrase that stop a reader, by scripts/xtask/prose.toml
   check-advisories              compare Cargo.lock with the copy of the RustSec advisories
 
 environment:
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         ("check-reproducible", names) => root().and_then(|root| reproducible::check(&root, names)),
         ("check-wit", []) => root().and_then(|root| wit::check(&root.join("wit"))),
         ("record-wit", []) => root().and_then(|root| wit::record(&root.join("wit"))),
+        ("check-prose", []) => root().and_then(|root| prose::check(&root)),
         ("check-advisories", []) => root().and_then(|root| advisories::check(&root)),
         _ => {
             say(USAGE);

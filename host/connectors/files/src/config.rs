@@ -24,7 +24,7 @@ pub struct FilesConfig {
     pub max_files: u64,
     /// A longer record is a bad row, and is not kept in memory. In bytes, after decompression and as UTF-8.
     pub max_line_bytes: usize,
-    /// So many times may a file grow by decompression, once it is over [`Self::EXPANSION_FLOOR_BYTES`].
+    /// The maximum decompression ratio of a file that decompresses to more than [`Self::EXPANSION_FLOOR_BYTES`].
     pub max_expansion: u64,
 }
 

@@ -27,7 +27,7 @@ pub enum FilesError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A pattern of paths that is none.
+    /// Invalid path pattern.
     #[error("the pattern `{pattern}` of the table {table} {problem}")]
     Pattern {
         /// The table it is of.
@@ -164,7 +164,7 @@ pub enum FilesError {
         /// The bound, in seconds.
         seconds: f64,
     },
-    /// A request that is none.
+    /// Invalid request from the datakit.
     #[error("the datakit's request was refused: {0}")]
     Request(String),
     /// A file that the operator has not granted.

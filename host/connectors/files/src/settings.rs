@@ -34,7 +34,7 @@ pub struct FilesSettings {
     #[serde(default = "default_max_line_bytes")]
     #[schemars(range(min = 1, max = 1_073_741_824))]
     pub max_line_bytes: u64,
-    /// So many times may a file grow by decompression, once it is over 64 MiB.
+    /// The maximum decompression ratio of a file that decompresses to more than 64 MiB.
     #[serde(default = "default_max_expansion")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub max_expansion: u64,

@@ -62,7 +62,7 @@ pub struct PostgresServer {
     #[serde(default)]
     #[schemars(extend("x-env" = ["_ENCRYPT", "`required` (default) or `off`"]))]
     pub encrypt: Encrypt,
-    /// Take any certificate: whoever is on the way can read and change the rows.
+    /// Accept any certificate: an attacker on the network path can read and change the rows.
     #[serde(default)]
     pub trust_certificate: bool,
     /// Certificates (PEM) taken besides the system's, relative to this file.

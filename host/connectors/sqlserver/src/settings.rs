@@ -52,7 +52,7 @@ pub struct SqlServerSettings {
     #[serde(default)]
     #[schemars(extend("x-env" = ["_ENCRYPT", "`required` (default), `strict` (TDS 8.0) or `off`"]))]
     pub encrypt: Encrypt,
-    /// Take any certificate: whoever is on the way can read and change the rows.
+    /// Accept any certificate: an attacker on the network path can read and change the rows.
     #[serde(default)]
     #[schemars(extend("x-env" = ["_TRUST_CERTIFICATE", "`true` takes any certificate"]))]
     pub trust_certificate: bool,
