@@ -98,7 +98,7 @@ pub(super) struct Position {
 }
 
 /// A copy of the table may have read rows as they were after the position.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TableCopy {
     /// The position is that of the copy, which had not ended.
     Begun,
@@ -260,10 +260,8 @@ impl Known {
         }
         let (segments, last) = self.segments(first, from, to);
         let instance = self.instances.get(last).map_or(&position.instance, |last| &last.identity);
-        let copy = match asked {
-            Some(asked) => asked.copy.clone(),
-            None => self.end.after(position.copy.as_ref()),
-        };
+        // A bound may be of another reader's position, which knows nothing of this one's copy.
+        let copy = self.end.after(position.copy.as_ref()).max(asked.and_then(|asked| asked.copy.clone()));
         let upper = self.position(instance, to.max(position.lsn), copy);
         Window::Onward { segments, upper }
     }

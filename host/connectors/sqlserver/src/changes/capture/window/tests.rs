@@ -185,15 +185,20 @@ fn copy_is_known_of_until_something_was_captured_that_was_committed_after_it() {
 }
 
 #[test]
-fn bound_that_was_asked_for_keeps_what_it_says_of_the_copy() {
-    let (known, copy) =
-        (known(&[instance("t", 9, 0x10)], 0x40), Some(TableCopy::EndedBy("2026-01-01T10:00:00".into())));
-    let position = Position { copy: Some(TableCopy::Begun), ..at("t", 9, 0x20) };
-    for copy in [None, copy] {
-        let asked = Position { copy: copy.clone(), ..at("t", 9, 0x30) };
+fn bound_of_another_position_forgets_no_copy() {
+    let end = LogEnd { high: Some(lsn(0x40)), committed_at: None, now: "2026-01-01T10:00:00".into() };
+    let known = Known { end, ..known(&[instance("t", 9, 0x10)], 0x40) };
+    let ended = |time: &str| Some(TableCopy::EndedBy(format!("2026-01-01T{time}:00:00")));
+    let copy_after = |own: Option<TableCopy>, asked: Option<TableCopy>| {
+        let (position, asked) =
+            (Position { copy: own, ..at("t", 9, 0x20) }, Position { copy: asked, ..at("t", 9, 0x30) });
         let Window::Onward { upper, .. } = known.window(Some(&position), Some(&asked)) else {
             panic!("nothing onward")
         };
-        assert_eq!(upper, asked);
-    }
+        upper.copy
+    };
+    assert_eq!(copy_after(Some(TableCopy::Begun), None), ended("10"), "the other reader has had its copy long ago");
+    assert_eq!(copy_after(ended("08"), ended("09")), ended("09"), "both go on from one position");
+    assert_eq!(copy_after(None, ended("09")), ended("09"));
+    assert_eq!(copy_after(None, None), None);
 }
